@@ -1,0 +1,30 @@
+# make demo   the main job on what the project ships, from a clean checkout
+# make test   the test suite
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/das-explain demo
+
+test: $(VENV)/installed-for-tests
+	$(VENV)/bin/python -m pytest -n auto
+
+lint: $(VENV)/installed-for-tests
+	$(VENV)/bin/ruff check .
+
+clean:
+	rm -rf $(VENV) runs
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "das-explain needs Python >= 3.10: make PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-for-tests: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/installed

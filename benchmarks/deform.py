@@ -1,0 +1,90 @@
+"""Modulated deformable convolution: torchvision's operator beside ours, at the gates of DAS-ResNet-50.
+
+    OMP_NUM_THREADS=1 python benchmarks/deform.py [--batch 8] [--rounds 7] [--channels-last]
+
+Both run in one process, in turns, on the same tensors, after a check that their results agree; the medians of the
+rounds are printed, and their ratio (above 1: ours is faster). Other work on the machine moves the seconds, not the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchvision.ops import deform_conv2d
+
+from das_explain.nn.deform import modulated_deform_conv2d
+
+GATES = ((51, 256, 56), (102, 512, 28), (204, 1024, 14), (409, 2048, 7))  # channels in, channels out, side at 224 px
+
+
+def theirs(x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor) -> Tensor:
+    return deform_conv2d(x, offset, weight, padding=weight.shape[-1] // 2, mask=modulation)
+
+
+def tensors(channels: int, out_channels: int, side: int, batch: int, memory_format: torch.memory_format) -> list[Tensor]:
+    """x, offset (a pixel or so), modulation in (0, 2), weight."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    x, offset = normal(batch, channels, side, side), normal(batch, 18, side, side)
+    modulation, weight = 2 * normal(batch, 9, side, side).sigmoid(), normal(out_channels, channels, 3, 3) / channels**0.5
+    return [*(tensor.contiguous(memory_format=memory_format) for tensor in (x, offset, modulation)), weight]
+
+
+def forward(operator: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    with torch.no_grad():
+        return [operator(*inputs)]
+
+
+def forward_backward(operator: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+    out = operator(*leaves)
+    return [out.detach(), *torch.autograd.grad(out, leaves, torch.ones_like(out))]
+
+
+def seconds(run: Callable, operator: Callable[..., Tensor], inputs: list[Tensor]) -> float:
+    start = time.perf_counter()
+    run(operator, inputs)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--channels-last", action="store_true")
+    arguments = parser.parse_args()
+    memory_format = torch.channels_last if arguments.channels_last else torch.contiguous_format
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {arguments.batch}, {memory_format}")
+    print(f"{'gate':>18}  {'what':<16} {'torchvision':>12} {'ours':>10} {'ratio':>6}")
+    totals = {forward: [0.0, 0.0], forward_backward: [0.0, 0.0]}
+    for channels, out_channels, side in GATES:
+        inputs = tensors(channels, out_channels, side, arguments.batch, memory_format)
+        for run, total in totals.items():
+            for a, b in zip(run(theirs, inputs), run(modulated_deform_conv2d, inputs), strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max()))  # also the warm-up
+            pairs = [
+                (seconds(run, theirs, inputs), seconds(run, modulated_deform_conv2d, inputs))
+                for _ in range(arguments.rounds)
+            ]
+            medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
+            total[:] = [before + median for before, median in zip(total, medians, strict=True)]
+            report(f"{channels}->{out_channels} @ {side}x{side}", run, medians)
+    for run, total in totals.items():
+        report("all four", run, total)
+
+
+def report(what: str, run: Callable, medians: list[float]) -> None:
+    a, b = (1000 * value for value in medians)
+    print(f"{what:>18}  {run.__name__:<16} {a:>9.1f} ms {b:>7.1f} ms {a / b:>6.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

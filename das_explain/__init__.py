@@ -1,0 +1,36 @@
+"""das-explain: does an attention gate make a CNN look at the object, or not?"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from das_explain.cam import Cam, grad_cam
+    from das_explain.checkpoint import load_model
+    from das_explain.errors import DasExplainError, UsageError
+    from das_explain.sfd import SFD, sfd_score
+    from das_explain.types import LoadedModel, Region, Sample
+
+_HOME = {
+    "Cam": "cam",
+    "grad_cam": "cam",
+    "load_model": "checkpoint",
+    "DasExplainError": "errors",
+    "UsageError": "errors",
+    "SFD": "sfd",
+    "sfd_score": "sfd",
+    "LoadedModel": "types",
+    "Region": "types",
+    "Sample": "types",
+}
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that the command line answers without loading torch."""
+    if name in _HOME:
+        return getattr(importlib.import_module(f"das_explain.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'das_explain' has no attribute {name!r}")

@@ -1,0 +1,225 @@
+"""Grad-CAM (Selvaraju et al. 2017) for many blocks from one forward and one backward pass.
+
+Equal to pytorch-grad-cam run once per block, at the cost of about one forward pass: parameters are frozen while it
+runs, so autograd records nothing before the first wanted block and computes no parameter's gradient after it, and all
+blocks' gradients come from a single ``torch.autograd.grad``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from das_explain.errors import DasExplainError, UsageError
+
+EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
+
+
+@dataclass(frozen=True)
+class Cam:
+    """The maps of one block.
+
+    ``map``: float32 (N, H, W) in [0, 1] at the requested size. ``native``: float32 (N, h, w) in [0, 1], the same at the
+    block's own resolution, before resizing. ``raw_max``: float32 (N,), the maximum before normalisation, in units of
+    the target's logit: 0 means that the map is empty, a tiny number that it is inflated noise.
+    """
+
+    map: Tensor
+    native: Tensor
+    raw_max: Tensor
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """``logits`` float32 (N, K), ``target`` int64 (N,) and one ``Cam`` per block, all from the same forward pass."""
+
+    logits: Tensor
+    target: Tensor
+    cams: dict[str, Cam]
+
+
+def grad_cam(
+    network: nn.Module,
+    images: Tensor,
+    targets: Tensor | None,
+    blocks: Sequence[str | nn.Module] | Mapping[str, nn.Module],
+    *,
+    size: tuple[int, int] | None = None,
+) -> dict[str, Cam]:
+    """Class activation maps of several blocks (Grad-CAM, Eq. 1 and 2).
+
+    The network is left as it was found: mode, parameters' ``requires_grad`` and ``grad``, hooks.
+
+    Args:
+        network: any classifier (N, C, H, W) -> (N, K); run in eval mode.
+        images: float (N, C, H, W), preprocessed, on the network's device.
+        targets: int64 (N,), the logit to explain; -1, or ``None`` for all, explains an image's highest logit.
+        blocks: dotted names or modules of ``network``, or name -> module.
+        size: (height, width) of the maps; ``None``: the images'.
+
+    Returns:
+        name -> ``Cam``, in the order of ``blocks``.
+
+    Raises:
+        UsageError: an unknown block, a wrong target, an input that is no batch of images.
+        DasExplainError: the network's output does not depend on a block, or a block gives no (N, C, H, W) map.
+    """
+    return explain(network, images, targets, blocks, size=size).cams
+
+
+def explain(
+    network: nn.Module,
+    images: Tensor,
+    targets: Tensor | None,
+    blocks: Sequence[str | nn.Module] | Mapping[str, nn.Module],
+    *,
+    size: tuple[int, int] | None = None,
+) -> Explanation:
+    """``grad_cam``, with the logits and targets of the forward pass that made the maps."""
+    if images.ndim != 4 or not images.is_floating_point():
+        raise UsageError(f"images must be a float tensor (N, C, H, W), not {images.dtype} {tuple(images.shape)}")
+    modules = resolve_blocks(network, blocks)
+    size = size or (images.shape[-2], images.shape[-1])
+    with as_found(network), torch.inference_mode(False), torch.enable_grad():
+        images = images.detach().clone() if images.is_inference() else images.detach()
+        with _tap(modules) as taps:
+            output = network(images)
+        logits = check_logits(output, len(images))
+        targets = check_targets(targets, logits)
+        missing = [name for name in modules if name not in taps]
+        if missing:
+            raise DasExplainError(f"block {missing[0]} did not run in the forward pass; choose another block")
+        score = logits.gather(1, targets.view(-1, 1)).sum()
+        gradients = _gradients(score, taps)
+    cams = {name: _cam(taps[name].detach(), gradients[name], size) for name in modules}
+    return Explanation(logits.detach().float(), targets, cams)
+
+
+def resolve_blocks(
+    network: nn.Module, blocks: Sequence[str | nn.Module] | Mapping[str, nn.Module]
+) -> dict[str, nn.Module]:
+    """Names or modules -> name -> module, in the given order."""
+    if isinstance(blocks, Mapping):
+        return dict(blocks)
+    known = dict(network.named_modules())
+    names = {id(module): name for name, module in known.items()}
+    resolved = {}
+    for block in blocks:
+        name = names.get(id(block)) if isinstance(block, nn.Module) else block
+        if not name or name not in known:
+            raise UsageError(f"the network has no block {name or type(block).__name__!r}; see its named_modules()")
+        resolved[name] = known[name]
+    if not resolved:
+        raise UsageError("no block to explain: name at least one")
+    return resolved
+
+
+@contextmanager
+def as_found(network: nn.Module) -> Iterator[None]:
+    """Eval mode and frozen parameters inside, everything as before outside."""
+    training = [module for module in network.modules() if module.training]
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for module in training:
+            module.training = False
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Collects each block's output, and makes the first ones met the roots of the graph.
+
+    The network goes on with a copy: an in-place operation that follows would otherwise overwrite the tapped map.
+    """
+    taps: dict[str, Tensor] = {}
+
+    def hook_for(name: str):
+        def hook(module: nn.Module, args: tuple, output):
+            tensor = output[0] if isinstance(output, (tuple, list)) else output
+            if not isinstance(tensor, Tensor) or tensor.ndim != 4:
+                raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")
+            if name in taps:
+                raise DasExplainError(f"block {name} runs more than once in a forward pass; choose another block")
+            taps[name] = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            following = taps[name].clone()
+            return type(output)([following, *output[1:]]) if isinstance(output, (tuple, list)) else following
+
+        return hook
+
+    handles = [module.register_forward_hook(hook_for(name)) for name, module in modules.items()]
+    try:
+        yield taps
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def check_logits(output, count: int) -> Tensor:
+    """The logits (N, K) of whatever the network returned; the first of a tuple."""
+    if isinstance(output, (tuple, list)):
+        output = output[0]
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != count:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise DasExplainError(f"the network must return logits (N, classes); it returned {shape}")
+    return output
+
+
+def check_targets(targets: Tensor | None, logits: Tensor) -> Tensor:
+    """int64 (N,) in range, on the logits' device; ``None`` and -1 become the image's highest logit."""
+    highest = logits.detach().argmax(1)
+    if targets is None:
+        return highest
+    targets = torch.as_tensor(targets, device=logits.device).long()
+    if targets.shape != highest.shape:
+        raise UsageError(f"targets must be ({len(logits)},), one class per image; they are {tuple(targets.shape)}")
+    if len(targets) and not -1 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
+        raise UsageError(
+            f"targets must lie in 0..{logits.shape[1] - 1}; they run from {int(targets.min())} to {int(targets.max())}"
+        )
+    return torch.where(targets < 0, highest, targets)
+
+
+def _gradients(score: Tensor, taps: dict[str, Tensor]) -> dict[str, Tensor]:
+    if not score.requires_grad:
+        raise DasExplainError(f"the logits do not depend on block {next(iter(taps))}; choose another block")
+    gradients = torch.autograd.grad(score, list(taps.values()), allow_unused=True)
+    for name, gradient in zip(taps, gradients, strict=True):
+        if gradient is None:
+            raise DasExplainError(f"the logits do not depend on block {name}; choose another block")
+    return dict(zip(taps, gradients, strict=True))
+
+
+def _cam(activation: Tensor, gradient: Tensor, size: tuple[int, int]) -> Cam:
+    """Channel weights (Eq. 1), weighted sum and ReLU (Eq. 2), then pytorch-grad-cam's normalisation and resizing."""
+    with torch.autocast(activation.device.type, enabled=False):
+        precise = torch.float64 if activation.device.type != "mps" else torch.float32
+        weights = gradient.to(precise).mean((2, 3))  # (N, C); positive and negative terms nearly cancel in the sum
+        raw = torch.einsum("nc,nchw->nhw", weights, activation.to(precise)).relu()
+        return normalize(raw.float(), size)
+
+
+def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
+    """Non-negative raw maps float (N, h, w) -> ``Cam``: min-max, bilinear resize, min-max again.
+
+    The two min-max steps must not be merged: each divides by (1e-7 + max), which matters for faint maps.
+    """
+    native = _min_max(raw)
+    resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return Cam(map=_min_max(resized), native=native, raw_max=raw.flatten(1).amax(1))
+
+
+def _min_max(maps: Tensor) -> Tensor:
+    shifted = maps - maps.amin((1, 2), keepdim=True)
+    return shifted / (EPSILON + shifted.amax((1, 2), keepdim=True))

@@ -1,0 +1,40 @@
+"""The command line: one file per command, heavy imports inside the commands so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from das_explain.commands.demo import demo
+from das_explain.commands.heatmap import heatmap
+from das_explain.commands.models import app as models
+from das_explain.commands.profile import profile
+from das_explain.commands.report import report
+from das_explain.commands.sfd import sfd
+from das_explain.commands.train import train
+from das_explain.errors import DasExplainError
+
+app = typer.Typer(
+    help="Shows whether an attention gate makes a CNN look at the object: maps, sfd score, comparison.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (heatmap, sfd, report, demo, train, profile):
+    app.command()(command)
+app.add_typer(models, name="models")
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit code 2 (usage) or 1, without a traceback."""
+    try:
+        app()
+    except DasExplainError as error:
+        print(f"das-explain: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("das-explain: stopped; the same command continues where it was", file=sys.stderr)
+        sys.exit(130)

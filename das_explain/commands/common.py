@@ -1,0 +1,93 @@
+"""What several commands share: lists, the choice of masks, running with a bar, and the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from das_explain.data import Dataset
+    from das_explain.pipeline import Plan, Progress
+    from das_explain.segment import Segmenter
+    from das_explain.store import Run
+
+
+def comma_separated(text: str) -> tuple[str, ...]:
+    """``"layer3, layer4"`` -> ``("layer3", "layer4")``."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def find_segmenter(dataset: Dataset, box_masks: bool) -> Segmenter:
+    """Where R comes from: the rectangles, or the masks that the data brings."""
+    from das_explain.segment import create_segmenter
+
+    return create_segmenter("boxes" if box_masks else "masks", dataset)
+
+
+def run_and_publish(dataset: Dataset, segmenter: Segmenter, plan: Plan, *, report: bool) -> Run:
+    """Scores with a progress bar, prints the comparison, writes the report and says where everything is."""
+    from das_explain.pipeline import publish, score_dataset
+
+    with progress_bar() as progress:
+        run = score_dataset(dataset, segmenter, plan, progress)
+    print_tables(run)
+    if report:
+        print(f"report      {publish(run)}")
+    print(f"tables      {plan.out / 'scores.csv'} and beside it")
+    return run
+
+
+def print_tables(run: Run) -> None:
+    """The summary beside its null, the comparison, and the statuses that are not ok."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    lifts = run.table("lift")
+    shuffled = lifts[lifts["null"] == "shuffled"].set_index(["model", "block"])
+    table = Table("model", "block", "scored", "mean sfd", "95 % interval", "lift over shuffled maps", title="sfd")
+    for row in run.table("summary").itertuples():
+        key = (row.model, row.block)
+        lift = f"{shuffled.loc[key, 'lift']:+.3f}" if key in shuffled.index else "-"
+        interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
+        table.add_row(row.model, row.block, f"{row.n_scored} of {row.n}", f"{row.mean_sfd:.3f}", interval, lift)
+    console.print(table)
+    comparison = run.table("comparison")
+    if len(comparison):
+        table = Table("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins", title="comparison")
+        for row in comparison.itertuples():
+            pair, interval = f"{row.model_b} - {row.model_a}", f"{row.ci_low:+.3f} to {row.ci_high:+.3f}"
+            table.add_row(row.block, pair, f"{row.delta:+.3f}", interval, f"{row.p_adjusted:.2g}", f"{row.win_rate:.0%}")
+        console.print(table)
+    if others := {status: count for status, count in run.manifest["counts"].items() if status != "ok"}:
+        print("not scored  " + ", ".join(f"{count} rows {status}" for status, count in others.items()))
+
+
+def open_images_or_data(images: list[str], masks: Path | None) -> Dataset:
+    """Image files and folders of them; a single CSV, folder of classes or named data set is taken as ``sfd`` takes it."""
+    from das_explain.data import SOURCES, open_dataset, open_images
+
+    single = images[0] if len(images) == 1 else ""
+    if single.partition(":")[0] in SOURCES or Path(single).is_dir() or single.lower().endswith(".csv"):
+        return open_dataset(single, masks=masks)
+    return open_images(images, masks=masks)
+
+
+@contextmanager
+def progress_bar(unit: str = "images") -> Iterator[Progress]:
+    """A bar on the terminal with rate and time left; a plain line now and then where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task) -> Text:
+            return Text(f"{task.speed:.1f} {unit}/s" if task.speed else f"-- {unit}/s")
+
+    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True))
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(unit, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)

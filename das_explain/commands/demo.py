@@ -1,0 +1,26 @@
+"""``das-explain demo``: the main job on what the project ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/demo"),
+    models: Annotated[Path, typer.Option(help="Where the shipped model directories are.")] = Path("models"),
+    count: Annotated[int, typer.Option(min=2, help="Number of images.")] = 100,
+) -> None:
+    """Compare the two shipped networks on the embedded photo set: tables, figures, report."""
+    from das_explain.commands.common import find_segmenter, run_and_publish
+    from das_explain.data import open_dataset
+    from das_explain.pipeline import Plan
+
+    dataset = open_dataset(f"collage:{count}")
+    specs = tuple(f"{name}={models / folder}" for name, folder in SHIPPED.items())
+    run_and_publish(dataset, find_segmenter(dataset, False), Plan(models=specs, out=out), report=True)
+
+
+SHIPPED = {"plain": "collage-resnet18", "das": "collage-das-resnet18"}

@@ -1,0 +1,64 @@
+"""``das-explain heatmap``: figures of single images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from das_explain.commands.sfd import (
+    Blocks,
+    Box,
+    BoxMasks,
+    Device,
+    Masks,
+    Method,
+    Models,
+    Precision,
+    Scaling,
+    Target,
+    Threshold,
+    Workers,
+)
+
+
+def heatmap(
+    images: Annotated[list[str], typer.Argument(help="Image files or folders; or one data spec, as sfd takes it.")],
+    model: Models,
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("heatmaps"),
+    blocks: Blocks = "",
+    masks: Masks = None,
+    box_masks: BoxMasks = False,
+    method: Method = "gradcam",
+    target: Target = "label",
+    threshold: Threshold = 0.3,
+    scaling: Scaling = "antilog",
+    box: Box = "rect",
+    precision: Precision = "fp32",
+    workers: Workers = None,
+    device: Device = None,
+) -> None:
+    """Draw what each model looks at, block by block: one figure per image, raw maps and a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from das_explain.commands.common import comma_separated, find_segmenter, open_images_or_data
+    from das_explain.evaluate import Options
+    from das_explain.heatmaps import write_heatmaps
+    from das_explain.pipeline import check_options, load_contestants
+
+    options = Options(method, target, threshold, scaling, box, precision)
+    check_options(options)
+    dataset = open_images_or_data(images, masks)
+    segmenter = find_segmenter(dataset, box_masks) if dataset.has_masks or box_masks else None
+    contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
+    rows = write_heatmaps(dataset, segmenter, contestants, options, out, workers=workers)
+
+    table = Table("image", "model", "block", "predicted", "confidence", "sfd")
+    for row in rows:
+        score = row["status"] if row["sfd"] is None else f"{row['sfd']:.3f}"
+        confidence = "-" if row["confidence"] is None else f"{row['confidence']:.0%}"
+        table.add_row(row["image"], row["model"], row["block"], row["predicted"] or "-", confidence, score)
+    Console().print(table)
+    print(f"figures and maps  {out}")

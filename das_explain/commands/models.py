@@ -1,0 +1,141 @@
+"""``das-explain models``: what can be built, what is in a checkpoint, and a model directory from any model spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from das_explain.types import LoadedModel
+
+app = typer.Typer(
+    help="The known networks (no sub-command), what is in a checkpoint (show), and model directories (pack).",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+SPEC = typer.Argument(
+    metavar="SPEC", help="[NAME=]SPEC: model directory, FILE.pth@ARCH[:ATTENTION], torchvision:NAME ..."
+)
+LABELS = typer.Option(help="Class names in logit order: a text file, one per line, or a JSON list.")
+
+
+@app.callback()
+def known(context: typer.Context) -> None:
+    """List the known networks: parameters plain and with each attention, and the blocks that have names."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from das_explain.nn.registry import ATTENTION, BACKBONES, BLOCKS
+    from das_explain.weights.build import build_network
+
+    kinds = ("none", *ATTENTION)
+    table = Table("ARCH", *kinds, "blocks", title="Parameters by attention (1000 classes), in millions")
+    for name in BACKBONES:
+        table.add_row(name, *(f"{_millions(build_network(name, kind)):.2f}" for kind in kinds), ", ".join(BLOCKS[name]))
+    Console().print(table)
+    typer.echo("Weights: FILE.pth@ARCH[:ATTENTION], a model directory, or torchvision:, timm:, hf:, python: networks.")
+
+
+@app.command()
+def show(
+    spec: Annotated[str, SPEC],
+    labels: Annotated[Optional[Path], LABELS] = None,  # noqa: UP045 - Typer on Python 3.10
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Show what a model spec gives: architecture, classes, blocks, preprocessing, fingerprint."""
+    import json
+
+    from das_explain.checkpoint import load_model
+
+    facts = _facts(load_model(spec, device="cpu", labels=labels))
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=str))
+        return
+    names, notes = facts.pop("labels"), facts.pop("notes")
+    facts["classes"] = f"{facts['classes']}: {_some(names)}" if names else f"{facts['classes']}, without names"
+    facts["parameters"] = f"{facts['parameters']:,}"
+    for key, value in facts.items():
+        if value not in (None, {}):
+            typer.echo(f"{key:<14}{_line(value)}")
+    for note in notes:
+        typer.echo(f"{'note':<14}{note}")
+
+
+@app.command()
+def pack(
+    spec: Annotated[str, SPEC],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The model directory to write.")],
+    labels: Annotated[Optional[Path], LABELS] = None,  # noqa: UP045
+    card: Annotated[Optional[Path], typer.Option(help="A model card; it becomes README.md.")] = None,  # noqa: UP045
+    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model that is there.")] = False,
+) -> None:
+    """Write a model directory from any model spec."""
+    from das_explain.checkpoint import load_model, save_model
+    from das_explain.errors import DasExplainError, UsageError
+
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file; name a directory to write")
+    if directory.is_dir() and any(directory.iterdir()) and not force:
+        raise UsageError(f"{directory} is not empty; --force replaces the model in it")
+    try:
+        text = card.read_text(encoding="utf-8") if card else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DasExplainError(f"{card} cannot be read as a model card: {error}") from None
+    model = load_model(spec, device="cpu", labels=labels)
+    config = model.config
+    if config["architecture"].startswith("python:"):
+        raise UsageError(f"{spec} is your own Python; a model directory holds only networks that can be built by name")
+    save_model(
+        directory,
+        model.network,
+        architecture=config["architecture"],
+        attention=config["attention"],
+        arguments=config["arguments"],
+        num_classes=config["num_classes"],
+        labels=model.labels,
+        preprocess=model.preprocess,
+        training=config["training"],
+        card=text,
+        half=half,
+    )
+    typer.echo(f"{directory}: {load_model(str(directory), device='cpu').fingerprint}")
+
+
+def _facts(model: LoadedModel) -> dict:
+    config = model.config
+    return {
+        "name": model.name,
+        "spec": model.spec,
+        "architecture": config["architecture"],
+        "attention": config["attention"],
+        "arguments": config["arguments"],
+        "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
+        "classes": config["num_classes"],
+        "labels": model.labels,
+        "blocks": list(model.blocks),
+        "preprocess": model.preprocess.to_config(),
+        "training": config["training"],
+        "fingerprint": model.fingerprint,
+        "notes": config["notes"],
+    }
+
+
+def _millions(network) -> float:
+    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" ... {names[-1]}" if len(names) > 6 else "")
+
+
+def _line(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_line(part)}" for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)

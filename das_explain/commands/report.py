@@ -1,0 +1,21 @@
+"""``das-explain report``: write a run's figures and report again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(run: Annotated[Path, typer.Argument(help="The run's folder: the --out of sfd.")]) -> None:
+    """Write the figures and the HTML report of a run."""
+    from das_explain.commands.common import print_tables
+    from das_explain.pipeline import publish
+    from das_explain.store import Run
+
+    opened = Run.open(run)
+    if not (run / "scores.csv").exists():
+        opened.finish()
+    print_tables(opened)
+    print(f"report      {publish(opened)}")

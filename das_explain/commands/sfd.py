@@ -1,0 +1,75 @@
+"""``das-explain sfd``: score models on a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Models = Annotated[
+    list[str],
+    typer.Option(
+        "--model", "-m", metavar="NAME=SPEC",
+        help="A model, named. Repeat it to compare; several with one NAME are copies of one design. SPEC: a model "
+        "directory, FILE@ARCH[:ATTENTION], torchvision:NAME[:WEIGHTS], timm:NAME, hf:USER/REPO, python:MODULE:FACTORY[@FILE].",
+    ),
+]  # fmt: skip
+Blocks = Annotated[str, typer.Option(help="Blocks to explain, separated by commas; the last two unless given.")]
+Method = Annotated[str, typer.Option(help="gradcam, gradcam++, layercam, hirescam, xgradcam, eigencam, scorecam ...")]
+Target = Annotated[str, typer.Option(help="Class to explain: the image's label, each model's own prediction (predicted), or a class by name.")]
+Threshold = Annotated[float, typer.Option(help="tau: pixels with a weight of at least this belong to B.")]
+Scaling = Annotated[str, typer.Option(help="antilog (10^w - 1), antilog-literal (10^w), exp, linear.")]
+Box = Annotated[str, typer.Option(help="B: rect, region, or shared (one rectangle for all models).")]
+Masks = Annotated[Optional[Path], typer.Option(help="Folder of masks, matched by the images' names.")]  # noqa: UP045
+BoxMasks = Annotated[bool, typer.Option("--box-masks", help="R is the rectangles in the CSV.")]
+Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, mps; the best there is unless given.")]  # noqa: UP045
+Precision = Annotated[str, typer.Option(help="fp32, or bf16 where the processor is quick at it.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images per forward pass.")]
+Workers = Annotated[Optional[int], typer.Option(min=0, help="Decoding processes.")]  # noqa: UP045
+
+
+def sfd(
+    data: Annotated[str, typer.Argument(help="A folder, a CSV (image[,label][,mask]), collage[:N], torchvision:NAME.")],
+    model: Models,
+    out: Annotated[Path, typer.Option(help="The run's folder. The same command continues a run that was cut off.")],
+    sample: Annotated[Optional[int], typer.Option(min=1, help="Number of images to draw; all unless given.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    stratified: Annotated[bool, typer.Option("--stratified", help="Draw equally from the classes.")] = False,
+    split: Annotated[Optional[str], typer.Option(help="Of collage and torchvision data sets.")] = None,  # noqa: UP045
+    blocks: Blocks = "",
+    masks: Masks = None,
+    box_masks: BoxMasks = False,
+    method: Method = "gradcam",
+    target: Target = "label",
+    threshold: Threshold = 0.3,
+    scaling: Scaling = "antilog",
+    box: Box = "rect",
+    precision: Precision = "fp32",
+    batch: Batch = 16,
+    workers: Workers = None,
+    device: Device = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run's results in --out.")] = False,
+    report: Annotated[bool, typer.Option(help="Draw the figures and write the HTML report.")] = True,
+) -> None:
+    """Score models on a data set: heatmaps against the object's masks, into CSV, figures and a report."""
+    from das_explain.commands.common import comma_separated, find_segmenter, run_and_publish
+    from das_explain.data import open_dataset
+    from das_explain.evaluate import Options
+    from das_explain.pipeline import Plan
+
+    dataset = open_dataset(data, masks=masks, split=split)
+    plan = Plan(
+        models=tuple(model),
+        out=out,
+        options=Options(method, target, threshold, scaling, box, precision),
+        blocks=comma_separated(blocks),
+        sample=sample,
+        stratified=stratified,
+        seed=seed,
+        batch=batch,
+        workers=workers,
+        device=device,
+        overwrite=overwrite,
+    )
+    run_and_publish(dataset, find_segmenter(dataset, box_masks), plan, report=report)

@@ -1,0 +1,41 @@
+"""``das-explain train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe of the package (a wrong name lists them), or a .yaml file.")],
+    settings: Annotated[
+        Optional[list[str]],  # noqa: UP045 - Typer on Python 3.10
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as schedule.epochs=4. Repeats."),
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option(help="The run's folder [default: runs/train/RECIPE].")] = None,  # noqa: UP045
+    resume: Annotated[bool, typer.Option(help="Go on where the folder stands, or start anew.")] = True,
+    seed: Annotated[Optional[int], typer.Option(min=0, help="The same as --set seed=N.")] = None,  # noqa: UP045
+) -> None:
+    """Train a network by a recipe; the result is a model directory.
+
+    A run that was stopped goes on after its last whole epoch when the same command is given again, and ends as if it
+    had never been stopped.
+
+    Example: das-explain train collage-das-resnet18 --set schedule.epochs=4
+    """
+    import shlex
+
+    from rich.console import Console
+
+    from das_explain.train import load_recipe
+
+    settings = [*(settings or []), *([f"seed={seed}"] if seed is not None else [])]
+    loaded = load_recipe(recipe, settings)
+    from das_explain.train import train as run
+
+    folder = out or Path("runs") / "train" / loaded.name
+    words = ["das-explain", "train", recipe, *(word for setting in settings for word in ("--set", setting))]
+    model = run(loaded, folder, resume=resume, console=Console(stderr=True), command=shlex.join(words))
+    print(model)

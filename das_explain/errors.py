@@ -1,0 +1,24 @@
+"""The one family of exceptions that a user's mistake or a broken input can raise.
+
+A message says what was wrong, where, and what to do about it, on one line. The command line prints it as it is,
+without a traceback, and exits with ``exit_code``.
+"""
+
+from __future__ import annotations
+
+
+class DasExplainError(Exception):
+    """Something could not be done: a file is broken, a model does not fit, a package is missing."""
+
+    exit_code = 1
+
+
+class UsageError(DasExplainError):
+    """The request itself is malformed: an unknown name, an impossible combination of options."""
+
+    exit_code = 2
+
+
+def missing_package(package: str, extra: str, purpose: str) -> DasExplainError:
+    """The error for an optional package that is not installed; names the extra to install."""
+    return DasExplainError(f"{purpose} needs the package {package}: pip install 'das-explain[{extra}]'")

@@ -1,0 +1,121 @@
+"""Heatmaps of single images: a figure in the manner of the paper's Figure 4, the raw maps, and a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from das_explain import figures
+from das_explain.data import Dataset
+from das_explain.evaluate import Contestant, Options, Record, Scored, empty_rows, score_batch, table_row
+from das_explain.loader import Batch, load_batches
+from das_explain.segment import Segmenter
+from das_explain.store import SCORE_COLUMNS
+
+
+def write_heatmaps(
+    dataset: Dataset,
+    segmenter: Segmenter | None,
+    contestants: Sequence[Contestant],
+    options: Options,
+    out: Path,
+    *,
+    batch: int = 8,
+    workers: int | None = None,
+) -> list[Record]:
+    """Writes, per image, ``NAME.png``, ``NAME.pdf`` and ``NAME.npz`` to ``out``, and ``heatmaps.csv`` for all.
+
+    The ``.npz`` holds for each ``MODEL/BLOCK`` the map float32 (h, w) in [0, 1] at the block's own size, and under
+    ``MODEL/BLOCK/cam_max`` its maximum before normalisation; ``frame`` is the network's view, uint8 (H, W, 3), ``mask``
+    bool (H, W) where one is known.
+
+    Returns:
+        The rows of the table (columns as in scores.csv). An image that cannot be read is a row with a status.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    geometries = list(dict.fromkeys(contestant.model.preprocess.geometry for contestant in contestants))
+    rows: list[Record] = []
+    taken: set[str] = set()
+    for loaded in load_batches(dataset, dataset.samples, geometries, segmenter, batch_size=batch, workers=workers):
+        readable, models = score_batch(contestants, loaded, options)
+        for position, sample in enumerate(loaded.samples):
+            if position not in readable:
+                rows += empty_rows(contestants, loaded, position)
+                continue
+            row = readable.index(position)
+            records = {
+                (scored.contestant.name, block): table_row(scored, block, row, loaded, position)
+                for scored in models
+                for block in scored.scores
+            }
+            rows += records.values()
+            stem = out / unique_stem(sample.name, taken)
+            figures.save(_figure(models, records, loaded, position, row), stem)
+            _save_maps(stem, models, loaded, position, row)
+    with (out / "heatmaps.csv").open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.DictWriter(file, SCORE_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+def unique_stem(name: str, taken: set[str]) -> str:
+    """A file name for an image's name, without directories, not yet in ``taken`` (and added to it)."""
+    parts = str(Path(name.replace("\\", "/")).with_suffix("")).split("/")
+    stem = "-".join(part for part in parts if part not in ("", ".", "..")) or "image"
+    candidate, number = stem, 1
+    while candidate.lower() in taken:
+        number += 1
+        candidate = f"{stem}-{number}"
+    taken.add(candidate.lower())
+    return candidate
+
+
+def _view(models: Sequence[Scored], batch: Batch, position: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The frame of the first model uint8 (H, W, 3), and the object's mask on it."""
+    geometry = models[0].contestant.geometry
+    frame = batch.frames[geometry][position].permute(1, 2, 0).numpy()
+    has_mask = bool(batch.masks) and batch.statuses[position] == "ok"
+    return frame, batch.masks[geometry][position].numpy() if has_mask else None
+
+
+def _figure(
+    models: Sequence[Scored], records: dict[tuple[str, str], Record], batch: Batch, position: int, row: int
+):  # fmt: skip
+    frame, mask = _view(models, batch, position)
+    lines, boxes = [], {}
+    for scored in models:
+        name = scored.contestant.name
+        mine = {block: records[name, block] for block in scored.scores}
+        maps = {block: cam.native[row].cpu().numpy() for block, cam in scored.explanation.cams.items()}
+        first = next(iter(mine.values()))
+        lines.append(
+            figures.HeatmapRow(
+                model=name,
+                cams={block: each if np.isfinite(each).all() else None for block, each in maps.items()},
+                sfd={block: record["sfd"] for block, record in mine.items()} if mask is not None else {},
+                status={block: record["status"] for block, record in mine.items()} if mask is not None else {},
+                predicted=first["predicted"],
+                confidence=first["confidence"],
+                target=first["target"],
+            )
+        )
+        boxes[name] = {
+            block: tuple(record[edge] for edge in ("b_x0", "b_y0", "b_x1", "b_y1"))
+            for block, record in mine.items()
+            if record["sfd"] is not None
+        }
+    return figures.heatmap_figure(frame, lines, batch.samples[position].label, mask, boxes)
+
+
+def _save_maps(stem: Path, models: Sequence[Scored], batch: Batch, position: int, row: int) -> None:
+    frame, mask = _view(models, batch, position)
+    arrays = {"frame": frame} if mask is None else {"frame": frame, "mask": mask}
+    for scored in models:
+        for block, cam in scored.explanation.cams.items():
+            arrays[f"{scored.contestant.name}/{block}"] = cam.native[row].cpu().numpy()
+            arrays[f"{scored.contestant.name}/{block}/cam_max"] = cam.raw_max[row].cpu().numpy()
+    np.savez_compressed(stem.with_name(stem.name + ".npz"), **arrays)

@@ -1,0 +1,23 @@
+"""The networks: torchvision's backbones, plain and with attention gates."""
+
+from das_explain.nn.das import DASGate
+from das_explain.nn.registry import (
+    ATTENTION,
+    BACKBONES,
+    create_model,
+    das_mobilenet_v2,
+    das_resnet18,
+    das_resnet50,
+    das_resnet101,
+)
+
+__all__ = [
+    "ATTENTION",
+    "BACKBONES",
+    "DASGate",
+    "create_model",
+    "das_mobilenet_v2",
+    "das_resnet18",
+    "das_resnet50",
+    "das_resnet101",
+]

@@ -1,0 +1,73 @@
+"""The DAS gate: Salajegheh et al., "DAS: A Deformable Attention to Capture Salient Information in CNNs", Sec. 3.
+
+    X_c = GELU(InstanceNorm(X W_1))             (1)   W_1: depthwise 3x3, then pointwise c -> alpha c
+    deform(p) = sum_k w_k w_p X_c(p_k + dp_k)   (2)   dp and w_p are themselves convolutions of X_c
+    A = sigmoid(LayerNorm(deform(X_c)))         (3)   back to c channels; normalised over them at each pixel
+    X_out = X * A                               (4)
+
+The paper gives no code. Biases, kernel sizes and affine flags are those that reproduce every parameter and FLOP count
+it prints for ResNet-18/50/101 and MobileNetV2 (Table 1); ``tests/nn/test_published_counts.py`` holds them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from das_explain.nn.deform import modulated_deform_conv2d
+
+
+class DASGate(nn.Module):
+    """Multiplies a feature map by a learned, pixel- and channel-wise attention in (0, 1).
+
+    Args:
+        channels: c of the map to be gated.
+        alpha: compression, 0 < alpha <= 1; the gate works on ``int(alpha * c)`` channels, at least one.
+        init: ``default``, or ``identity``: the gate starts near 1 (0.98) everywhere, for a warm start from a
+            trained backbone.
+    """
+
+    KERNEL = 3
+    IDENTITY_LOGIT = 4.0  # sigmoid(4) = 0.982
+
+    def __init__(self, channels: int, alpha: float = 0.2, *, init: Literal["default", "identity"] = "default") -> None:
+        super().__init__()
+        if not 0 < alpha <= 1:
+            raise ValueError(f"alpha must lie in (0, 1], not {alpha}")
+        if init not in ("default", "identity"):
+            raise ValueError(f"init must be 'default' or 'identity', not {init!r}")
+        hidden, taps = max(1, int(alpha * channels)), self.KERNEL**2
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.pointwise = nn.Conv2d(channels, hidden, 1)
+        self.instance_norm = nn.InstanceNorm2d(hidden)
+        self.gelu = nn.GELU()
+        self.offset = nn.Conv2d(hidden, 2 * taps, 3, padding=1)
+        self.modulation = nn.Conv2d(hidden, taps, 3, padding=1)
+        self.weight = nn.Parameter(torch.empty(channels, hidden, self.KERNEL, self.KERNEL))
+        self.layer_norm = nn.LayerNorm(channels)
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as torch's own convolutions
+        for conv in (self.offset, self.modulation):  # starts as a plain convolution: dp = 0, w_p = 1 (DCNv2)
+            nn.init.zeros_(conv.weight)
+            nn.init.zeros_(conv.bias)
+        if init == "identity":
+            nn.init.constant_(self.layer_norm.weight, 0.01)
+            nn.init.constant_(self.layer_norm.bias, self.IDENTITY_LOGIT)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """A of Eq. 3: (N, C, H, W) -> (N, C, H, W) in (0, 1)."""
+        compressed = self.pointwise(self.depthwise(x))  # (N, alpha C, H, W)
+        # A single pixel has no spread: InstanceNorm's formula gives 0 (and gradients of 0), where torch's refuses.
+        single = compressed.shape[-2:] == (1, 1)
+        normed = compressed - compressed if single else self.instance_norm(compressed)
+        context = self.gelu(normed)  # (1)
+        modulation = 2 * self.modulation(context).sigmoid()
+        deformed = modulated_deform_conv2d(context, self.offset(context), modulation, self.weight)  # (2)
+        normalized = self.layer_norm(deformed.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # over channels
+        return normalized.sigmoid()  # (3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return x * self.attention(x).to(x.dtype)  # (4)

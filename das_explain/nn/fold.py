@@ -1,0 +1,68 @@
+"""A faster copy of a network for inference, equal to the original up to rounding.
+
+Batch norm in eval mode is one multiplication and one addition per channel: it folds into the convolution before it.
+On a CPU that removes a fifth of the time of an explanation, and the folded copy runs in channels_last memory.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+NAMED_PAIRS = (BasicBlock, Bottleneck, ResNet)  # their forward runs bn1 on conv1's output, bn2 on conv2's ...
+
+
+def folded(network: nn.Module, keep: Collection[nn.Module] = ()) -> nn.Module:
+    """A copy with each batch norm folded into the convolution that feeds it, in eval mode and channels_last.
+
+    Only pairs whose order is certain are folded (neighbours in an ``nn.Sequential``, torchvision's ResNet blocks).
+    Parameters that need no change are shared with the original, which is left untouched.
+
+    Args:
+        network: any network; later changes to its weights do not reach the copy.
+        keep: modules of ``network`` whose own output must stay what it is; a pair that contains one is not folded.
+    """
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    kept = {name for name, module in network.named_modules() if any(module is wanted for wanted in keep)}
+    twin = copy.deepcopy(network, memo=shared).eval()
+    for name, parent in list(twin.named_modules()):
+        for conv_name, norm_name in _pairs(parent):
+            conv, norm = getattr(parent, conv_name), getattr(parent, norm_name)
+            paths = {f"{name}.{child}".lstrip(".") for child in (conv_name, norm_name)}
+            if _foldable(conv, norm) and not paths & kept:
+                setattr(parent, conv_name, _fold(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+    for module in twin.modules():
+        if isinstance(module, nn.Conv2d):
+            weight = module.weight.detach().to(memory_format=torch.channels_last)
+            module.weight = nn.Parameter(weight, requires_grad=False)
+    return twin
+
+
+def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
+    names = list(parent._modules)
+    if type(parent) in NAMED_PAIRS:
+        yield from ((f"conv{i}", f"bn{i}") for i in (1, 2, 3) if f"conv{i}" in names and f"bn{i}" in names)
+    elif isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
+        yield from zip(names, names[1:], strict=False)
+
+
+def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
+    return (
+        type(conv) is nn.Conv2d
+        and type(norm) is nn.BatchNorm2d
+        and norm.track_running_stats
+        and norm.affine
+        and norm.num_features == conv.out_channels
+        and not any((conv._forward_hooks, conv._forward_pre_hooks, norm._forward_hooks, norm._forward_pre_hooks))
+    )
+
+
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    with torch.no_grad():
+        return fuse_conv_bn_eval(conv, norm)

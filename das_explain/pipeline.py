@@ -1,0 +1,188 @@
+"""The main job as one call: a data set, models, a folder -> a finished run. What ``sfd`` and ``demo`` do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from das_explain.checkpoint import load_model, match_labels
+from das_explain.data import Dataset, draw_sample
+from das_explain.errors import UsageError
+from das_explain.evaluate import Contestant, Options, evaluate
+from das_explain.loader import load_batches
+from das_explain.methods import METHODS
+from das_explain.nn.fold import folded
+from das_explain.segment import Segmenter
+from das_explain.sfd import BOXES, SCALINGS
+from das_explain.store import Run
+from das_explain.types import LoadedModel, Sample
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to score and how. ``models`` are specs; a name given twice makes one group of checkpoints (one design)."""
+
+    models: tuple[str, ...]
+    out: Path
+    options: Options = Options()
+    blocks: tuple[str, ...] = ()
+    sample: int | None = None
+    stratified: bool = False
+    seed: int = 0
+    batch: int = 16
+    workers: int | None = None
+    device: str | None = None
+    overwrite: bool = False
+
+
+def score_dataset(dataset: Dataset, segmenter: Segmenter, plan: Plan, progress: Progress = lambda done, of: None) -> Run:
+    """Runs, or continues, a run to its end, tables included.
+
+    Raises:
+        UsageError: options, names or blocks that do not exist or do not go together.
+        DasExplainError: a model that cannot be loaded, labels that do not match, a folder that holds another run.
+    """
+    check_options(plan.options)
+    samples = draw_sample(dataset, plan.sample, plan.seed, plan.stratified)
+    contestants, groups = load_contestants(plan.models, dataset.labels, plan.blocks, plan.device, plan.options)
+    batches = _random_batches(samples, plan.batch, plan.seed)
+    geometries = list(dict.fromkeys(contestant.model.preprocess.geometry for contestant in contestants))
+    run = Run.start(plan.out, _manifest(dataset, segmenter, plan, contestants, groups), samples, overwrite=plan.overwrite)
+    finished = run.resume(batches)
+    done = sum(map(len, batches[:finished]))
+    progress(done, len(samples))
+    loaded = load_batches(dataset, batches[finished:], geometries, segmenter, workers=plan.workers)
+    for records, frames in evaluate(contestants, loaded, plan.options) if finished < len(batches) else ():
+        run.append(records, frames)
+        done += len(records)
+        progress(done, len(samples))
+    run.finish()
+    return run
+
+
+def check_options(options: Options) -> None:
+    """Raises UsageError for a value that does not exist, before anything is loaded."""
+    for name, value, known in (
+        ("--method", options.method, METHODS),
+        ("--scaling", options.scaling, SCALINGS),
+        ("--box", options.box, (*BOXES, "shared")),
+        ("--precision", options.precision, ("fp32", "bf16")),
+    ):
+        if value not in known:
+            raise UsageError(f"{name} {value!r} is unknown; choose among {', '.join(known)}")
+    if not 0 < options.threshold <= 1:
+        raise UsageError(f"--threshold must lie in (0, 1], not {options.threshold}")
+    if options.precision == "bf16" and options.method != "gradcam":
+        raise UsageError("--precision bf16 works with --method gradcam only")
+
+
+def load_contestants(
+    specs: Sequence[str],
+    labels: Sequence[str] | None,
+    blocks: Sequence[str],
+    device: str | None,
+    options: Options,
+) -> tuple[list[Contestant], dict[str, list[str]]]:
+    """Loads the models and matches the data's labels to their logits; also group name -> members' names.
+
+    ``blocks``: the same for every model; none: the last two of each.
+    """
+    models = [load_model(spec, device=device) for spec in specs]
+    groups: dict[str, list[str]] = {}
+    for model in models:
+        groups.setdefault(model.name, []).append(model.name)
+    for group, members in groups.items():
+        if len(members) > 1:
+            members[:] = [f"{group}#{copy + 1}" for copy in range(len(members))]
+    names = {group: iter(members) for group, members in groups.items()}
+    models = [replace(model, name=next(names[model.name])) for model in models]
+    return [_contestant(model, labels, blocks, options) for model in models], groups
+
+
+def choose_blocks(model: LoadedModel, wanted: Sequence[str]) -> dict[str, torch.nn.Module]:
+    """The blocks of a model called ``wanted`` (any module's dotted name will do), or its last two."""
+    if not wanted:
+        return dict(list(model.blocks.items())[-2:])
+    modules = dict(model.network.named_modules())
+    if unknown := [name for name in wanted if name not in modules or not name]:
+        raise UsageError(f"{model.name} has no block {unknown[0]!r}; choose among {', '.join(model.blocks)}")
+    return {name: modules[name] for name in wanted}
+
+
+def _contestant(
+    model: LoadedModel, labels: Sequence[str] | None, wanted: Sequence[str], options: Options
+) -> Contestant:
+    blocks = choose_blocks(model, wanted)
+    network = model.network
+    # Folding pays on a CPU; in bfloat16 the batch norms would lose precision in the weights.
+    if options.method == "gradcam" and options.precision == "fp32" and next(network.parameters()).device.type == "cpu":
+        network = folded(network, keep=list(blocks.values()))
+        modules = dict(network.named_modules())
+        names = {id(module): name for name, module in model.network.named_modules()}
+        blocks = {name: modules[names[id(module)]] for name, module in blocks.items()}
+    own_class = () if options.target in ("label", "predicted") else (options.target,)
+    logit = match_labels((*(labels or ()), *own_class), model) if labels or own_class else {}
+    if own_class and options.target not in logit:
+        raise UsageError(f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted")
+    return Contestant(model, network, blocks, logit)
+
+
+def _random_batches(samples: Sequence[Sample], size: int, seed: int) -> list[list[Sample]]:
+    """Batches in random order: the shuffled-map null pairs each map with another image of its batch."""
+    order = np.random.default_rng(seed).permutation(len(samples))
+    return [[samples[i] for i in order[start : start + size]] for start in range(0, len(samples), size)]
+
+
+def _manifest(
+    dataset: Dataset, segmenter: Segmenter, plan: Plan, contestants: Sequence[Contestant], groups: dict[str, list[str]]
+) -> dict:
+    return {
+        "command": sys.argv,
+        "seed": plan.seed,
+        "batch": plan.batch,
+        "device": str(next(contestants[0].network.parameters()).device),
+        "models": [
+            {
+                "name": contestant.name,
+                "spec": contestant.model.spec,
+                "fingerprint": contestant.model.fingerprint,
+                "blocks": list(contestant.blocks),
+                "preprocess": contestant.model.preprocess.to_config(),
+                "n_labels": len(contestant.model.labels or ()),
+            }
+            for contestant in contestants
+        ],
+        "groups": groups,
+        "data": {
+            "spec": dataset.spec,
+            "fingerprint": dataset.fingerprint,
+            "count": len(dataset.samples),
+            "stratified": plan.stratified,
+        },
+        "options": asdict(plan.options),
+        "segmenter": {"name": segmenter.name, **segmenter.identity()},
+    }
+
+
+def publish(run: Run) -> Path:
+    """Draws a finished run's figures and writes its report; the path of the report's index.html."""
+    from das_explain import figures, stats
+    from das_explain.report import build_report
+
+    scores = run.table("scores")
+    folder = run.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    if (scores["status"] == "ok").any():
+        figures.save(figures.distribution_figure(scores), folder / "distribution")
+        figures.save(figures.lift_figure(stats.lift_over_nulls(scores, run.table("nulls"))), folder / "lift")
+    for number, (a, b) in enumerate(run.table("comparison")[["model_a", "model_b"]].drop_duplicates().to_numpy()):
+        figures.save(figures.scatter_figure(scores, a, b), folder / f"paired-{number + 1}")
+    return build_report(run.folder)

@@ -1,0 +1,130 @@
+"""From an upright photo to the network's input frame: resize, crop, normalise, for an image and its mask alike.
+
+Equal to torchvision's ``Resize(resize)``, ``CenterCrop(size)``, ``Normalize(mean, std)`` on Pillow images, bit by bit;
+only of a photo over 16 times as long as wide the crop is resampled straight from the photo, so that a panorama of
+1 x 10,000 pixels costs no more than any other (a few pixels in ten thousand then differ, by 1 to 3 levels of 255).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    import torch
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Which pixels of a photo the network sees: models that share one share the decoded frame and the mask.
+
+    ``size`` is (height, width) of the frame. ``fit="crop"``: the shorter side becomes ``resize``, then the centre is
+    cropped; ``fit="squash"``: the whole photo becomes the frame and the aspect ratio is lost.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    resize: int = 256
+    interpolation: str = "bilinear"
+    fit: Literal["crop", "squash"] = "crop"
+
+    @property
+    def key(self) -> str:
+        """A short name, unique among geometries, fit for a file name."""
+        tail = f"-r{self.resize}" if self.fit == "crop" else "-squash"
+        return f"{self.size[0]}x{self.size[1]}{tail}-{self.interpolation}"
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The part of a ``width`` x ``height`` photo that becomes the frame, (x0, y0, x1, y1) in photo pixels.
+
+        It exceeds the photo where the resized photo is smaller than the crop (the frame is padded with black there).
+        """
+        if self.fit == "squash":
+            return 0.0, 0.0, float(width), float(height)
+        scaled_w, scaled_h, left, top = self._placing(width, height)
+        fx, fy = width / scaled_w, height / scaled_h
+        return left * fx, top * fy, (left + self.size[1]) * fx, (top + self.size[0]) * fy
+
+    def _placing(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Width and height of the resized photo, and the crop's left and top in it, as torchvision has them."""
+        short = min(width, height)
+        scaled_w = self.resize if width == short else int(self.resize * width / height)
+        scaled_h = self.resize if height == short else int(self.resize * height / width)
+        # torchvision's center_crop rounds; where it has to pad first, it pads (n // 2) on the left or top.
+        left = round((scaled_w - self.size[1]) / 2) if scaled_w >= self.size[1] else -((self.size[1] - scaled_w) // 2)
+        top = round((scaled_h - self.size[0]) / 2) if scaled_h >= self.size[0] else -((self.size[0] - scaled_h) // 2)
+        return scaled_w, scaled_h, left, top
+
+    def _resample(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        resample = FILTERS[self.interpolation]
+        if self.fit == "squash":
+            return image.resize((width, height), resample)
+        scaled_w, scaled_h, left, top = self._placing(*image.size)
+        if scaled_w * scaled_h <= 16 * max(width * height, self.resize**2):
+            return image.resize((scaled_w, scaled_h), resample).crop((left, top, left + width, top + height))
+        x0, y0, x1, y1 = self.box(*image.size)
+        inner = (max(x0, 0.0), max(y0, 0.0), min(x1, float(image.width)), min(y1, float(image.height)))
+        part = image.resize((min(width, scaled_w), min(height, scaled_h)), resample, box=inner)
+        return part.crop((min(left, 0), min(top, 0), min(left, 0) + width, min(top, 0) + height))
+
+    def frame(self, image: Image.Image) -> np.ndarray:
+        """The network's view of an upright RGB photo: uint8 (H, W, 3)."""
+        return np.asarray(self._resample(image), dtype=np.uint8)
+
+    def frame_mask(self, mask: np.ndarray) -> np.ndarray:
+        """The same view of a mask, bool (h, w) -> bool (H, W): same filter, then at least half covered."""
+        return np.asarray(self._resample(Image.fromarray(mask.astype(np.uint8) * 255)), dtype=np.uint8) >= 128
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What a model expects of its input: a frame (``geometry``) with values ``(x / 255 - mean) / std``, RGB."""
+
+    geometry: Geometry = Geometry()
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def normalize(self, frames: torch.Tensor) -> torch.Tensor:
+        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, 3, H, W), on the same device."""
+        import torch
+
+        mean = torch.tensor(self.mean, device=frames.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=frames.device).view(1, 3, 1, 1)
+        return (frames.float() / 255 - mean) / std
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """One photo (any PIL mode) -> float32 (3, H, W)."""
+        import torch
+
+        frame = torch.from_numpy(self.geometry.frame(image.convert("RGB")).copy()).permute(2, 0, 1)
+        return self.normalize(frame[None])[0]
+
+    def to_config(self) -> dict[str, Any]:
+        """JSON-serialisable; ``from_config`` reads it back."""
+        return {**asdict(self.geometry), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Preprocess:
+        """The inverse of ``to_config``; missing entries take ImageNet's values."""
+        known = {name: config[name] for name in ("resize", "interpolation", "fit") if name in config}
+        if "size" in config:
+            size = config["size"]
+            known["size"] = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+            known.setdefault("resize", round(min(known["size"]) * 256 / 224))
+        return cls(
+            Geometry(**known),
+            tuple(config.get("mean", IMAGENET_MEAN)),
+            tuple(config.get("std", IMAGENET_STD)),
+        )

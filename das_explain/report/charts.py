@@ -1,0 +1,129 @@
+"""Geometry of the charts that need no JavaScript: distributions of sfd, and intervals of differences.
+
+Pure: numbers in, SVG coordinates out. The template draws them, so that colours follow the page's theme.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from das_explain.report.run import Run
+
+WIDTH, LEFT, RIGHT = 320, 12, 12
+TOP, BOTTOM = 8, 36
+BINS = 40
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """One model's histogram: SVG paths, and where its median and its label stand."""
+
+    model: str
+    number: int
+    count: int
+    base: float
+    top: float
+    area: str
+    shuffled: str
+    median: float | None
+    median_x: float | None
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """All models' histograms of one block, one above the other, on one scale."""
+
+    block: str
+    height: float
+    ridges: tuple[Ridge, ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+def position(value: float) -> float:
+    """sfd in [0, 1] -> x in the chart."""
+    return round(LEFT + value * (WIDTH - LEFT - RIGHT), 2)
+
+
+def shares(values: np.ndarray) -> np.ndarray:
+    """sfd (n,) in [0, 1] -> the share of values in each of ``BINS`` bins (BINS,); 1 belongs to the last bin."""
+    counts, _ = np.histogram(np.clip(values, 0, 1), bins=BINS, range=(0, 1))
+    return counts / max(1, len(values))
+
+
+def steps(heights: np.ndarray, base: float, scale: float, *, closed: bool) -> str:
+    """A histogram's outline as SVG path data; ``closed`` returns along the base line."""
+    edges = [position(i / BINS) for i in range(BINS + 1)]
+    parts = [f"M{edges[0]:g} {base:g}" if closed else f"M{edges[0]:g} {round(base - heights[0] * scale, 2):g}"]
+    for i, height in enumerate(heights):
+        parts.append(f"V{round(base - height * scale, 2):g}H{edges[i + 1]:g}")
+    return "".join(parts) + (f"V{base:g}Z" if closed else "")
+
+
+def _scored(table, model: str, block: str, null: str | None = None) -> np.ndarray:
+    chosen = (table["model"] == model) & (table["block"] == block) & (table["status"] == "ok")
+    if null is not None:
+        chosen &= table["null"] == null
+    values = table.loc[chosen, "sfd"].to_numpy(dtype=float)
+    return values[np.isfinite(values)]
+
+
+def distributions(run: Run) -> list[Distribution]:
+    """One chart per block; models without a row in the block are left out, those without a score keep an empty ridge."""
+    charts = []
+    for block in run.blocks:
+        present = set(run.scores.loc[run.scores["block"] == block, "model"])
+        models = [model for model in run.models if model in present]
+        rows = max(len(models), 1)
+        room = max(320 - TOP - BOTTOM, 62 * rows) / rows
+        values = {model: _scored(run.scores, model, block) for model in models}
+        blind = {model: _scored(run.nulls, model, block, "shuffled") for model in models}
+        histograms = {model: shares(values[model]) for model in models}
+        peak = max([0.01, *(float(heights.max()) for heights in histograms.values())])
+        ridges = []
+        for row, model in enumerate(models):
+            base = round(TOP + (row + 1) * room, 2)
+            scale = (room - 30) / peak
+            median = float(np.median(values[model])) if len(values[model]) else None
+            shuffled = np.minimum(shares(blind[model]), peak) if len(blind[model]) else None
+            ridges.append(
+                Ridge(
+                    model=model,
+                    number=run.models.index(model),
+                    count=len(values[model]),
+                    base=base,
+                    top=round(base - room, 2),
+                    area=steps(histograms[model], base, scale, closed=True) if median is not None else "",
+                    shuffled=steps(shuffled, base, scale, closed=False) if shuffled is not None else "",
+                    median=median,
+                    median_x=None if median is None else position(median),
+                )
+            )
+        ticks = tuple((position(value), f"{value:g}") for value in (0, 0.25, 0.5, 0.75, 1))
+        charts.append(Distribution(block, round(TOP + rows * room + BOTTOM, 2), tuple(ridges), ticks))
+    return charts
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference with its interval as x positions in a strip of 0..100 whose middle is zero."""
+
+    low: float
+    middle: float
+    high: float
+
+
+def intervals(run: Run) -> list[Interval | None]:
+    """One per row of comparison.csv, on one common scale; None where there is no interval."""
+    ends = run.comparison[["delta", "ci_low", "ci_high"]].to_numpy(dtype=float)
+    finite = np.abs(ends[np.isfinite(ends)])
+    reach = 1.08 * float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+    found: list[Interval | None] = []
+    for delta, low, high in ends:
+        if any(math.isnan(value) for value in (delta, low, high)):
+            found.append(None)
+        else:
+            found.append(Interval(*(round(50 + 50 * value / reach, 2) for value in (low, delta, high))))
+    return found

@@ -1,0 +1,65 @@
+// One image as a card: the photo with R and B, then each model's blocks with their scores and the difference.
+
+function verdict(facts) {
+  if (!facts || facts.predicted === null) return null;
+  const mark = facts.correct === null ? null
+    : el("span", { class: facts.correct ? "right" : "wrong" }, el("span", { "aria-hidden": "true" }, facts.correct ? "✓" : "✗"), el("span", { class: "hidden" }, facts.correct ? " right" : " wrong"));
+  return el("span", { class: "verdict" }, el("span", { class: "predicted", title: facts.predicted }, facts.predicted), ` ${percent(facts.confidence)} `, mark);
+}
+
+function describe(image, model, block, cell) {
+  const score = cell.sfd === null ? statusWords(cell.status) : `sfd ${fixed(cell.sfd)}`;
+  return `Heat map of ${MODELS[model]} at ${BLOCKS[block]} for ${image.name}: ${score}`;
+}
+
+// A map with its score below; a cell that the run does not have keeps its place empty.
+function tile(image, model, block, detail) {
+  const cell = cellOf(image, model, block);
+  if (!cell) return el("figure", { class: "tile absent" });
+  const body = cell.map
+    ? picture(image, { frame: cell.frame, map: cell.map, boxes: cell.box ? [{ box: cell.box, model: null }] : [], alt: describe(image, model, block, cell), detail })
+    : el("div", { class: "stack-of-layers blank" }, el("p", { class: "missing" }, "No map"));
+  if (!cell.map) {
+    const [height, width] = DATA.frames[cell.frame] || DATA.frames[0];
+    body.style.aspectRatio = `${width} / ${height}`;
+  }
+  const flag = cell.status === "ok" ? null : el("span", { class: "flag" }, statusWords(cell.status));
+  return el("figure", { class: "tile" }, body,
+    el("figcaption", {}, el("span", { class: "block" }, BLOCKS[block]), el("b", { class: "score" }, fixed(cell.sfd)), flag));
+}
+
+function photo(image, models, detail) {
+  const block = chosenBlock();
+  const boxes = models
+    .map((model) => ({ model: model % 7, box: (cellOf(image, model, block) || {}).box, frame: (cellOf(image, model, block) || {}).frame }))
+    .filter(({ box, frame }) => box && frame === 0);
+  return picture(image, { frame: 0, boxes, alt: `${image.name}, as the network saw it`, detail });
+}
+
+function differences(image, pair, blocks) {
+  const [a, b] = pair;
+  const values = blocks.map((block) => differenceOf(image, a, b, block));
+  if (values.every((value) => value === null)) return null;
+  return el("div", { class: "differences" },
+    el("p", { class: "model-head" }, el("span", {}, "difference ", key(b), ` ${MINUS} `, key(a))),
+    el("div", { class: "tiles" }, values.map((value) => el("span", { class: "difference", "data-model": value === null || value === 0 ? null : (value > 0 ? b : a) % 7 }, signed(value)))));
+}
+
+function card(image, open) {
+  const models = shownModels(), blocks = shownBlocks(), pair = chosenPair();
+  const rows = image.models.some(({ facts }) => facts) ? models : [];
+  const flag = image.status === "ok" ? null : el("span", { class: "flag" }, statusWords(image.status));
+  const node = el("article", { class: "card", "data-index": image.index, onclick: () => open(image) },
+    el("header", {},
+      el("h3", {}, el("button", { type: "button", class: "open", title: image.name, "aria-haspopup": "dialog" }, image.name)),
+      el("p", { class: "facts" }, image.label === null ? null : el("span", { class: "label" }, image.label), flag)),
+    el("div", { class: "card-body" },
+      el("div", { class: "photo" }, photo(image, models, 2),
+        image.frames[0] && image.message ? el("p", { class: "message" }, image.message) : null),
+      rows.length && blocks.length ? el("div", { class: "models" },
+        rows.map((model) => el("section", { class: "model" },
+          el("p", { class: "model-head" }, key(model), verdict(image.models[model].facts)),
+          el("div", { class: "tiles" }, blocks.map((block) => tile(image, model, block, 1))))),
+        pair && pair.every((model) => models.includes(model)) ? differences(image, pair, blocks) : null) : null));
+  return node;
+}

@@ -1,0 +1,140 @@
+// The gallery: controls above, one page of cards, pagers above and below.
+
+const cards = document.getElementById("cards");
+const controls = document.getElementById("controls");
+const pagers = [document.getElementById("pager-top"), document.getElementById("pager-bottom")];
+let chosen = [];
+
+// ``typing`` leaves the controls as they are, so that a word being written is not disturbed.
+function change(changes, typing = false) {
+  state = { ...state, page: "1", ...changes };
+  update(typing);
+}
+
+function options(list, current) {
+  return list.map(([value, text]) => el("option", { value, selected: value === current }, text));
+}
+
+function choice(name, text, list, current) {
+  return el("label", { class: "field" }, el("span", {}, text),
+    el("select", { name, onchange: (event) => change({ [name]: event.target.value }) }, options(list, current)));
+}
+
+// Counts per value, most frequent spelling kept, sorted by name: [["cat", "cat (12)"], ...].
+function counted(values) {
+  const counts = new Map();
+  for (const value of values) counts.set(value, (counts.get(value) || 0) + 1);
+  return [...counts].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })).map(([value, n]) => [value, `${value} (${n})`]);
+}
+
+function sortWords() {
+  const up = direction() === "asc", pair = chosenPair();
+  if (state.sort === "order") return up ? "first to last" : "last to first";
+  if (state.sort === "name") return up ? "A to Z" : "Z to A";
+  if (state.sort === "delta" && pair) return `${MODELS[pair[up ? 0 : 1]]} ahead first`;
+  return up ? "lowest first" : "highest first";
+}
+
+function toggles(name, text, list) {
+  if (list.length < 2) return null;
+  return el("fieldset", { class: "toggles" }, el("legend", {}, text),
+    list.map((value, i) => el("label", {},
+      el("input", {
+        type: "checkbox", name, value, checked: !state[name].includes(value),
+        onchange: (event) => {
+          const hidden = state[name].filter((other) => other !== value);
+          change({ [name]: event.target.checked ? hidden : [...hidden, value], page: state.page });
+        },
+      }), name === "hidemodel" ? key(i) : el("span", {}, value))));
+}
+
+function buildControls() {
+  const focus = document.activeElement && controls.contains(document.activeElement) ? [document.activeElement.name, document.activeElement.value, document.activeElement.type] : null;
+  const pair = chosenPair();
+  const sorts = [["order", "order of the run"]];
+  if (pair) sorts.push(["delta", `difference ${MODELS[pair[1]]} ${MINUS} ${MODELS[pair[0]]}`], ["abs", "size of the difference"]);
+  MODELS.forEach((model) => sorts.push([`sfd:${model}`, `sfd of ${model}`]));
+  sorts.push(["name", "name"]);
+  const hits = MODELS.length === 1
+    ? [["", "right or wrong"], ["all", "right"], ["none", "wrong"]]
+    : [["", "right or wrong"], ["all", "all right"], ["none", "all wrong"], ["mixed", "models differ"], ...MODELS.map((model) => [`only:${model}`, `only ${model} right`])];
+  const statuses = counted(IMAGES.flatMap((image) => [...statusesOf(image)])).map(([value, text]) => [value, text.replace(value, statusWords(value))]);
+  controls.replaceChildren(...[
+    el("div", { class: "row" },
+      choice("sort", "Sort by", sorts, state.sort),
+      el("button", { type: "button", name: "dir", class: "plain", "aria-label": `Order: ${sortWords()}; change`, onclick: () => change({ dir: direction() === "asc" ? "desc" : "asc" }) }, sortWords()),
+      BLOCKS.length > 1 ? choice("block", "at block", BLOCKS.map((block) => [block, block]), BLOCKS[chosenBlock()]) : null,
+      PAIRS.length > 1 ? choice("pair", "Pair", PAIRS.map((each) => [pairName(each), `${MODELS[each[0]]} and ${MODELS[each[1]]}`]), pairName(pair)) : null),
+    el("div", { class: "row" },
+      LABELLED ? choice("class", "Class", [["", "all classes"], ...counted(IMAGES.map(classOf))], state.class) : null,
+      choice("status", "Status", [["", "any status"], ...statuses], state.status),
+      JUDGED ? choice("hit", "Prediction", hits, state.hit) : null,
+      el("label", { class: "field" }, el("span", {}, "Name holds"),
+        el("input", { type: "search", name: "q", value: state.q, placeholder: "part of a file name", autocomplete: "off", oninput: (event) => change({ q: event.target.value }, true) }))),
+    el("div", { class: "row" },
+      toggles("hidemodel", "Models", MODELS), toggles("hideblock", "Blocks", BLOCKS),
+      el("fieldset", { class: "toggles" }, el("legend", {}, "Lines"),
+        [["r", "R, object"], ["b", "B, box"]].map(([name, text]) => el("label", {},
+          el("input", { type: "checkbox", name, checked: state[name] === "1", onchange: (event) => restyle({ [name]: event.target.checked ? "1" : "0" }) }), el("span", {}, text)))),
+      heatSlider()),
+  ].filter(Boolean));
+  controls.hidden = !IMAGES.length;
+  if (focus) {
+    const [name, value, type] = focus;
+    const same = [...controls.elements].filter((node) => node.name === name);
+    const node = type === "checkbox" ? same.find((other) => other.value === value) : same[0];
+    if (node) node.focus();
+  }
+}
+
+const heatSlider = () => el("label", { class: "field heat" }, el("span", {}, "Heat"),
+  el("input", { type: "range", name: "heat", min: 0, max: 100, value: state.heat, "aria-label": "Opacity of the heat maps in percent", oninput: (event) => restyle({ heat: event.target.value }) }));
+
+// Changes of looks only: no card is built again.
+function restyle(changes) {
+  state = { ...state, ...changes };
+  const root = document.documentElement;
+  root.style.setProperty("--heat", String(Math.min(100, Math.max(0, Number(state.heat) || 0)) / 100));
+  root.classList.toggle("without-r", state.r !== "1");
+  root.classList.toggle("without-b", state.b !== "1");
+  for (const node of document.querySelectorAll("input[name=heat]")) node.value = state.heat;
+  writeState();
+}
+
+function pager(place, page, pages) {
+  const from = (page - 1) * PAGE;
+  const text = chosen.length
+    ? `${(from + 1).toLocaleString("en")} to ${Math.min(chosen.length, from + PAGE).toLocaleString("en")} of ${count(chosen.length, "image")}` + (chosen.length < IMAGES.length ? `, filtered from ${IMAGES.length.toLocaleString("en")}` : "")
+    : IMAGES.length ? "No image passes these filters." : "This run has no images.";
+  const go = (to) => {
+    change({ page: String(to) });
+    document.getElementById("controls").scrollIntoView();
+  };
+  const filtered = ["class", "status", "hit", "q"].some((name) => state[name]);
+  place.replaceChildren(...[
+    el("p", { "aria-live": place === pagers[0] ? "polite" : null }, text),
+    filtered && place === pagers[0] ? el("button", { type: "button", class: "plain", onclick: () => change({ class: "", status: "", hit: "", q: "" }) }, "Clear filters") : null,
+    pages > 1 ? el("span", { class: "pages" },
+      el("button", { type: "button", class: "plain", disabled: page <= 1, "aria-label": "Previous page", onclick: () => go(page - 1) }, "‹"),
+      el("span", {}, `page ${page} of ${pages}`),
+      el("button", { type: "button", class: "plain", disabled: page >= pages, "aria-label": "Next page", onclick: () => go(page + 1) }, "›")) : null,
+  ].filter(Boolean));
+  place.hidden = place === pagers[1] && pages <= 1;
+}
+
+function update(typing = false) {
+  chosen = selection();
+  const pages = Math.max(1, Math.ceil(chosen.length / PAGE));
+  const page = Math.min(pages, Math.max(1, Math.floor(Number(state.page)) || 1));
+  state.page = String(page);
+  if (!typing) buildControls();
+  pagers.forEach((place) => pager(place, page, pages));
+  forget(cards);
+  const columns = Math.max(1, shownBlocks().length), models = shownModels().length;
+  cards.style.setProperty("--blocks", columns);
+  cards.style.setProperty("--photo", models > 1 ? 2 : 1.3);
+  cards.style.setProperty("--card", `${Math.round(((models > 1 ? 2 : 1.3) + columns) * (columns > 2 ? 88 : 112) + 48)}px`);
+  cards.replaceChildren(...chosen.slice((page - 1) * PAGE, page * PAGE).map((image) => card(image, openViewer)));
+  drawScatters();
+  restyle({});
+}

@@ -1,0 +1,20 @@
+// Start: draw what the address asks for, and follow it when it changes.
+
+controls.addEventListener("submit", (event) => event.preventDefault());
+
+function start() {
+  update();
+  const asked = state.image === "" ? null : BY_INDEX.get(Number(state.image));
+  if (asked) openViewer(asked);
+}
+
+window.addEventListener("hashchange", () => {
+  if (!location.hash.includes("=")) return; // a link to a section, not a view
+  if (viewer.open) viewer.close();
+  state = readState();
+  start();
+});
+
+if (window.DAS) start();
+else document.getElementById("cards").replaceChildren(el("p", { class: "empty" }, "data.js is missing or broken: build the report again."));
+document.documentElement.classList.add("scripted");

@@ -1,0 +1,69 @@
+// One image, large: the photo, every model's maps, and the numbers behind each score.
+
+const viewer = document.getElementById("viewer");
+let opener = null;
+
+function numbers(image, models, blocks) {
+  const rows = models.flatMap((model) => blocks.map((block) => ({ model, block, cell: cellOf(image, model, block) })).filter(({ cell }) => cell));
+  if (!rows.length) return null;
+  const heads = ["Model", "Block", "sfd", "Status", "W_r", "W_n", "B (x0, y0, x1, y1)", "R of frame", "cam_max", "Explained"];
+  const numeric = new Set([2, 4, 5, 6, 7, 8]);
+  return el("div", { class: "scroll", role: "region", "aria-label": "Numbers", tabindex: 0 }, el("table", { class: "slim" },
+    el("thead", {}, el("tr", {}, heads.map((head, i) => el("th", { scope: "col", class: numeric.has(i) ? "num" : null }, head)))),
+    el("tbody", {}, rows.map(({ model, block, cell }) => el("tr", {},
+      [key(model), BLOCKS[block], el("b", {}, fixed(cell.sfd, 3)), el("code", {}, cell.status), plain(cell.wR), plain(cell.wN),
+        cell.box ? cell.box.join(", ") : "–", percent(cell.rArea) || "–", plain(cell.camMax), image.models[model].facts.target || "–",
+      ].map((value, i) => el(i ? "td" : "th", { scope: i ? null : "row", class: numeric.has(i) ? "num" : null }, value)))))));
+}
+
+function step(by) {
+  const at = chosen.findIndex((image) => String(image.index) === state.image);
+  const next = chosen[at + by];
+  if (next) openViewer(next);
+}
+
+function openViewer(image) {
+  if (!viewer.open) opener = document.activeElement;
+  const models = shownModels().filter((model) => image.models[model].facts), blocks = shownBlocks();
+  const at = chosen.indexOf(image);
+  const button = (name, text, label, by) => el("button", { type: "button", class: "plain", name, disabled: at < 0 || !chosen[at + by], "aria-label": label, onclick: () => step(by) }, text);
+  const focused = viewer.contains(document.activeElement) ? document.activeElement.name : null;
+  forget(viewer);
+  viewer.replaceChildren(
+    el("header", {},
+      el("div", {}, el("h2", { id: "viewer-title" }, image.name),
+        el("p", { class: "facts" }, image.label === null ? null : el("span", { class: "label" }, image.label),
+          image.status === "ok" ? null : el("span", { class: "flag" }, statusWords(image.status)),
+          image.message ? el("span", { class: "message" }, image.message) : null)),
+      heatSlider(),
+      el("span", { class: "pages" }, button("previous", "‹", "Previous image", -1), button("next", "›", "Next image", 1)),
+      el("button", { type: "button", class: "plain", name: "close", "aria-label": "Close", onclick: () => viewer.close() }, "✕")),
+    el("div", { class: "viewer-body" },
+      el("figure", { class: "tile" }, photo(image, models, 2), el("figcaption", {}, "as the network saw it")),
+      models.length && blocks.length ? el("div", { class: "models" }, models.map((model) => el("section", { class: "model" },
+        el("p", { class: "model-head" }, key(model), verdict(image.models[model].facts)),
+        el("div", { class: "tiles" }, blocks.map((block) => tile(image, model, block, 2)))))) : null),
+    ...[numbers(image, models, blocks)].filter(Boolean));
+  viewer.style.setProperty("--blocks", Math.max(1, blocks.length));
+  if (!viewer.open) viewer.showModal();
+  viewer.scrollTop = 0;
+  const wanted = focused && viewer.querySelector(`button[name="${focused}"]:not(:disabled)`);
+  (wanted || viewer.querySelector("button[name=close]")).focus();
+  for (const canvas of viewer.querySelectorAll("canvas")) paintNow(canvas);
+  state.image = String(image.index);
+  writeState();
+}
+
+viewer.addEventListener("close", () => {
+  forget(viewer);
+  viewer.replaceChildren();
+  state.image = "";
+  writeState();
+  if (opener && document.contains(opener)) opener.focus();
+});
+viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+viewer.addEventListener("keydown", (event) => {
+  if (event.target.matches("input, .scroll")) return;
+  if (event.key === "ArrowLeft") step(-1);
+  else if (event.key === "ArrowRight") step(1);
+});

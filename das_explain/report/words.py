@@ -1,0 +1,92 @@
+"""The report's vocabulary: what statuses and settings mean in plain words, and how numbers are printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+MINUS = "\N{MINUS SIGN}"
+NULLS = {
+    "shuffled": "its maps, shuffled",
+    "centre": "blind centre spot",
+    "uniform": "uniform map",
+}
+STATUSES = {
+    "ok": "scored",
+    "no_background": "box B holds nothing but the object: sfd is 1 by definition, kept in scores.csv, left out of the means",
+    "no_object": "no object was found, region R is empty",
+    "zero_cam": "the map is zero everywhere: there is nothing to score",
+    "nonfinite_cam": "the map holds NaN or infinity",
+    "unreadable": "the image could not be read",
+    "no_mask": "the data has no mask for this image",
+    "mask_unreadable": "the mask could not be read",
+    "mask_mismatch": "the mask has another size than the image",
+    "unknown_label": "the label is none of the model's classes",
+}
+SCALINGS = {
+    "antilog": "10^w − 1, which keeps zero at zero, so sfd can reach 0 and 1",
+    "antilog-literal": "10^w, as the paper's text has it: sfd can only lie between 0.09 and 0.91",
+    "exp": "e^w: sfd can only lie between 0.27 and 0.73",
+    "linear": "w itself, not scaled",
+}
+BOXES = {
+    "rect": "the smallest upright rectangle that holds R and every pixel with w ≥ {threshold}; each map has its own",
+    "region": "R and every pixel with w ≥ {threshold}, as they are; each map has its own",
+}
+TARGETS = {
+    "label": "the image’s label, the same class for every model",
+    "predicted": "each model’s own prediction, so two models may explain different classes",
+}
+SOURCES = {
+    "masks": "the masks that come with the data",
+    "boxes": "the rectangles given with the data, not outlines",
+}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A fixed number of decimals with a true minus sign; an en dash for NaN."""
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """As ``number``, with a plus sign before what is not negative."""
+    text = number(value, digits)
+    return text if text.startswith((MINUS, "–")) else f"+{text}"
+
+
+def p_text(value: float) -> str:
+    """A p value for a table: two significant digits, or a bound."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.0995 else f"{value:.2f}"
+
+
+def percent(value: float) -> str:
+    """A share as a whole percentage."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 image``, ``1,200 images``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def shorten(text: str, limit: int = 28) -> str:
+    """A name that fits into a chart."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def join(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def moment(value: Any) -> str:
+    """An ISO time as ``3 July 2025, 14:05 UTC``; the text itself if it is none."""
+    try:
+        when = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return str(value or "")
+    return f"{when.day} {when:%B %Y, %H:%M}" + (f" {when:%Z}" if when.tzinfo else "")

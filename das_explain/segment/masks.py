@@ -1,0 +1,43 @@
+"""Region R from the data's own masks: a CSV's ``mask`` column, ``--masks DIR``, the collage, the pets' trimaps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from das_explain.errors import UsageError
+from das_explain.imageio import full_size
+from das_explain.types import Region, Sample
+
+if TYPE_CHECKING:
+    from das_explain.data import Dataset
+
+
+class DataMasks:
+    """Reads the mask that belongs to each sample."""
+
+    name = "masks"
+
+    def __init__(self, dataset: Dataset) -> None:
+        if not dataset.has_masks:
+            raise UsageError(
+                f"{dataset.spec} has no masks: give a folder of them (--masks DIR), a column mask in the CSV, "
+                "or rectangles (columns x0,y0,x1,y1 and --box-masks)"
+            )
+        self._source = dataset.source
+        self._data = dataset.spec
+
+    def identity(self) -> dict[str, Any]:
+        """The data set is the source; its fingerprint covers the masks."""
+        return {"name": self.name, "data": self._data}
+
+    def region(self, sample: Sample, image: Image.Image) -> Region:
+        """The sample's mask; shrunk with a photo that was decoded below its full size."""
+        region = self._source.read_mask(sample, full_size(image))
+        if region.mask is None or region.mask.shape == (image.height, image.width):
+            return region
+        small = Image.fromarray(region.mask).resize(image.size, Image.Resampling.NEAREST)
+        return replace(region, mask=np.asarray(small))

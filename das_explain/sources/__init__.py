@@ -1,0 +1,95 @@
+"""Where samples come from. A data source is one file here and one line in ``data.SOURCES``.
+
+A source reads; which samples there are was settled when the data set was opened. It is picklable and small: the
+decoding workers get the source and the samples of one batch at a time, never the whole list.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from das_explain.imageio import ImageError, decode_image, decode_mask, stored_turn
+from das_explain.types import Region, Sample
+
+
+class Source(Protocol):
+    """Reads the samples of one kind of data set."""
+
+    def read(self, sample: Sample) -> Image.Image:
+        """The upright photo, RGB. Raises ``ImageError``."""
+        ...
+
+    def read_mask(self, sample: Sample, size: tuple[int, int]) -> Region:
+        """The object's mask for a photo of ``size`` (width, height), or a region whose status says why not."""
+        ...
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What opening a data spec found: a source and its samples in order, and what identifies their content.
+
+    ``contents`` has one entry per sample (file sizes, a seed ...) that goes into the fingerprint with name and label.
+    """
+
+    source: Source
+    samples: tuple[Sample, ...]
+    contents: tuple[str, ...]
+    has_masks: bool
+
+
+@dataclass(frozen=True)
+class Files:
+    """Photos and masks in files (``sample.path``, ``sample.mask_path``); ``background`` as in ``decode_mask``."""
+
+    background: int = 0
+
+    def read(self, sample: Sample) -> Image.Image:
+        """Decodes ``sample.path``."""
+        return decode_image(sample.path)
+
+    def read_mask(self, sample: Sample, size: tuple[int, int]) -> Region:
+        """Decodes ``sample.mask_path``; a mask drawn on the unturned pixels of an EXIF-turned photo is turned along."""
+        if sample.mask_path is None:
+            return Region(None, "no_mask")
+        try:
+            mask = decode_mask(sample.mask_path, background=self.background)
+            if (mask.shape[1], mask.shape[0]) != size and mask.shape == size:
+                turn = stored_turn(sample.path)
+                if turn is not None:
+                    mask = np.asarray(Image.fromarray(mask).transpose(turn))
+        except ImageError as error:
+            return Region(None, "mask_unreadable", {"message": str(error)})
+        return region_from_mask(mask, size)
+
+
+def region_from_mask(mask: np.ndarray, size: tuple[int, int]) -> Region:
+    """A region from a bool mask (H, W), checked against the photo's ``size`` (width, height)."""
+    height, width = mask.shape
+    if (width, height) != size:
+        message = f"the mask has {width} x {height} pixels, its photo {size[0]} x {size[1]}"
+        return Region(None, "mask_mismatch", {"message": message})
+    if not mask.any():
+        return Region(None, "no_object", {"message": "the mask is empty"})
+    return Region(mask)
+
+
+def file_size(path: Path | None) -> int:
+    """Bytes, or -1 for a file that is not there (or not wanted)."""
+    try:
+        return os.stat(path).st_size if path is not None else -1
+    except (OSError, ValueError):
+        return -1
+
+
+def file_listing(samples: Sequence[Sample], source: Files | None = None) -> Listing:
+    """The listing of samples that are files; their sizes in bytes stand for their content."""
+    contents = tuple(f"{file_size(sample.path)} {file_size(sample.mask_path)} {sample.boxes}" for sample in samples)
+    has_masks = any(sample.mask_path is not None for sample in samples)
+    return Listing(source or Files(), tuple(samples), contents, has_masks)

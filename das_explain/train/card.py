@@ -1,0 +1,173 @@
+"""What a model directory says about its training: the numbers, with intervals, and the text around them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from scipy.stats import binomtest
+
+from das_explain.train.data import TrainingData
+from das_explain.train.recipe import Recipe
+
+PACKAGES = (
+    "das-explain", "torch", "torchvision", "lightning", "numpy", "pillow",
+    "opencv-python-headless", "scikit-image", "scikit-learn",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Top-1 of a test: fractions, with the 95 % Wilson interval; ``classes`` is label -> [right, count]."""
+
+    right: int
+    count: int
+    top1: float
+    low: float
+    high: float
+    classes: dict[str, list[int]]
+
+
+def score(labels: Sequence[str], predicted: Sequence[str]) -> Outcome:
+    """Counts what is right."""
+    classes = {label: [0, 0] for label in sorted(set(labels))}
+    for label, guess in zip(labels, predicted, strict=True):
+        classes[label][0] += label == guess
+        classes[label][1] += 1
+    right, count = sum(r for r, _ in classes.values()), len(labels)
+    low, high = binomtest(right, count).proportion_ci(0.95, "wilson")
+    return Outcome(right, count, right / count, float(low), float(high), classes)
+
+
+def describe(outcome: Outcome) -> str:
+    """``91.2 % (95 % interval 89.3 to 92.8 %, 912 of 1000)``."""
+    return (
+        f"{outcome.top1:.1%} (95 % interval {100 * outcome.low:.1f} to {100 * outcome.high:.1f} %, "
+        f"{outcome.right} of {outcome.count})"
+    ).replace("%", " %", 1)
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def model_card(
+    recipe: Recipe,
+    data: TrainingData,
+    outcomes: dict[str, Outcome],
+    log: list[dict[str, str]],
+    *,
+    precision: str,
+    command: str | None,
+) -> tuple[dict, str]:
+    """``(training, card)``: what goes into ``config.json`` under ``training``, and the text of ``README.md``."""
+    seconds = sum(float(row["seconds"]) for row in log)
+    gpu = torch.cuda.is_available() and recipe.loop.device != "cpu"
+    machine = torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    training = {
+        "recipe": recipe.to_dict(), "command": command, "seed": recipe.seed, "precision": precision, "machine": machine,
+        "seconds": round(seconds, 1), "versions": versions(), "data": data.fingerprints,
+        "accuracy": {name: asdict(outcome) for name, outcome in outcomes.items()},
+    }  # fmt: skip
+    return training, _text(recipe, data, outcomes, log, training)
+
+
+def _text(
+    recipe: Recipe, data: TrainingData, outcomes: dict[str, Outcome], log: list[dict[str, str]], training: dict
+) -> str:
+    model = recipe.model
+    gated = "" if model.attention == "none" else f" with {model.attention.upper()} attention"
+    arguments = "".join(f", {key} {value}" for key, value in model.arguments.items())
+    rounded = ", after they were rounded to half precision" if recipe.loop.half else ""
+    lines = [
+        f"# {recipe.name}",
+        "",
+        f"{model.architecture}{gated}{arguments}; {len(data.labels)} classes: {', '.join(data.labels)}.",
+        *([f"{recipe.description}."] if recipe.description else []),
+        "",
+        "## Accuracy",
+        "",
+        *_accuracy(recipe, data, outcomes),
+        "",
+        f"Measured in fp32 on these weights{rounded}. They are the weights after the last epoch of one training with seed "
+        f"{recipe.seed}; neither an epoch nor a seed was picked by a test.",
+        "One training says little about a design: training again with another seed moves accuracy and heatmaps alike.",
+        "",
+        "## Training",
+        "",
+        *(f"- {line}" for line in _facts(recipe, data, log, training)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _accuracy(recipe: Recipe, data: TrainingData, outcomes: dict[str, Outcome]) -> list[str]:
+    collage = recipe.data.train.startswith("collage")
+    meaning = {
+        "test": f"`{recipe.data.test}`" + (": any background with any class" if collage else ""),
+        "held_out": f"images of `{recipe.data.train}` that were not trained on"
+        + (": mostly the background that goes with the class" if collage else ""),
+    }
+    lines = ["| images | top-1 | 95 % interval (Wilson) | right | of |", "|---|---|---|---|---|"]
+    for name, o in outcomes.items():
+        lines.append(f"| {meaning[name]} | {o.top1:.1%} | {o.low:.1%} to {o.high:.1%} | {o.right} | {o.count} |")
+    lines.append("")
+    if collage and "held_out" in outcomes:
+        gap = 100 * (outcomes["test"].top1 - outcomes["held_out"].top1)
+        lines += [
+            f"From the accustomed backgrounds to any background the accuracy changes by {gap:+.1f} percentage points: "
+            "so much rests on context in place of the object.",
+            "",
+        ]
+    lines += ["| class | " + " | ".join(outcomes) + " |", "|---" * (1 + len(outcomes)) + "|"]
+    for label in data.labels:
+        cells = [o.classes.get(label, [0, 0]) for o in outcomes.values()]
+        shown = (f"{right / count:.1%}" if count else "none" for right, count in cells)
+        lines.append(f"| {label} | " + " | ".join(shown) + " |")
+    return lines
+
+
+def _facts(recipe: Recipe, data: TrainingData, log: list[dict[str, str]], training: dict) -> list[str]:
+    optimizer, schedule, loop, augment = recipe.optimizer, recipe.schedule, recipe.loop, recipe.augment
+    shape = {
+        "cosine": "a cosine to 0",
+        "step": f"times {schedule.gamma:g} at epochs {', '.join(map(str, schedule.milestones))}",
+        "constant": "constant",
+    }[schedule.name]
+    update = optimizer.name.upper()
+    if optimizer.name == "sgd":
+        update += f" with {'Nesterov ' if optimizer.nesterov else ''}momentum {optimizer.momentum:g}"
+    held_out = f"; {len(data.tests['held_out'])} more held out" if "held_out" in data.tests else ""
+    accumulated = f" x {loop.accumulate}" if loop.accumulate > 1 else ""
+    return [
+        f"Command: `{training['command'] or 'das_explain.train.train'}`",
+        f"Data: `{recipe.data.train}`: {data.per_epoch} images an epoch, of {len(data.train)} images in all{held_out}",
+        f"Start: {recipe.model.warm_start or 'random weights'}, seed {recipe.seed}",
+        f"Schedule: {schedule.epochs} epochs, batch {data.batch_size}{accumulated}, {update}, learning rate up to "
+        f"{optimizer.lr:g}: warm-up over {schedule.warmup_epochs:g} epochs, then {shape}",
+        f"Regularisation: weight decay {optimizer.weight_decay:g}, label smoothing {loop.label_smoothing:g}",
+        f"Views: {recipe.input.train_size or recipe.input.size} px, crops of {augment.scale[0]:.0%} to "
+        f"{augment.scale[1]:.0%} of the area, mirrored with probability {augment.flip:g}, brightness +- "
+        f"{augment.brightness:g}, contrast +- {augment.contrast:g}, saturation +- {augment.saturation:g}; "
+        f"tested at {recipe.input.size} px",
+        f"Last epoch: loss {float(log[-1]['loss']):.3f}, top-1 {float(log[-1]['top1']):.1%} on the random views",
+        f"Time: {clock(training['seconds'])} on {training['machine']}, precision {training['precision']}",
+        f"Versions: {', '.join(f'{name} {number}' for name, number in training['versions'].items())}",
+    ]
+
+
+def clock(seconds: float) -> str:
+    """4:07, or 1:02:33."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,185 @@
+"""Images for training: which ones an epoch takes, in which order, and how each is seen, all from (seed, epoch, index).
+
+Nothing depends on what was drawn before, on the number of workers or on when the run was stopped, so a resumed run sees
+what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from das_explain.data import Dataset, draw_sample, open_dataset
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.preprocess import Geometry, Preprocess
+from das_explain.train.augment import random_view
+from das_explain.train.recipe import Augment, Recipe
+from das_explain.types import Sample
+
+_ORDER, _VIEW, _HELD_OUT = 1, 2, 3  # what a random stream is for, so that no two share one
+
+
+def generator(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
+    """An independent stream for every (seed, purpose, numbers)."""
+    return np.random.default_rng(np.random.SeedSequence([seed, purpose, *numbers]))
+
+
+class Frames(TorchDataset):
+    """Frames of some samples of a data set: uint8 (3, H, W) and the class number.
+
+    Asked for an ``index`` it gives the network's plain view (``geometry``), asked for ``(epoch, index)`` a random one.
+    """
+
+    def __init__(self, dataset: Dataset, samples: Sequence[Sample], labels: Sequence[str], geometry: Geometry) -> None:
+        self.dataset, self.samples, self.geometry = dataset, list(samples), geometry
+        number = {label: position for position, label in enumerate(labels)}
+        self.targets = [number.get(sample.label, -1) for sample in self.samples]
+        if -1 in self.targets:
+            sample = self.samples[self.targets.index(-1)]
+            what = f"class {sample.label!r}" if sample.label is not None else "no class"
+            raise UsageError(f"{dataset.spec}: {sample.name} has {what}; the training data has {', '.join(labels)}")
+        self.augment, self.seed, self.view_size = Augment(), 0, geometry.size[0]
+
+    def randomized(self, augment: Augment, seed: int, size: int) -> Frames:
+        """Sets how random views are drawn, and their side in pixels; returns self."""
+        self.augment, self.seed, self.view_size = augment, seed, size
+        return self
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[torch.Tensor, int]:
+        epoch, index = key if isinstance(key, tuple) else (None, key)
+        image = self.dataset.read(self.samples[index])
+        if epoch is None:
+            frame = self.geometry.frame(image).copy()
+        else:
+            rng = generator(self.seed, _VIEW, epoch, index)
+            frame = random_view(image, self.view_size, self.augment, self.geometry.interpolation, rng)
+        return torch.from_numpy(frame).permute(2, 0, 1), self.targets[index]
+
+
+class EpochSampler(Sampler):
+    """``(epoch, index)`` of the images of an epoch, from one endless shuffled stream over the data.
+
+    An epoch takes the next ``per_epoch`` images of the stream, so each image comes once before any comes again. Under
+    DDP every process takes its share. Lightning calls ``set_epoch``.
+    """
+
+    def __init__(self, count: int, per_epoch: int, seed: int) -> None:
+        self.count, self.per_epoch, self.seed, self.epoch = count, per_epoch, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that the next iteration draws."""
+        self.epoch = epoch
+
+    @staticmethod
+    def _share() -> tuple[int, int]:
+        ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if ready else (0, 1)
+
+    def __len__(self) -> int:
+        return self.per_epoch // self._share()[1]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rank, world = self._share()
+        start, epoch = self.epoch * self.per_epoch, self.epoch
+        passes = range(start // self.count, -(-(start + self.per_epoch) // self.count))
+        stream = np.concatenate([generator(self.seed, _ORDER, p).permutation(self.count) for p in passes])
+        chosen = stream[start - passes[0] * self.count :][: len(self) * world]
+        return ((epoch, int(index)) for index in chosen[rank::world])
+
+
+class TrainingData:
+    """The data of a recipe: ``train``, ``tests`` (``test``, and ``held_out`` if any), and ``labels`` in logit order."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        size = (recipe.input.size, recipe.input.size)
+        self.preprocess = Preprocess(Geometry(size, recipe.input.resize, recipe.input.interpolation))
+        source, test = _open(recipe.data.train, "train"), _open(recipe.data.test, "test")
+        if not source.labels:
+            raise UsageError(f"{recipe.data.train} has no classes: training needs labelled images")
+        self.labels = list(source.labels)
+        chosen = list(source.samples)
+        self.tests = {"test": Frames(test, test.samples, self.labels, self.preprocess.geometry)}
+        if held_out := recipe.data.held_out:
+            if held_out >= len(chosen):
+                raise UsageError(f"data.held_out={held_out} leaves nothing of {len(chosen)} images to train on")
+            kept = draw_sample(source, held_out, recipe.seed, stratified=True)
+            names = {sample.name for sample in kept}
+            chosen = [sample for sample in chosen if sample.name not in names]
+            self.tests["held_out"] = Frames(source, kept, self.labels, self.preprocess.geometry)
+        view = recipe.input.train_size or recipe.input.size
+        self.train = Frames(source, chosen, self.labels, self.preprocess.geometry)
+        self.train.randomized(recipe.augment, recipe.seed, view)
+        self.per_epoch = recipe.data.per_epoch or len(chosen)
+        if len(chosen) < 2:
+            raise UsageError(f"{recipe.data.train} has {len(chosen)} images to train on; at least 2 are needed")
+        self.fingerprints = {"train": source.fingerprint, "test": test.fingerprint}
+
+    @property
+    def batch_size(self) -> int:
+        """The recipe's, or all images of an epoch where they are fewer."""
+        return min(self.recipe.loop.batch_size, self.per_epoch)
+
+    @property
+    def workers(self) -> int:
+        """Decoding processes."""
+        return available_cpus() if self.recipe.loop.workers == "auto" else self.recipe.loop.workers
+
+    def train_loader(self) -> DataLoader:
+        """Batches of random views, uint8 (N, 3, H, W) and int64 (N,); whole batches only."""
+        sampler = EpochSampler(len(self.train), self.per_epoch, self.recipe.seed)
+        keep = self.workers > 0
+        return self._loader(self.train, self.batch_size, sampler=sampler, drop_last=True, persistent_workers=keep)
+
+    def test_loader(self, name: str) -> DataLoader:
+        """Batches of plain views of ``tests[name]``, in order."""
+        return self._loader(self.tests[name], self.batch_size)
+
+    def _loader(self, frames: Frames, batch_size: int, **options) -> DataLoader:
+        return DataLoader(
+            frames,
+            batch_size,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_start_worker,
+            generator=torch.Generator(),  # workers draw nothing from it, and the global stream stays as it is
+            **options,
+        )
+
+
+def available_cpus() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_line(error: DasExplainError) -> DasExplainError:
+    """The project's own line about a failure in a worker, without the worker's traceback."""
+    last = str(error).strip().splitlines()[-1]
+    head, colon, message = last.partition(": ")
+    return DasExplainError(message if colon and head.startswith("das_explain.") else last)
+
+
+def _open(spec: str, split: str) -> Dataset:
+    kind, *rest = spec.split(":")
+    chooses = kind == "torchvision" or (kind == "collage" and not {"train", "test"} & set(rest))
+    dataset = open_dataset(spec, split=split if chooses else None)
+    if not dataset.samples:
+        raise UsageError(f"{spec} has no images")
+    return dataset
+
+
+def _start_worker(_: int) -> None:
+    """Workers give way to the network: on a CPU both want the same cores, and a network thread that waits stalls all."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    if hasattr(os, "nice"):
+        os.nice(10)

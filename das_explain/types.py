@@ -1,0 +1,66 @@
+"""The values that flow from room to room: a sample, its region, a loaded model, its maps.
+
+Nothing here computes; the rooms that fill these in are ``data``, ``segment``, ``checkpoint``, ``cam`` and ``sfd``.
+This file imports neither torch nor pandas, so that the command line may import it at no cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from das_explain.preprocess import Preprocess
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set, not yet read.
+
+    ``name`` is unique in its data set and stable between runs (a relative path with forward slashes, or an index made
+    into one); it is the ``image`` column of every table. ``boxes`` are xyxy in pixels of the upright image.
+    """
+
+    name: str
+    index: int
+    label: str | None = None
+    path: Path | None = None
+    mask_path: Path | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Region:
+    """Region R of one image: where the classified object is, and how that was found.
+
+    ``mask`` is bool (H, W) at the upright image's size, or ``None`` with a ``status`` that says why there is none:
+    ``no_object`` (looked for, not found), ``no_mask`` (the data has none for this image), ``mask_unreadable``,
+    ``mask_mismatch`` (another size than the image). ``detail`` is JSON-serialisable: prompt, boxes, scores, seconds.
+    """
+
+    mask: np.ndarray | None
+    status: str = "ok"
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class LoadedModel:
+    """A network that is ready to be explained.
+
+    ``network`` is in eval mode on its device; ``blocks`` maps names (``layer1`` ...) to modules in forward order (a gated
+    block includes its gate); ``labels`` holds the class names in logit order, or ``None`` when the checkpoint knows none;
+    ``fingerprint`` is a SHA-256 over parameter names, shapes and values.
+    """
+
+    name: str
+    spec: str
+    network: torch.nn.Module
+    blocks: dict[str, torch.nn.Module]
+    labels: list[str] | None
+    preprocess: Preprocess
+    fingerprint: str
+    config: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,161 @@
+"""Reading a weight file without running what is in it, and peeling the wrappers that training loops put around it.
+
+A pickle is a program. Only tensors, containers, numbers and a handful of inert types are let through
+(``torch.load(weights_only=True)``); everything else is refused before it is executed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from das_explain.errors import DasExplainError
+
+ENTRIES = (
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "network",
+    "net",
+    "module",
+)
+"""Where training loops keep the weights, best first: an average of the weights is what its recipe is judged by."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+"""DistributedDataParallel's and AveragedModel's, torch.compile's, and what Lightning modules call their network."""
+_SCALAR = np.float64(0).__reduce__()[0]
+_INERT = [  # training loops store their arguments and best scores beside the weights
+    argparse.Namespace,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")),
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One reading of a file as a state dict; ``peeled`` says which wrappers were taken off to get there."""
+
+    state: dict[str, Tensor]
+    peeled: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = field(default=(), repr=False)
+
+
+def read_weights(path: Path, entry: str | None = None) -> list[Candidate]:
+    """The readings of a weight file, from the file's own keys to the most peeled.
+
+    Args:
+        path: ``.safetensors``, or anything ``torch.save`` wrote.
+        entry: the entry of the file to take, where the file has several; otherwise the first of ``ENTRIES``.
+
+    Raises:
+        DasExplainError: no such file; not a weight file; it holds more than data; no state dict in it.
+    """
+    return candidates(_read(Path(path)), str(path), entry)
+
+
+def candidates(content: Any, source: str, entry: str | None = None) -> list[Candidate]:
+    """The readings of what a file held. ``source`` is for messages."""
+    state, peeled, lightning = _state_dict(content, source, entry)
+    readings = [Candidate(state, peeled)]
+    while True:
+        last = readings[-1]
+        keys = [key for key in last.state if key != "n_averaged"]
+        prefix = next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in keys)), None)
+        if prefix is None and lightning:  # beside the network a Lightning module may hold losses, metrics, a teacher
+            prefix = next((p for p in PREFIXES if any(key.startswith(p) for key in keys)), None)
+        if prefix is None:
+            break
+        inside = {key.removeprefix(prefix): last.state[key] for key in keys if key.startswith(prefix)}
+        outside = tuple(key for key in keys if not key.startswith(prefix))
+        readings.append(Candidate(inside, (*last.peeled, f"prefix {prefix}"), (*last.left_out, *outside)))
+    if any("_orig_mod." in key for key in readings[-1].state):  # parts compiled one by one
+        last = readings[-1]
+        inside = {key.replace("_orig_mod.", ""): tensor for key, tensor in last.state.items()}
+        readings.append(Candidate(inside, (*last.peeled, "prefix _orig_mod."), last.left_out))
+    return readings
+
+
+def best_reading(readings: Sequence[Candidate], expected: Mapping[str, Any]) -> Candidate:
+    """The reading that shares most keys with ``expected``; of equals the least peeled."""
+    return max(readings, key=lambda reading: len(reading.state.keys() & expected.keys()))
+
+
+def _state_dict(content: Any, source: str, entry: str | None) -> tuple[dict[str, Tensor], tuple[str, ...], bool]:
+    peeled: list[str] = []
+    lightning = False
+    while isinstance(content, Mapping):
+        lightning |= "pytorch-lightning_version" in content
+        if entry is not None:
+            if not isinstance(content.get(entry), Mapping):
+                raise DasExplainError(f"{source} has no entry {entry!r} with weights; it has {_names(content)}")
+            wanted, entry = entry, None
+        elif content and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
+            return dict(content), tuple(peeled), lightning
+        else:
+            wanted = next((key for key in ENTRIES if isinstance(content.get(key), Mapping)), None)
+        if wanted is None:
+            hint = "; ?entry=NAME after the architecture names one" if any(map(_is_mapping, content.values())) else ""
+            raise DasExplainError(f"{source} holds no state dict: its entries are {_names(content)}{hint}")
+        peeled.append(f"entry {wanted}")
+        content = content[wanted]
+    raise DasExplainError(f"{source} holds a {type(content).__name__} where a state dict is needed")
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _names(content: Mapping) -> str:
+    names = [str(key) for key in content]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "none"
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise DasExplainError(f"no such weight file: {path}")
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        raise DasExplainError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` where it came from")
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(_INERT):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise DasExplainError(
+                f"{path} holds Python objects ({named[1]}), not only tensors, and reading those can run any code, "
+                "so nothing was read; have it saved with torch.save(model.state_dict(), ...) or as safetensors"
+            ) from None
+        raise DasExplainError(f"{path} is not a PyTorch weight file ({_kind(start)})") from None
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        if "TorchScript" in str(error):
+            raise DasExplainError(f"{path} is a TorchScript archive; save model.state_dict() instead") from None
+        reason = _kind(start) if path.suffix.lower() != ".safetensors" else str(error).splitlines()[0]
+        raise DasExplainError(f"{path} cannot be read as weights ({reason})") from None
+
+
+def _kind(start: bytes) -> str:
+    if not start:
+        return "the file is empty"
+    if start.lstrip().startswith((b"<", b"{")):
+        return "it begins like a web page or a text"
+    return "it is damaged or cut short" if start.startswith((b"PK", b"\x80")) else "unknown content"

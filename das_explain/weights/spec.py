@@ -1,0 +1,158 @@
+"""The model spec: the one string by which a model is named everywhere.
+
+    DIR                                   a model directory
+    FILE.pth@ARCH[:ATTENTION]             a weight file (.pth .pt .safetensors .ckpt ...) and the network it belongs to
+    torchvision:NAME[:WEIGHTS]            torchvision's weights, by name; ``none`` for random ones
+    timm:NAME                             timm's pretrained weights
+    hf:USER/REPO[@REVISION]               a model directory on the Hugging Face Hub
+    python:MODULE:FACTORY[@FILE]          your own network, and a weight file for it
+
+``NAME=`` before a spec names the model; ``?key=value&key=value`` after one (all but directories and hf) sets options:
+``size``, ``labels`` and ``entry`` are read here, every other one is an argument of the network.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from das_explain.errors import UsageError
+
+WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".th", ".tar")
+KINDS = ("torchvision", "timm", "hf", "python")
+FORMS = (
+    "a model directory, FILE.pth@ARCH[:ATTENTION], torchvision:NAME[:WEIGHTS], timm:NAME, hf:USER/REPO "
+    "or python:MODULE:FACTORY[@FILE]"
+)
+RAW = ("labels", "entry", "size")  # options that keep their text
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model spec, taken apart. Nothing is opened yet.
+
+    ``text`` is the spec without its name. ``target`` is the directory, architecture, published name, repository or
+    Python module; ``variant`` the attention, weights, revision or factory; ``file`` the weight file.
+    """
+
+    text: str
+    name: str
+    kind: str
+    target: str
+    variant: str | None = None
+    file: Path | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_spec(text: str, name: str | None = None) -> ModelSpec:
+    """Takes ``[NAME=]SPEC`` apart; ``name`` overrides the name, which otherwise is derived from the spec.
+
+    Raises:
+        UsageError: the spec has none of the known forms.
+    """
+    given, text = _split_name(text.strip())
+    name = given if name is None else name
+    if not text:
+        raise UsageError(f"a model spec is empty; write {FORMS}")
+    if name is not None and not (name.strip() and name.isprintable()):
+        raise UsageError(f"{name!r} cannot name a model: write NAME={text} with a printable name")
+    body, options = _split_options(text)
+    kind, colon, rest = body.partition(":")
+    if Path(text).is_dir():
+        fields: dict[str, Any] = {"kind": "directory", "target": text}
+        options, default = {}, Path(text).resolve().name or "model"
+    elif colon and kind in KINDS:
+        fields, default = _PARSERS[kind](rest, text)
+    else:
+        fields, default = _file(body, text)
+    if options and fields["kind"] == "hf":
+        raise UsageError(f"{text}: a model directory on the Hub takes no ?options")
+    return ModelSpec(text=text, name=default if name is None else name.strip(), options=options, **fields)
+
+
+def _split_name(text: str) -> tuple[str | None, str]:
+    head, equals, tail = text.partition("=")
+    if not equals or re.search(r"[/\\@:?]", head) or Path(text).exists():
+        return None, text
+    return head.strip(), tail.strip()
+
+
+def _split_options(text: str) -> tuple[str, dict[str, Any]]:
+    match = re.fullmatch(r"(.*?)\?([A-Za-z_]\w*=.*)", text, re.DOTALL)
+    if not match:
+        return text, {}
+    options: dict[str, Any] = {}
+    for pair in match[2].split("&"):
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier() or key in options:
+            raise UsageError(f"{text}: cannot read the option {pair!r}; write ?key=value&key=value, each key once")
+        options[key] = value if key in RAW else _value(value)
+    return match[1], options
+
+
+def _value(text: str) -> Any:
+    if "," in text:
+        return tuple(_value(part) for part in text.split(",") if part)
+    if text.lower() in ("true", "false", "none"):
+        return {"true": True, "false": False, "none": None}[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _torchvision(rest: str, text: str) -> tuple[dict[str, Any], str]:
+    architecture, _, weights = rest.partition(":")
+    if not architecture or ":" in weights:
+        raise UsageError(f"{text}: write torchvision:NAME or torchvision:NAME:WEIGHTS")
+    fields = {"kind": "torchvision", "target": architecture, "variant": weights or None}
+    return fields, f"{architecture}-{weights}" if weights else architecture
+
+
+def _timm(rest: str, text: str) -> tuple[dict[str, Any], str]:
+    if not rest:
+        raise UsageError(f"{text}: write timm:NAME")
+    return {"kind": "timm", "target": rest}, rest
+
+
+def _hub(rest: str, text: str) -> tuple[dict[str, Any], str]:
+    match = re.fullmatch(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", rest)
+    if not match:
+        raise UsageError(f"{text}: write hf:USER/REPO or hf:USER/REPO@REVISION")
+    return {"kind": "hf", "target": match[1], "variant": match[2]}, match[1].split("/")[1]
+
+
+def _python(rest: str, text: str) -> tuple[dict[str, Any], str]:
+    body, _, file = rest.partition("@")
+    module, _, factory = body.partition(":")
+    if not all(re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", part) for part in (module, factory)):
+        raise UsageError(
+            f"{text}: write python:MODULE:FACTORY or python:MODULE:FACTORY@FILE, as in python:nets.my:build"
+        )
+    fields = {"kind": "python", "target": module, "variant": factory, "file": Path(file) if file else None}
+    return fields, factory.split(".")[-1]
+
+
+def _file(body: str, text: str) -> tuple[dict[str, Any], str]:
+    path, at, architecture = body.rpartition("@")
+    if at and path.lower().endswith(WEIGHT_SUFFIXES):
+        match = re.fullmatch(r"([\w.-]+)(?::([\w.-]+))?", architecture)
+        if not match:
+            raise UsageError(f"{text}: after @ write ARCH or ARCH:ATTENTION, as in {path}@resnet50:das")
+        return {"kind": "file", "target": match[1], "variant": match[2], "file": Path(path)}, Path(path).stem
+    if body.lower().endswith(
+        WEIGHT_SUFFIXES
+    ):  # the architecture is missing; the opener reads the file and proposes one
+        return {"kind": "file", "target": "", "file": Path(body)}, Path(body).stem
+    if Path(body).is_file():
+        raise UsageError(f"{text} is a file of unknown kind; weight files end in {', '.join(WEIGHT_SUFFIXES)}")
+    if re.fullmatch(r"[A-Za-z]\w+:.*", body):
+        raise UsageError(f"{text}: unknown kind of model {body.partition(':')[0]!r}; write {FORMS}")
+    raise UsageError(f"{text}: no such model directory; a model is {FORMS}")
+
+
+_PARSERS = {"torchvision": _torchvision, "timm": _timm, "hf": _hub, "python": _python}
