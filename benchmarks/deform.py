@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/deform.py [--batch 8] [--rounds 7] [--channels-last]
 
 Both run in one process, in turns, on the same tensors, after a check that their results agree; the medians of the
-rounds are printed, and their ratio (above 1: ours is faster). Other work on the machine moves the seconds, not the ratio.
+rounds are printed, and their ratio (above 1: ours is faster), which other work on the machine moves least.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def theirs(x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor) -> Ten
     return deform_conv2d(x, offset, weight, padding=weight.shape[-1] // 2, mask=modulation)
 
 
-def tensors(channels: int, out_channels: int, side: int, batch: int, memory_format: torch.memory_format) -> list[Tensor]:
+def tensors(channels: int, out_channels: int, side: int, batch: int, layout: torch.memory_format) -> list[Tensor]:
     """x, offset (a pixel or so), modulation in (0, 2), weight."""
     generator = torch.Generator().manual_seed(0)
 
@@ -34,8 +34,9 @@ def tensors(channels: int, out_channels: int, side: int, batch: int, memory_form
         return torch.randn(shape, generator=generator)
 
     x, offset = normal(batch, channels, side, side), normal(batch, 18, side, side)
-    modulation, weight = 2 * normal(batch, 9, side, side).sigmoid(), normal(out_channels, channels, 3, 3) / channels**0.5
-    return [*(tensor.contiguous(memory_format=memory_format) for tensor in (x, offset, modulation)), weight]
+    modulation = 2 * normal(batch, 9, side, side).sigmoid()
+    weight = normal(out_channels, channels, 3, 3) / channels**0.5
+    return [*(tensor.contiguous(memory_format=layout) for tensor in (x, offset, modulation)), weight]
 
 
 def forward(operator: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
@@ -61,12 +62,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--channels-last", action="store_true")
     arguments = parser.parse_args()
-    memory_format = torch.channels_last if arguments.channels_last else torch.contiguous_format
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {arguments.batch}, {memory_format}")
+    layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {arguments.batch}, {layout}")
     print(f"{'gate':>18}  {'what':<16} {'torchvision':>12} {'ours':>10} {'ratio':>6}")
     totals = {forward: [0.0, 0.0], forward_backward: [0.0, 0.0]}
     for channels, out_channels, side in GATES:
-        inputs = tensors(channels, out_channels, side, arguments.batch, memory_format)
+        inputs = tensors(channels, out_channels, side, arguments.batch, layout)
         for run, total in totals.items():
             for a, b in zip(run(theirs, inputs), run(modulated_deform_conv2d, inputs), strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max()))  # also the warm-up

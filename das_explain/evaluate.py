@@ -104,11 +104,11 @@ def evaluate(
                 for row, position in enumerate(readable):
                     record, about = records[position], {"model": contestant.name, "block": block}
                     record["scores"].append(table_row(scored, block, row, batch, position))
-                    record["nulls"] += [
-                        {"image": record["image"], **about, "null": null, **values[row]}
-                        for null, values in nulls.items()
-                        if row in values
-                    ]
+                    if record["scores"][-1]["sfd"] is not None:
+                        record["nulls"] += [
+                            {"image": record["image"], **about, "null": null, **values[row]}
+                            for null, values in nulls.items()
+                        ]
                     record["maps"].setdefault(contestant.name, {})[block] = _pack_map(cam, row, contestant.geometry)
         for position in set(range(len(records))) - set(readable):
             records[position]["scores"] = empty_rows(contestants, batch, position)

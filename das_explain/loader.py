@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +101,10 @@ def load_batches(
         prefetch_factor=PREFETCH if workers else None,
         pin_memory=torch.cuda.is_available(),
     )
+    with one_opencv_thread() if workers else nullcontext():
+        batches_ahead = iter(loader)
     try:
-        yield from loader
+        yield from batches_ahead
     except RuntimeError as error:
         if "killed by signal" not in str(error) and "exited unexpectedly" not in str(error):
             raise
@@ -132,13 +135,11 @@ class _Decoder(TorchDataset):
             region, status, message, size = Region(None, "no_mask"), "ok", "", (0, 0)
             try:
                 image = self.source.read(sample)
-                for geometry in self.geometries:
-                    frames[geometry.key][row] = geometry.frame(image)
-                size = full_size(image)
+                views, size = {each.key: each.frame(image) for each in self.geometries}, full_size(image)
+                for key, view in views.items():
+                    frames[key][row] = view
             except Exception as error:  # one image never stops a run
                 status, message = "unreadable", _one_line(error)
-                for each in frames.values():
-                    each[row] = 0
             if status == "ok" and self.segmenter is not None:
                 region, views = self._region(sample, image)
                 status, message = region.status, region.detail.get("message", "")
@@ -177,8 +178,20 @@ def _as_it_is(batch: Batch) -> Batch:
 
 
 def _prepare_worker(_: int) -> None:
-    """One thread per worker, in torch (the loader's own default as well) and in OpenCV, loaded already or later."""
-    torch.set_num_threads(1)
+    """One thread in an OpenCV that the worker loads itself; torch's loader has done the same for torch."""
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(1)
+
+
+@contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """While workers are forked, which inherit the setting (set in a worker it may wait for threads it lacks)."""
+    cv2 = sys.modules.get("cv2")
+    if cv2 is None:
+        yield
+        return
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

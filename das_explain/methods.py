@@ -72,7 +72,6 @@ def _one_block(
     raw: list[Tensor] = []
     explainer = getattr(pytorch_grad_cam, class_name)(network, [module])
     explainer.compute_input_gradient = explainer.uses_gradients  # parameters are frozen: the graph starts at the images
-    explainer.batch_size = max(16, len(images))
     its_own = explainer.get_cam_image
 
     def keep_raw(*args, **kwargs):

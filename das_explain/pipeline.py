@@ -12,7 +12,7 @@ import torch
 
 from das_explain.checkpoint import load_model, match_labels
 from das_explain.data import Dataset, draw_sample
-from das_explain.errors import UsageError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.evaluate import Contestant, Options, evaluate
 from das_explain.loader import load_batches
 from das_explain.methods import METHODS
@@ -93,9 +93,9 @@ def load_contestants(
 ) -> tuple[list[Contestant], dict[str, list[str]]]:
     """Loads the models and matches the data's labels to their logits; also group name -> members' names.
 
-    ``blocks``: the same for every model; none: the last two of each.
+    ``blocks``: any modules' dotted names, the same for every model; none: the last two blocks of each.
     """
-    models = [load_model(spec, device=device) for spec in specs]
+    models = [load_model(spec, device=device, blocks=blocks or None) for spec in specs]
     groups: dict[str, list[str]] = {}
     for model in models:
         groups.setdefault(model.name, []).append(model.name)
@@ -104,34 +104,28 @@ def load_contestants(
             members[:] = [f"{group}#{copy + 1}" for copy in range(len(members))]
     names = {group: iter(members) for group, members in groups.items()}
     models = [replace(model, name=next(names[model.name])) for model in models]
-    return [_contestant(model, labels, blocks, options) for model in models], groups
-
-
-def choose_blocks(model: LoadedModel, wanted: Sequence[str]) -> dict[str, torch.nn.Module]:
-    """The blocks of a model called ``wanted`` (any module's dotted name will do), or its last two."""
-    if not wanted:
-        return dict(list(model.blocks.items())[-2:])
-    modules = dict(model.network.named_modules())
-    if unknown := [name for name in wanted if name not in modules or not name]:
-        raise UsageError(f"{model.name} has no block {unknown[0]!r}; choose among {', '.join(model.blocks)}")
-    return {name: modules[name] for name in wanted}
+    return [_contestant(model, labels, options, every_block=bool(blocks)) for model in models], groups
 
 
 def _contestant(
-    model: LoadedModel, labels: Sequence[str] | None, wanted: Sequence[str], options: Options
+    model: LoadedModel, labels: Sequence[str] | None, options: Options, *, every_block: bool
 ) -> Contestant:
-    blocks = choose_blocks(model, wanted)
+    blocks = model.blocks if every_block else dict(list(model.blocks.items())[-2:])
     network = model.network
-    # Folding pays on a CPU; in bfloat16 the batch norms would lose precision in the weights.
+    # Folding pays on a CPU; under bfloat16 it would round the batch norms, which otherwise stay in float32.
     if options.method == "gradcam" and options.precision == "fp32" and next(network.parameters()).device.type == "cpu":
         network = folded(network, keep=list(blocks.values()))
         modules = dict(network.named_modules())
         names = {id(module): name for name, module in model.network.named_modules()}
         blocks = {name: modules[names[id(module)]] for name, module in blocks.items()}
-    own_class = () if options.target in ("label", "predicted") else (options.target,)
-    logit = match_labels((*(labels or ()), *own_class), model) if labels or own_class else {}
-    if own_class and options.target not in logit:
-        raise UsageError(f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted")
+    logit = match_labels(labels, model) if labels else {}
+    if options.target not in ("label", "predicted") and options.target not in logit:
+        try:
+            logit |= match_labels((options.target,), model)
+        except DasExplainError:
+            raise UsageError(
+                f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted"
+            ) from None
     return Contestant(model, network, blocks, logit)
 
 

@@ -477,6 +477,20 @@ def test_collage_photo_and_mask_come_from_one_rendering(fake_collage):
     assert fake_collage(5, "test").made == 2
 
 
+def test_collage_for_real():
+    from das_explain.collage import CLASSES, Collage
+
+    dataset, made = open_dataset("collage:300"), Collage(300, "test")
+    assert dataset.labels == CLASSES
+    assert dataset.fingerprint != open_dataset("collage:300", split="train").fingerprint
+    sample = dataset.samples[211]
+    expected = made[211]
+    assert sample.label == expected.label
+    image = dataset.read(sample)
+    np.testing.assert_array_equal(np.asarray(image), expected.image)
+    np.testing.assert_array_equal(dataset.read_mask(sample, image.size).mask, expected.mask)
+
+
 @pytest.mark.parametrize("spec", ["collage:0", "collage:-3", "collage:many", "collage:train:x", "collage:1.5"])
 def test_collage_nonsense(spec):
     with pytest.raises(UsageError, match=r"collage\[:train\|test\]\[:N\]"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -238,6 +240,31 @@ def test_workers_use_one_thread_each(made, tmp_path):
     seen = torch.stack([batch.frames[PLAIN.key][0, :, 5, 5] for batch in batches])
     assert (seen[:, :2] == 1).all()
     assert len(set(seen[:, 2].tolist())) == 2
+
+
+def test_workers_start_after_opencv_has_used_threads():
+    """Regression: OpenCV's thread pool does not survive a fork, and telling it so in the worker never returned."""
+    code = (
+        "import cv2\nfrom das_explain.data import open_dataset\nfrom das_explain.loader import load_batches\n"
+        "from das_explain.preprocess import Geometry\n"
+        "if __name__ == '__main__':\n"
+        "    cv2.setNumThreads(4)\n"
+        "    data = open_dataset('collage:20')\n"
+        "    for workers in (0, 2):\n"
+        "        for batch in load_batches(data, data.samples, [Geometry((8, 8), 8)], batch_size=5, workers=workers):\n"
+        "            print(*batch.statuses)\n"
+        "    print(cv2.getNumThreads())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.stdout.split() == ["ok"] * 40 + ["4"]
+    assert done.stderr == ""
 
 
 def test_workers_get_no_list_of_samples(data):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -49,7 +50,7 @@ def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
     if type(parent) in NAMED_PAIRS:
         yield from ((f"conv{i}", f"bn{i}") for i in (1, 2, 3) if f"conv{i}" in names and f"bn{i}" in names)
     elif isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
-        yield from zip(names, names[1:], strict=False)
+        yield from pairwise(names)
 
 
 def _foldable(conv: nn.Module, norm: nn.Module) -> bool:

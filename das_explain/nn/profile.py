@@ -1,9 +1,10 @@
 """Parameters and multiply-accumulates (MACs) of a network: the true ones, and those a paper would print.
 
-**Why two numbers.** The DAS paper's "parameters" and "FLOPs" are those of the counter ``thop``, which adds up a rule per
-*called module*. A deformable kernel is a weight handed to a *function*; thop sees neither its parameters nor its MACs. So
-ResNet-50 with gates is printed as 26.90 M and 4.39 G and really has 36.91 M and 5.83 G. The convention also counts norms
-and pooling (resnet50: 4.13 G where torchvision says 4.09 G), so compare each number with a plain network's of its own kind.
+**Why two numbers.** The DAS paper's "parameters" and "FLOPs" are those of the counter ``thop``, which adds up a rule
+per *called module*. A deformable kernel is a weight handed to a *function*; thop sees neither its parameters nor its
+MACs. So ResNet-50 with gates is printed as 26.90 M and 4.39 G and really has 36.91 M and 5.83 G. The convention also
+counts norms and pooling (plain ResNet-50: 4.13 G where torchvision says 4.09 G), so compare each number with a plain
+network's of its own kind.
 """
 
 from __future__ import annotations
@@ -122,7 +123,8 @@ def _average_pool(module: nn.Module, x: Tensor, out: Tensor) -> int:
 
 
 def _adaptive_average_pool(module: nn.Module, x: Tensor, out: Tensor) -> int:
-    return int((prod(x.shape[2:]) / prod(out.shape[2:]) + 1) * out.numel())
+    window = prod(side / out_side for side, out_side in zip(x.shape[2:], out.shape[2:]))
+    return int((window + 1) * out.numel())
 
 
 _PUBLISHED: dict[type[nn.Module], Callable[[nn.Module, Tensor, Tensor], int]] = {

@@ -46,7 +46,7 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     make_gate = None if attention == "none" else partial(ATTENTION[attention], **gate_arguments)
     try:
         return BACKBONES[backbone](make_gate, num_classes=num_classes, **kwargs)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"cannot build {backbone} with attention {attention}: {error}") from None
 
 

@@ -99,8 +99,8 @@ def _text(
         "",
         *_accuracy(recipe, data, outcomes),
         "",
-        f"Measured in fp32 on these weights{rounded}. They are the weights after the last epoch of one training with seed "
-        f"{recipe.seed}; neither an epoch nor a seed was picked by a test.",
+        f"Measured in fp32 on these weights{rounded}. They are those after the last epoch of one training with "
+        f"seed {recipe.seed}; neither an epoch nor a seed was picked by a test.",
         "One training says little about a design: training again with another seed moves accuracy and heatmaps alike.",
         "",
         "## Training",
@@ -125,8 +125,8 @@ def _accuracy(recipe: Recipe, data: TrainingData, outcomes: dict[str, Outcome]) 
     if collage and "held_out" in outcomes:
         gap = 100 * (outcomes["test"].top1 - outcomes["held_out"].top1)
         lines += [
-            f"From the accustomed backgrounds to any background the accuracy changes by {gap:+.1f} percentage points: "
-            "so much rests on context in place of the object.",
+            f"From the accustomed backgrounds to any background the accuracy changes by {gap:+.1f} percentage points; "
+            "a fall is what the network had read from the background in place of the object.",
             "",
         ]
     lines += ["| class | " + " | ".join(outcomes) + " |", "|---" * (1 + len(outcomes)) + "|"]

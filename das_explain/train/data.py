@@ -177,7 +177,7 @@ def _open(spec: str, split: str) -> Dataset:
 
 
 def _start_worker(_: int) -> None:
-    """Workers give way to the network: on a CPU both want the same cores, and a network thread that waits stalls all."""
+    """Workers give way to the network: on a CPU both want the same cores, and one late network thread stalls all."""
     import cv2
 
     cv2.setNumThreads(1)

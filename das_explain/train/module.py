@@ -8,17 +8,24 @@ import lightning
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from das_explain.preprocess import Preprocess
+from das_explain.train.data import TrainingData
 from das_explain.train.recipe import Optimizer, Recipe, Schedule
 
 
 class Classifier(lightning.LightningModule):
     """Cross-entropy with label smoothing; the learning rate changes with every optimiser step."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, preprocess: Preprocess, steps_per_epoch: int) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, data: TrainingData) -> None:
         super().__init__()
-        self.network, self.recipe, self.preprocess, self.steps_per_epoch = network, recipe, preprocess, steps_per_epoch
+        self.network, self.recipe, self.data = network, recipe, data
+
+    def train_dataloader(self) -> DataLoader:
+        """Lightning tells the sampler its epoch, but in a resumed run only after the workers have begun."""
+        loader = self.data.train_loader()
+        loader.sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # as Lightning does
+        return loader
 
     def on_train_epoch_start(self) -> None:
         """Dropout and the like draw from (seed, epoch, process), so a resumed epoch draws the same."""
@@ -27,7 +34,7 @@ class Classifier(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Tensor]:
         """``loss`` (with gradient), ``hits`` (how many of the batch are right) and ``count``."""
         frames, targets = batch
-        images = self.preprocess.normalize(frames)
+        images = self.data.preprocess.normalize(frames)
         if self.recipe.loop.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         logits = self.network(images)
@@ -38,7 +45,8 @@ class Classifier(lightning.LightningModule):
     def configure_optimizers(self) -> dict:
         """The recipe's optimiser over all parameters, with its schedule stepped by step."""
         optimizer = create_optimizer(self.network, self.recipe.optimizer)
-        schedule, steps = self.recipe.schedule, self.steps_per_epoch
+        schedule = self.recipe.schedule
+        steps = -(-(self.data.per_epoch // self.data.batch_size) // self.recipe.loop.accumulate)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(schedule, step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -43,8 +43,8 @@ class Data:
 class Input:
     """The network's input frame, in pixels, as ``Geometry``; values are normalised with ImageNet's mean and std.
 
-    ``train_size`` is the side of the random views (default: ``size``). Random crops enlarge objects, so a network may be
-    trained on smaller views than it is used on: Touvron et al. 2019, "Fixing the train-test resolution discrepancy".
+    ``train_size`` is the side of the random views (default: ``size``). Random crops enlarge objects, so a network may
+    be trained on smaller views than it is used on: Touvron et al. 2019, "Fixing the train-test resolution discrepancy".
     """
 
     size: int = 224
@@ -90,7 +90,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Loop:
-    """How it is run. ``precision`` auto: bf16 where the processor computes in it, else fp32; ``workers`` auto: one a core."""
+    """How it is run. ``precision`` auto: bf16 if the processor has it, else fp32; ``workers`` auto: one per core."""
 
     batch_size: int = 64
     label_smoothing: float = 0.0

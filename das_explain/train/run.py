@@ -105,11 +105,9 @@ def _on_gpu(recipe: Recipe) -> bool:
 
 
 def _fit(network: nn.Module, recipe: Recipe, data: TrainingData, out: Path, console: Console) -> None:
-    loader = data.train_loader()
-    steps = -(-len(loader) // recipe.loop.accumulate)
     if recipe.loop.channels_last:
         network.to(memory_format=torch.channels_last)
-    module = Classifier(network.train(), recipe, data.preprocess, steps)
+    module = Classifier(network.train(), recipe, data)
     log = EpochLog(out / LOG, console)
     checkpoint = out / CHECKPOINT
     with _quiet_lightning():
@@ -129,7 +127,7 @@ def _fit(network: nn.Module, recipe: Recipe, data: TrainingData, out: Path, cons
             use_distributed_sampler=False,
         )
         try:
-            trainer.fit(module, loader, ckpt_path=checkpoint if checkpoint.is_file() else None)
+            trainer.fit(module, ckpt_path=checkpoint if checkpoint.is_file() else None)
         except (SystemExit, KeyboardInterrupt):
             done = f"epoch {len(log.rows)} of {recipe.schedule.epochs}"
             error = DasExplainError(f"stopped; the same command goes on after {done}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,14 +131,18 @@ def _names(content: Mapping) -> str:
 def _read(path: Path) -> Any:
     if not path.is_file():
         raise DasExplainError(f"no such weight file: {path}")
-    with path.open("rb") as file:
-        start = file.read(64)
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise DasExplainError(f"{path} cannot be read: {error.strerror}") from None
     if start.startswith(b"version https://git-lfs"):
         raise DasExplainError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` where it came from")
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(_INERT):
+        with torch.serialization.safe_globals(_INERT), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch about files that it refuses anyway
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         if named := re.search(r"GLOBAL ([\w.]+)", str(error)):

@@ -67,8 +67,8 @@ def load_strict(
                 f"{source} has {classes[0]} classes, where {classes[1]} are expected ({wanted}): its "
                 f"{head_name(network)}.weight is {_shape(reading.state, head_name(network) + '.weight')}"
             )
-        advice = advise(readings, ask) if wanted else ""
-        raise DasExplainError(f"{source} does not fit {wanted}: {describe(found, expected, reading.state)}{advice}")
+        what = describe(found, expected, reading.state)
+        raise DasExplainError(f"{source} does not fit {wanted}: {what}{advise(readings, ask)}")
     on_meta = any(tensor.is_meta for tensor in expected.values())
     state = {key: _plain(reading.state.get(key), tensor, key, source) for key, tensor in expected.items()}
     network.load_state_dict({k: v for k, v in state.items() if v is not None}, strict=False, assign=on_meta)
@@ -94,7 +94,7 @@ def advise(readings: Sequence[Candidate], ask: str | None = None) -> str:
     if score < LIKELY:
         return "; no known architecture resembles it: python:MODULE:FACTORY@FILE loads any network of your own"
     asked = f": ask for {ask.format(likely)}" if ask else ""
-    return f"; it is {likely}{asked}" if score == 1 else f"; {score:.0%} of it are those of {likely}{asked}"
+    return f"; it is {likely}{asked}" if score == 1 else f"; {int(100 * score)}% of its keys fit {likely}{asked}"
 
 
 def likely_architecture(readings: Sequence[Candidate]) -> tuple[float, str]:
@@ -138,9 +138,8 @@ def infer_arguments(
         if places and set(places) != set(defaults["gates"]):
             inferred["gates"] = tuple(sorted(places, key=_natural))
     if attention == "das":
-        alpha = _alpha(
-            [tensor for key, tensor in state.items() if key.endswith(".pointwise.weight") and GATE.match(key)]
-        )
+        compressions = [state[key] for key in state if key.endswith(".pointwise.weight") and GATE.match(key)]
+        alpha = _alpha(compressions)
         if alpha is not None:
             inferred["alpha"] = alpha
     return {**inferred, **given}
@@ -176,11 +175,9 @@ def _plain(tensor: Tensor | None, expected: Tensor, key: str, source: str) -> Te
     if tensor is None:  # only ever the counter of batches
         return torch.zeros(expected.shape, dtype=expected.dtype) if expected.is_meta else None
     if tensor.is_floating_point() != expected.is_floating_point() or tensor.is_complex() or tensor.is_quantized:
-        raise DasExplainError(
-            f"{source} holds {tensor.dtype} numbers in {key}; only floating-point weights can be used"
-        )
+        raise DasExplainError(f"{source} holds {key} in {tensor.dtype}, where {expected.dtype} is needed")
     dtype = torch.float32 if expected.is_floating_point() else expected.dtype
-    return tensor.detach().to(dtype).clone(memory_format=torch.contiguous_format)  # free of the file
+    return tensor.detach().to(dtype, copy=True, memory_format=torch.contiguous_format)  # free of the file
 
 
 def _place(key: str) -> str:

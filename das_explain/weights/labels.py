@@ -67,7 +67,7 @@ def match_labels(data_labels: Sequence[str], model: LoadedModel) -> dict[str, in
     """Which logit each class of a data set is.
 
     Name by name: the model's own label exactly; else the one label that is equal when upper and lower case, spaces,
-    underscores and hyphens are not told apart. A name that fits several logits (ImageNet has two called ``crane``) fits
+    underscores and hyphens are not told apart. A name that fits several logits (two may be called ``crane``) fits
     none. For the whole data set, in this order, if not one name was found that way:
 
     1. ImageNet's synset ids (``n01440764``) for a model with ImageNet's 1000 classes, by timm's table, or, without

@@ -41,7 +41,7 @@ def read_directory(directory: Path) -> Opened:
     weights = directory / WEIGHTS
     readings = [Candidate(reading.state) for reading in read_weights(weights)[:1]]
     rows = {tensor.shape[0] for tensor in readings[0].state.values() if tensor.dim()}
-    if config.num_classes not in rows:  # before a network of that size is built
+    if ":" in config.architecture and config.num_classes not in rows:  # before a network of that size is built
         raise DasExplainError(
             f"{directory / CONFIG} says {config.num_classes} classes, but no layer in {WEIGHTS} has as many"
         )
@@ -84,7 +84,7 @@ def open_file(spec: ModelSpec) -> Opened:
         raise DasExplainError(f"{spec.file} does not fit {_wanted(architecture, attention)}: {error}") from None
     load_strict(
         network,
-        [reading],
+        readings,
         source=str(spec.file),
         wanted=_wanted(architecture, attention),
         ask=f"{spec.file}@{{}}",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from contextlib import contextmanager, redirect_stdout
+import sys
+from contextlib import contextmanager
 from pathlib import Path
-from sys import stderr
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def open_torchvision(spec: ModelSpec) -> Opened:
     _only(spec)
     weights = _weights(name, spec.variant, spec.text)
     read_weights(_download(weights.url, spec.text))  # refuses a file that is more than tensors
-    with redirect_stdout(stderr):
+    with _tensors_only():
         network = torchvision.models.get_model(name, weights=weights, progress=False)
     labels = list(weights.meta["categories"])
     preset = weights.transforms()
@@ -66,7 +67,8 @@ def open_timm(spec: ModelSpec) -> Opened:
         raise UsageError(f"{spec.text}: num_classes goes with pretrained=false")
     if pretrained:
         try:
-            network = timm.create_model(name, pretrained=True)
+            with _tensors_only():
+                network = timm.create_model(name, pretrained=True)
         except Exception as error:  # timm, the Hub's client and the network below them have no common error
             raise DasExplainError(
                 f"{spec.text}: the weights are not in the Hugging Face cache ({_hub_cache()}) and could not be fetched "
@@ -102,7 +104,10 @@ def open_hub(spec: ModelSpec) -> Opened:
                 f"{spec.text} is not in the Hugging Face cache ({_hub_cache()}) and could not be fetched "
                 f"({_first_line(error)}); download {CONFIG} and {WEIGHTS} of {spec.target} into a folder and name that"
             ) from error
-    return read_directory(directory)
+    try:
+        return read_directory(directory)
+    except DasExplainError as error:
+        raise DasExplainError(f"{spec.text}: {error}") from None
 
 
 def _weights(name: str, wanted: str | None, text: str) -> Any:
@@ -124,7 +129,7 @@ def _download(url: str, text: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _patience():
-            torch.hub.download_url_to_file(url, str(path), hash_prefix and hash_prefix[1], progress=stderr.isatty())
+            torch.hub.download_url_to_file(url, str(path), hash_prefix and hash_prefix[1], progress=sys.stderr.isatty())
     except (OSError, RuntimeError) as error:
         raise DasExplainError(
             f"{text} could not be downloaded ({_first_line(error)}); put {url} at {path} by hand"
@@ -133,7 +138,21 @@ def _download(url: str, text: str) -> Path:
 
 
 @contextmanager
+def _tensors_only():
+    """Nobody's ``torch.load`` below runs a pickle, whatever it is called with."""
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        if before is not None:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+
+
+@contextmanager
 def _patience():
+    """A server that does not answer fails the download instead of halting it."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS)
     try:

@@ -130,9 +130,7 @@ def _python(rest: str, text: str) -> tuple[dict[str, Any], str]:
     body, _, file = rest.partition("@")
     module, _, factory = body.partition(":")
     if not all(re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", part) for part in (module, factory)):
-        raise UsageError(
-            f"{text}: write python:MODULE:FACTORY or python:MODULE:FACTORY@FILE, as in python:nets.my:build"
-        )
+        raise UsageError(f"{text}: write python:MODULE:FACTORY[@FILE], as in python:nets.my:build@weights.pth")
     fields = {"kind": "python", "target": module, "variant": factory, "file": Path(file) if file else None}
     return fields, factory.split(".")[-1]
 
@@ -144,9 +142,7 @@ def _file(body: str, text: str) -> tuple[dict[str, Any], str]:
         if not match:
             raise UsageError(f"{text}: after @ write ARCH or ARCH:ATTENTION, as in {path}@resnet50:das")
         return {"kind": "file", "target": match[1], "variant": match[2], "file": Path(path)}, Path(path).stem
-    if body.lower().endswith(
-        WEIGHT_SUFFIXES
-    ):  # the architecture is missing; the opener reads the file and proposes one
+    if body.lower().endswith(WEIGHT_SUFFIXES):  # no architecture: the opener reads the file and proposes one
         return {"kind": "file", "target": "", "file": Path(body)}, Path(body).stem
     if Path(body).is_file():
         raise UsageError(f"{text} is a file of unknown kind; weight files end in {', '.join(WEIGHT_SUFFIXES)}")

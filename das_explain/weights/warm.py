@@ -26,9 +26,8 @@ class WarmStart:
         gates = f"; {len(self.gates_kept)} gates start fresh" if self.gates_kept else ""
         head = ""
         if self.head_skipped:
-            head = (
-                f"; the head starts fresh, for {self.head_skipped[1]} classes where the file has {self.head_skipped[0]}"
-            )
+            given, wanted = self.head_skipped
+            head = f"; the head starts fresh, for {wanted} classes where the weights have {given}"
         return f"warm start: {self.loaded} tensors from {self.source}{gates}{head}"
 
 

@@ -1,0 +1,148 @@
+"""The command line as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.models import model_directory
+from tests.test_pipeline import LABELS, write_photos
+
+ROOT = Path(__file__).parents[2]
+
+
+def das_explain(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)],
+        cwd=cwd, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "photos").mkdir()
+    return {
+        "folder": folder,
+        "csv": write_photos(folder / "photos", 6),
+        "plain": model_directory(folder / "plain", LABELS),
+        "das": model_directory(folder / "das", LABELS, attention="das", seed=1),
+    }
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys; sys.argv = ['das-explain', '--help']\n"
+        "from das_explain.commands import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'torchvision', 'pandas', 'matplotlib', 'scipy', 'numpy', 'PIL', 'cv2', 'lightning'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert "HEAVY []" in done.stdout
+    for command in ("heatmap", "sfd", "report", "train", "models", "profile", "demo"):
+        assert f" {command} " in done.stdout
+
+
+def test_sfd_then_report(setting: dict, tmp_path: Path):
+    done = das_explain(
+        "sfd", setting["csv"], "--model", f"a={setting['plain']}", "--model", f"b={setting['das']}",
+        "--out", tmp_path / "run", "--workers", 0, "--blocks", "layer3,layer4",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "layer4" in done.stdout
+    assert "b - a" in done.stdout
+    assert "unreadable" in done.stdout
+    scores = pd.read_csv(tmp_path / "run" / "scores.csv")
+    assert len(scores) == 11 * 2 * 2
+    index = tmp_path / "run" / "report" / "index.html"
+    assert index.exists()
+    for figure in ("distribution", "paired-1", "lift"):
+        assert (tmp_path / "run" / "figures" / f"{figure}.png").exists()
+    index.unlink()
+    again = das_explain("report", tmp_path / "run")
+    assert again.returncode == 0, again.stderr
+    assert index.exists()
+
+
+def test_sfd_again_does_nothing_again(setting: dict, tmp_path: Path):
+    arguments = ("sfd", setting["csv"], "--model", setting["plain"], "--out", tmp_path / "run", "--no-report")
+    assert das_explain(*arguments).returncode == 0
+    journal = (tmp_path / "run" / "journal.jsonl").stat().st_mtime_ns
+    assert das_explain(*arguments).returncode == 0
+    assert (tmp_path / "run" / "journal.jsonl").stat().st_mtime_ns == journal
+
+
+def test_sfd_with_rectangles(setting: dict, tmp_path: Path):
+    pd.DataFrame(
+        [[str(setting["csv"].parent / "00.png"), "dot", 6, 4, 18, 18]], columns=["image", "label", "x0", "y0", "x1", "y1"]
+    ).to_csv(tmp_path / "boxes.csv", index=False)
+    done = das_explain("sfd", tmp_path / "boxes.csv", "--model", f"a={setting['plain']}", "--out", tmp_path / "run",
+                       "--box-masks", "--no-report")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    scores = pd.read_csv(tmp_path / "run" / "scores.csv")
+    # 12 x 14 of 52 x 40, seen through the centre crop of 40 x 40
+    assert scores["r_area"].iloc[0] == pytest.approx(12 * 14 / (40 * 40), rel=0.15)
+
+
+def test_heatmap_of_single_photos(setting: dict, tmp_path: Path):
+    photos = [setting["csv"].parent / name for name in ("00.png", "broken.png", "01.png")]
+    done = das_explain("heatmap", *photos, "--model", f"a={setting['plain']}", "--model", f"b={setting['das']}",
+                       "--out", tmp_path / "maps")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "maps" / "heatmaps.csv")
+    assert len(table) == 3 * 2 * 2
+    assert set(table["status"]) == {"no_mask", "unreadable"}
+    figures = sorted(path.name for path in (tmp_path / "maps").glob("*.png"))
+    assert len(figures) == 2
+    assert min(Image.open(tmp_path / "maps" / figures[0]).size) > 200
+    with np.load(tmp_path / "maps" / figures[0].replace(".png", ".npz")) as maps:
+        assert maps["a/layer3"].shape == (8, 8)
+        assert maps["b/layer4"].dtype == np.float32
+        assert 0 <= maps["b/layer4"].min() <= maps["b/layer4"].max() <= 1
+        assert maps["frame"].shape == (32, 32, 3)
+        assert maps["a/layer3/cam_max"].shape == ()
+
+
+def test_heatmap_of_a_csv_has_scores(setting: dict, tmp_path: Path):
+    done = das_explain("heatmap", setting["csv"], "--model", f"a={setting['plain']}", "--out", tmp_path / "maps",
+                       "--method", "layercam", "--blocks", "layer2")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "maps" / "heatmaps.csv")
+    assert set(table["block"]) == {"layer2"}
+    assert table.loc[table["status"] == "ok", "sfd"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("sfd", "nowhere", "--model", "PLAIN", "--out", "OUT"), 2, "no such data: nowhere"),
+        (("sfd", "CSV", "--model", "a=missing-model", "--out", "OUT"), None, "missing-model"),
+        (("sfd", "CSV", "--model", "PLAIN", "--out", "OUT", "--scaling", "log"), 2, "--scaling 'log'"),
+        (("sfd", "CSV", "--model", "PLAIN", "--out", "OUT", "--blocks", "layer8"), 2, "no block 'layer8'"),
+        (("report", "nowhere"), 1, "holds no run"),
+        (("heatmap", "CSV", "--model", "PLAIN", "--out", "OUT", "--method", "magic"), 2, "--method 'magic'"),
+        (("sfd", "FLAT", "--model", "PLAIN", "--out", "OUT"), 2, "mask"),
+        (("demo", "--models", "nowhere", "--out", "OUT"), None, "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(setting: dict, tmp_path: Path, arguments, code, message):
+    (tmp_path / "flat").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "flat" / "x.png")
+    places = {"CSV": setting["csv"], "PLAIN": f"a={setting['plain']}", "OUT": tmp_path / "out", "FLAT": tmp_path / "flat"}
+    done = das_explain(*(places.get(argument, argument) for argument in arguments), cwd=tmp_path)
+    assert done.returncode == code or (code is None and done.returncode in (1, 2))
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert message in lines[0]
+    assert not (tmp_path / "out").exists()
