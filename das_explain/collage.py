@@ -1,10 +1,7 @@
 """The embedded photo set `collage`: photographs from the scikit-image and scikit-learn wheels, cut out
 and set into new scenes.
 
-Nothing is downloaded. `collage_outlines.json` is this project's own drawing: the objects' outlines as polygons (outer
-ring, then holes), rectangles of the photographs that show none of the objects, and the scenes built of these, all in
-pixels of the photographs (pixel (0, 0) covers [0, 1) x [0, 1)). The masks are exact because the images are made from
-them. In `train` a class has its home background most of the time, so that a network can learn the context in place of
+The masks are exact because the images are made from the cut-outs (`cutouts`). In `train` a class has its home background most of the time, so that a network can learn the context in place of
 the object; in `test` background and class are independent.
 
 Look at the outlines and at samples: `python -m das_explain.collage OUT.png`.
@@ -12,23 +9,19 @@ Look at the outlines and at samples: `python -m das_explain.collage OUT.png`.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.cutouts import DRAWING, Cutout, cutouts, photograph
+from das_explain.errors import UsageError
 
-_DRAWING: dict[str, Any] = json.loads(Path(__file__).with_name("collage_outlines.json").read_text("utf-8"))
-_FROM_SKLEARN = ("china.jpg", "flower.jpg")
 _SPLITS = {"train": 0, "test": 1}
 
 
@@ -55,68 +48,8 @@ _HABITS = {  # the cut-outs that "rise" or "hang" end at the border of their pho
     "temple": _Habit("gravel", "stand", (0.08, 0.36), 5),
 }
 CLASSES: tuple[str, ...] = tuple(sorted(_HABITS))
-KINDS: tuple[str, ...] = tuple(sorted(_DRAWING["scenes"]))
+KINDS: tuple[str, ...] = tuple(sorted(DRAWING["scenes"]))
 _AIR = ("sky", "space")
-
-
-def source_path(photo: str) -> Path:
-    """The photograph's file in the installed wheel, found without importing the package, which could download."""
-    sklearn = photo in _FROM_SKLEARN
-    spec = find_spec("sklearn" if sklearn else "skimage")
-    if spec is not None and spec.origin:
-        path = Path(spec.origin).parent / ("datasets/images" if sklearn else "data") / photo
-        if path.is_file():
-            return path
-    distribution = "scikit-learn" if sklearn else "scikit-image"
-    raise DasExplainError(f"the collage cuts out {photo}, which ships with {distribution}: pip install {distribution}")
-
-
-@cache
-def _photo(photo: str) -> np.ndarray:
-    """A source photograph, uint8 (H, W, 3) RGB."""
-    with Image.open(source_path(photo)) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """An object cut out of its photograph."""
-
-    photo: str
-    rings: tuple[np.ndarray, ...]  # float32 (N, 2) each, the first is the outer one, the others are holes
-    origin: tuple[int, int]  # x, y of the levels' corner in the photograph
-    levels: tuple[np.ndarray, ...]  # uint8 (h, w, 4), colour and coverage, each half the one before, against aliasing
-    area: float  # in pixels of the photograph
-
-
-def _cut(photo: str, rings: tuple[np.ndarray, ...]) -> Cutout:
-    pixels = _photo(photo)
-    height, width = pixels.shape[:2]
-    canvas = np.zeros((height * 4, width * 4), np.uint8)  # drawn four times finer, then averaged
-    cv2.fillPoly(canvas, [np.round((ring * 4 - 0.5) * 16).astype(np.int32) for ring in rings], 255, shift=4)
-    coverage = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
-    x0, y0 = np.maximum(np.floor(rings[0].min(0)).astype(int) - 4, 0)
-    x1, y1 = np.ceil(rings[0].max(0)).astype(int) + 4
-    alpha, pixels = coverage[y0:y1, x0:x1], pixels[y0:y1, x0:x1]
-    # Colours spread outwards from safely inside, so that the soft edge mixes the object with its new background, never
-    # with the old one. Thin tubes have no inside and keep their own pixels.
-    inside = (cv2.erode(alpha, np.ones((3, 3), np.uint8)) > 250).astype(np.float32)[..., None]
-    weight = np.maximum(cv2.GaussianBlur(inside, (0, 0), 1.5), 1e-3)[..., None]
-    spread = cv2.GaussianBlur(pixels * inside, (0, 0), 1.5) / weight
-    thin = (alpha > 127)[..., None] & (cv2.blur(inside, (5, 5)) < 0.1)[..., None]
-    colour = np.where((inside > 0) | thin, pixels, np.clip(spread, 0, 255)).astype(np.uint8)
-    levels = [np.dstack([colour, alpha])]
-    for _ in range(3):
-        height, width = levels[-1].shape[:2]
-        levels.append(cv2.resize(levels[-1], (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA))
-    return Cutout(photo, rings, (int(x0), int(y0)), tuple(levels), float(coverage.sum() / 255))
-
-
-@cache
-def cutouts(label: str | None) -> tuple[Cutout, ...]:
-    """The variants of a class, or with None the distractors, which belong to no class."""
-    items = _DRAWING["distractors"] if label is None else _DRAWING["objects"][label]
-    return tuple(_cut(item["photo"], tuple(np.asarray(ring, np.float32) for ring in item["rings"])) for item in items)
 
 
 @cache
@@ -135,16 +68,16 @@ def _tone(pixels: np.ndarray, tone: str | None, rng: np.random.Generator) -> np.
     knots = np.array([0, 85, 170, 255.0])
     colours = np.stack([knots] * 3, 1)
     if tone is not None:
-        colours = np.array(_DRAWING["tones"][tone][rng.integers(len(_DRAWING["tones"][tone]))], float)
+        colours = np.array(DRAWING["tones"][tone][rng.integers(len(DRAWING["tones"][tone]))], float)
     ramp = np.stack([np.interp(np.arange(256), knots, colours[:, c]) * balance[c] for c in range(3)], 1)
     return cv2.LUT(pixels, np.clip(ramp, 0, 255).astype(np.uint8)[None])
 
 
 def _fill(name: str, height: int, width: int, least: float, rng: np.random.Generator) -> np.ndarray:
     """A random crop, at least this part of the surface, toned and mirrored at random, uint8 (height, width, 3)."""
-    surface = _DRAWING["surfaces"][name]
+    surface = DRAWING["surfaces"][name]
     x0, y0, x1, y1 = surface["area"]
-    piece = np.rot90(_photo(surface["photo"])[y0:y1, x0:x1], surface.get("turn", 0))
+    piece = np.rot90(photograph(surface["photo"])[y0:y1, x0:x1], surface.get("turn", 0))
     aspect = width / height * rng.uniform(0.8, 1.25)
     h = min(piece.shape[0], piece.shape[1] / aspect) * rng.uniform(least, 1.0)
     w = min(h * aspect, piece.shape[1])
@@ -159,7 +92,7 @@ def _fill(name: str, height: int, width: int, least: float, rng: np.random.Gener
 def _background(kind: str, stands: bool, height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
     """A scene of this kind, uint8 (height, width, 3), and the row of its horizon (0 when it has no ground)."""
     needs_ground = stands and kind in _AIR
-    scenes = [scene for scene in _DRAWING["scenes"][kind] if scene[1] or not needs_ground]
+    scenes = [scene for scene in DRAWING["scenes"][kind] if scene[1] or not needs_ground]
     upper, ground = scenes[rng.integers(len(scenes))]
     if ground is None:
         return cv2.GaussianBlur(_fill(upper, height, width, 0.55, rng), (0, 0), rng.uniform(0.4, 1.1)), 0
@@ -412,7 +345,7 @@ def contact_sheet(columns: int = 5, rows: int = 5) -> np.ndarray:
     drawn = [cutout for label in (*CLASSES, None) for cutout in cutouts(label)]
     tiles = []
     for photo in dict.fromkeys(cutout.photo for cutout in drawn):
-        picture = _photo(photo).copy()
+        picture = photograph(photo).copy()
         rings = [ring for cutout in drawn if cutout.photo == photo for ring in cutout.rings]
         fixed = [np.round((ring - 0.5) * 8).astype(np.int32) for ring in rings]
         cv2.polylines(picture, fixed, True, (0, 255, 0), 1, cv2.LINE_AA, 3)

@@ -22,8 +22,9 @@ from PIL import Image
 from das_explain.errors import UsageError
 from das_explain.imageio import EXTENSIONS, ImageError, printable
 from das_explain.sources import Listing, Source, file_listing
+from das_explain.sources.coco import with_coco
 from das_explain.sources.folder import list_folder, list_images
-from das_explain.sources.matching import attach_masks
+from das_explain.sources.matching import attach_mask_table, attach_masks
 from das_explain.sources.table import list_table
 from das_explain.types import Region, Sample
 
@@ -68,8 +69,8 @@ def open_dataset(
 ) -> Dataset:
     """Lists the samples of a data spec without reading an image.
 
-    ``masks``: a folder of mask images (see ``sources.matching``), for folders and CSVs; ``split``: for ``collage`` and
-    ``torchvision``, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises ``UsageError``.
+    ``masks``: for folders and CSVs, a folder of mask images, a CSV of them (see ``sources.matching``) or a COCO file
+    (``sources.coco``); ``split``: for ``collage`` and ``torchvision``, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises ``UsageError``.
     """
     spec = str(spec)
     kind, _, rest = spec.partition(":")
@@ -150,7 +151,10 @@ def _luck(seed: int, name: str) -> bytes:
 def _with_masks(listing: Listing, masks: Path | None) -> Listing:
     if masks is None:
         return listing
-    return file_listing(attach_masks(listing.samples, masks))
+    if masks.suffix.lower() == ".json" and not masks.is_dir():
+        return with_coco(listing, masks)
+    attach = attach_mask_table if masks.suffix.lower() == ".csv" and not masks.is_dir() else attach_masks
+    return file_listing(attach(listing.samples, masks))
 
 
 def _dataset(spec: str, listing: Listing) -> Dataset:

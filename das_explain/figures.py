@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from scipy.stats import gaussian_kde
 
@@ -39,7 +40,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 _SMALL, _TEXT, _TITLE = 6.0, 7.0, 8.0  # points
 _GREY = "#666666"
 _MANY = 1000  # points from which on they are drawn as pixels inside the vector file
-_HALO = [withStroke(linewidth=2.0, foreground="black")]
+_HALO = [withStroke(linewidth=1.8, foreground="black")]
+_CLEAR = [withStroke(linewidth=1.5, foreground="white")]
+_DASHES = (
+    ("black", 1.8, "-"),
+    ("white", 0.9, (0, (3, 2))),
+)  # a dashed line that shows on any ground: colour, points, style
 
 Box = tuple[float, float, float, float]
 
@@ -99,29 +105,33 @@ def heatmap_figure(
     columns = max(1, max(len(row.cams) for row in rows))
     height, width = photo.shape[:2]
     page = COLUMN if columns <= 2 else PAGE
-    edge, gap, bar, line = 0.05, 0.07, 0.42, 0.125  # inches
+    edge, gap, bar, line = 0.05, 0.07, 0.44, 0.125  # inches
     cell = (page - 2 * edge - bar - columns * gap) / (columns + 1)
     tall = cell * min(max(height / width, 0.3), 1.8)
-    step = 2 * line + tall + 1.3 * line  # heading of two lines, maps, captions
-    total = len(rows) * step + edge + 0.3 * line
+    step = 2 * line + tall + 1.8 * line  # heading of two lines, maps, captions
+    total = len(rows) * step + edge
     figure = Figure(figsize=(page, total), dpi=DPI)
 
     def axes(x: float, top: float) -> Axes:
         return figure.add_axes((x / page, 1 - (top + tall) / total, cell / page, tall / total))
 
-    def write(x: float, top: float, room: float, text: str, size: float = _TEXT, **style) -> None:
-        figure.text(x / page, 1 - top / total, _fit(text, room, size), size=size, va="top", **_plain(), **style)
+    def write(x: float, top: float, room: float, text: str, size: float = _TEXT, weight="normal", **style) -> None:
+        text = _fit(text, room, size, weight)
+        figure.text(x / page, 1 - top / total, text, size=size, weight=weight, va="top", **_plain(), **style)
 
-    if label is not None:
-        write(edge, edge, cell, label, weight="bold")
-    write(edge, edge + line, cell, "photo", _SMALL, color=_GREY)
+    for number, text in enumerate(_two_lines("photo" if label is None else label, cell, _TEXT, "bold")):
+        write(edge, edge + number * line, cell, text, weight="bold")
     at = axes(edge, edge + 2 * line)
     _show(at, photo, mask)
-    keys = [_key("-", "R, object")] if mask is not None and mask.any() else []
-    keys += [_key("--", "B, scored region")] if any(boxes.values()) else []
+    outline = Line2D([], [], color="white", linewidth=0.9, path_effects=_HALO)
+    dashes = tuple(Line2D([], [], color=colour, linewidth=width, linestyle=style) for colour, width, style in _DASHES)
+    keys = {"R, object": outline} if mask is not None and mask.any() else {}
+    keys |= {"B, scored region": dashes} if any(boxes.values()) else {}
     if keys:
-        at.legend(handles=keys, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=at.transAxes, fontsize=_SMALL,
-                  frameon=False, borderpad=0.3, borderaxespad=0, handlelength=1.6, labelspacing=0.25)  # fmt: skip
+        looks = {"frameon": False, "borderpad": 0.3, "borderaxespad": 0, "handlelength": 1.9, "handletextpad": 0.5}
+        at.legend(
+            keys.values(), keys, loc="upper left", bbox_to_anchor=(0, 0), fontsize=_SMALL, labelspacing=0.25, **looks
+        )
     for index, row in enumerate(rows):
         top, left = edge + index * step, edge + cell + gap
         room = columns * cell + (columns - 1) * gap
@@ -137,17 +147,20 @@ def heatmap_figure(
             box = boxes.get(row.model, {}).get(block)
             if box is not None and np.isfinite(box).all():
                 _draw_box(at, box)
-            score = _score(row.sfd.get(block), row.status.get(block, ""), known=mask is not None)
+            status = row.status.get(block, "ok")
+            if row.sfd.get(block) is not None and status != "ok":
+                at.text(0.03, 0.03, status, transform=at.transAxes, size=_SMALL, path_effects=_CLEAR, **_plain())
+            score = _score(row.sfd.get(block), status, known=mask is not None)
             room_block = cell - _inches(score, _TEXT) - (0.06 if score else 0)
             write(x, top + 2 * line + tall + 0.03, room_block, block, color=_GREY)
             write(x + cell, top + 2 * line + tall + 0.03, cell, score, ha="right")
     high = (len(rows) - 1) * step + tall
     at = figure.add_axes(((page - bar + 0.02) / page, 1 - (edge + 2 * line + high) / total, 0.07 / page, high / total))
     scale = figure.colorbar(ScalarMappable(cmap="jet"), cax=at, ticks=[0, 0.5, 1])
-    scale.ax.set_yticks([0, 0.5, 1], ["0", "0.5", "1"], size=_SMALL)
-    scale.ax.tick_params(length=2, pad=1.5)
+    scale.ax.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    scale.ax.tick_params(length=2, pad=1.5, labelsize=_SMALL)
     scale.outline.set_linewidth(0.4)
-    scale.set_label("weight of the map", size=_SMALL, labelpad=1)
+    scale.set_label("weight of the map", size=_SMALL, labelpad=2)
     return figure
 
 
@@ -159,7 +172,7 @@ def distribution_figure(scores: pd.DataFrame) -> Figure:
     """
     summary = stats.summarize(scores)
     models, blocks = list(dict.fromkeys(summary["model"])), list(dict.fromkeys(summary["block"]))
-    figure, panels = _panels(blocks, models, row_inches=0.42)
+    figure, panels = _panels(blocks, models, row_inches=0.44)
     scored = scores[scores["status"] == "ok"].astype({"model": str, "block": str})
     for panel, block in zip(panels, blocks, strict=True):
         panel.axvline(0.5, color=_GREY, linewidth=0.6, linestyle="--", zorder=0)
@@ -181,8 +194,9 @@ def distribution_figure(scores: pd.DataFrame) -> Figure:
                 panel.plot([low, high], [y + 0.05] * 2, color="black", linewidth=1.2)
                 panel.plot([mean], [y + 0.05], marker="D", markersize=3, color="black", markerfacecolor="white")
             text = f"{mean:.2f} (n {count})" if count else "nothing scored"
-            panel.text(0.99, y - 0.33, text, ha="right", va="bottom", size=_SMALL, **_plain())
+            panel.text(0.99, y - 0.33, text, ha="right", va="bottom", size=_SMALL, path_effects=_CLEAR)
         panel.set_xlim(0, 1)
+        panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         panel.set_xlabel("sfd", size=_TEXT, labelpad=1)
     return figure
 
@@ -199,11 +213,10 @@ def scatter_figure(scores: pd.DataFrame, model_a: str, model_b: str) -> Figure:
     comparison = stats.compare(chosen)
     if comparison.empty:
         raise UsageError(f"{model_a} and {model_b} have no block of the same name to compare")
-    columns = 2 if len(comparison) <= 2 else min(4, len(comparison))
-    page = COLUMN if columns == 2 else PAGE
-    lines = -(-len(comparison) // columns)
-    left, right, gap, above, below = 0.42, 0.06, 0.16, 0.42, 0.38  # inches
-    side = (page - left - right - (columns - 1) * gap) / columns
+    lines, columns, page = _grid(len(comparison))
+    left, right, gap, above, below = 0.42, 0.08, 0.16, 0.42, 0.34  # inches
+    side = min(2.0, (page - left - right - (columns - 1) * gap) / columns)
+    page = left + columns * side + (columns - 1) * gap + right
     total = lines * (side + above + below)
     figure = Figure(figsize=(page, total), dpi=DPI)
     for index, row in enumerate(comparison.itertuples()):
@@ -222,11 +235,12 @@ def scatter_figure(scores: pd.DataFrame, model_a: str, model_b: str) -> Figure:
         panel.set_xlabel(_fit(f"sfd {model_a}", side, _TEXT), size=_TEXT, labelpad=1, **_plain())
         if column == 0:
             panel.set_ylabel(_fit(f"sfd {model_b}", side, _TEXT), size=_TEXT, labelpad=1, **_plain())
+        panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         interval = f" [{row.ci_low:+.3f}, {row.ci_high:+.3f}]" if np.isfinite(row.ci_low) else ""
-        wins = f"n {row.n}, b wins {row.win_rate:.0%}" if row.n else "no image scored for both"
-        above_it = [_fit(row.block, side, _TEXT), f"\u0394 {row.delta:+.3f}{interval}" if row.n else "", wins]
-        panel.text(0.5, 1.36, above_it[0], transform=panel.transAxes, ha="center", va="top", size=_TEXT, **_plain())
-        panel.set_title("\n".join(above_it[1:]), size=_SMALL, pad=2, **_plain())
+        above_it = f"y \u2212 x {row.delta:+.3f}{interval}\nn {row.n}, y wins {row.win_rate:.0%}"
+        panel.set_title(above_it if row.n else "no image scored\nfor both", size=_SMALL, pad=2)
+        name = _fit(row.block, side, _TEXT)
+        figure.text((x + side / 2) / page, (y + side + 0.26) / total, name, size=_TEXT, ha="center", **_plain())
     return figure
 
 
@@ -251,11 +265,13 @@ def lift_figure(lifts: pd.DataFrame) -> Figure:
             half = 0.28 / max(1, len(nulls) - 1)
             panel.plot([row.mean_sfd] * 2, [y - half, y + half], color="black", linewidth=1.4, solid_capstyle="butt")
             colour = COLOURS[kind % len(COLOURS)]
-            panel.plot([row.mean_sfd - row.ci_high, row.mean_sfd - row.ci_low], [y, y], color=colour, linewidth=1)
+            panel.plot([row.mean_null, row.mean_sfd], [y, y], color=colour, linewidth=0.5, alpha=0.5)
+            panel.plot([row.mean_sfd - row.ci_high, row.mean_sfd - row.ci_low], [y, y], color=colour, linewidth=1.2)
             panel.plot([row.mean_null], [y], marker=MARKERS[kind % len(MARKERS)], color=colour, markersize=3.5)
         panel.set_xlim(*limits)
+        panel.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))
         panel.set_xlabel("mean sfd", size=_TEXT, labelpad=1)
-    keys = [Line2D([], [], color="black", linewidth=1.4, marker="|", linestyle="none", markersize=7, label="model")]
+    keys = [Line2D([], [], color="black", linewidth=1.4, marker="|", linestyle="none", markersize=7, label="the model")]
     for kind, null in enumerate(nulls):
         keys.append(Line2D([], [], color=COLOURS[kind % len(COLOURS)], marker=MARKERS[kind % len(MARKERS)], linewidth=1,
                            markersize=3.5, label=_fit(null, 1, _SMALL)))  # fmt: skip
@@ -274,7 +290,7 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
         stem.parent.mkdir(parents=True, exist_ok=True)
         with matplotlib.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box is drawn in its place
-            figure.savefig(paths[0], dpi=DPI)
+            figure.savefig(paths[0], dpi=DPI, pil_kwargs={"compress_level": 3})
             figure.savefig(paths[1], dpi=DPI, metadata={"CreationDate": None})
     except OSError as error:
         raise DasExplainError(
@@ -287,9 +303,7 @@ def _panels(blocks: list[str], models: list[str], row_inches: float, legend: boo
     """One panel per block, titled; models from top to bottom at y = 0, 1, ..., named at the left."""
     if not blocks:
         raise DasExplainError("there is nothing to draw: the table has no rows")
-    columns = min(len(blocks), 4)
-    page = COLUMN if columns <= 2 else PAGE
-    lines = -(-len(blocks) // columns)
+    lines, columns, page = _grid(len(blocks))
     names = [_fit(model, 0.3 * COLUMN, _TEXT) for model in models]
     left = max(_inches(name, _TEXT) for name in names) + 0.1
     right, gap, above, below = 0.1, 0.14, 0.2, 0.34
@@ -302,7 +316,7 @@ def _panels(blocks: list[str], models: list[str], row_inches: float, legend: boo
         x, y = left + column * (wide + gap), total - line * (high + above + below) - above - high
         panel = figure.add_axes((x / page, y / total, wide / page, high / total))
         panel.set_title(_fit(block, wide, _TEXT), size=_TEXT, pad=3, **_plain())
-        panel.set_ylim(len(models) - 0.5, -0.5)
+        panel.set_ylim(len(models) - 0.5, -0.55)
         _tidy(panel)
         panel.tick_params(axis="y", length=0)
         panel.set_yticks(range(len(models)), names if column == 0 else [""] * len(names), size=_TEXT, **_plain())
@@ -310,9 +324,15 @@ def _panels(blocks: list[str], models: list[str], row_inches: float, legend: boo
     return figure, panels
 
 
+def _grid(panels: int) -> tuple[int, int, float]:
+    """Lines and columns for so many panels, at most four a line, and the figure's width in inches."""
+    lines = -(-panels // 4)
+    columns = -(-panels // lines)
+    return lines, columns, COLUMN if columns <= 2 else PAGE
+
+
 def _tidy(panel: Axes) -> None:
     panel.tick_params(labelsize=_SMALL, length=2, width=0.5, pad=1.5)
-    panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     for side, spine in panel.spines.items():
         spine.set(linewidth=0.5, visible=side in ("left", "bottom"))
 
@@ -325,21 +345,19 @@ def _show(panel: Axes, pixels: np.ndarray, mask: np.ndarray | None) -> None:
         lines = panel.contour(np.arange(-1, width + 1), np.arange(-1, height + 1), framed, levels=[0.5], colors="white",
                               linewidths=0.9)  # fmt: skip
         lines.set_path_effects(_HALO)
-    panel.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
+    panel.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[], anchor="NW")
     for spine in panel.spines.values():
         spine.set_visible(False)
 
 
 def _draw_box(panel: Axes, box: Box) -> None:
-    x0, y0, x1, y1 = (float(end) - 0.5 for end in box)
-    panel.add_patch(
-        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="white", linewidth=0.9, linestyle="--",
-                  path_effects=_HALO)
-    )  # fmt: skip
-
-
-def _key(style: str, label: str) -> Line2D:
-    return Line2D([], [], color="white", linewidth=0.9, linestyle=style, path_effects=_HALO, label=label)
+    """Dashed, and kept wholly inside the frame, whose edge would cut off half the line."""
+    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+    inset = 0.006 * max(right - left, bottom - top)
+    x0, x1 = np.clip(np.array([box[0], box[2]]) - 0.5, left + inset, right - inset)
+    y0, y1 = np.clip(np.array([box[1], box[3]]) - 0.5, top + inset, bottom - inset)
+    for colour, width, style in _DASHES:
+        panel.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, lw=width, linestyle=style))
 
 
 def _prediction(row: HeatmapRow) -> str:
@@ -353,7 +371,7 @@ def _prediction(row: HeatmapRow) -> str:
 def _score(sfd: float | None, status: str, known: bool) -> str:
     if sfd is not None and np.isfinite(sfd):
         return f"sfd {sfd:.2f}"
-    return status or ("no sfd" if known else "")
+    return status if status != "ok" else "no sfd" if known else ""
 
 
 def _plain() -> dict:
@@ -368,21 +386,29 @@ def _fonts() -> tuple[str, ...]:
     return tuple(name for name in wanted if name in installed) or ("sans-serif",)
 
 
-def _inches(text: str, size: float) -> float:
+def _inches(text: str, size: float, weight: str = "normal") -> float:
     """Width of a text of this size in points, as drawn."""
-    font = font_manager.FontProperties(family=list(_fonts()), size=size)
+    font = font_manager.FontProperties(family=list(_fonts()), size=size, weight=weight)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         return RendererAgg(1, 1, 72).get_text_width_height_descent(text, font, ismath=False)[0] / 72 if text else 0.0
 
 
-def _fit(text: str, room: float, size: float) -> str:
+def _fit(text: str, room: float, size: float, weight: str = "normal") -> str:
     """The text as it may be drawn in ``room`` inches: control characters escaped, the end cut off with an ellipsis."""
     text = _literal(text)[:1000]
-    if _inches(text, size) <= room:
+    if _inches(text, size, weight) <= room:
         return text
-    fits = bisect_right(range(len(text)), room, key=lambda length: _inches(text[:length] + "\u2026", size))
+    fits = bisect_right(range(len(text)), room, key=lambda length: _inches(text[:length] + "\u2026", size, weight))
     return text[: max(0, fits - 1)].rstrip() + "\u2026"
+
+
+def _two_lines(text: str, room: float, size: float, weight: str) -> list[str]:
+    """One line if the text fits, else two, parted at a space if there is one."""
+    text = _literal(text)
+    start = _fit(text, room, size, weight)
+    cut = text.rfind(" ", 1, len(start))
+    return [text] if start == text or cut < 0 else [text[:cut], text[cut + 1 :]]
 
 
 def _literal(text: str) -> str:

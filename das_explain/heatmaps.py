@@ -26,7 +26,7 @@ def write_heatmaps(
     batch: int = 8,
     workers: int | None = None,
 ) -> list[Record]:
-    """Writes, per image, ``NAME.png``, ``NAME.pdf`` and ``NAME.npz`` to ``out``, and ``heatmaps.csv`` for all.
+    """Writes, per image, ``NAME-heatmap.png``, ``.pdf`` and ``.npz`` to ``out``, and ``heatmaps.csv`` for all.
 
     The ``.npz`` holds for each ``MODEL/BLOCK`` the map float32 (h, w) in [0, 1] at the block's own size, and under
     ``MODEL/BLOCK/cam_max`` its maximum before normalisation; ``frame`` is the network's view, uint8 (H, W, 3), ``mask``
@@ -52,7 +52,8 @@ def write_heatmaps(
                 for block in scored.scores
             }
             rows += records.values()
-            stem = out / unique_stem(sample.name, taken)
+            # The suffix keeps a photo from being overwritten where --out is its own folder.
+            stem = out / f"{unique_stem(sample.name, taken)}-heatmap"
             figures.save(_figure(models, records, loaded, position, row), stem)
             _save_maps(stem, models, loaded, position, row)
     with (out / "heatmaps.csv").open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:

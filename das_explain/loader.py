@@ -86,14 +86,22 @@ def load_batches(
     ``workers`` is the number of decoding processes, 0 to decode in this one, ``None`` for ``default_workers()``. Raises
     ``DasExplainError`` only if a worker process itself is killed.
     """
-    workers = default_workers() if workers is None else workers
     batches: Sequence[Sequence[Sample]] = samples  # type: ignore[assignment]
     if samples and isinstance(samples[0], Sample):
         batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
-    workers = min(workers, len(batches))
+    # The "index" of a batch is its samples: workers hold no list of them.
+    yield from read_ahead(_Decoder(dataset.source, list(dict.fromkeys(geometries)), segmenter), batches, workers)
+
+
+def read_ahead(reader: Any, order: Sequence[Any], workers: int | None = None) -> Iterator[Any]:
+    """Yields ``reader[item]`` for the items of ``order``, in order, computed ahead in ``workers`` processes.
+
+    ``workers`` as in ``load_batches``. Raises ``DasExplainError`` if one of them is killed, and what the reader raises.
+    """
+    workers = min(default_workers() if workers is None else workers, len(order))
     loader = DataLoader(
-        _Decoder(dataset.source, list(dict.fromkeys(geometries)), segmenter),
-        sampler=batches,  # type: ignore[arg-type]  # the "index" of a batch is its samples: workers hold no list of them
+        _Told(reader),
+        sampler=order,  # type: ignore[arg-type]
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,
@@ -102,9 +110,12 @@ def load_batches(
         pin_memory=torch.cuda.is_available(),
     )
     with one_opencv_thread() if workers else nullcontext():
-        batches_ahead = iter(loader)
+        items_ahead = iter(loader)
     try:
-        yield from batches_ahead
+        for item in items_ahead:
+            if isinstance(item, DasExplainError):
+                raise item
+            yield item
     except RuntimeError as error:
         if "killed by signal" not in str(error) and "exited unexpectedly" not in str(error):
             raise
@@ -119,7 +130,7 @@ def default_workers() -> int:
     return 0 if usable == 1 else max(1, min(8, usable // 2))
 
 
-class _Decoder(TorchDataset):
+class _Decoder:
     """samples of one batch -> Batch, in a worker."""
 
     def __init__(self, source: Source, geometries: list[Geometry], segmenter: Segmenter | None) -> None:
@@ -173,8 +184,21 @@ def _one_line(error: Exception) -> str:
     return text if isinstance(error, DasExplainError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
+class _Told(TorchDataset):
+    """Hands a clear error over as an item: torch would wrap its message into a traceback."""
+
+    def __init__(self, reader: Any) -> None:
+        self.reader = reader
+
+    def __getitem__(self, item: Any) -> Any:
+        try:
+            return self.reader[item]
+        except DasExplainError as error:
+            return error
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
 
 
 def _prepare_worker(_: int) -> None:

@@ -17,7 +17,7 @@ from das_explain.evaluate import Contestant, Options, evaluate
 from das_explain.loader import load_batches
 from das_explain.methods import METHODS
 from das_explain.nn.fold import folded
-from das_explain.segment import Segmenter
+from das_explain.segment import Segmenter, prepare
 from das_explain.sfd import BOXES, SCALINGS
 from das_explain.store import Run
 from das_explain.types import LoadedModel, Sample
@@ -43,8 +43,14 @@ class Plan:
     overwrite: bool = False
 
 
-def score_dataset(dataset: Dataset, segmenter: Segmenter, plan: Plan, progress: Progress = lambda done, of: None) -> Run:
-    """Runs, or continues, a run to its end, tables included.
+def score_dataset(
+    dataset: Dataset,
+    segmenter: Segmenter,
+    plan: Plan,
+    progress: Progress = lambda done, of: None,
+    finding: Progress = lambda done, of: None,
+) -> Run:
+    """Runs, or continues, a run to its end, tables included. ``finding`` tells of masks that are made ahead of it.
 
     Raises:
         UsageError: options, names or blocks that do not exist or do not go together.
@@ -55,9 +61,11 @@ def score_dataset(dataset: Dataset, segmenter: Segmenter, plan: Plan, progress: 
     contestants, groups = load_contestants(plan.models, dataset.labels, plan.blocks, plan.device, plan.options)
     batches = _random_batches(samples, plan.batch, plan.seed)
     geometries = list(dict.fromkeys(contestant.model.preprocess.geometry for contestant in contestants))
-    run = Run.start(plan.out, _manifest(dataset, segmenter, plan, contestants, groups), samples, overwrite=plan.overwrite)
+    manifest = _manifest(dataset, segmenter, plan, contestants, groups, len(samples))
+    run = Run.start(plan.out, manifest, samples, overwrite=plan.overwrite)
     finished = run.resume(batches)
     done = sum(map(len, batches[:finished]))
+    prepare(segmenter, dataset, [sample for batch in batches[finished:] for sample in batch], finding, workers=plan.workers)
     progress(done, len(samples))
     loaded = load_batches(dataset, batches[finished:], geometries, segmenter, workers=plan.workers)
     for records, frames in evaluate(contestants, loaded, plan.options) if finished < len(batches) else ():
@@ -136,7 +144,12 @@ def _random_batches(samples: Sequence[Sample], size: int, seed: int) -> list[lis
 
 
 def _manifest(
-    dataset: Dataset, segmenter: Segmenter, plan: Plan, contestants: Sequence[Contestant], groups: dict[str, list[str]]
+    dataset: Dataset,
+    segmenter: Segmenter,
+    plan: Plan,
+    contestants: Sequence[Contestant],
+    groups: dict[str, list[str]],
+    count: int,
 ) -> dict:
     return {
         "command": sys.argv,
@@ -159,6 +172,7 @@ def _manifest(
             "spec": dataset.spec,
             "fingerprint": dataset.fingerprint,
             "count": len(dataset.samples),
+            "sampled": count,
             "stratified": plan.stratified,
         },
         "options": asdict(plan.options),

@@ -31,12 +31,12 @@ _SEED = 20
 _BATCH_ELEMENTS = 1_000_000  # of one block of resamples, to bound memory (8 MB) whatever the number of images
 
 # columns of summary.csv and comparison.csv, and of the two tables that are not files by contract
-SUMMARY = "model block n n_scored mean_sfd ci_low ci_high".split()
-COMPARISON = "block model_a model_b n mean_a mean_b delta ci_low ci_high p_value p_adjusted win_rate".split()
-GROUPS = (
-    "block group_a group_b copies_a copies_b n mean_a mean_b delta ci_low ci_high image_ci_low image_ci_high claim"
-).split()
-LIFTS = "model block mean_sfd null mean_null lift ci_low ci_high n".split()
+SUMMARY = ["model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high"]
+COMPARISON = ["block", "model_a", "model_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value",
+    "p_adjusted", "win_rate"]  # fmt: skip
+GROUPS = ["block", "group_a", "group_b", "copies_a", "copies_b", "n", "mean_a", "mean_b", "delta", "ci_low",
+    "ci_high", "image_ci_low", "image_ci_high", "claim"]  # fmt: skip
+LIFTS = ["model", "block", "mean_sfd", "null", "mean_null", "lift", "ci_low", "ci_high", "n"]
 
 
 def summarize(scores: pd.DataFrame) -> pd.DataFrame:

@@ -76,16 +76,13 @@ class Run:
         run = cls(folder, manifest)
         run._take_lock()
         if (folder / "run.json").exists():
-            if overwrite:
-                run._clear()
-            else:
-                before = cls.open(folder).manifest
-                if changed := [key for key in IDENTITY if before.get(key) != manifest.get(key)]:
+            if changed := run._differences():
+                if not overwrite:
                     raise DasExplainError(
                         f"{folder} holds the results of another run (other {', '.join(changed)}): "
                         "choose another --out, or --overwrite to replace them"
                     )
-                manifest["created"] = before["created"]
+                run._clear()
         elif any(entry.name != ".lock" for entry in folder.iterdir()):
             raise DasExplainError(f"--out {folder} is not empty and holds no run; choose another folder")
         (folder / "frames").mkdir(exist_ok=True)
@@ -174,6 +171,15 @@ class Run:
         partial = self.folder / f"{name}.partial"
         partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         partial.replace(self.folder / name)
+
+    def _differences(self) -> list[str]:
+        """What sets this run apart from the one that the folder holds; a run that cannot be read differs in all."""
+        try:
+            before = Run.open(self.folder).manifest
+        except DasExplainError:
+            return ["run.json"]
+        self.manifest["created"] = before.get("created")
+        return [key for key in IDENTITY if before.get(key) != self.manifest.get(key)]
 
     def _take_lock(self) -> None:
         from filelock import FileLock, Timeout

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from das_explain import collage
+from das_explain import collage, cutouts
 from das_explain.collage import CLASSES, KINDS, Collage
 from das_explain.errors import DasExplainError, UsageError
 
 ROOT = Path(__file__).parents[1]
-DRAWN = [(label, cutout) for label in (*CLASSES, None) for cutout in collage.cutouts(label)]
+DRAWN = [(label, cutout) for label in (*CLASSES, None) for cutout in cutouts.cutouts(label)]
 
 
 def digest(items: Collage) -> str:
@@ -163,8 +163,8 @@ def test_a_distractor_takes_what_it_hides_from_the_mask(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("label", "cutout"), DRAWN, ids=[f"{label}-{cutout.photo}" for label, cutout in DRAWN])
-def test_outlines_are_simple_polygons_inside_their_photograph(label: str | None, cutout: collage.Cutout) -> None:
-    height, width = collage._photo(cutout.photo).shape[:2]
+def test_outlines_are_simple_polygons_inside_their_photograph(label: str | None, cutout: cutouts.Cutout) -> None:
+    height, width = cutouts.photograph(cutout.photo).shape[:2]
     outer, *holes = cutout.rings
     for ring in cutout.rings:
         assert len(ring) >= 3
@@ -197,9 +197,9 @@ def test_crossings_counts() -> None:
 
 def test_backgrounds_avoid_the_objects() -> None:
     outlines = {(cutout.photo, tuple(cutout.rings[0].ravel())): cutout for label, cutout in DRAWN if label}
-    for name, surface in collage._DRAWING["surfaces"].items():
+    for name, surface in cutouts.DRAWING["surfaces"].items():
         x0, y0, x1, y1 = surface["area"]
-        height, width = collage._photo(surface["photo"]).shape[:2]
+        height, width = cutouts.photograph(surface["photo"]).shape[:2]
         assert 0 <= x0 < x1 <= width
         assert 0 <= y0 < y1 <= height
         for cutout in outlines.values():
@@ -209,10 +209,10 @@ def test_backgrounds_avoid_the_objects() -> None:
 
 
 def test_every_scene_is_drawn() -> None:
-    for scenes in collage._DRAWING["scenes"].values():
-        assert {name for scene in scenes for name in scene if name} <= set(collage._DRAWING["surfaces"])
+    for scenes in cutouts.DRAWING["scenes"].values():
+        assert {name for scene in scenes for name in scene if name} <= set(cutouts.DRAWING["surfaces"])
     assert {habit.home for habit in collage._HABITS.values()} <= set(KINDS)
-    assert all(any(scene[1] for scene in collage._DRAWING["scenes"][kind]) for kind in collage._AIR)
+    assert all(any(scene[1] for scene in cutouts.DRAWING["scenes"][kind]) for kind in collage._AIR)
 
 
 def test_sources_ship_with_the_wheels_and_nothing_is_fetched() -> None:
@@ -220,22 +220,22 @@ def test_sources_ship_with_the_wheels_and_nothing_is_fetched() -> None:
         "import socket, sys, das_explain\n"
         "socket.socket.connect = None  # a download would fail\n"
         "before = set(sys.modules)\n"
-        "from das_explain import collage\n"
-        "collage.Collage(2)[0], [collage.cutouts(label) for label in (*collage.CLASSES, None)]\n"
+        "from das_explain import collage, cutouts\n"
+        "collage.Collage(2)[0], [cutouts.cutouts(label) for label in (*collage.CLASSES, None)]\n"
         "assert not {'pooch', 'skimage', 'sklearn', 'torch'} & (set(sys.modules) - before)\n"
     )
     fresh_process(program)
-    photos = {c.photo for _, c in DRAWN} | {surface["photo"] for surface in collage._DRAWING["surfaces"].values()}
+    photos = {c.photo for _, c in DRAWN} | {surface["photo"] for surface in cutouts.DRAWING["surfaces"].values()}
     for photo in photos:
-        path = collage.source_path(photo).as_posix()
+        path = cutouts.source_path(photo).as_posix()
         assert "/skimage/data/" in path or "/sklearn/datasets/images/" in path
 
 
 def test_a_missing_package_is_named_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collage, "find_spec", lambda name: None)
+    monkeypatch.setattr(cutouts, "find_spec", lambda name: None)
     for photo, package in (("coffee.png", "scikit-image"), ("china.jpg", "scikit-learn")):
         with pytest.raises(DasExplainError, match=f"pip install {package}$") as raised:
-            collage.source_path(photo)
+            cutouts.source_path(photo)
         assert "\n" not in str(raised.value)
 
 

@@ -197,7 +197,7 @@ def test_workers_change_nothing(setting: dict, finished: Run, tmp_path: Path):
 def test_a_folder_of_another_run_is_not_touched(setting: dict, tmp_path: Path):
     run(setting, tmp_path / "run", sample=3)
     before = (tmp_path / "run" / "scores.csv").read_bytes()
-    with pytest.raises(DasExplainError, match="other sample"):
+    with pytest.raises(DasExplainError, match="other data, sample"):
         run(setting, tmp_path / "run", sample=4)
     with pytest.raises(DasExplainError, match="other options"):
         run(setting, tmp_path / "run", sample=3, options=Options(threshold=0.5))

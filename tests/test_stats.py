@@ -47,7 +47,7 @@ def test_summary_by_hand():
         rows("das", "features.17", {"d": 1.0}, status="no_background"),  # flagged, its 1.0 is not in the mean
     )
     summary = stats.summarize(scores)
-    assert list(summary.columns) == "model block n n_scored mean_sfd ci_low ci_high".split()
+    assert list(summary.columns) == ["model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high"]
     assert summary[["model", "block", "n", "n_scored"]].to_numpy().tolist() == [
         ["resnet", "layer4", 3, 2],
         ["resnet", "layer3", 3, 1],
@@ -135,6 +135,8 @@ def test_a_pair_without_common_images_is_a_row_without_numbers():
 def test_p_value_by_hand_and_against_scipy():
     assert stats.sign_flip_p_value([1, 2, 3]) == 2 / 8
     assert stats.sign_flip_p_value([1, -1, 1, 1]) == 10 / 16
+    for tied in ([0.1, 0.2, -0.3, 0.6], [-0.1, -0.2, 0.3, 0.6], [0.6, 0.3, -0.2, -0.1]):  # 0.6 in sum, up to rounding
+        assert stats.sign_flip_p_value(tied) == 10 / 16
     assert stats.sign_flip_p_value([0.0, 0.0, 0.0]) == 1
     assert stats.sign_flip_p_value(np.zeros(50)) == 1
     assert np.isnan(stats.sign_flip_p_value([0.3]))
@@ -337,7 +339,9 @@ def test_claims_in_words():
     scores = matrix_table("x", **{name: np.array([0.5]) for name in ("p1", "p2", "d1", "d2")})
     assert stats.claim(scores).startswith("This run compares checkpoints, not designs")
     both = stats.claim(scores, {"p1": "plain", "p2": "plain", "d1": "das", "d2": "das"})
-    assert both.startswith("This run compares designs") and "plain 2, das 2" in both and "fewer than 5" in both
+    assert both.startswith("This run compares designs")
+    assert "plain 2, das 2" in both
+    assert "fewer than 5" in both
     half = stats.claim(scores[scores["model"] != "d2"], {"p1": "plain", "p2": "plain"})
     assert "A comparison with d1 speaks of checkpoints, not of designs" in half
     assert "nothing is compared" in stats.claim(scores[scores["model"] == "p1"])
@@ -356,7 +360,7 @@ def test_lift_by_hand():
         rows("b", "x", {"1": 0.75, "2": 0.75}, null="centre"),
     )
     result = stats.lift_over_nulls(scores, nulls)
-    assert list(result.columns) == "model block mean_sfd null mean_null lift ci_low ci_high n".split()
+    assert list(result.columns) == ["model", "block", "mean_sfd", "null", "mean_null", "lift", "ci_low", "ci_high", "n"]
     assert result[["model", "block", "null", "n"]].to_numpy().tolist() == [
         ["a", "x", "centre", 2],
         ["a", "x", "uniform", 3],

@@ -1,4 +1,4 @@
-"""What several commands share: lists, the choice of masks, running with a bar, and the table at the end."""
+"""What several commands share: lists, running with a bar, and the table at the end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from das_explain.data import Dataset
     from das_explain.pipeline import Plan, Progress
     from das_explain.segment import Segmenter
+    from das_explain.segment.export import Exported
     from das_explain.store import Run
 
 
@@ -19,19 +22,12 @@ def comma_separated(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def find_segmenter(dataset: Dataset, box_masks: bool) -> Segmenter:
-    """Where R comes from: the rectangles, or the masks that the data brings."""
-    from das_explain.segment import create_segmenter
-
-    return create_segmenter("boxes" if box_masks else "masks", dataset)
-
-
 def run_and_publish(dataset: Dataset, segmenter: Segmenter, plan: Plan, *, report: bool) -> Run:
     """Scores with a progress bar, prints the comparison, writes the report and says where everything is."""
     from das_explain.pipeline import publish, score_dataset
 
-    with progress_bar() as progress:
-        run = score_dataset(dataset, segmenter, plan, progress)
+    with progress_bars("masks", "images") as (finding, scoring):
+        run = score_dataset(dataset, segmenter, plan, scoring, finding)
     print_tables(run)
     if report:
         print(f"report      {publish(run)}")
@@ -75,9 +71,40 @@ def open_images_or_data(images: list[str], masks: Path | None) -> Dataset:
     return open_images(images, masks=masks)
 
 
+def print_agreement(exported: Exported) -> None:
+    """How well the masks agree with human ones, and the worst of them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from das_explain.segment.compare import worst
+
+    summary = exported.agreement or {}
+    if not summary.get("compared"):
+        print("agreement   no photo has both a mask and a human's mask")
+        return
+    print(
+        f"agreement   on {summary['compared']} of {summary['images']} photos: mean IoU {summary['mean_iou']:.3f}, "
+        f"at least 0.5 on {summary['share_iou_50']:.0%}, mean boundary F {summary['mean_boundary_f']:.3f}"
+    )
+    table = Table("image", "label", "status", "IoU", "boundary F", title="worst")
+    for row in worst(exported.against):
+        numbers = (f"{row['iou']:.3f}", f"{row['boundary_f']:.3f}")
+        table.add_row(row["image"], row["label"], row["status"], *numbers)
+    Console().print(table)
+    if others := {status: count for status, count in summary["statuses"].items() if status != "ok"}:
+        print("not compared  " + ", ".join(f"{count} {status}" for status, count in others.items()))
+
+
 @contextmanager
 def progress_bar(unit: str = "images") -> Iterator[Progress]:
-    """A bar on the terminal with rate and time left; a plain line now and then where there is no terminal."""
+    """As ``progress_bars``, one of them."""
+    with progress_bars(unit) as (progress,):
+        yield progress
+
+
+@contextmanager
+def progress_bars(*units: str) -> Iterator[tuple[Progress, ...]]:
+    """Bars with rate and time left, each shown from its first call on; nothing moves where there is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -85,9 +112,14 @@ def progress_bar(unit: str = "images") -> Iterator[Progress]:
 
     class Rate(ProgressColumn):
         def render(self, task) -> Text:
+            unit = task.description
             return Text(f"{task.speed:.1f} {unit}/s" if task.speed else f"-- {unit}/s")
 
     columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True))
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(unit, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+        tasks = [bar.add_task(unit, total=None, visible=False) for unit in units]
+
+        def report(task: TaskID) -> Progress:
+            return lambda done, of: bar.update(task, completed=done, total=of, visible=True)
+
+        yield tuple(report(task) for task in tasks)

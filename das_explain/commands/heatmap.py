@@ -7,20 +7,24 @@ from typing import Annotated
 
 import typer
 
-from das_explain.commands.sfd import (
-    Blocks,
-    Box,
+from das_explain.commands.regions import (
     BoxMasks,
-    Device,
+    BoxThreshold,
+    Choice,
+    Detector,
+    DetectorSide,
     Masks,
-    Method,
-    Models,
-    Precision,
-    Scaling,
-    Target,
-    Threshold,
-    Workers,
+    MinimumArea,
+    Prompt,
+    Prompts,
+    RetryThreshold,
+    Sam,
+    SegmenterDevice,
+    SegmenterName,
+    SegmenterPrecision,
+    TextThreshold,
 )
+from das_explain.commands.sfd import Blocks, Box, Device, Method, Models, Precision, Scaling, Target, Threshold, Workers
 
 
 def heatmap(
@@ -28,13 +32,26 @@ def heatmap(
     model: Models,
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("heatmaps"),
     blocks: Blocks = "",
-    masks: Masks = None,
-    box_masks: BoxMasks = False,
     method: Method = "gradcam",
     target: Target = "label",
     threshold: Threshold = 0.3,
     scaling: Scaling = "antilog",
     box: Box = "rect",
+    segmenter: SegmenterName = "auto",
+    masks: Masks = None,
+    box_masks: BoxMasks = False,
+    prompt: Prompt = None,
+    prompts: Prompts = None,
+    detector: Detector = None,
+    sam: Sam = None,
+    box_threshold: BoxThreshold = None,
+    text_threshold: TextThreshold = None,
+    retry_threshold: RetryThreshold = None,
+    choice: Choice = None,
+    minimum_area: MinimumArea = None,
+    detector_side: DetectorSide = None,
+    segmenter_precision: SegmenterPrecision = None,
+    segmenter_device: SegmenterDevice = None,
     precision: Precision = "fp32",
     workers: Workers = None,
     device: Device = None,
@@ -43,17 +60,26 @@ def heatmap(
     from rich.console import Console
     from rich.table import Table
 
-    from das_explain.commands.common import comma_separated, find_segmenter, open_images_or_data
+    from das_explain.commands.common import comma_separated, open_images_or_data, progress_bar
+    from das_explain.commands.regions import find_segmenter
     from das_explain.evaluate import Options
     from das_explain.heatmaps import write_heatmaps
     from das_explain.pipeline import check_options, load_contestants
+    from das_explain.segment import prepare
 
     options = Options(method, target, threshold, scaling, box, precision)
     check_options(options)
     dataset = open_images_or_data(images, masks)
-    segmenter = find_segmenter(dataset, box_masks) if dataset.has_masks or box_masks else None
+    regions = find_segmenter(
+        dataset, box_masks, segmenter, device=segmenter_device or device, template=prompt, overrides=prompts,
+        detector=detector, sam=sam, box_threshold=box_threshold, text_threshold=text_threshold,
+        retry_threshold=retry_threshold, choice=choice, minimum_area=minimum_area, side=detector_side,
+        precision=segmenter_precision, optional=True,
+    )  # fmt: skip
     contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
-    rows = write_heatmaps(dataset, segmenter, contestants, options, out, workers=workers)
+    with progress_bar("masks") as progress:
+        prepare(regions, dataset, dataset.samples, progress, workers=workers)
+    rows = write_heatmaps(dataset, regions, contestants, options, out, workers=workers)
 
     table = Table("image", "model", "block", "predicted", "confidence", "sfd")
     for row in rows:

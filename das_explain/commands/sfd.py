@@ -7,6 +7,25 @@ from typing import Annotated, Optional
 
 import typer
 
+from das_explain.commands.regions import (
+    BoxMasks,
+    BoxThreshold,
+    Choice,
+    Detector,
+    DetectorSide,
+    Masks,
+    MinimumArea,
+    Prompt,
+    Prompts,
+    RetryThreshold,
+    Root,
+    Sam,
+    SegmenterDevice,
+    SegmenterName,
+    SegmenterPrecision,
+    TextThreshold,
+)
+
 Models = Annotated[
     list[str],
     typer.Option(
@@ -21,8 +40,6 @@ Target = Annotated[str, typer.Option(help="Class to explain: the image's label, 
 Threshold = Annotated[float, typer.Option(help="tau: pixels with a weight of at least this belong to B.")]
 Scaling = Annotated[str, typer.Option(help="antilog (10^w - 1), antilog-literal (10^w), exp, linear.")]
 Box = Annotated[str, typer.Option(help="B: rect, region, or shared (one rectangle for all models).")]
-Masks = Annotated[Optional[Path], typer.Option(help="Folder of masks, matched by the images' names.")]  # noqa: UP045
-BoxMasks = Annotated[bool, typer.Option("--box-masks", help="R is the rectangles in the CSV.")]
 Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, mps; the best there is unless given.")]  # noqa: UP045
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 where the processor is quick at it.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images per forward pass.")]
@@ -37,14 +54,28 @@ def sfd(
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     stratified: Annotated[bool, typer.Option("--stratified", help="Draw equally from the classes.")] = False,
     split: Annotated[Optional[str], typer.Option(help="Of collage and torchvision data sets.")] = None,  # noqa: UP045
+    root: Root = None,
     blocks: Blocks = "",
-    masks: Masks = None,
-    box_masks: BoxMasks = False,
     method: Method = "gradcam",
     target: Target = "label",
     threshold: Threshold = 0.3,
     scaling: Scaling = "antilog",
     box: Box = "rect",
+    segmenter: SegmenterName = "auto",
+    masks: Masks = None,
+    box_masks: BoxMasks = False,
+    prompt: Prompt = None,
+    prompts: Prompts = None,
+    detector: Detector = None,
+    sam: Sam = None,
+    box_threshold: BoxThreshold = None,
+    text_threshold: TextThreshold = None,
+    retry_threshold: RetryThreshold = None,
+    choice: Choice = None,
+    minimum_area: MinimumArea = None,
+    detector_side: DetectorSide = None,
+    segmenter_precision: SegmenterPrecision = None,
+    segmenter_device: SegmenterDevice = None,
     precision: Precision = "fp32",
     batch: Batch = 16,
     workers: Workers = None,
@@ -53,12 +84,13 @@ def sfd(
     report: Annotated[bool, typer.Option(help="Draw the figures and write the HTML report.")] = True,
 ) -> None:
     """Score models on a data set: heatmaps against the object's masks, into CSV, figures and a report."""
-    from das_explain.commands.common import comma_separated, find_segmenter, run_and_publish
+    from das_explain.commands.common import comma_separated, run_and_publish
+    from das_explain.commands.regions import find_segmenter
     from das_explain.data import open_dataset
     from das_explain.evaluate import Options
     from das_explain.pipeline import Plan
 
-    dataset = open_dataset(data, masks=masks, split=split)
+    dataset = open_dataset(data, masks=masks, split=split, root=root)
     plan = Plan(
         models=tuple(model),
         out=out,
@@ -72,4 +104,10 @@ def sfd(
         device=device,
         overwrite=overwrite,
     )
-    run_and_publish(dataset, find_segmenter(dataset, box_masks), plan, report=report)
+    regions = find_segmenter(
+        dataset, box_masks, segmenter, device=segmenter_device or device, template=prompt, overrides=prompts,
+        detector=detector, sam=sam, box_threshold=box_threshold, text_threshold=text_threshold,
+        retry_threshold=retry_threshold, choice=choice, minimum_area=minimum_area, side=detector_side,
+        precision=segmenter_precision,
+    )  # fmt: skip
+    run_and_publish(dataset, regions, plan, report=report)

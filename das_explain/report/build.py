@@ -1,6 +1,6 @@
 """Writes a run's report: a folder that opens from disk, can be zipped and mailed, and asks for nothing from outside.
 
-The new report is made beside the old one and then put in its place, so that a failure half-way leaves the old one whole.
+The new report is made beside the old one and then takes its place: a failure half-way leaves the old one whole.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from das_explain.report.run import Run, read_run
 
 HERE = Path(__file__).parent
 SCRIPTS = ("base", "maps", "state", "card", "gallery", "scatter", "viewer", "main")
-TABLES = ("scores.csv", "summary.csv", "comparison.csv", "nulls.csv", "run.json")
+TABLES = ("scores", "summary", "comparison", "nulls", "lift", "designs")
 
 
 def build_report(run_dir: Path) -> Path:
     """Write RUN/report/ (``index.html``, ``data.js``, ``report.js``, ``report.css``, ``images/``) from a run's files.
 
-    Reads run.json, journal.jsonl (as a stream), scores.csv, summary.csv and, if they are there, comparison.csv and
-    nulls.csv. A report that was there before is replaced as a whole. Returns the path of ``index.html``.
+    Reads run.json, journal.jsonl (as a stream), scores.csv, summary.csv and, if they are there, comparison.csv,
+    nulls.csv, lift.csv and designs.csv. A report that was there before is replaced as a whole. Returns the path of
+    ``index.html``.
 
     Raises DasExplainError, on one line, for a missing or broken run folder or a disk that cannot be written.
     """
@@ -103,6 +104,8 @@ def _page(run: Run, counts: GalleryCounts) -> str:
         shorten=words.shorten,
     )
     blind = outcome.lifts(run)
+    pairs = set(zip(run.comparison["model_a"], run.comparison["model_b"], strict=True))
+    first, second = pairs.pop() if len(pairs) == 1 else (None, None)
     return environment.get_template("index.html.j2").render(
         run=run,
         manifest=run.manifest,
@@ -115,6 +118,8 @@ def _page(run: Run, counts: GalleryCounts) -> str:
         settings=outcome.settings(run),
         statuses=outcome.status_counts(run),
         accuracy=outcome.accuracy(run),
+        first=first,
+        second=second,
         comparison=list(zip(run.comparison.to_dict("records"), charts.intervals(run), strict=True)),
         summary=_summary(run),
         blind=blind,
@@ -124,7 +129,8 @@ def _page(run: Run, counts: GalleryCounts) -> str:
         entries=[_entry(entry) for entry in run.model_entries()],
         number_of={model: i for i, model in enumerate(run.models)},
         colours=_gradient(),
-        tables=[name for name in TABLES if (run.folder / name).is_file()],
+        tables=[f"{name}.csv" for name in TABLES if (run.folder / f"{name}.csv").is_file()],
+        designs=run.designs.to_dict("records"),
         figures=sorted(path.name for path in (run.folder / "figures").glob("*") if path.is_file()),
         command=_command(run.manifest.get("command")),
         versions=run.section("versions"),

@@ -71,7 +71,7 @@ def _scored(table, model: str, block: str, null: str | None = None) -> np.ndarra
 
 
 def distributions(run: Run) -> list[Distribution]:
-    """One chart per block; models without a row in the block are left out, those without a score keep an empty ridge."""
+    """One chart per block; models without a row in it are left out, those without a score keep an empty ridge."""
     charts = []
     for block in run.blocks:
         present = set(run.scores.loc[run.scores["block"] == block, "model"])

@@ -22,6 +22,7 @@ from das_explain.report.words import (
     SOURCES,
     STATUSES,
     TARGETS,
+    join,
     number,
     p_text,
     percent,
@@ -43,25 +44,31 @@ class Finding:
 
 
 def lifts(run: Run) -> dict[tuple[str, str, str], Any]:
-    """(model, block, null) -> row of ``stats.lift_over_nulls``: mean_null, lift, ci_low, ci_high, n."""
-    if run.nulls.empty:
-        return {}
-    from das_explain.stats import lift_over_nulls
+    """(model, block, null) -> row of lift.csv (made here if it is missing): mean_null, lift, ci_low, ci_high, n."""
+    table = run.lift
+    if table.empty:
+        if run.nulls.empty:
+            return {}
+        from das_explain.stats import lift_over_nulls
 
-    table = lift_over_nulls(run.scores, run.nulls)
+        table = lift_over_nulls(run.scores, run.nulls)
     return {(row.model, row.block, row.null): row for row in table.itertuples(index=False)}
 
 
 def _blind_caution(means: list[tuple[str, float]], block: str, blind: dict[tuple[str, str, str], Any]) -> str:
     """Says so where a map that never saw the photos reaches the models' own score."""
-    beaten = []
-    for model, mean in means:
-        for null, words in (("centre", "a blind spot in the centre"), ("shuffled", "its own maps of other photos")):
-            row = blind.get((model, block, null))
-            if row is not None and not math.isnan(row.mean_null) and row.mean_null >= mean:
-                beaten.append(f"{model} does not exceed what {words} would score ({number(row.mean_null)})")
-                break
-    return f"Caution: {'; '.join(beaten)}." if beaten else ""
+    cautions = []
+    left = list(means)
+    for null, words in (("centre", "a blind spot in the centre"), ("shuffled", "its own maps of other photos")):
+        rows = {model: blind.get((model, block, null)) for model, _ in left}
+        beaten = [(model, mean) for model, mean in left if rows[model] is not None and rows[model].mean_null >= mean]
+        if beaten:
+            names = join([f"{model} ({number(mean)})" for model, mean in beaten])
+            reached = join([number(rows[model].mean_null) for model, _ in beaten])
+            verb = "does" if len(beaten) == 1 else "do"
+            cautions.append(f"{names} {verb} not exceed what {words} scores ({reached})")
+            left = [pair for pair in left if pair not in beaten]
+    return f"Caution: {'; '.join(cautions)}." if cautions else ""
 
 
 def _lift_words(models: list[str], block: str, blind: dict[tuple[str, str, str], Any]) -> str:
@@ -74,73 +81,98 @@ def _lift_words(models: list[str], block: str, blind: dict[tuple[str, str, str],
 
 
 def findings(run: Run, blind: dict[tuple[str, str, str], Any]) -> list[Finding]:
-    """One finding per row of comparison.csv; with nothing compared, one per row of summary.csv."""
-    found = []
-    for row in run.comparison.itertuples(index=False):
-        a, b, count = row.model_a, row.model_b, 0 if math.isnan(row.n) else int(row.n)
-        if count == 0 or math.isnan(row.delta):
-            text = f"No image was scored for both {a} and {b}."
-            found.append(Finding(row.block, "Nothing to compare", text, ""))
-            continue
-        significant = not math.isnan(row.p_adjusted) and row.p_adjusted < ALPHA
-        if significant:
-            high, low = (b, a) if row.delta > 0 else (a, b)
-            verdict = f"On these images {high} scores higher than {low}"
-        elif math.isnan(row.p_adjusted):
-            verdict = "Too few images to tell a difference"
-        else:
-            verdict = f"No clear difference between {a} and {b} on these images"
-        numbers = (
-            f"On {plural(count, 'image')} scored for both: {b} {number(row.mean_b)}, {a} {number(row.mean_a)}; difference "
-            f"{b} {MINUS} {a} {signed(row.delta)} [{signed(row.ci_low)}, {signed(row.ci_high)}], "
-            f"adjusted p {p_text(row.p_adjusted)}; {b} is higher on {percent(row.win_rate)}."
-        )
-        means = [(a, row.mean_a), (b, row.mean_b)]
-        found.append(
-            Finding(
-                row.block,
-                verdict,
-                numbers + _lift_words([a, b], row.block, blind),
-                _blind_caution(means, row.block, blind),
-            )
-        )
-    if found:
-        return found
-    for row in run.summary.itertuples(index=False):
-        scored = 0 if math.isnan(row.n_scored) else int(row.n_scored)
-        if not scored:
-            found.append(Finding(row.block, "No score", f"{row.model} was scored on no image.", ""))
-            continue
-        numbers = (
-            f"{row.model} scores {number(row.mean_sfd)} [{number(row.ci_low)}, {number(row.ci_high)}] on average over "
-            f"{plural(scored, 'image')}." + _lift_words([row.model], row.block, blind)
-        )
-        caution = _blind_caution([(row.model, row.mean_sfd)], row.block, blind)
-        found.append(Finding(row.block, f"{row.model}: {number(row.mean_sfd)}", numbers, caution))
-    return found
+    """One finding per row of designs.csv, else of comparison.csv, else (nothing is compared) of summary.csv."""
+    if len(run.designs):
+        return [_design(row) for row in run.designs.itertuples(index=False)]
+    if len(run.comparison):
+        return [_pair(row, blind) for row in run.comparison.itertuples(index=False)]
+    return [_single(row, blind) for row in run.summary.itertuples(index=False)]
+
+
+def _verdict(a: str, b: str, delta: float, clear: bool, where: str) -> str:
+    if not clear:
+        return f"No clear difference between {a} and {b} {where}"
+    high, low = (b, a) if delta > 0 else (a, b)
+    return f"{high} scores higher than {low} {where}"
+
+
+def _design(row: Any) -> Finding:
+    a, b, count = row.group_a, row.group_b, _count(row.n)
+    if not count or math.isnan(row.delta):
+        return Finding(row.block, "Nothing to compare", f"No image was scored for every copy of {a} and {b}.", "")
+    clear = not math.isnan(row.ci_low) and (row.ci_low > 0 or row.ci_high < 0)
+    numbers = (
+        f"On {plural(count, 'image')} scored for all: {b} {number(row.mean_b)} "
+        f"({plural(_count(row.copies_b), 'trained copy', 'trained copies')}), {a} {number(row.mean_a)} "
+        f"({plural(_count(row.copies_a), 'trained copy', 'trained copies')}); difference ({b} {MINUS} {a}) "
+        f"{signed(row.delta)} [{signed(row.ci_low)}, {signed(row.ci_high)}], the interval "
+        + ("over copies and images together." if row.claim == "designs" else "over images only.")
+    )
+    where = "over these copies and images" if row.claim == "designs" else "on these images"
+    caution = "" if row.claim == "designs" else "One copy does not show what training again would change."
+    return Finding(row.block, _verdict(a, b, row.delta, clear, where), numbers, caution)
+
+
+def _pair(row: Any, blind: dict[tuple[str, str, str], Any]) -> Finding:
+    a, b, count = row.model_a, row.model_b, _count(row.n)
+    if not count or math.isnan(row.delta):
+        return Finding(row.block, "Nothing to compare", f"No image was scored for both {a} and {b}.", "")
+    if math.isnan(row.p_adjusted):
+        verdict = "Too few images to tell a difference"
+    else:
+        verdict = _verdict(a, b, row.delta, row.p_adjusted < ALPHA, "on these images")
+    numbers = (
+        f"On {plural(count, 'image')} scored for both: {b} {number(row.mean_b)}, {a} {number(row.mean_a)}; difference "
+        f"({b} {MINUS} {a}) {signed(row.delta)} [{signed(row.ci_low)}, {signed(row.ci_high)}], "
+        f"adjusted p {p_text(row.p_adjusted)}; {b} is higher on {percent(row.win_rate)}."
+    )
+    caution = _blind_caution([(a, row.mean_a), (b, row.mean_b)], row.block, blind)
+    return Finding(row.block, verdict, numbers + _lift_words([a, b], row.block, blind), caution)
+
+
+def _single(row: Any, blind: dict[tuple[str, str, str], Any]) -> Finding:
+    scored = _count(row.n_scored)
+    if not scored:
+        return Finding(row.block, "No score", f"{row.model} was scored on no image.", "")
+    numbers = (
+        f"{row.model} scores {number(row.mean_sfd)} [{number(row.ci_low)}, {number(row.ci_high)}] on average over "
+        f"{plural(scored, 'image')}." + _lift_words([row.model], row.block, blind)
+    )
+    caution = _blind_caution([(row.model, row.mean_sfd)], row.block, blind)
+    return Finding(row.block, f"{row.model}: {number(row.mean_sfd)}", numbers, caution)
+
+
+def _count(value: float) -> int:
+    return 0 if math.isnan(value) else int(value)
 
 
 def claims(run: Run) -> list[str]:
     """What the numbers may and may not be used to say."""
-    lines = []
-    if len(run.models) > 1:
-        lines.append(
-            f"This compares these {len(run.models)} checkpoints on these images, and nothing more. Training the same network "
-            "again, with nothing changed but the seed, moves sfd more than drawing other photos does, and the intervals "
-            "count the photos only: no difference here shows that one design looks at the object more than another. That "
-            "takes several trained copies of each, compared over copies and photos together."
+    groups = run.groups()
+    if any(len(members) > 1 for members in groups.values()):
+        from das_explain.stats import claim
+
+        scored = set(run.scores["model"])
+        members = {member: name for name, copies in groups.items() for member in copies if member in scored}
+        first = claim(run.scores, {member: name for member, name in members.items() if len(groups[name]) > 1})
+    elif len(run.models) > 1:
+        first = (
+            f"This compares these {len(run.models)} checkpoints on these images, and nothing more. Training the same "
+            "network again, with nothing changed but the seed, moves sfd more than drawing other photos does, and the "
+            "intervals count the photos only: no difference here shows that one design looks at the object more than "
+            "another. That takes several trained copies of each, compared over copies and photos together."
         )
     else:
-        lines.append(
-            "One checkpoint was scored and nothing is compared. Another training of the same network may score otherwise: "
-            "the intervals count the photos only."
+        first = (
+            "One checkpoint was scored and nothing is compared. Another training of the same network may score "
+            "otherwise: the intervals count the photos only."
         )
-    lines.append(
-        "A mean sfd means little by itself: objects tend to stand in the centre, and a blind spot there scores well. Read the "
-        "lift over the model’s own maps shuffled between photos: it is the part that depends on the photo."
-    )
-    lines.append("Sizes depend on scaling, box and threshold. Compare only numbers that were measured with the same settings.")
-    return lines
+    return [
+        first,
+        "A mean sfd means little by itself: objects tend to stand in the centre, and a blind spot there scores well. "
+        "Read the lift over the model’s own maps shuffled between photos: it is the part that depends on the photo.",
+        "Sizes depend on scaling, box and threshold. Compare only numbers that were measured with the same settings.",
+    ]
 
 
 def _or(value: Any, table: dict[str, str], **words: Any) -> str:
@@ -158,16 +190,19 @@ def settings(run: Run) -> list[tuple[str, str]]:
     name = segmenter.get("name")
     detail = {key: value for key, value in segmenter.items() if key != "name" and value not in (None, "", [], {})}
     source = _or(name, SOURCES) + (f" ({json.dumps(detail, ensure_ascii=False)})" if detail else "")
-    size = data.get("count")
-    sampled = data.get("sampled")
+    size, names = data.get("count"), run.manifest.get("sample")
+    drawn = data.get("sampled", len(names) if isinstance(names, list) else size)
     where = str(data.get("spec", "not recorded"))
-    if isinstance(size, int):
-        where += f" ({plural(size, 'image')}"
-        where += f", {sampled:,} of them drawn, seed {run.manifest.get('seed', '?')})" if isinstance(sampled, int) else ")"
+    if isinstance(size, int) and isinstance(drawn, int):
+        by_class = ", evenly over the classes" if data.get("stratified") is True else ""
+        chosen = "all of them" if drawn == size else f"{drawn:,} drawn{by_class}, seed {run.manifest.get('seed', '?')}"
+        where += f": {plural(size, 'image')}, {chosen}"
+    target = options.get("target")
+    explained = _or(target, TARGETS) if target in (None, "", *TARGETS) else f"{target}, one class for every image"
     return [
         ("Images", where),
         ("Heat maps", f"{options.get('method', 'method not recorded')}, each map scaled to its own maximum"),
-        ("Class explained", _or(options.get("target"), TARGETS)),
+        ("Class explained", explained),
         ("Region R", source),
         ("Box B", _or(options.get("box"), BOXES, threshold=threshold)),
         ("Threshold", str(options.get("threshold", "not recorded"))),

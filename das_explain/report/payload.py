@@ -1,7 +1,7 @@
 """Pieces of the gallery's data: every value that comes from a run is checked here before it may enter the page.
 
-Journals, file names, labels and masks are hostile until proven otherwise: text stays text, numbers are finite, maps have
-the size they claim, and a frame is a JPEG inside the run's folder.
+Journals, file names, labels and masks are hostile until proven otherwise: text stays text, numbers are finite, maps
+have the size they claim, and a frame is a JPEG inside the run's folder.
 """
 
 from __future__ import annotations
@@ -62,12 +62,17 @@ def safe_frame(folder: Path, name: Any) -> Path | None:
 def outline(mask: np.ndarray) -> str:
     """A mask's border as an SVG path, bool (H, W) -> path data in half pixels (so a 4 x 4 frame is 8 units wide).
 
-    The line runs through the midpoints between neighbouring pixels inside and outside the mask; straight runs are merged.
+    The line runs through the midpoints between neighbouring pixels inside and outside the mask; straight runs are one.
     """
-    padded = np.pad(mask.astype(np.float32), 1)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return ""
+    top, left = rows[0], columns[0]  # only the part that holds the mask is traced
+    padded = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.float32), 1)
     parts = []
     for line in contour_generator(z=padded).lines(0.5):
-        points = np.rint(line * 2 - 1).astype(int)  # pixel centre (i, i) of the padded mask -> 2 i - 1
+        points = np.rint(line * 2 - 1).astype(int)  # pixel centre (i, i) of the padded part -> 2 i - 1
+        points += (2 * left, 2 * top)
         steps = np.diff(points, axis=0)
         turns = np.any(steps != np.roll(steps, 1, axis=0), axis=1)
         if not turns.any():
@@ -112,7 +117,7 @@ def checked_map(entry: Any) -> list[Any] | None:
 def journal_record(line: bytes) -> dict[str, Any] | None:
     """A journal line that is an object with a usable index, else None."""
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         return None
     index = record.get("index") if isinstance(record, dict) else None

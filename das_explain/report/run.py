@@ -1,7 +1,7 @@
-"""Reading a run's folder for its report: the manifest and the tables, checked, in the order in which models were named.
+"""Reading a run's folder for its report: the manifest and the tables, checked, models in the order they were named.
 
-Everything in the folder is treated as untrusted text. Keys missing from ``run.json`` are tolerated (the report says "not
-recorded"); missing files or columns that carry the scores are an error.
+Everything in the folder is treated as untrusted text. Keys missing from ``run.json`` are tolerated (the report says
+"not recorded"); missing files or columns that carry the scores are an error.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ SUMMARY_NUMBERS = ("n", "n_scored", "mean_sfd", "ci_low", "ci_high")
 COMPARISON_NUMBERS = (
     "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value", "p_adjusted", "win_rate",
 )  # fmt: skip
+LIFT_NUMBERS = ("mean_sfd", "mean_null", "lift", "ci_low", "ci_high", "n")
+DESIGN_NUMBERS = ("copies_a", "copies_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished (or stopped) run, read. ``models`` and ``blocks`` are ordered; tables have text and float columns."""
+    """One run, read. ``models`` and ``blocks`` are ordered; tables have text and float columns."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -36,6 +38,8 @@ class Run:
     summary: pd.DataFrame
     comparison: pd.DataFrame
     nulls: pd.DataFrame
+    lift: pd.DataFrame
+    designs: pd.DataFrame
 
     @property
     def journal(self) -> Path:
@@ -45,6 +49,17 @@ class Run:
         """What ``run.json`` knows of each model, in the order of ``models``; empty where it knows nothing."""
         known = {entry.get("name"): entry for entry in dicts(self.manifest.get("models"))}
         return [{**known.get(name, {}), "name": name} for name in self.models]
+
+    def groups(self) -> dict[str, list[str]]:
+        """Design -> its trained copies among ``models``; a model that no group names stands alone."""
+        groups = {
+            str(name): [str(member) for member in members if str(member) in self.models]
+            for name, members in self.section("groups").items()
+            if isinstance(members, list)
+        }
+        named = {member for members in groups.values() for member in members}
+        return {**{name: members for name, members in groups.items() if members},
+                **{model: [model] for model in self.models if model not in named}}  # fmt: skip
 
     def section(self, name: str) -> dict[str, Any]:
         """A section of ``run.json`` that should be an object, or ``{}``."""
@@ -71,7 +86,7 @@ def _table(path: Path, text: tuple[str, ...], numbers: tuple[str, ...], *, requi
             raise DasExplainError(f"{path} is missing: is this the folder of a run of `das-explain sfd`?")
         return pd.DataFrame(columns=columns)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
     except pd.errors.EmptyDataError:
         table = pd.DataFrame(columns=columns)
     except (OSError, ValueError, pd.errors.ParserError) as error:
@@ -86,7 +101,7 @@ def _table(path: Path, text: tuple[str, ...], numbers: tuple[str, ...], *, requi
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError:
         raise DasExplainError(f"{path} is missing: is this the folder of a run of `das-explain sfd`?") from None
     except (OSError, ValueError) as error:
@@ -100,7 +115,7 @@ def read_run(folder: Path) -> Run:
     """Read RUN/run.json and its tables.
 
     Raises DasExplainError, on one line, when the folder, ``run.json``, ``journal.jsonl``, ``scores.csv`` or
-    ``summary.csv`` is missing or unreadable. ``comparison.csv`` and ``nulls.csv`` may be missing.
+    ``summary.csv`` is missing or unreadable. The other tables (comparison, nulls, lift, designs) may be missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -118,6 +133,10 @@ def read_run(folder: Path) -> Run:
     preferred_blocks = [
         str(block) for entry in entries if isinstance(entry.get("blocks"), list) for block in entry["blocks"]
     ]
+
+    def optional(name: str, text: tuple[str, ...], numbers: tuple[str, ...]) -> pd.DataFrame:
+        return _table(folder / name, text, numbers, required=False)
+
     return Run(
         folder=folder,
         manifest=manifest,
@@ -125,8 +144,8 @@ def read_run(folder: Path) -> Run:
         blocks=_ordered(preferred_blocks, list(scores["block"])),
         scores=scores,
         summary=_table(folder / "summary.csv", ("model", "block"), SUMMARY_NUMBERS, required=True),
-        comparison=_table(
-            folder / "comparison.csv", ("block", "model_a", "model_b"), COMPARISON_NUMBERS, required=False
-        ),
-        nulls=_table(folder / "nulls.csv", ("image", "model", "block", "null", "status"), ("sfd",), required=False),
+        comparison=optional("comparison.csv", ("block", "model_a", "model_b"), COMPARISON_NUMBERS),
+        nulls=optional("nulls.csv", ("image", "model", "block", "null", "status"), ("sfd",)),
+        lift=optional("lift.csv", ("model", "block", "null"), LIFT_NUMBERS),
+        designs=optional("designs.csv", ("block", "group_a", "group_b", "claim"), DESIGN_NUMBERS),
     )

@@ -9,13 +9,13 @@ from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 NULLS = {
-    "shuffled": "its maps, shuffled",
-    "centre": "blind centre spot",
-    "uniform": "uniform map",
+    "shuffled": "Shuffled maps",
+    "centre": "Blind centre spot",
+    "uniform": "Uniform map",
 }
 STATUSES = {
     "ok": "scored",
-    "no_background": "box B holds nothing but the object: sfd is 1 by definition, kept in scores.csv, left out of the means",
+    "no_background": "box B holds nothing but the object: sfd is 1 by definition, and stays out of the means",
     "no_object": "no object was found, region R is empty",
     "zero_cam": "the map is zero everywhere: there is nothing to score",
     "nonfinite_cam": "the map holds NaN or infinity",
@@ -34,6 +34,7 @@ SCALINGS = {
 BOXES = {
     "rect": "the smallest upright rectangle that holds R and every pixel with w ≥ {threshold}; each map has its own",
     "region": "R and every pixel with w ≥ {threshold}, as they are; each map has its own",
+    "shared": "one rectangle per block for all models, around R and every pixel with w ≥ {threshold} in any map",
 }
 TARGETS = {
     "label": "the image’s label, the same class for every model",
@@ -51,8 +52,10 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """As ``number``, with a plus sign before what is not negative."""
+    """As ``number``, with a plus sign before what is above zero; what rounds to zero has no sign."""
     text = number(value, digits)
+    if text.strip(f"{MINUS}0.") == "":
+        return text.lstrip(MINUS)
     return text if text.startswith((MINUS, "–")) else f"+{text}"
 
 
@@ -68,9 +71,9 @@ def percent(value: float) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.0f} %"
 
 
-def plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
     """``1 image``, ``1,200 images``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def shorten(text: str, limit: int = 28) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -144,6 +145,7 @@ class TrainingData:
         return self._loader(self.tests[name], self.batch_size)
 
     def _loader(self, frames: Frames, batch_size: int, **options) -> DataLoader:
+        cv2.setNumThreads(1)  # forked workers inherit it; set in a worker, it may wait for threads that were not forked
         return DataLoader(
             frames,
             batch_size,
@@ -178,8 +180,5 @@ def _open(spec: str, split: str) -> Dataset:
 
 def _start_worker(_: int) -> None:
     """Workers give way to the network: on a CPU both want the same cores, and one late network thread stalls all."""
-    import cv2
-
-    cv2.setNumThreads(1)
     if hasattr(os, "nice"):
         os.nice(10)

@@ -1,7 +1,7 @@
 """Makes the folder of a run without any network: for tests of the report, and to look at it.
 
-Photos and masks come from a callable, maps are blobs near the object or near the centre, and the scores follow from maps
-and masks by a few lines of numpy, so that tables, journal and pictures agree with each other.
+Photos and masks come from a callable, maps are blobs near the object or near the centre, and the scores follow from
+maps and masks by a few lines of numpy, so that tables, journal and pictures agree with each other.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def score(small: np.ndarray, mask: np.ndarray, threshold: float = 0.3) -> dict:
     weight = 10**cam - 1
     w_r, w_n = float(weight[mask].mean()), float(weight[inside & ~mask].mean()) if (inside & ~mask).any() else 0.0
     return {
-        "cam_max": 0.42, "r_area": float(mask.mean()), "b_x0": int(x0), "b_y0": int(y0), "b_x1": int(x1), "b_y1": int(y1),
+        "cam_max": 0.42, "r_area": float(mask.mean()),
+        "b_x0": int(x0), "b_y0": int(y0), "b_x1": int(x1), "b_y1": int(y1),
         "w_r": w_r, "w_n": w_n, "sfd": w_r / (w_r + w_n), "status": "ok",
     }  # fmt: skip
 
@@ -140,8 +141,10 @@ def make_run(
                     view = geometry[model]
                     if frame_bytes:
                         small = rng.random((side, side))
-                        row = {**seen, "block": block, **EMPTY, "b_x0": 4, "b_y0": 5, "b_x1": 60, "b_y1": 61, "w_r": 1.5,
-                               "w_n": 1.0, "cam_max": 0.1, "r_area": 0.2, "sfd": float(rng.random()), "status": "ok"}  # fmt: skip
+                        row = {
+                            **seen, "block": block, "cam_max": 0.1, "r_area": 0.2, "b_x0": 4, "b_y0": 5, "b_x1": 60,
+                            "b_y1": 61, "w_r": 1.5, "w_n": 1.0, "sfd": float(rng.random()), "status": "ok",
+                        }  # fmt: skip
                     else:
                         mask = views[view.key][1]
                         at = np.argwhere(mask).mean(axis=0) / mask.shape
@@ -166,17 +169,19 @@ def make_run(
     null_columns = ["image", "model", "block", "null", "sfd", "status"]
     pd.DataFrame(nulls, columns=null_columns).to_csv(folder / "nulls.csv", index=False)
     (folder / "journal.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    for name, frame in _tables(table, models, blocks).items():
+    nulls = pd.DataFrame(nulls, columns=null_columns)
+    for name, frame in {**_tables(table, models, blocks), "lift.csv": _lift(table, nulls)}.items():
         frame.to_csv(folder / name, index=False)
     manifest = {
-        "schema": 1, "command": ["das-explain", "sfd", "photos.csv", "--out", str(folder)], "created": created, "seed": seed,
+        "schema": 1, "command": ["das-explain", "sfd", "photos.csv", "--out", str(folder)], "created": created,
+        "seed": seed, "sample": [item.name for item in items],
         "versions": {"das-explain": "0.1.0", "python": "3.12.1", "torch": "2.14.1"}, "device": "cpu",
         "models": [
             {"name": model, "spec": f"models/{model}", "fingerprint": f"{i:064x}", "blocks": list(blocks),
              "preprocess": Preprocess(geometry[model]).to_config(), "n_labels": len(labels)}
             for i, model in enumerate(models)
         ],
-        "data": {"spec": "photos.csv", "fingerprint": "ab" * 32, "count": len(items), "sampled": len(items)},
+        "data": {"spec": "photos.csv", "fingerprint": "ab" * 32, "count": len(items)},
         "options": {"scaling": "antilog", "threshold": 0.3, "box": "rect", "method": "gradcam", "target": "label",
                     "blocks": list(blocks)},
         "segmenter": {"name": "masks"}, "counts": table["status"].value_counts().to_dict(),
@@ -217,3 +222,14 @@ def _tables(scores: pd.DataFrame, models: Sequence[str], blocks: Sequence[str]) 
         ),
         "comparison.csv": pd.DataFrame(comparison, columns=columns),
     }
+
+
+def _lift(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
+    """lift.csv with normal intervals."""
+    both = scores[scores["status"] == "ok"].merge(nulls, on=["image", "model", "block"], suffixes=("", "_null"))
+    rows = []
+    for (model, block, null), group in both.groupby(["model", "block", "null"], sort=False):
+        ours, blind = group["sfd"].to_numpy(dtype=float), group["sfd_null"].to_numpy(dtype=float)
+        rows.append([model, block, ours.mean(), null, blind.mean(), *_interval(ours - blind), len(ours)])
+    columns = ["model", "block", "mean_sfd", "null", "mean_null", "lift", "ci_low", "ci_high", "n"]
+    return pd.DataFrame(rows, columns=columns)

@@ -25,7 +25,7 @@ function fill(node, attributes, children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child !== null && child !== undefined && child !== false) node.append(child);
   }
   return node;
@@ -37,10 +37,10 @@ const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG,
 
 const MINUS = "\u2212";
 const fixed = (value, digits = 2) => (value === null ? "–" : value.toFixed(digits).replace("-", MINUS));
+// With its sign; what rounds to zero has none.
 const signed = (value, digits = 2) => {
-  if (value === null) return "–";
-  const text = fixed(value, digits);
-  return value >= 0 && !text.startsWith(MINUS) ? `+${text}` : text;
+  if (value === null || Number(value.toFixed(digits)) === 0) return value === null ? "–" : (0).toFixed(digits);
+  return value > 0 ? `+${fixed(value, digits)}` : fixed(value, digits);
 };
 const percent = (value) => (value === null ? "" : `${Math.round(100 * value)}\u202f%`);
 const plain = (value) => (value === null ? "–" : String(value).replace("-", MINUS));

@@ -38,28 +38,37 @@ function photo(image, models, detail) {
 
 function differences(image, pair, blocks) {
   const [a, b] = pair;
-  const values = blocks.map((block) => differenceOf(image, a, b, block));
-  if (values.every((value) => value === null)) return null;
+  const values = blocks.map((block) => [block, differenceOf(image, a, b, block)]);
+  if (values.every(([, value]) => value === null)) return null;
   return el("div", { class: "differences" },
-    el("p", { class: "model-head" }, el("span", {}, "difference ", key(b), ` ${MINUS} `, key(a))),
-    el("div", { class: "tiles" }, values.map((value) => el("span", { class: "difference", "data-model": value === null || value === 0 ? null : (value > 0 ? b : a) % 7 }, signed(value)))));
+    el("p", {}, "difference ", key(b), ` ${MINUS} `, key(a)),
+    el("dl", {}, values.map(([block, value]) => el("div", {},
+      el("dt", { class: "block" }, BLOCKS[block]),
+      el("dd", { "data-model": value === null || value === 0 ? null : (value > 0 ? b : a) % 7 }, signed(value))))));
+}
+
+// A model's line of maps; an image that failed as a whole has none, only (perhaps) a prediction.
+function modelRow(image, model, blocks, detail) {
+  const whole = image.status !== "ok" && blocks.every((block) => !(cellOf(image, model, block) || {}).map);
+  const said = verdict(image.models[model].facts);
+  if (whole && !said) return null;
+  return el("section", { class: "model" },
+    el("p", { class: "model-head" }, key(model), said),
+    whole ? null : el("div", { class: "tiles" }, blocks.map((block) => tile(image, model, block, detail))));
 }
 
 function card(image, open) {
   const models = shownModels(), blocks = shownBlocks(), pair = chosenPair();
-  const rows = image.models.some(({ facts }) => facts) ? models : [];
-  const flag = image.status === "ok" ? null : el("span", { class: "flag" }, statusWords(image.status));
-  const node = el("article", { class: "card", "data-index": image.index, onclick: () => open(image) },
+  const rows = models.filter((model) => image.models[model].facts);
+  const compared = pair && blocks.length && pair.every((model) => models.includes(model));
+  return el("article", { class: "card", "data-index": image.index, onclick: () => open(image) },
     el("header", {},
       el("h3", {}, el("button", { type: "button", class: "open", title: image.name, "aria-haspopup": "dialog" }, image.name)),
-      el("p", { class: "facts" }, image.label === null ? null : el("span", { class: "label" }, image.label), flag)),
+      el("p", { class: "facts" }, image.label === null ? null : el("span", { class: "label" }, image.label),
+        image.status === "ok" ? null : el("span", { class: "flag" }, statusWords(image.status)))),
     el("div", { class: "card-body" },
       el("div", { class: "photo" }, photo(image, models, 2),
-        image.frames[0] && image.message ? el("p", { class: "message" }, image.message) : null),
-      rows.length && blocks.length ? el("div", { class: "models" },
-        rows.map((model) => el("section", { class: "model" },
-          el("p", { class: "model-head" }, key(model), verdict(image.models[model].facts)),
-          el("div", { class: "tiles" }, blocks.map((block) => tile(image, model, block, 1))))),
-        pair && pair.every((model) => models.includes(model)) ? differences(image, pair, blocks) : null) : null));
-  return node;
+        image.frames[0] && image.message ? el("p", { class: "message" }, image.message) : null,
+        compared ? differences(image, pair, blocks) : null),
+      rows.length && blocks.length ? el("div", { class: "models" }, rows.map((model) => modelRow(image, model, blocks, 1))) : null));
 }

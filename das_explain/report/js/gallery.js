@@ -17,7 +17,7 @@ function options(list, current) {
 
 function choice(name, text, list, current) {
   return el("label", { class: "field" }, el("span", {}, text),
-    el("select", { name, onchange: (event) => change({ [name]: event.target.value }) }, options(list, current)));
+    el("select", { name, onchange: (event) => change({ [name]: event.target.value, ...(name === "sort" ? { dir: "" } : {}) }) }, options(list, current)));
 }
 
 // Counts per value, most frequent spelling kept, sorted by name: [["cat", "cat (12)"], ...].
@@ -131,9 +131,11 @@ function update(typing = false) {
   pagers.forEach((place) => pager(place, page, pages));
   forget(cards);
   const columns = Math.max(1, shownBlocks().length), models = shownModels().length;
+  const photo = models > 1 ? 2 : 1.3; // as wide as so many maps
   cards.style.setProperty("--blocks", columns);
-  cards.style.setProperty("--photo", models > 1 ? 2 : 1.3);
-  cards.style.setProperty("--card", `${Math.round(((models > 1 ? 2 : 1.3) + columns) * (columns > 2 ? 88 : 112) + 48)}px`);
+  cards.style.setProperty("--blocks-wide", `${columns}fr`);
+  cards.style.setProperty("--photo", `${photo}fr`);
+  cards.style.setProperty("--card", `${Math.round((photo + columns) * (columns > 2 ? 88 : 112) + 48)}px`);
   cards.replaceChildren(...chosen.slice((page - 1) * PAGE, page * PAGE).map((image) => card(image, openViewer)));
   drawScatters();
   restyle({});

@@ -10,7 +10,7 @@ function start() {
 
 window.addEventListener("hashchange", () => {
   if (!location.hash.includes("=")) return; // a link to a section, not a view
-  if (viewer.open) viewer.close();
+  if (viewer.open) closeViewer();
   state = readState();
   start();
 });

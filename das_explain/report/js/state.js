@@ -3,6 +3,7 @@
 const PAGE = 24;
 const PAIRS = MODELS.flatMap((_, a) => MODELS.slice(a + 1).map((_, offset) => [a, a + 1 + offset]));
 const DEFAULTS = { sort: "order", dir: "", block: "", pair: "", class: "", status: "", hit: "", q: "", page: "1", image: "", r: "1", b: "1", heat: "55" };
+const SORTS = new Set(["order", "name", ...(PAIRS.length ? ["delta", "abs"] : []), ...MODELS.map((model) => `sfd:${model}`)]);
 const MANY = ["hidemodel", "hideblock"];
 
 function readState() {
@@ -12,6 +13,7 @@ function readState() {
   const given = new URLSearchParams(hash);
   for (const name of Object.keys(DEFAULTS)) if (given.has(name)) state[name] = given.get(name);
   for (const name of MANY) state[name] = given.getAll(name);
+  if (!SORTS.has(state.sort)) state.sort = DEFAULTS.sort;
   return state;
 }
 

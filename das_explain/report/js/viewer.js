@@ -24,7 +24,7 @@ function step(by) {
 
 function openViewer(image) {
   if (!viewer.open) opener = document.activeElement;
-  const models = shownModels().filter((model) => image.models[model].facts), blocks = shownBlocks();
+  const models = shownModels().filter((model) => image.models[model].facts), blocks = shownBlocks(), pair = chosenPair();
   const at = chosen.indexOf(image);
   const button = (name, text, label, by) => el("button", { type: "button", class: "plain", name, disabled: at < 0 || !chosen[at + by], "aria-label": label, onclick: () => step(by) }, text);
   const focused = viewer.contains(document.activeElement) ? document.activeElement.name : null;
@@ -37,14 +37,15 @@ function openViewer(image) {
           image.message ? el("span", { class: "message" }, image.message) : null)),
       heatSlider(),
       el("span", { class: "pages" }, button("previous", "‹", "Previous image", -1), button("next", "›", "Next image", 1)),
-      el("button", { type: "button", class: "plain", name: "close", "aria-label": "Close", onclick: () => viewer.close() }, "✕")),
+      el("button", { type: "button", class: "plain", name: "close", "aria-label": "Close", onclick: closeViewer }, "✕")),
     el("div", { class: "viewer-body" },
-      el("figure", { class: "tile" }, photo(image, models, 2), el("figcaption", {}, "as the network saw it")),
-      models.length && blocks.length ? el("div", { class: "models" }, models.map((model) => el("section", { class: "model" },
-        el("p", { class: "model-head" }, key(model), verdict(image.models[model].facts)),
-        el("div", { class: "tiles" }, blocks.map((block) => tile(image, model, block, 2)))))) : null),
+      el("div", { class: "photo" },
+        el("figure", { class: "tile" }, photo(image, models, 2), el("figcaption", {}, "as the network saw it")),
+        pair && pair.every((model) => models.includes(model)) ? differences(image, pair, blocks) : null),
+      models.length && blocks.length ? el("div", { class: "models" }, models.map((model) => modelRow(image, model, blocks, 2))) : null),
     ...[numbers(image, models, blocks)].filter(Boolean));
   viewer.style.setProperty("--blocks", Math.max(1, blocks.length));
+  viewer.style.setProperty("--blocks-wide", `${Math.max(1, blocks.length)}fr`);
   if (!viewer.open) viewer.showModal();
   viewer.scrollTop = 0;
   const wanted = focused && viewer.querySelector(`button[name="${focused}"]:not(:disabled)`);
@@ -54,14 +55,23 @@ function openViewer(image) {
   writeState();
 }
 
-viewer.addEventListener("close", () => {
+// Focus returns to the card of the image last seen, or to what opened the viewer (a chart, say).
+function closeViewer() {
+  viewer.close();
+  if (state.image === "") return;
+  const seen = cards.querySelector(`.card[data-index="${Number(state.image)}"] .open`);
   forget(viewer);
   viewer.replaceChildren();
   state.image = "";
   writeState();
-  if (opener && document.contains(opener)) opener.focus();
-});
-viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+  const elsewhere = opener && opener !== document.body && !cards.contains(opener) && document.contains(opener);
+  const back = elsewhere ? opener : seen || opener;
+  if (back) back.focus();
+}
+
+// The browser closes it for the Escape key; the event comes late, perhaps after the next image was opened.
+viewer.addEventListener("close", () => { if (!viewer.open) closeViewer(); });
+viewer.addEventListener("click", (event) => { if (event.target === viewer) closeViewer(); });
 viewer.addEventListener("keydown", (event) => {
   if (event.target.matches("input, .scroll")) return;
   if (event.key === "ArrowLeft") step(-1);

@@ -1,0 +1,198 @@
+"""The report's sentences: right numbers, no favour, cautions where blind maps do as well."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from das_explain.report import charts, outcome, words
+from das_explain.report.run import Run
+from das_explain.stats import compare_groups
+
+SUMMARY = ["model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high"]
+COMPARISON = [
+    "block", "model_a", "model_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value", "p_adjusted",
+    "win_rate",
+]  # fmt: skip
+SCORES = ["image", "model", "block", "label", "correct", "sfd", "status"]
+NULLS = ["image", "model", "block", "null", "sfd", "status"]
+NAN = float("nan")
+
+
+def make(scores=(), comparison=(), summary=(), nulls=(), manifest=None, models=("plain", "das"), designs=None) -> Run:
+    def table(rows, columns):
+        frame = pd.DataFrame(rows, columns=columns)
+        return frame.astype({name: float for name in frame.columns if name not in TEXT})
+
+    return Run(
+        folder=Path("run"),
+        manifest=manifest or {},
+        models=models,
+        blocks=("layer4",),
+        scores=table(scores, SCORES),
+        summary=table(summary, SUMMARY),
+        comparison=table(comparison, COMPARISON),
+        nulls=table(nulls, NULLS),
+        lift=pd.DataFrame(),
+        designs=pd.DataFrame() if designs is None else designs,
+    )
+
+
+TEXT = {"image", "model", "block", "label", "correct", "status", "null", "model_a", "model_b"}
+
+
+def comparison(delta, p, n=100, low=None, high=None):
+    low, high = (delta - 0.03 if low is None else low), (delta + 0.03 if high is None else high)
+    return ["layer4", "plain", "das", n, 0.57, 0.57 + delta, delta, low, high, p, p, 0.64]
+
+
+def test_a_clear_difference_is_named_with_its_direction_whichever_it_is():
+    up, down = (outcome.findings(make(comparison=[comparison(delta, 0.003)]), {})[0].verdict for delta in (0.05, -0.05))
+    assert up == "das scores higher than plain on these images"
+    assert down == "plain scores higher than das on these images"
+
+
+def test_the_numbers_of_a_finding():
+    finding = outcome.findings(make(comparison=[comparison(0.05, 0.003)]), {})[0]
+    assert finding.block == "layer4"
+    assert finding.numbers == (
+        "On 100 images scored for both: das 0.620, plain 0.570; difference (das − plain) +0.050 [+0.020, +0.080], "
+        "adjusted p 0.003; das is higher on 64 %."
+    )
+    assert finding.caution == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict"),
+    [
+        (comparison(0.05, 0.05), "No clear difference between plain and das on these images"),
+        (comparison(0.05, NAN, n=1, low=NAN, high=NAN), "Too few images to tell a difference"),
+        (["layer4", "plain", "das", 0, *[NAN] * 8], "Nothing to compare"),
+    ],
+)
+def test_what_is_not_clear_is_not_claimed(row, verdict):
+    assert outcome.findings(make(comparison=[row]), {})[0].verdict == verdict
+
+
+def rows(model, values, status="ok"):
+    return [[f"{i}.jpg", model, "layer4", "cat", "True", value, status] for i, value in enumerate(values)]
+
+
+def test_a_blind_map_that_does_as_well_is_named_and_the_lift_is_paired():
+    scores = rows("plain", [0.5, 0.7]) + rows("das", [0.8, 0.9])
+    nulls = [
+        [f"{i}.jpg", model, "layer4", null, value, "ok"]
+        for model in ("plain", "das")
+        for null, values in (("shuffled", (0.4, 0.5)), ("centre", (0.6, 0.7)))
+        for i, value in enumerate(values)
+    ]
+    summary = [["plain", "layer4", 2, 2, 0.6, 0.5, 0.7], ["das", "layer4", 2, 2, 0.85, 0.8, 0.9]]
+    run = make(scores, [comparison(0.05, 0.2)], summary, nulls)
+    blind = outcome.lifts(run)
+    assert blind["plain", "layer4", "shuffled"].lift == pytest.approx(0.15)
+    assert blind["das", "layer4", "centre"].lift == pytest.approx(0.2)
+    finding = outcome.findings(run, blind)[0]
+    assert finding.caution == (
+        "Caution: plain (0.570) and das (0.620) do not exceed what a blind spot in the centre scores (0.650 and 0.650)."
+    )
+    assert "Lift over the model’s own maps of other photos: plain +0.150" in finding.numbers
+
+
+def test_one_model_has_a_finding_and_no_comparison():
+    run = make(summary=[["plain", "layer4", 30, 28, 0.6, 0.55, 0.65]], models=("plain",))
+    finding = outcome.findings(run, {})[0]
+    assert finding.verdict == "plain: 0.600"
+    assert finding.numbers == "plain scores 0.600 [0.550, 0.650] on average over 28 images."
+    assert outcome.claims(run)[0].startswith("One checkpoint was scored and nothing is compared.")
+
+
+def test_two_checkpoints_claim_nothing_about_designs():
+    assert "training the same network again" in outcome.claims(make())[0].lower()
+
+
+def test_groups_of_copies_claim_what_their_interval_can_carry():
+    models = ("plain#1", "plain#2", "das#1", "das#2")
+    scores = [row for model, value in zip(models, (0.5, 0.54, 0.6, 0.64)) for row in rows(model, [value] * 3)]
+    groups = {"plain": ["plain#1", "plain#2"], "das": ["das#1", "das#2"]}
+    by_member = {member: name for name, members in groups.items() for member in members}
+    run = make(scores, manifest={"groups": groups}, models=models)
+    designs = compare_groups(run.scores, by_member)
+    run = make(scores, [comparison(0.05, 0.01)], manifest={"groups": groups}, models=models, designs=designs)
+    assert outcome.claims(run)[0].startswith("This run compares designs")
+    finding = outcome.findings(run, {})[0]
+    assert "das 0.620 (2 trained copies), plain 0.520 (2 trained copies)" in finding.numbers
+    assert "over copies and images together" in finding.numbers
+
+
+def test_every_status_is_counted_and_ok_comes_first():
+    run = make(rows("plain", [0.5] * 3) + rows("das", [NAN] * 3, "zero_cam") + rows("das", [NAN], "new_status"))
+    counts = outcome.status_counts(run)
+    assert [(row.status, row.rows, row.images) for row in counts] == [
+        ("ok", 3, 3),
+        ("zero_cam", 3, 3),
+        ("new_status", 1, 1),
+    ]
+    assert sum(row.rows for row in counts) == len(run.scores)
+    assert outcome.status_counts(make()) == []
+
+
+def test_accuracy_counts_an_image_once_per_model():
+    scores = [*rows("plain", [0.5, 0.6]), ["0.jpg", "plain", "layer3", "cat", "True", 0.5, "ok"]]
+    scores += [["2.jpg", "plain", "layer4", "cat", "False", 0.5, "ok"], ["3.jpg", "plain", "layer4", "", "", 0.5, "ok"]]
+    assert outcome.accuracy(make(scores)) == {"plain": (pytest.approx(2 / 3), 3)}
+
+
+def test_settings_say_which_were_used_in_words():
+    manifest = {
+        "seed": 3,
+        "sample": ["a", "b"],
+        "data": {"spec": "photos.csv", "count": 427},
+        "options": {"scaling": "exp", "threshold": 0.4, "box": "rect", "target": "predicted", "method": "gradcam"},
+        "segmenter": {"name": "masks"},
+    }
+    found = dict(outcome.settings(make(manifest=manifest)))
+    assert found["Images"] == "photos.csv: 427 images, 2 drawn, seed 3"
+    assert found["Scaling of w"].startswith("exp: e^w")
+    assert "w ≥ 0.4" in found["Box B"]
+    assert found["Class explained"].startswith("predicted: each model’s own")
+    assert found["Region R"] == "masks: the masks that come with the data"
+    assert set(dict(outcome.settings(make())).values()) >= {"not recorded"}
+
+
+def test_numbers_are_printed_with_true_signs():
+    assert words.signed(0.0123) == "+0.012"
+    assert words.signed(-0.0123) == "−0.012"
+    assert words.signed(-0.0001) == "0.000"
+    assert words.signed(NAN) == "–"
+    assert [words.p_text(value) for value in (0.0004, 0.0123, 0.31, NAN)] == ["< 0.001", "0.012", "0.31", "–"]
+    assert words.moment("2025-07-03T14:05:00Z") == "3 July 2025, 14:05 UTC"
+    assert words.moment("yesterday") == "yesterday"
+    assert words.join(["a", "b", "c"]) == "a, b and c"
+
+
+def test_a_histogram_has_every_value_once_and_its_steps_reach_the_peak():
+    shares = charts.shares(pd.Series([0.0, 0.5, 0.99, 1.0]).to_numpy())
+    assert shares.sum() == pytest.approx(1)
+    assert shares[0] == 0.25
+    assert shares[-1] == 0.5
+    path = charts.steps(shares, 100, 80, closed=True)
+    assert path.startswith("M12 100V80H")
+    assert path.endswith("V60H308V100Z")
+
+
+def test_a_distribution_marks_the_median_of_scored_rows_only():
+    run = make(rows("plain", [0.2, 0.4, 0.9]) + rows("das", [0.99], "no_background"))
+    chart = charts.distributions(run)[0]
+    plain, das = chart.ridges
+    assert (plain.count, plain.median) == (3, 0.4)
+    assert plain.median_x == pytest.approx(12 + 0.4 * 296)
+    assert (das.count, das.median, das.area) == (0, None, "")
+
+
+def test_intervals_share_one_scale_around_zero():
+    run = make(comparison=[comparison(0.05, 0.01), comparison(-0.05, 0.01), ["layer4", "a", "b", 0, *[NAN] * 8]])
+    up, down, missing = charts.intervals(run)
+    assert up.low + down.high == pytest.approx(100)
+    assert up.middle + down.middle == pytest.approx(100)
+    assert 50 < up.low < up.middle < up.high < 100
+    assert missing is None

@@ -1,0 +1,160 @@
+"""What a run may bring into the page: text that stays text, numbers, maps, outlines and frames that are checked."""
+
+import base64
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from das_explain.report.payload import (
+    checked_map,
+    colour_table,
+    dump_js,
+    finite,
+    journal_record,
+    mask_outline,
+    outline,
+    plain_text,
+    safe_frame,
+)
+
+
+@given(st.text())
+def test_javascript_strings_hold_the_text_and_cannot_end_a_script(text):
+    written = dump_js([text])
+    assert json.loads(written) == [text]
+    assert "<" not in written
+    assert written.isascii()
+
+
+@pytest.mark.parametrize("hostile", ["</script>", "<!--", "\u2028", "\u2029", "]]>", "\udc80"])
+def test_hostile_strings_are_escaped(hostile):
+    written = dump_js(hostile)
+    assert hostile not in written or hostile == "]]>"
+    assert json.loads(written) == hostile
+
+
+def test_numbers_are_finite_or_nothing():
+    assert finite(0.123456) == 0.1235
+    assert finite(1234567, 3) == 1230000
+    for value in (math.nan, math.inf, 10**400, True, None, "1", [1]):
+        assert finite(value) is None
+
+
+def test_text_is_bounded_and_empty_is_nothing():
+    assert plain_text("") is None
+    assert plain_text(None) is None
+    assert plain_text(7) == "7"
+    assert plain_text("x" * 5000) == "x" * 1000
+
+
+def test_outline_of_a_square_by_hand():
+    """2 x 2 pixels at (1, 1) of 4 x 4, in half pixels: midpoints between pixel centres, so half a pixel off each corner."""
+    mask = np.zeros((4, 4), dtype=bool)
+    mask[1:3, 1:3] = True
+    path = outline(mask)
+    assert path.startswith("M")
+    assert path.endswith("z")
+    assert path.count("M") == 1
+    points = _points(path)
+    assert {tuple(point) for point in points} == {(3, 2), (5, 2), (6, 3), (6, 5), (5, 6), (3, 6), (2, 5), (2, 3)}
+
+
+def test_outline_of_the_full_frame_follows_its_border():
+    points = _points(outline(np.ones((3, 5), dtype=bool)))
+    assert points.min(axis=0).tolist() == [0, 0]
+    assert points.max(axis=0).tolist() == [10, 6]
+
+
+def test_a_hole_and_a_second_part_have_lines_of_their_own():
+    mask = np.zeros((12, 12), dtype=bool)
+    mask[1:7, 1:7] = True
+    mask[3:5, 3:5] = False
+    mask[9:11, 9:11] = True
+    assert outline(mask).count("M") == 3
+    assert outline(np.zeros((4, 4), dtype=bool)) == ""
+
+
+def _points(path: str) -> np.ndarray:
+    """The corners of a path of one part, absolute, (n, 2)."""
+    import re
+
+    moves = [[int(number) for number in re.findall(r"-?\d+", step)] for step in re.findall(r"[Ml][^Mlz]*", path)]
+    return np.cumsum(moves, axis=0)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_outline_encloses_the_area_of_the_mask(seed):
+    """Shoelace over all parts: holes run the other way round. Cut corners take at most 1/8 pixel per corner."""
+    rng = np.random.default_rng(seed)
+    mask = np.kron(rng.random((4, 5)) < 0.5, np.ones((4, 4))).astype(bool)
+    area, corners = 0.0, 0
+    for part in outline(mask).split("z")[:-1]:
+        points = _points(part).astype(float) / 2
+        x, y = points[:, 0], points[:, 1]
+        area += 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+        corners += len(points)
+    assert abs(abs(area) - mask.sum()) <= corners / 8 + 1e-9
+
+
+def test_a_mask_is_read_from_a_one_bit_png_and_garbage_is_refused():
+    mask = np.zeros((10, 14), dtype=bool)
+    mask[2:5, 3:9] = True
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "PNG")
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    path, size = mask_outline(encoded)
+    assert size == (10, 14)
+    assert path == outline(mask)
+    assert mask_outline("not base64!") is None
+    assert mask_outline(base64.b64encode(b"no image").decode()) is None
+    assert mask_outline(encoded[:40]) is None
+    assert mask_outline(None) is None
+
+
+def test_a_map_has_the_size_it_claims():
+    good = {"h": 2, "w": 3, "data": base64.b64encode(bytes(range(6))).decode()}
+    assert checked_map(good) == [2, 3, "AAECAwQF"]
+    for bad in ({"h": 3}, {"h": -2, "w": -3}, {"data": "AAAA"}, {"data": '"><script>'}, {"data": None}, {"w": "3"}):
+        assert checked_map({**good, **bad}) is None
+    assert checked_map("map") is None
+
+
+def test_frames_come_from_the_run_folder_only(tmp_path):
+    run = tmp_path / "run"
+    (run / "frames").mkdir(parents=True)
+    jpeg = b"\xff\xd8\xff\xe0rest"
+    (run / "frames" / "1.jpg").write_bytes(jpeg)
+    (run / "frames" / "text.jpg").write_bytes(b"root:x:0:0")
+    (tmp_path / "outside.jpg").write_bytes(jpeg)
+    (run / "frames" / "link.jpg").symlink_to(tmp_path / "outside.jpg")
+    (run / "linked").symlink_to(tmp_path)
+    assert safe_frame(run, "frames/1.jpg") == run / "frames" / "1.jpg"
+    for name in (
+        "../outside.jpg", "frames/../../outside.jpg", str(tmp_path / "outside.jpg"), "frames/link.jpg",
+        "linked/outside.jpg", "frames/text.jpg", "frames/missing.jpg", "frames", "", None, 3, "frames\\1.jpg",
+        "C:/outside.jpg", "frames/1.jpg\0.png", "x" * 5000,
+    ):  # fmt: skip
+        assert safe_frame(run, name) is None, name
+
+
+def test_journal_lines_without_a_usable_index_are_refused():
+    assert journal_record(b'{"index": 3, "image": "a"}')["image"] == "a"
+    assert journal_record(b'{"index": 3, "image": "caf\xe9"}')["image"] == "caf\udce9"
+    for line in (b"", b"{", b"[]", b'{"index": "3"}', b'{"index": -1}', b'{"index": true}', b"[" * 100_000):
+        assert journal_record(line) is None
+
+
+def test_colours_run_from_blue_to_red():
+    table = np.frombuffer(bytes.fromhex(colour_table()), dtype=np.uint8).reshape(256, 3).astype(int)
+    red, green, blue = table[32]
+    assert blue > red
+    assert blue > green
+    red, green, blue = table[235]
+    assert red > green > blue
