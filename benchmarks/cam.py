@@ -5,7 +5,7 @@
 
 All explain the same network, images and targets, in turn, round after round; the medians are compared. ``forward`` is
 one plain forward pass without gradients. ``this engine`` is ``das_explain.grad_cam`` on the network as it is;
-``this engine, folded`` runs on ``das_explain.nn.fold.folded``, made once, as ``das-explain sfd`` does on a CPU.
+``folded`` and ``bf16`` run on ``das_explain.nn.fold.folded``, made once, as ``das-explain sfd`` does on a CPU.
 Needs: pip install 'das-explain[benchmark]'.
 """
 
@@ -34,6 +34,7 @@ def calls(network: nn.Module, images: Tensor, targets: Tensor, names: list[str])
     """Name -> a function that returns one map (N, H, W) at the images' size per block."""
     size = tuple(images.shape[-2:])
     quick = folded(network)
+    quick_bf16 = folded(network, dtype=torch.bfloat16)
     quick_images = images.contiguous(memory_format=torch.channels_last)
 
     def forward() -> list[Tensor]:
@@ -71,7 +72,7 @@ def calls(network: nn.Module, images: Tensor, targets: Tensor, names: list[str])
 
     def ours_bf16() -> list[Tensor]:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            return [cam.map for cam in grad_cam(network, quick_images, targets, names).values()]
+            return [cam.map for cam in grad_cam(quick_bf16, quick_images, targets, names).values()]
 
     return {
         "forward": forward,

@@ -25,6 +25,7 @@ from das_explain.sources import Listing, Source, file_listing
 from das_explain.sources.coco import with_coco
 from das_explain.sources.folder import list_folder, list_images
 from das_explain.sources.matching import attach_mask_table, attach_masks
+from das_explain.sources.rectangles import attach_boxes
 from das_explain.sources.table import list_table
 from das_explain.types import Region, Sample
 
@@ -65,18 +66,27 @@ class Dataset:
 
 
 def open_dataset(
-    spec: str | Path, *, masks: Path | None = None, split: str | None = None, root: Path | None = None
+    spec: str | Path,
+    *,
+    masks: Path | None = None,
+    boxes: Path | None = None,
+    split: str | None = None,
+    root: Path | None = None,
 ) -> Dataset:
     """Lists the samples of a data spec without reading an image.
 
     ``masks``: for folders and CSVs, a folder of mask images, a CSV of them (see ``sources.matching``) or a COCO file
-    (``sources.coco``); ``split``: for ``collage`` and ``torchvision``, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises ``UsageError``.
+    (``sources.coco``); ``boxes``: for them as well, rectangles from another file (``sources.rectangles``); ``split``: for
+    ``collage`` and ``torchvision``, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises
+    ``UsageError``.
     """
     spec = str(spec)
     kind, _, rest = spec.partition(":")
     if kind in SOURCES:
         if masks is not None:
             raise UsageError(f"--masks goes with a folder or a CSV, not with {spec}")
+        if boxes is not None:
+            raise UsageError(f"--boxes goes with a folder or a CSV, not with {spec}")
         module, function = SOURCES[kind].split(":")
         return _dataset(spec, getattr(importlib.import_module(module), function)(rest, split=split, root=root))
     if split is not None:
@@ -96,6 +106,8 @@ def open_dataset(
         listing = list_images([path])
     else:
         listing = list_table(path)
+    if boxes is not None:
+        listing = file_listing(attach_boxes(listing.samples, boxes))
     return _dataset(spec, _with_masks(listing, masks))
 
 

@@ -124,7 +124,8 @@ def empty_rows(contestants: Sequence[Contestant], batch: Batch, position: int) -
 def _explain(contestant: Contestant, batch: Batch, readable: list[int], options: Options) -> Explanation:
     device = next(contestant.network.parameters()).device
     frames = batch.frames[contestant.geometry][readable].to(device, non_blocking=True)
-    images = contestant.model.preprocess.normalize(frames)
+    # The layout that folded networks and GPUs are quickest on.
+    images = contestant.model.preprocess.normalize(frames).contiguous(memory_format=torch.channels_last)
     # -1: no label, or none that this model knows; its prediction is explained instead (and said in the row).
     wanted = [-1] * len(readable)
     if options.target == "label":

@@ -120,9 +120,9 @@ def _contestant(
 ) -> Contestant:
     blocks = model.blocks if every_block else dict(list(model.blocks.items())[-2:])
     network = model.network
-    # Folding pays on a CPU; under bfloat16 it would round the batch norms, which otherwise stay in float32.
-    if options.method == "gradcam" and options.precision == "fp32" and next(network.parameters()).device.type == "cpu":
-        network = folded(network, keep=list(blocks.values()))
+    if options.method == "gradcam" and next(network.parameters()).device.type == "cpu":  # where folding pays
+        dtype = torch.bfloat16 if options.precision == "bf16" else None
+        network = folded(network, keep=list(blocks.values()), dtype=dtype)
         modules = dict(network.named_modules())
         names = {id(module): name for name, module in model.network.named_modules()}
         blocks = {name: modules[names[id(module)]] for name, module in blocks.items()}

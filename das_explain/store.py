@@ -110,7 +110,8 @@ class Run:
                     done, end = done + 1, position
                     continue
                 break
-        os.truncate(self.journal, end)
+        if end < self.journal.stat().st_size:
+            os.truncate(self.journal, end)
         return done
 
     def append(self, records: Sequence[dict[str, Any]], frames: dict[str, bytes]) -> None:

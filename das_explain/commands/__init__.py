@@ -6,11 +6,13 @@ import sys
 
 import typer
 
+from das_explain.commands.cache import app as cache
 from das_explain.commands.demo import demo
 from das_explain.commands.heatmap import heatmap
 from das_explain.commands.models import app as models
 from das_explain.commands.profile import profile
 from das_explain.commands.report import report
+from das_explain.commands.segment import segment
 from das_explain.commands.sfd import sfd
 from das_explain.commands.train import train
 from das_explain.errors import DasExplainError
@@ -21,9 +23,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (heatmap, sfd, report, demo, train, profile):
+for command in (heatmap, sfd, segment, report, demo, train, profile):
     app.command()(command)
 app.add_typer(models, name="models")
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:

@@ -61,13 +61,17 @@ def print_tables(run: Run) -> None:
         print("not scored  " + ", ".join(f"{count} rows {status}" for status, count in others.items()))
 
 
-def open_images_or_data(images: list[str], masks: Path | None) -> Dataset:
+def open_images_or_data(images: list[str], masks: Path | None, boxes: Path | None = None) -> Dataset:
     """Image files and folders of them; a single CSV, folder of classes or named data set is taken as ``sfd`` takes it."""
     from das_explain.data import SOURCES, open_dataset, open_images
+    from das_explain.errors import UsageError
 
-    single = images[0] if len(images) == 1 else ""
-    if single.partition(":")[0] in SOURCES or Path(single).is_dir() or single.lower().endswith(".csv"):
-        return open_dataset(single, masks=masks)
+    single = images[0]
+    is_data = single.partition(":")[0] in SOURCES or Path(single).is_dir() or single.lower().endswith(".csv")
+    if len(images) == 1 and is_data:
+        return open_dataset(single, masks=masks, boxes=boxes)
+    if boxes is not None:
+        raise UsageError("--boxes goes with a folder or a CSV, not with images named one by one")
     return open_images(images, masks=masks)
 
 

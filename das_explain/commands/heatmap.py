@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from das_explain.commands.regions import (
+    Boxes,
     BoxMasks,
     BoxThreshold,
     Choice,
@@ -23,6 +24,7 @@ from das_explain.commands.regions import (
     SegmenterName,
     SegmenterPrecision,
     TextThreshold,
+    Tokenizer,
 )
 from das_explain.commands.sfd import Blocks, Box, Device, Method, Models, Precision, Scaling, Target, Threshold, Workers
 
@@ -39,11 +41,13 @@ def heatmap(
     box: Box = "rect",
     segmenter: SegmenterName = "auto",
     masks: Masks = None,
+    boxes: Boxes = None,
     box_masks: BoxMasks = False,
     prompt: Prompt = None,
     prompts: Prompts = None,
     detector: Detector = None,
     sam: Sam = None,
+    tokenizer: Tokenizer = None,
     box_threshold: BoxThreshold = None,
     text_threshold: TextThreshold = None,
     retry_threshold: RetryThreshold = None,
@@ -69,11 +73,11 @@ def heatmap(
 
     options = Options(method, target, threshold, scaling, box, precision)
     check_options(options)
-    dataset = open_images_or_data(images, masks)
+    dataset = open_images_or_data(images, masks, boxes)
     regions = find_segmenter(
         dataset, box_masks, segmenter, device=segmenter_device or device, template=prompt, overrides=prompts,
         detector=detector, sam=sam, box_threshold=box_threshold, text_threshold=text_threshold,
-        retry_threshold=retry_threshold, choice=choice, minimum_area=minimum_area, side=detector_side,
+        retry_threshold=retry_threshold, choice=choice, tokenizer=tokenizer, minimum_area=minimum_area, side=detector_side,
         precision=segmenter_precision, optional=True,
     )  # fmt: skip
     contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)

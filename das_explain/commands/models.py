@@ -32,11 +32,12 @@ def known(context: typer.Context) -> None:
     from das_explain.nn.registry import ATTENTION, BACKBONES, BLOCKS
     from das_explain.weights.build import build_network
 
-    kinds = ("none", *ATTENTION)
+    kinds = ("none", "das")
     table = Table("ARCH", *kinds, "blocks", title="Parameters by attention (1000 classes), in millions")
     for name in BACKBONES:
         table.add_row(name, *(f"{_millions(build_network(name, kind)):.2f}" for kind in kinds), ", ".join(BLOCKS[name]))
     Console().print(table)
+    typer.echo(f"ATTENTION: {', '.join(ATTENTION)}; das-explain profile ARCH:ATTENTION counts a network with it.")
     typer.echo("Weights: FILE.pth@ARCH[:ATTENTION], a model directory, or torchvision:, timm:, hf:, python: networks.")
 
 

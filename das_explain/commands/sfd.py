@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from das_explain.commands.regions import (
+    Boxes,
     BoxMasks,
     BoxThreshold,
     Choice,
@@ -24,6 +25,7 @@ from das_explain.commands.regions import (
     SegmenterName,
     SegmenterPrecision,
     TextThreshold,
+    Tokenizer,
 )
 
 Models = Annotated[
@@ -63,11 +65,13 @@ def sfd(
     box: Box = "rect",
     segmenter: SegmenterName = "auto",
     masks: Masks = None,
+    boxes: Boxes = None,
     box_masks: BoxMasks = False,
     prompt: Prompt = None,
     prompts: Prompts = None,
     detector: Detector = None,
     sam: Sam = None,
+    tokenizer: Tokenizer = None,
     box_threshold: BoxThreshold = None,
     text_threshold: TextThreshold = None,
     retry_threshold: RetryThreshold = None,
@@ -90,7 +94,7 @@ def sfd(
     from das_explain.evaluate import Options
     from das_explain.pipeline import Plan
 
-    dataset = open_dataset(data, masks=masks, split=split, root=root)
+    dataset = open_dataset(data, masks=masks, boxes=boxes, split=split, root=root)
     plan = Plan(
         models=tuple(model),
         out=out,
@@ -107,7 +111,7 @@ def sfd(
     regions = find_segmenter(
         dataset, box_masks, segmenter, device=segmenter_device or device, template=prompt, overrides=prompts,
         detector=detector, sam=sam, box_threshold=box_threshold, text_threshold=text_threshold,
-        retry_threshold=retry_threshold, choice=choice, minimum_area=minimum_area, side=detector_side,
+        retry_threshold=retry_threshold, choice=choice, tokenizer=tokenizer, minimum_area=minimum_area, side=detector_side,
         precision=segmenter_precision,
     )  # fmt: skip
     run_and_publish(dataset, regions, plan, report=report)

@@ -1,29 +1,112 @@
-"""Name -> network. A new attention module is one file and one line in ``ATTENTION``; a new backbone likewise."""
+"""Name -> network. A new attention module is one file and one entry of ``ATTENTION``; a new backbone likewise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from das_explain.errors import UsageError
-from das_explain.nn.das import DASGate
-from das_explain.nn.mobilenet import PAPER_GATES, mobilenet_v2
-from das_explain.nn.resnet import STAGES, resnet
+from das_explain.nn.a2 import DoubleAttention
+from das_explain.nn.abn import ABN
+from das_explain.nn.asr import ASR
+from das_explain.nn.bam import BAM
+from das_explain.nn.cbam import CBAM
+from das_explain.nn.das_ablations import das_gate
+from das_explain.nn.defcon1 import Defcon1
+from das_explain.nn.eca import BOTTLENECK_KERNELS, ECA
+from das_explain.nn.emca import Chain
+from das_explain.nn.gala import GALA
+from das_explain.nn.gc import GlobalContext
+from das_explain.nn.gsop import GSoP
+from das_explain.nn.mobilenet import BLOCK_PLACES, PAPER_GATES, mobilenet_v2
+from das_explain.nn.resnet import DEPTHS, STAGES, block_places, resnet
+from das_explain.nn.se import SE
+from das_explain.nn.srm import SRM
+from das_explain.nn.triplet import TripletAttention
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
-    **{name: partial(resnet, name) for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")},
+    **{name: partial(resnet, name) for name in DEPTHS},
     "mobilenet_v2": mobilenet_v2,
 }
-ATTENTION: dict[str, Callable[..., nn.Module]] = {"das": DASGate}
-GATE_ARGUMENTS = ("alpha", "init")
-BLOCKS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys([name for name in BACKBONES if name.startswith("resnet")], STAGES),
-    "mobilenet_v2": PAPER_GATES,
-}
+BOTTLENECKS = ("resnet50", "resnet101", "resnet152")
+
+
+@dataclass(frozen=True)
+class Attention:
+    """A module and where its paper puts it.
+
+    ``build``: channels and ``arguments`` -> module; ``None`` where a network is needed to build it (``_maker``).
+    ``places``: backbone -> its gates when none are asked for, ``None`` where the paper defines none.
+    ``inside``: before the addition of residual blocks.
+    ``on_bottlenecks``: arguments of the module on ResNets of bottleneck blocks; ``backbone``: the backbone's arguments.
+    """
+
+    build: Callable[..., nn.Module] | None
+    places: Callable[[str], tuple[str, ...] | None]
+    inside: bool = True
+    arguments: tuple[str, ...] = ()
+    on_bottlenecks: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+
+
+def _stages(backbone: str) -> tuple[str, ...]:
+    return STAGES if backbone in DEPTHS else PAPER_GATES
+
+
+def _blocks(backbone: str) -> tuple[str, ...]:
+    return block_places(backbone) if backbone in DEPTHS else BLOCK_PLACES
+
+
+def _on_resnets(places: Callable[[str], tuple[str, ...]]) -> Callable[[str], tuple[str, ...] | None]:
+    return lambda backbone: places(backbone) if backbone in DEPTHS else None
+
+
+def _last_blocks(backbone: str) -> tuple[str, ...]:
+    return tuple(f"{stage}.{depth - 1}" for stage, depth in zip(STAGES, DEPTHS[backbone][1]))
+
+
+def _every_other_block(backbone: str) -> tuple[str, ...]:
+    depths = dict(zip(STAGES, DEPTHS[backbone][1]))
+    return tuple(f"{stage}.{i}" for stage in ("layer2", "layer3") for i in range(1, depths[stage], 2))
+
+
+_KERNELS = {"kernel_size": BOTTLENECK_KERNELS}
+ATTENTION: dict[str, Attention] = {
+    "das": Attention(das_gate, _stages, inside=False, arguments=("alpha", "init", "variant", "norms")),
+    "se": Attention(SE, _blocks, arguments=("reduction",)),
+    "bam": Attention(BAM, _on_resnets(lambda backbone: STAGES[:3]), inside=False, arguments=("reduction",)),
+    "cbam": Attention(CBAM, _blocks, arguments=("reduction",)),
+    "gsop": Attention(GSoP, _on_resnets(_last_blocks), backbone={"last_stride": 1}),
+    "a2": Attention(DoubleAttention, _on_resnets(_every_other_block), inside=False, arguments=("reduction",)),
+    "gc": Attention(GlobalContext, _blocks, arguments=("reduction",)),
+    "gala": Attention(GALA, _blocks, arguments=("reduction",)),
+    "abn": Attention(None, _on_resnets(lambda backbone: STAGES[2:3]), inside=False),
+    "srm": Attention(SRM, _blocks),
+    "triplet": Attention(TripletAttention, _blocks),
+    "emca": Attention(None, _on_resnets(_blocks)),
+    "asr": Attention(ASR, _blocks, arguments=("reduction",)),
+    "eca": Attention(ECA, _blocks, arguments=("kernel_size",), on_bottlenecks=_KERNELS),
+    "defcon1": Attention(
+        Defcon1, _blocks, arguments=("kernel_size", "offsets", "weighted"), on_bottlenecks=_KERNELS
+    ),
+}  # fmt: skip
+GATE_ARGUMENTS = tuple(dict.fromkeys(name for attention in ATTENTION.values() for name in attention.arguments))
+BLOCKS: dict[str, tuple[str, ...]] = {name: _stages(name) for name in BACKBONES}
 """The blocks of each backbone that can be explained by name, in forward order; the last two are the default."""
+
+
+def default_gates(backbone: str, attention: str) -> tuple[str, ...] | None:
+    """Where the attention's paper puts it in this backbone; ``None``: nowhere, the pair cannot be built."""
+    return ATTENTION[attention].places(backbone)
+
+
+def attentions_of(backbone: str) -> tuple[str, ...]:
+    """The attentions that can be built into a backbone."""
+    return tuple(name for name in ATTENTION if default_gates(backbone, name) is not None)
 
 
 def create_model(backbone: str, attention: str = "none", num_classes: int = 1000, **kwargs: Any) -> nn.Module:
@@ -33,21 +116,58 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
         backbone: a key of ``BACKBONES``.
         attention: ``none`` or a key of ``ATTENTION``. ``none`` takes torchvision's state dicts as they are.
         num_classes: number of logits.
-        **kwargs: the gate's (``alpha=0.2``, ``init``) and the backbone's (``gates``, ``stem``) arguments.
+        **kwargs: the attention's (of ``GATE_ARGUMENTS``: ``alpha=0.2``, ``init``, ``variant`` ..) and the
+            backbone's (``gates``, ``stem``, ``last_stride``) arguments.
 
     Raises:
-        UsageError: an unknown name or argument.
+        UsageError: an unknown name or argument, or an attention that has no place in the backbone.
     """
     if backbone not in BACKBONES:
         raise UsageError(f"unknown backbone {backbone!r}; choose among {', '.join(BACKBONES)}")
-    if attention != "none" and attention not in ATTENTION:
+    if attention == "none":
+        arguments = {name: value for name, value in kwargs.items() if name not in GATE_ARGUMENTS}
+        what = f"{backbone} with attention none"
+        return _built(what, BACKBONES[backbone], None, num_classes=num_classes, **arguments)
+    if attention not in ATTENTION:
         raise UsageError(f"unknown attention {attention!r}; choose among none, {', '.join(ATTENTION)}")
-    gate_arguments = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
-    make_gate = None if attention == "none" else partial(ATTENTION[attention], **gate_arguments)
+    kind, places = ATTENTION[attention], default_gates(backbone, attention)
+    if places is None:
+        raise UsageError(f"{attention} has no place in {backbone}; it takes {', '.join(attentions_of(backbone))}")
+    given = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
+    if foreign := [name for name in given if name not in kind.arguments]:
+        known = ", ".join((*kind.arguments, "gates"))
+        raise UsageError(f"cannot build {backbone} with attention {attention}: it takes no {foreign[0]!r}, but {known}")
+    own = {**(kind.on_bottlenecks if backbone in BOTTLENECKS else {}), **given}
+    make = _maker(attention, backbone, num_classes, own)
+    network = _built(
+        f"{backbone} with attention {attention}", BACKBONES[backbone], make, kind.inside,
+        **{"num_classes": num_classes, "gates": places, **kind.backbone, **kwargs},
+    )  # fmt: skip
+    if isinstance(make, Chain):
+        make.finish(network)
+    return network
+
+
+def _maker(attention: str, backbone: str, num_classes: int, arguments: dict[str, Any]) -> Callable[[int], nn.Module]:
+    if attention == "emca":
+        return Chain()
+    if attention == "abn":
+
+        def make(channels: int) -> nn.Module:
+            twin = resnet(backbone, num_classes=1, last_stride=1)  # the branch: its last stage, at full resolution
+            if channels != twin.fc.in_features // 2:
+                raise ValueError("the branch takes what the third stage gives; gates must be ('layer3',)")
+            return ABN(twin.layer4, twin.fc.in_features, num_classes)
+
+        return make
+    return partial(ATTENTION[attention].build, **arguments)
+
+
+def _built(what: str, build: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
     try:
-        return BACKBONES[backbone](make_gate, num_classes=num_classes, **kwargs)
+        return build(*args, **kwargs)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"cannot build {backbone} with attention {attention}: {error}") from None
+        raise UsageError(f"cannot build {what}: {error}") from None
 
 
 def _das(backbone: str) -> Callable[..., nn.Module]:

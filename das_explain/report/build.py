@@ -117,6 +117,7 @@ def _page(run: Run, counts: GalleryCounts) -> str:
         claims=outcome.claims(run),
         settings=outcome.settings(run),
         statuses=outcome.status_counts(run),
+        finds="sam" in str(run.section("segmenter").get("name")),
         accuracy=outcome.accuracy(run),
         first=first,
         second=second,

@@ -81,13 +81,13 @@ def distributions(run: Run) -> list[Distribution]:
         values = {model: _scored(run.scores, model, block) for model in models}
         blind = {model: _scored(run.nulls, model, block, "shuffled") for model in models}
         histograms = {model: shares(values[model]) for model in models}
-        peak = max([0.01, *(float(heights.max()) for heights in histograms.values())])
+        lines = {model: shares(blind[model]) for model in models if len(blind[model])}
+        peak = max([0.01, *(float(heights.max()) for heights in (*histograms.values(), *lines.values()))])
         ridges = []
         for row, model in enumerate(models):
             base = round(TOP + (row + 1) * room, 2)
             scale = (room - 30) / peak
             median = float(np.median(values[model])) if len(values[model]) else None
-            shuffled = np.minimum(shares(blind[model]), peak) if len(blind[model]) else None
             ridges.append(
                 Ridge(
                     model=model,
@@ -96,7 +96,7 @@ def distributions(run: Run) -> list[Distribution]:
                     base=base,
                     top=round(base - room, 2),
                     area=steps(histograms[model], base, scale, closed=True) if median is not None else "",
-                    shuffled=steps(shuffled, base, scale, closed=False) if shuffled is not None else "",
+                    shuffled=steps(lines[model], base, scale, closed=False) if model in lines else "",
                     median=median,
                     median_x=None if median is None else position(median),
                 )

@@ -25,6 +25,7 @@ from das_explain.report.payload import (
     plain_text,
     safe_frame,
 )
+from das_explain.report.regions import first_geometry, region_entry
 from das_explain.report.run import Run, dicts
 
 GALLERY_LIMIT = 2000
@@ -74,6 +75,7 @@ class Gallery:
         self.run = run
         self.images = images
         self.geometries = Geometries(run)
+        self.geometry = first_geometry(run)
         self.statuses: list[str] = ["ok"]
         self.counts = GalleryCounts()
 
@@ -135,7 +137,7 @@ class Gallery:
         return models, used
 
     def entry(self, index: int, record: dict[str, Any]) -> list[Any]:
-        """One image for the page: [index, name, label, status, message, frames, outlines, models] (see report.js)."""
+        """One image for the page: [index, name, label, status, message, frames, outlines, models, region] (see report.js)."""
         models, used = self._cells(record)
         masks = record.get("mask") if isinstance(record.get("mask"), dict) else {}
         outlines: dict[int, str] = {}
@@ -160,6 +162,7 @@ class Gallery:
             [frames.get(number) for number in range(width)],
             [outlines.get(number) for number in range(width)],
             models,
+            region_entry(record, self.geometry),
         ]
 
     def write(self, path: Path) -> GalleryCounts:
@@ -177,12 +180,18 @@ class Gallery:
             rest = {
                 "models": list(self.run.models),
                 "blocks": list(self.run.blocks),
+                "groups": self._groups(),
                 "statuses": self.statuses,
                 "frames": [list(size or (224, 224)) for size in self.geometries.sizes] or [[224, 224]],
                 "colours": colour_table(),
             }
             out.write("\n]," + dump_js(rest)[1:] + ";\n")
         return self.counts
+
+    def _groups(self) -> list[int]:
+        """For each model the number of the design that it is a copy of."""
+        number = {member: i for i, members in enumerate(self.run.groups().values()) for member in members}
+        return [number[model] for model in self.run.models]
 
     def _offsets(self) -> dict[int, int]:
         """Where in the journal the last record of each image starts; broken lines are counted and passed over."""

@@ -6,7 +6,6 @@ its sign, its interval and its p value, and beside every mean stands what blind 
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from das_explain.report.regions import found_images, told
 from das_explain.report.run import Run
 from das_explain.report.words import (
     BOXES,
@@ -188,8 +188,11 @@ def settings(run: Run) -> list[tuple[str, str]]:
     options, data, segmenter = run.section("options"), run.section("data"), run.section("segmenter")
     threshold = options.get("threshold", "threshold")
     name = segmenter.get("name")
-    detail = {key: value for key, value in segmenter.items() if key != "name" and value not in (None, "", [], {})}
-    source = _or(name, SOURCES) + (f" ({json.dumps(detail, ensure_ascii=False)})" if detail else "")
+    detail = told(segmenter, data.get("spec"))
+    source = _or(name, SOURCES) + (f" ({', '.join(detail)})" if detail else "")
+    if without := found_images(run):
+        counts = join([f"{plural(count, 'image')} {STATUSES[status]}" for status, count in without.items()])
+        source += f". Without R: {counts}"
     size, names = data.get("count"), run.manifest.get("sample")
     drawn = data.get("sampled", len(names) if isinstance(names, list) else size)
     where = str(data.get("spec", "not recorded"))

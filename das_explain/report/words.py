@@ -43,6 +43,11 @@ TARGETS = {
 SOURCES = {
     "masks": "the masks that come with the data",
     "boxes": "the rectangles given with the data, not outlines",
+    "grounded-sam": "found by Grounding DINO (a box for the label) and SAM (the mask in it), checked by no one",
+    "grounded-sam2": "found by Grounding DINO (a box for the label) and SAM 2 (the mask in it), checked by no one",
+    "grounded-sam-original": "found by Grounding DINO (a box for the label) and SAM (the mask in it), their authors’ "
+    "packages, checked by no one",
+    "boxes+sam": "found by SAM in the rectangles given with the data",
 }
 
 

@@ -1,9 +1,14 @@
-"""Where region R comes from: the protocol, and the registry of its kinds (one file and one line each)."""
+"""Where region R comes from: the protocols, and the registry of its kinds (one file and one line each).
+
+A ``Segmenter`` answers at once, in the decoding workers. A ``Finder`` needs networks and runs in the main process, in
+batches; ``CachedFinder`` makes a segmenter of it, by way of the mask cache.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
@@ -18,6 +23,14 @@ SEGMENTERS = {  # name -> class, called as Class(dataset, **options); imported w
     "masks": "das_explain.segment.masks:DataMasks",
     "boxes": "das_explain.segment.boxes:BoxMasks",
 }
+FINDERS = {  # name -> function, called as function(name, dataset=dataset, **options), that gives a Finder
+    "grounded-sam": "das_explain.segment.finders:create_finder",
+    "grounded-sam2": "das_explain.segment.finders:create_finder",
+    "grounded-sam-original": "das_explain.segment.finders:create_finder",
+    "boxes+sam": "das_explain.segment.finders:create_finder",
+}
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
 
 
 class Segmenter(Protocol):
@@ -34,14 +47,50 @@ class Segmenter(Protocol):
         ...
 
 
+class Finder(Protocol):
+    """Finds objects with networks, which it loads at the first ``find``. Pickled, it leaves them behind."""
+
+    name: str
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-serialisable: all that decides a mask (hashes of the weights, settings); loads no network."""
+        ...
+
+    def prompt(self, sample: Sample) -> str:
+        """What is asked for this sample: a phrase, or its boxes; empty if there is nothing to ask. Loads no network."""
+        ...
+
+    def find(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Region]:
+        """One region per image, its mask of the image's size; never raises for one image's sake."""
+        ...
+
+
 def create_segmenter(name: str, dataset: Dataset, **options: Any) -> Segmenter:
     """The segmenter called ``name`` for a data set. Raises ``UsageError`` if name, option or data set do not fit."""
-    if name not in SEGMENTERS:
-        raise UsageError(f"no segmenter is called {name!r}; there are {', '.join(sorted(SEGMENTERS))}")
-    module, kind = SEGMENTERS[name].split(":")
+    if name not in SEGMENTERS and name not in FINDERS:
+        known = ", ".join(sorted([*SEGMENTERS, *FINDERS]))
+        raise UsageError(f"no segmenter is called {name!r}; there are {known}")
+    module, kind = (FINDERS.get(name) or SEGMENTERS[name]).split(":")
     create = getattr(importlib.import_module(module), kind)
-    known = list(inspect.signature(create).parameters)[1:]
+    known = [option for option in list(inspect.signature(create).parameters)[1:] if option != "dataset"]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise UsageError(f"the segmenter {name} has no option {unknown[0]}; it has {', '.join(known) or 'none'}")
-    return create(dataset, **options)
+    if name not in FINDERS:
+        return create(dataset, **options)
+    from das_explain.segment.cached import CachedFinder
+
+    return CachedFinder(create(name, dataset=dataset, **options))
+
+
+def prepare(
+    segmenter: Segmenter | None,
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    progress: Progress = lambda done, of: None,
+    *,
+    workers: int | None = None,
+) -> None:
+    """Makes what ``segmenter`` needs ahead of ``region``: the missing masks of a finder; nothing for the others."""
+    if hasattr(segmenter, "prepare"):
+        segmenter.prepare(dataset, samples, progress, workers=workers)

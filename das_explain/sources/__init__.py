@@ -59,14 +59,22 @@ class Files:
         if sample.mask_path is None:
             return Region(None, "no_mask")
         try:
-            mask = decode_mask(sample.mask_path, background=self.background)
-            if (mask.shape[1], mask.shape[0]) != size and mask.shape == size:
-                turn = stored_turn(sample.path)
-                if turn is not None:
-                    mask = np.asarray(Image.fromarray(mask).transpose(turn))
+            mask = turned_along(decode_mask(sample.mask_path, background=self.background), sample, size)
         except ImageError as error:
             return Region(None, "mask_unreadable", {"message": str(error)})
         return region_from_mask(mask, size)
+
+
+def turned_along(mask: np.ndarray, sample: Sample, size: tuple[int, int]) -> np.ndarray:
+    """The mask, bool (H, W); turned upright if it was drawn on the unturned pixels of an EXIF-turned photo.
+
+    ``size`` is the (width, height) of the upright photo. Raises ``ImageError`` if the photo cannot be read.
+    """
+    if (mask.shape[1], mask.shape[0]) != size and mask.shape == size and sample.path is not None:
+        turn = stored_turn(sample.path)
+        if turn is not None:
+            return np.asarray(Image.fromarray(mask).transpose(turn))
+    return mask
 
 
 def region_from_mask(mask: np.ndarray, size: tuple[int, int]) -> Region:

@@ -30,11 +30,11 @@ def list_table(path: Path) -> Listing:
     """
     samples: dict[str, Sample] = {}
     lines: dict[str, int] = {}
-    for line, row in _rows(path):
+    for line, row in read_rows(path):
         where = f"{printable(path)}, line {line}"
         name, file = _resolve(path.parent, row["image"])
         mask = _resolve(path.parent, row["mask"])[1] if row.get("mask") else None
-        boxes = _boxes(row, where)
+        boxes = row_boxes(row, where)
         sample = Sample(name, len(samples), row.get("label") or None, file, mask, boxes)
         known = samples.get(name)
         if known is None:
@@ -55,7 +55,18 @@ def list_table(path: Path) -> Listing:
     return file_listing(list(samples.values()))
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def mask_table(path: Path) -> list[tuple[str, Path, Path | None]]:
+    """(name, the photo's path, its mask's path) of each row of a CSV with the columns image and mask."""
+    rows = read_rows(path)
+    if not any(row.get("mask") for _, row in rows):
+        raise UsageError(f"{printable(path)} names no masks: it needs a column mask")
+    return [
+        (*_resolve(path.parent, row["image"]), _resolve(path.parent, row["mask"])[1] if row.get("mask") else None)
+        for _, row in rows
+    ]
+
+
+def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """(line number, {column: cell}) of every row that is not blank; columns in lower case."""
     where = printable(path)
     try:
@@ -117,7 +128,7 @@ def _resolve(folder: Path, cell: str) -> tuple[str, Path]:
     return printable(name.as_posix()), path
 
 
-def _boxes(row: dict[str, str], where: str) -> tuple[Box, ...]:
+def row_boxes(row: dict[str, str], where: str) -> tuple[Box, ...]:
     """The rectangles of one row; an empty row has none."""
     texts = [part for part in (row.get("boxes") or "").split(";") if part.strip()]
     corners = [row.get(name) or "" for name in _CORNERS]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn.registry import ATTENTION, BACKBONES
+from das_explain.nn.registry import BACKBONES, attentions_of, default_gates
 from das_explain.weights.build import backbone_defaults, build_network, head_name
 from das_explain.weights.files import Candidate, best_reading
 
@@ -107,14 +107,13 @@ def likely_architecture(readings: Sequence[Candidate]) -> tuple[float, str]:
     for architecture in BACKBONES:
         reading = best_reading(readings, _shapes(architecture, "none"))
         given = {(key, tuple(tensor.shape)) for key, tensor in reading.state.items() if not key.endswith(OPTIONAL)}
-        for attention in ATTENTION if any(map(GATE.match, reading.state)) else ("none",):
+        for attention in _likely_attentions(architecture, reading.state):
             arguments = infer_arguments(architecture, attention, reading.state)
             try:
-                shapes = dict(_shapes(architecture, attention, tuple(arguments.items())))
+                classes = class_count(architecture, reading.state)
+                shapes = _shapes(architecture, attention, tuple(arguments.items()), classes)
             except UsageError:  # the file's gate places are not this backbone's
                 continue
-            for key in (f"{_head(architecture)}.weight", f"{_head(architecture)}.bias"):
-                shapes[key] = (class_count(architecture, reading.state), *shapes[key][1:])
             common = len(shapes.items() & given) / len(shapes.items() | given)
             name = architecture if attention == "none" else f"{architecture}:{attention}"
             best = max(best, (common, name), key=lambda pair: pair[0])
@@ -135,7 +134,7 @@ def infer_arguments(
         inferred["stem"] = "small"
     if attention != "none":
         places = dict.fromkeys(_place(key) for key in state if GATE.match(key))
-        if places and set(places) != set(defaults["gates"]):
+        if places and set(places) != set(default_gates(architecture, attention) or ()):
             inferred["gates"] = tuple(sorted(places, key=_natural))
     if attention == "das":
         compressions = [state[key] for key in state if key.endswith(".pointwise.weight") and GATE.match(key)]
@@ -152,9 +151,27 @@ def class_count(architecture: str, state: Mapping[str, Tensor], default: int = 1
 
 
 @cache
-def _shapes(architecture: str, attention: str, arguments: tuple = ()) -> dict[str, tuple[int, ...]]:
-    state = build_network(architecture, attention, arguments=dict(arguments)).state_dict()
+def _shapes(
+    architecture: str, attention: str, arguments: tuple = (), num_classes: int = 1000
+) -> dict[str, tuple[int, ...]]:
+    state = build_network(architecture, attention, num_classes, dict(arguments)).state_dict()
     return {key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith(OPTIONAL)}
+
+
+def _likely_attentions(architecture: str, state: Mapping[str, Tensor]) -> list[str]:
+    """Those whose gates have most names of tensors in common with the file's; ``none`` for a file without gates."""
+    given = _gate_names(state)
+    if not given:
+        return ["none"]
+    common = {}
+    for attention in attentions_of(architecture):
+        names = _gate_names(_shapes("resnet18", attention))  # the same in any backbone
+        common[attention] = len(names & given) / len(names | given)
+    return [attention for attention, share in common.items() if share == max(common.values())]
+
+
+def _gate_names(state: Iterable[str]) -> frozenset[str]:
+    return frozenset(key[GATE.match(key).end() :] for key in state if GATE.match(key) and not key.endswith(OPTIONAL))
 
 
 @cache

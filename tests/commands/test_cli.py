@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_sfd_then_report(setting: dict, tmp_path: Path):
     assert index.exists()
     for figure in ("distribution", "paired-1", "lift"):
         assert (tmp_path / "run" / "figures" / f"{figure}.png").exists()
-    index.unlink()
+    shutil.rmtree(index.parent)
     again = das_explain("report", tmp_path / "run")
     assert again.returncode == 0, again.stderr
     assert index.exists()

@@ -135,6 +135,16 @@ def test_models_keep_the_order_of_the_manifest(tmp_path):
     assert data_of(folder / "report")["models"] == ["zeta", "alpha"]
 
 
+def test_copies_of_one_design_are_known_as_such(tmp_path):
+    folder = make_run(tmp_path / "run", [Item("a.jpg")], models=("das#1", "das#2", "plain"))
+    manifest = json.loads((folder / "run.json").read_text())
+    manifest["groups"] = {"das": ["das#1", "das#2"], "other": ["unknown"]}
+    (folder / "run.json").write_text(json.dumps(manifest))
+    build_report(folder)
+    first, second, alone = data_of(folder / "report")["groups"]
+    assert first == second != alone
+
+
 def test_frames_that_leave_the_run_are_not_copied(tmp_path):
     folder = make_run(tmp_path / "run", [Item(f"{i}.jpg") for i in range(4)])
     secret = tmp_path / "secret.jpg"

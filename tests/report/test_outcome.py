@@ -148,14 +148,14 @@ def test_settings_say_which_were_used_in_words():
         "sample": ["a", "b"],
         "data": {"spec": "photos.csv", "count": 427},
         "options": {"scaling": "exp", "threshold": 0.4, "box": "rect", "target": "predicted", "method": "gradcam"},
-        "segmenter": {"name": "masks"},
+        "segmenter": {"name": "masks", "data": "photos.csv", "seconds": 3, "boxes": []},
     }
     found = dict(outcome.settings(make(manifest=manifest)))
     assert found["Images"] == "photos.csv: 427 images, 2 drawn, seed 3"
     assert found["Scaling of w"].startswith("exp: e^w")
     assert "w ≥ 0.4" in found["Box B"]
     assert found["Class explained"].startswith("predicted: each model’s own")
-    assert found["Region R"] == "masks: the masks that come with the data"
+    assert found["Region R"] == "masks: the masks that come with the data (seconds 3)"
     assert set(dict(outcome.settings(make())).values()) >= {"not recorded"}
 
 

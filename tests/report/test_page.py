@@ -47,7 +47,8 @@ SCRIPT = """
     delta: '#sort=delta&block=layer4', deltaUp: '#sort=delta&block=layer3&dir=asc', abs: '#sort=abs&block=layer4',
     sfd: '#sort=sfd%3Adas&block=layer3', name: '#sort=name', dogs: '#class=dog', unreadable: '#status=unreadable',
     search: '#q=PHOTO_1', differ: '#hit=mixed', onlyDas: '#hit=only%3Adas',
-    both: '#class=cat&q=photo&sort=name&dir=desc', second: '#page=2', beyond: '#page=99', odd: '#sort=nothing&block=none&page=-3&pair=x', none: '#q=zzz',
+    both: '#class=cat&q=photo&sort=name&dir=desc', second: '#page=2', beyond: '#page=99',
+    odd: '#sort=nothing&block=none&page=-3&pair=x', none: '#q=zzz',
   };
   result.views = {};
   for (const [name, hash] of Object.entries(views)) { await go(hash); result.views[name] = shown(); }

@@ -54,7 +54,7 @@ def test_text_is_bounded_and_empty_is_nothing():
 
 
 def test_outline_of_a_square_by_hand():
-    """2 x 2 pixels at (1, 1) of 4 x 4, in half pixels: midpoints between pixel centres, so half a pixel off each corner."""
+    """2 x 2 pixels at (1, 1) of 4 x 4, in half pixels: through midpoints, so half a pixel off each corner."""
     mask = np.zeros((4, 4), dtype=bool)
     mask[1:3, 1:3] = True
     path = outline(mask)
@@ -153,8 +153,9 @@ def test_journal_lines_without_a_usable_index_are_refused():
 
 def test_colours_run_from_blue_to_red():
     table = np.frombuffer(bytes.fromhex(colour_table()), dtype=np.uint8).reshape(256, 3).astype(int)
-    red, green, blue = table[32]
-    assert blue > red
-    assert blue > green
-    red, green, blue = table[235]
-    assert red > green > blue
+    (red, green, blue), (last_red, last_green, last_blue) = table[0], table[255]
+    assert blue > 2 * red
+    assert blue > 2 * green
+    assert last_red > 3 * last_green
+    assert last_red > 3 * last_blue
+    assert len(np.unique(table, axis=0)) > 200

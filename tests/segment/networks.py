@@ -85,7 +85,8 @@ def save_sam(folder: Path, seed: int = 0) -> Path:
 
 def save_sam2(folder: Path, seed: int = 0) -> Path:
     """SAM 2 with five blocks, for inputs of 128 pixels."""
-    from transformers import Sam2Config, Sam2ImageProcessorFast, Sam2Model, Sam2Processor
+    import transformers
+    from transformers import Sam2Config, Sam2Model, Sam2Processor
 
     sizes = [[32, 32], [16, 16], [8, 8]]
     backbone = {
@@ -104,8 +105,12 @@ def save_sam2(folder: Path, seed: int = 0) -> Path:
     config = Sam2Config(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
     network = Sam2Model(config).eval()
     _enliven(network)
+    state = network.state_dict()  # one matrix in the published weights
+    positions = "positional_embedding"
+    state[f"prompt_encoder.shared_embedding.{positions}"].copy_(state[f"shared_image_embedding.{positions}"])
     network.save_pretrained(folder)
-    Sam2Processor(Sam2ImageProcessorFast(size={"height": 128, "width": 128}), target_size=128).save_pretrained(folder)
+    reader = getattr(transformers, "Sam2ImageProcessor", None) or transformers.Sam2ImageProcessorFast  # 5, or 4
+    Sam2Processor(reader(size={"height": 128, "width": 128}), target_size=128).save_pretrained(folder)
     return folder
 
 
@@ -211,7 +216,7 @@ def original_detector(state: dict[str, Tensor]) -> dict[str, Tensor]:
     out = {}
     joined: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
-        if key.endswith("relative_position_index"):
+        if key.endswith("relative_position_index") or ".swin.layernorm" in key:
             continue
         if norm := re.search(r"hidden_states_norms\.stage(\d)\.(\w+)", key):
             out[f"backbone.0.norm{int(norm[1]) - 1}.{norm[2]}"] = value
@@ -222,6 +227,7 @@ def original_detector(state: dict[str, Tensor]) -> dict[str, Tensor]:
                 joined.setdefault(f"{part[1]}|{part[3]}", {})[part[2]] = value
         else:
             out[_rename(key, _DETECTOR)] = value
+    out["bert.pooler.dense.weight"], out["bert.pooler.dense.bias"] = torch.zeros(64, 64), torch.zeros(64)  # unused
     for where, parts in joined.items():
         place, kind = where.split("|")
         value = torch.cat([parts["query"], parts["key"], parts["value"]])
@@ -229,9 +235,10 @@ def original_detector(state: dict[str, Tensor]) -> dict[str, Tensor]:
             out[_rename(place, _DETECTOR).removesuffix(".attention.self") + f".attn.qkv.{kind}"] = value
         else:
             out[_rename(place + ".", _DETECTOR) + f"in_proj_{kind}"] = value
-    out = {_rename(key, [(r"(ca_text|self_attn)\.out_proj", r"\1.out_proj")]): value for key, value in out.items()}
-    for key in [key for key in out if key.startswith("transformer.decoder.bbox_embed")]:  # shared, stored twice there
-        out[key.removeprefix("transformer.decoder.")] = out[key]
+    for key in [key for key in out if key.startswith("bbox_embed.0.")]:  # one network, stored for each layer, and twice
+        for layer in range(2):
+            each = key.replace(".0.", f".{layer}.", 1)
+            out[each] = out[f"transformer.decoder.{each}"] = out[key]
     return out
 
 

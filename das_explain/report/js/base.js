@@ -1,11 +1,12 @@
 // The data, small helpers, and the one rule of this page: text from a run enters the document only as text.
 
-const DATA = window.DAS || { images: [], models: [], blocks: [], statuses: [], frames: [[224, 224]], colours: "" };
+const DATA = window.DAS || { images: [], models: [], groups: [], blocks: [], statuses: [], frames: [[224, 224]], colours: "" };
 const MODELS = DATA.models, BLOCKS = DATA.blocks;
 
 // Entries of data.js are arrays, in the order of das_explain/report/gallery.py.
-const IMAGES = DATA.images.map(([index, name, label, status, message, frames, outlines, models]) => ({
+const IMAGES = DATA.images.map(([index, name, label, status, message, frames, outlines, models, region]) => ({
   index, name, label, message, frames, outlines,
+  region: region && { prompt: region[0], score: region[1], iou: region[2], retried: Boolean(region[3]), used: region[4], of: region[5], boxes: region[6] },
   status: DATA.statuses[status],
   models: models.map(([facts, cells]) => ({
     facts: facts && { target: facts[0], predicted: facts[1], confidence: facts[2], correct: facts[3] },

@@ -4,7 +4,7 @@ function verdict(facts) {
   if (!facts || facts.predicted === null) return null;
   const mark = facts.correct === null ? null
     : el("span", { class: facts.correct ? "right" : "wrong" }, el("span", { "aria-hidden": "true" }, facts.correct ? "✓" : "✗"), el("span", { class: "hidden" }, facts.correct ? " right" : " wrong"));
-  return el("span", { class: "verdict" }, el("span", { class: "predicted", title: facts.predicted }, facts.predicted), ` ${percent(facts.confidence)} `, mark);
+  return el("span", { class: "verdict" }, el("span", { class: "predicted", title: facts.predicted }, facts.predicted), el("span", {}, percent(facts.confidence)), mark);
 }
 
 function describe(image, model, block, cell) {
@@ -33,7 +33,19 @@ function photo(image, models, detail) {
   const boxes = models
     .map((model) => ({ model: model % 7, box: (cellOf(image, model, block) || {}).box, frame: (cellOf(image, model, block) || {}).frame }))
     .filter(({ box, frame }) => box && frame === 0);
-  return picture(image, { frame: 0, boxes, alt: `${image.name}, as the network saw it`, detail });
+  return picture(image, { frame: 0, boxes, finds: image.region ? image.region.boxes : [], alt: `${image.name}, as the network saw it`, detail });
+}
+
+// How R was found: what was asked for, the score of the box, and what is odd about it.
+function found(image) {
+  const region = image.region;
+  if (!region || region.score === null && !region.prompt) return null;
+  return el("p", { class: "message found" },
+    "R asked for: ", el("q", {}, region.prompt || "the data’s boxes"),
+    region.score === null ? null : `, score ${fixed(region.score)}`,
+    region.iou === null ? null : `, SAM expects an IoU of ${fixed(region.iou)}`,
+    region.of > 1 ? `, ${region.used} of ${region.of} boxes used` : null,
+    region.retried ? ", at the lower threshold" : null);
 }
 
 function differences(image, pair, blocks) {
@@ -69,6 +81,7 @@ function card(image, open) {
     el("div", { class: "card-body" },
       el("div", { class: "photo" }, photo(image, models, 2),
         image.frames[0] && image.message ? el("p", { class: "message" }, image.message) : null,
+        found(image),
         compared ? differences(image, pair, blocks) : null),
       rows.length && blocks.length ? el("div", { class: "models" }, rows.map((model) => modelRow(image, model, blocks, 1))) : null));
 }

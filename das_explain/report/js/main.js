@@ -8,10 +8,11 @@ function start() {
   if (asked) openViewer(asked);
 }
 
-window.addEventListener("hashchange", () => {
-  if (!location.hash.includes("=")) return; // a link to a section, not a view
+window.addEventListener("hashchange", (event) => {
+  const { hash } = new URL(event.newURL); // the address itself may have been rewritten since
+  if (!hash.includes("=")) return;
   if (viewer.open) closeViewer();
-  state = readState();
+  state = readState(hash);
   start();
 });
 

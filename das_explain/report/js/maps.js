@@ -72,7 +72,7 @@ function forget(root) {
 window.addEventListener("beforeprint", () => [...pending.keys()].forEach(paintNow));
 
 // R and B over a frame. Outlines come in half pixels of the frame, boxes in pixels.
-function drawing(frame, outline, boxes) {
+function drawing(frame, outline, boxes, finds) {
   const [height, width] = DATA.frames[frame] || DATA.frames[0];
   const lines = [];
   for (const { box, model } of boxes) {
@@ -80,12 +80,16 @@ function drawing(frame, outline, boxes) {
     const d = `M${2 * x0} ${2 * y0}H${2 * x1}V${2 * y1}H${2 * x0}Z`;
     lines.push(svg("path", { class: "halo b", d }), svg("path", { class: "b-line b", d, "data-model": model }));
   }
+  for (const [x0, y0, x1, y1, score, used] of finds) {
+    const d = `M${2 * x0} ${2 * y0}H${2 * x1}V${2 * y1}H${2 * x0}Z`;
+    lines.push(svg("path", { class: used ? "d-line d used" : "d-line d", d }, score === null ? null : svg("title", {}, `box, score ${fixed(score)}`)));
+  }
   if (outline) lines.push(svg("path", { class: "halo r", d: outline }), svg("path", { class: "r-line r", d: outline }));
   return svg("svg", { class: "drawing", viewBox: `0 0 ${2 * width} ${2 * height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, lines);
 }
 
 // One picture: the photo as the network saw it, a map over it or not, R and B over both.
-function picture(image, { frame = 0, map = null, boxes = [], alt, detail = 1 }) {
+function picture(image, { frame = 0, map = null, boxes = [], finds = [], alt, detail = 1 }) {
   const [height, width] = DATA.frames[frame] || DATA.frames[0];
   const stack = el("div", { class: "stack-of-layers" });
   stack.style.aspectRatio = `${width} / ${height}`;
@@ -98,6 +102,6 @@ function picture(image, { frame = 0, map = null, boxes = [], alt, detail = 1 }) 
     paintLater(canvas, map);
     stack.append(canvas);
   }
-  stack.append(drawing(frame, image.outlines[frame], boxes));
+  stack.append(drawing(frame, image.outlines[frame], boxes, finds));
   return stack;
 }

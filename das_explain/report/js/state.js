@@ -6,11 +6,10 @@ const DEFAULTS = { sort: "order", dir: "", block: "", pair: "", class: "", statu
 const SORTS = new Set(["order", "name", ...(PAIRS.length ? ["delta", "abs"] : []), ...MODELS.map((model) => `sfd:${model}`)]);
 const MANY = ["hidemodel", "hideblock"];
 
-function readState() {
+function readState(hash) {
   const state = { ...DEFAULTS, hidemodel: [], hideblock: [] };
-  const hash = location.hash.slice(1);
-  if (!hash.includes("=")) return state;
-  const given = new URLSearchParams(hash);
+  if (!hash.includes("=")) return state; // a link to a section, not a view
+  const given = new URLSearchParams(hash.slice(1));
   for (const name of Object.keys(DEFAULTS)) if (given.has(name)) state[name] = given.get(name);
   for (const name of MANY) state[name] = given.getAll(name);
   if (!SORTS.has(state.sort)) state.sort = DEFAULTS.sort;
@@ -31,11 +30,13 @@ function writeState() {
   writing = setTimeout(() => history.replaceState(null, "", address()), 150);
 }
 
-let state = readState();
+let state = readState(location.hash);
 
-// The chosen pair [a, b] as model numbers, or null with one model. In the address: "nameA|nameB".
+// The chosen pair [a, b] as model numbers, or null with one model: two designs rather than two copies of one.
+// In the address: "nameA|nameB".
+const FIRST_PAIR = PAIRS.find(([a, b]) => DATA.groups[a] !== DATA.groups[b]) || PAIRS[0] || null;
 const pairName = ([a, b]) => `${MODELS[a]}|${MODELS[b]}`;
-const chosenPair = () => PAIRS.find((pair) => pairName(pair) === state.pair) || PAIRS[0] || null;
+const chosenPair = () => PAIRS.find((pair) => pairName(pair) === state.pair) || FIRST_PAIR;
 // The block that sorting and the boxes on the photo speak of: the last one unless chosen.
 const chosenBlock = () => (BLOCKS.includes(state.block) ? BLOCKS.indexOf(state.block) : BLOCKS.length - 1);
 const shownModels = () => MODELS.map((_, i) => i).filter((i) => !state.hidemodel.includes(MODELS[i]));

@@ -41,6 +41,7 @@ function openViewer(image) {
     el("div", { class: "viewer-body" },
       el("div", { class: "photo" },
         el("figure", { class: "tile" }, photo(image, models, 2), el("figcaption", {}, "as the network saw it")),
+        found(image),
         pair && pair.every((model) => models.includes(model)) ? differences(image, pair, blocks) : null),
       models.length && blocks.length ? el("div", { class: "models" }, models.map((model) => modelRow(image, model, blocks, 2))) : null),
     ...[numbers(image, models, blocks)].filter(Boolean));
@@ -55,7 +56,7 @@ function openViewer(image) {
   writeState();
 }
 
-// Focus returns to the card of the image last seen, or to what opened the viewer (a chart, say).
+// Focus returns to the card of the image last seen, or to the chart that it was opened from.
 function closeViewer() {
   viewer.close();
   if (state.image === "") return;
@@ -64,8 +65,8 @@ function closeViewer() {
   viewer.replaceChildren();
   state.image = "";
   writeState();
-  const elsewhere = opener && opener !== document.body && !cards.contains(opener) && document.contains(opener);
-  const back = elsewhere ? opener : seen || opener;
+  const fromChart = opener && opener.closest(".scatter") && document.contains(opener);
+  const back = fromChart ? opener : seen || opener;
   if (back) back.focus();
 }
 

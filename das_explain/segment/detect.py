@@ -1,0 +1,222 @@
+"""Boxes for a phrase: Grounding DINO by transformers, and the rules that turn its scores into the boxes that are used."""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from das_explain.errors import DasExplainError
+from das_explain.segment.weights import Weights
+
+SIDE, LONGEST = 800, 1333  # of the authors' input: the shorter side, and what the longer may have at most
+CHOICES = ("best", "union")
+IDLE = re.compile(r"(relative_position_index|position_ids|\.swin\.layernorm\.(weight|bias))$")
+"""Tables that are computed, and a norm that is not applied: some versions store them beside the weights, others do not."""
+TWIN = ("prompt_encoder.shared_embedding.positional_embedding", "shared_image_embedding.positional_embedding")
+"""One matrix in SAM and SAM 2, two in transformers, where some versions store only the second."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector saw in one photo, best first.
+
+    ``boxes`` (N, 4) float xyxy in pixels, within the photo; ``scores`` (N,) in 0..1; ``tokens`` (N, T) the score of each
+    word piece of the caption, ``pieces`` the T word pieces' ids.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    tokens: np.ndarray
+    pieces: tuple[int, ...]
+
+    def above(self, threshold: float) -> Detections:
+        """Those that score more than ``threshold``."""
+        return self.first(int((self.scores > threshold).sum()))
+
+    def first(self, count: int) -> Detections:
+        """The ``count`` best."""
+        return Detections(self.boxes[:count], self.scores[:count], self.tokens[:count], self.pieces)
+
+
+class Detector(Protocol):
+    """Finds boxes for a phrase, in one photo."""
+
+    def detect(self, image: Image.Image, prompt: str) -> Detections:
+        """All boxes, however low they score; ``image`` is RGB, ``prompt`` ends with a full stop."""
+        ...
+
+    def words(self, pieces: list[int]) -> str:
+        """Word pieces' ids -> text."""
+        ...
+
+
+class HubDetector:
+    """Grounding DINO as transformers has it, from a folder with its processor."""
+
+    def __init__(self, weights: Weights, device: torch.device, *, side: int = SIDE, precision: str = "fp32") -> None:
+        from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
+
+        self.device, self.side, self.precision = device, side, precision
+        self.network = load_strictly(GroundingDinoForObjectDetection, weights, ("grounding-dino",)).to(device)
+        self.processor = load_processor(GroundingDinoProcessor, weights)
+
+    @torch.inference_mode()
+    def detect(self, image: Image.Image, prompt: str) -> Detections:
+        """See ``Detector``. The box of a photo that is much longer than wide is looked for on a padded canvas."""
+        images = self.processor.image_processor(image, size=input_size(self.side), return_tensors="pt")
+        words = self.processor.tokenizer(prompt, return_tensors="pt", return_token_type_ids=True)
+        pixels, mask = padded(images["pixel_values"], self.network.config.num_queries)
+        with autocast(self.device, self.precision):
+            out = self.network(pixel_values=pixels.to(self.device), pixel_mask=mask.to(self.device),
+                               **{key: value.to(self.device) for key, value in words.items()})  # fmt: skip
+        return detections(out.logits[0], out.pred_boxes[0], words["input_ids"][0].tolist(), image.size)
+
+    def words(self, pieces: list[int]) -> str:
+        """Word pieces' ids -> text."""
+        return self.processor.tokenizer.decode(pieces)
+
+
+def input_size(side: int) -> dict[str, int]:
+    """The authors' resize rule, scaled to a shorter side of ``side``: as transformers' image processors take it."""
+    return {"shortest_edge": side, "longest_edge": round(side * LONGEST / SIDE)}
+
+
+def padded(pixels: Tensor, queries: int) -> tuple[Tensor, Tensor]:
+    """(1, 3, H, W) -> the same with zeros at the right or below, and its mask (1, H', W') int64, 1 where the photo is.
+
+    The detector picks its ``queries`` from the cells of its feature maps (strides 8 to 64) and fails if there are fewer,
+    as in a photo of 3000 x 50 pixels.
+    """
+    height, width = tall, wide = pixels.shape[-2:]
+    while sum(math.ceil(tall / stride) * math.ceil(wide / stride) for stride in (8, 16, 32, 64)) < queries:
+        tall, wide = (tall + 8, wide) if tall <= wide else (tall, wide + 8)
+    mask = torch.zeros((1, tall, wide), dtype=torch.int64)
+    mask[:, :height, :width] = 1
+    return nn.functional.pad(pixels, (0, wide - width, 0, tall - height)), mask
+
+
+def detections(logits: Tensor, boxes: Tensor, pieces: list[int], size: tuple[int, int]) -> Detections:
+    """A network's output for one photo, in the photo's pixels.
+
+    Args:
+        logits: (Q, T) of every query for every place of the caption; -inf where the caption has ended.
+        boxes: (Q, 4) centre x, centre y, width, height, as fractions of the photo.
+        pieces: ids of the caption's word pieces.
+        size: (width, height) of the photo.
+    """
+    tokens = logits.float().sigmoid().cpu().numpy()
+    centre, extent = np.split(boxes.float().cpu().numpy().astype(np.float64), 2, axis=1)
+    corners = np.concatenate([centre - extent / 2, centre + extent / 2], axis=1) * np.tile(size, 2)
+    corners = corners.clip(0, np.tile(size, 2))
+    scores = tokens.max(axis=1)
+    sound = np.isfinite(scores) & np.isfinite(corners).all(1) & (corners[:, 2:] > corners[:, :2]).all(1)
+    order = [i for i in np.argsort(-scores, kind="stable") if sound[i]]
+    return Detections(corners[order], scores[order], tokens[order][:, : len(pieces)], tuple(pieces))
+
+
+def found_words(detected: Detections, threshold: float, detector: Detector) -> list[str]:
+    """The words of the caption that each box stands for: its word pieces above ``threshold`` between the first and the
+    last, which only mark the ends. As in both packages."""
+    labels = []
+    for scores in detected.tokens:
+        inner = range(1, len(detected.pieces) - 1)
+        words = detector.words([detected.pieces[i] for i in inner if scores[i] > threshold])
+        labels.append(words.replace(".", "").strip())
+    return labels
+
+
+def choose(boxes: np.ndarray, choice: str, minimum_area: float, size: tuple[int, int]) -> list[int]:
+    """Indices of the boxes (N, 4), best first, that are used: the best or all, of those that cover at least
+    ``minimum_area`` of the photo of ``size`` (width, height)."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (size[0] * size[1])
+    large = [int(i) for i in np.flatnonzero(areas >= minimum_area)]
+    return large[:1] if choice == "best" else large
+
+
+@contextmanager
+def autocast(device: torch.device, precision: str):
+    """bf16 where asked for. The weights stay in 32 bits: in several versions the detector fails on others."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        yield
+
+
+def load_strictly(kind: type[nn.Module], weights: Weights, types: tuple[str, ...]) -> Any:
+    """A network of transformers in 32 bits, in eval mode, from a folder. No code of the folder is run.
+
+    Raises ``DasExplainError`` if the folder holds another kind of network or a weight is missing, foreign or misshapen.
+    """
+    found = weights.config().get("model_type")
+    if found not in types:
+        raise DasExplainError(
+            f"{weights.spec} holds a network of type {found!r}, where {' or '.join(types)} is needed"
+        )
+    safe = any(weights.path.glob("model*.safetensors"))
+    try:
+        with _quiet():
+            network, told = kind.from_pretrained(
+                str(weights.path),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=safe,
+                weights_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers, safetensors and torch have no common error
+        raise DasExplainError(f"{weights.spec} does not fit {kind.__name__}: {_line(error)}") from None
+    problems = {name: sorted(map(str, told.get(key) or ())) for key, name in _LOADING.items()}
+    problems = {name: [k for k in keys if not IDLE.search(k)] for name, keys in problems.items()}
+    if problems["missing weights"] == [TWIN[0]]:
+        state = network.state_dict()
+        state[TWIN[0]].copy_(state[TWIN[1]])
+        problems["missing weights"] = []
+    if any(problems.values()):
+        words = "; ".join(f"{len(keys)} {name} ({', '.join(keys[:3])}{' ...' * (len(keys) > 3)})"
+                          for name, keys in problems.items() if keys)  # fmt: skip
+        raise DasExplainError(f"{weights.spec} does not fit {kind.__name__}: {words}")
+    return network.float().eval()
+
+
+def load_processor(kind: type, weights: Weights) -> Any:
+    """A processor of transformers from a folder. Raises ``DasExplainError``."""
+    try:
+        with _quiet():
+            return kind.from_pretrained(str(weights.path), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # as above
+        raise DasExplainError(f"{weights.spec} holds no {kind.__name__} that can be read: {_line(error)}") from None
+
+
+_LOADING = {
+    "missing_keys": "missing weights",
+    "unexpected_keys": "foreign weights",
+    "mismatched_keys": "weights of another shape",
+    "error_msgs": "errors",
+}
+
+
+@contextmanager
+def _quiet():
+    """Without transformers' bars and advice while it loads: what matters of them is an error here."""
+    from transformers.utils import logging
+
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return f"{type(error).__name__}: {lines[0]}"

@@ -1,0 +1,267 @@
+"""Masks as files, for people and for other programs: what ``das-explain segment`` writes.
+
+    masks.csv     image,label,mask and how the mask came about: ``sfd`` and ``--masks`` take it as it is
+    masks/        one PNG per image, 255 on the object; all 0 where no object was found
+    coco.json     the same for annotation tools
+    overlays/     the photos with masks, boxes and prompts drawn in
+    photos/       only of data that does not lie in files, or whose names a CSV cannot hold
+    against.csv, against.json     agreement with human masks
+    segment.json  where all this comes from
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from das_explain.data import Dataset
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.imageio import MAX_MASK_PIXELS, full_size, printable
+from das_explain.loader import read_ahead
+from das_explain.segment import Progress, Segmenter, prepare
+from das_explain.segment.coco import SHAPES, CocoWriter, annotation
+from das_explain.segment.compare import compare_masks, summarize_agreement
+from das_explain.segment.masks import DataMasks
+from das_explain.segment.names import FileNames, inside
+from das_explain.segment.overlay import draw_overlay
+from das_explain.types import Region, Sample
+
+COLUMNS = ("image", "label", "mask", "status", "prompt", "score", "iou", "boxes", "message", "name")
+AGAINST = ("image", "label", "status", "compared", "iou", "boundary_f", "boundary_precision", "boundary_recall", "area",
+           "human_area", "overlay")  # fmt: skip
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the rows of masks.csv, how many images have which status, and the agreement if it was asked for."""
+
+    rows: list[Row]
+    counts: dict[str, int]
+    against: list[Row]
+    agreement: dict[str, Any] | None
+
+
+def export_masks(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    segmenter: Segmenter,
+    out: Path,
+    *,
+    against: Dataset | None = None,
+    shapes: str = "polygons",
+    overlays: bool = True,
+    overwrite: bool = False,
+    workers: int | None = None,
+    finding: Progress = lambda done, of: None,
+    writing: Progress = lambda done, of: None,
+) -> Exported:
+    """Finds the region of every sample and writes it to ``out``; nothing is ever written anywhere else.
+
+    ``against``: the same data set with human masks. ``shapes``: of coco.json, see ``coco.annotation``.
+
+    Raises:
+        UsageError: an unknown ``shapes``, or ``out`` holds something that may not be replaced.
+        DasExplainError: the disk cannot be written.
+    """
+    if shapes not in SHAPES:
+        raise UsageError(f"--coco {shapes!r} is unknown; choose among {', '.join(SHAPES)}")
+    human = None if against is None else DataMasks(against)
+    story = {
+        "command": sys.argv,
+        "data": {"spec": dataset.spec, "fingerprint": dataset.fingerprint, "images": len(samples)},
+        "segmenter": {"name": segmenter.name, **segmenter.identity()},
+        "against": None if against is None else against.fingerprint,
+    }
+    _claim(out, overwrite)
+    try:
+        _write_json(out / "segment.json", {**story, "complete": False})
+        prepare(segmenter, dataset, samples, finding, workers=workers)
+        names = FileNames()
+        tasks = [
+            (sample, names.give(sample.name), None if against is None else against.samples[sample.index])
+            for sample in samples
+        ]
+        exporter = _Exporter(dataset.source, segmenter, human, out.resolve(), shapes, overlays)
+        categories = dataset.labels or ("object",)
+        rows: list[Row] = []
+        agreements: list[Row] = []
+        with CocoWriter(out / "coco.json", categories, {"description": f"R by {segmenter.name}"}) as coco:
+            for number, (row, agreement, listed) in enumerate(read_ahead(exporter, tasks, workers), 1):
+                rows.append(row)
+                if agreement is not None:
+                    agreements.append(agreement)
+                if listed is not None:
+                    coco.add(listed["name"], listed["size"], row["label"] or categories[0], listed["shape"])
+                writing(number, len(tasks))
+        _write_table(out / "masks.csv", COLUMNS, rows)
+        summary = None
+        if against is not None:
+            summary = summarize_agreement(agreements)
+            _write_table(out / "against.csv", AGAINST, agreements)
+            _write_json(out / "against.json", summary)
+        counts = dict(sorted(Counter(row["status"] for row in rows).items()))
+        _write_json(out / "segment.json", {**story, "counts": counts, "complete": True})
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    return Exported(rows, counts, agreements, summary)
+
+
+class _Exporter:
+    """(sample, stem, human sample) -> its rows, in a worker, which writes the image's files."""
+
+    def __init__(self, source: Any, segmenter: Segmenter, human: DataMasks | None, out: Path, shapes: str, overlays: bool):
+        self.source, self.segmenter, self.human = source, segmenter, human
+        self.out, self.shapes, self.overlays = out, shapes, overlays
+
+    def __getitem__(self, task: tuple[Sample, str, Sample | None]) -> tuple[Row, Row | None, Row | None]:
+        try:
+            return self._export(*task)
+        except OSError as error:
+            raise _unwritable(self.out, error) from None
+
+    def _export(self, sample: Sample, stem: str, human_sample: Sample | None) -> tuple[Row, Row | None, Row | None]:
+        row = dict.fromkeys(COLUMNS, "") | {"image": self._cell(sample), "label": sample.label or "", "name": sample.name}
+        try:
+            image = self.source.read(sample)
+        except Exception as error:  # one image never stops a run
+            row |= {"image": row["image"] or sample.name, "status": "unreadable", "message": _one_line(error)}
+            agreement = None if human_sample is None else self._compared(row, "unreadable")
+            return row, agreement, None
+        if not row["image"]:
+            row["image"] = f"photos/{stem}.png"
+            image.save(inside(self.out, row["image"]))
+        try:
+            region = self.segmenter.region(sample, image)
+        except Exception as error:
+            region = Region(None, "mask_unreadable", {"message": _one_line(error)})
+        row |= _told(region)
+        shape = self._write_mask(row, stem, region, image)
+        human = self.human.region(human_sample, image) if self.human is not None else None
+        agreement = None if human is None else self._agreement(row, region, human)
+        if self.overlays:
+            overlay = f"overlays/{stem}.jpg"
+            drawn = draw_overlay(image, region, human.mask if human is not None else None)
+            drawn.save(inside(self.out, overlay), quality=88)
+            if agreement is not None:
+                agreement["overlay"] = overlay
+        return row, agreement, {"name": self._listed(sample, row), "size": full_size(image), "shape": shape}
+
+    def _cell(self, sample: Sample) -> str:
+        """The photo's path relative to ``out``; empty if it is in no file or its path cannot stand in a CSV."""
+        if sample.path is None:
+            return ""
+        path = os.path.realpath(sample.path)
+        with contextlib.suppress(ValueError):  # another drive
+            path = os.path.relpath(path, self.out)
+        path = Path(path).as_posix()
+        return path if printable(path) == path and path == path.strip() and "\\" not in path else ""
+
+    def _listed(self, sample: Sample, row: Row) -> str:
+        return Path(row["image"]).name if row["image"].startswith("photos/") else sample.name
+
+    def _write_mask(self, row: Row, stem: str, region: Region, image: Image.Image) -> Row | None:
+        """Writes the PNG and returns the COCO annotation; the mask of a photo that was decoded smaller is enlarged."""
+        if region.mask is None and region.status != "no_object":
+            return None
+        size = full_size(image)
+        mask = region.mask if region.mask is not None else np.zeros((image.height, image.width), bool)
+        if size[0] * size[1] > MAX_MASK_PIXELS:
+            row |= {"status": "mask_unreadable", "message": f"a mask of {size[0]} x {size[1]} pixels is too large to write"}
+            return None
+        if mask.shape != size[::-1]:
+            mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        row["mask"] = f"masks/{stem}.png"
+        Image.fromarray(mask.astype(np.uint8) * 255).save(inside(self.out, row["mask"]), optimize=True)
+        return annotation(mask, self.shapes) if mask.any() else None
+
+    def _compared(self, row: Row, status: str) -> Row:
+        copied = {column: row[column] for column in ("image", "label", "status")}
+        return dict.fromkeys(AGAINST) | copied | {"compared": status}
+
+    def _agreement(self, row: Row, region: Region, human: Region) -> Row:
+        """A mask that was not found counts as empty; images without a human's object are only counted."""
+        if region.mask is None and region.status != "no_object":
+            return self._compared(row, region.status)
+        if human.mask is None:
+            if human.status != "no_object":
+                return self._compared(row, f"human_{human.status}")
+            return self._compared(row, "both_no_object" if region.mask is None else "human_no_object")
+        found = region.mask if region.mask is not None else np.zeros_like(human.mask)
+        numbers = {name: round(value, 6) for name, value in asdict(compare_masks(found, human.mask)).items()}
+        areas = {"area": round(float(found.mean()), 6), "human_area": round(float(human.mask.mean()), 6)}
+        return self._compared(row, "ok") | numbers | areas
+
+
+def _unwritable(out: Path, error: OSError) -> DasExplainError:
+    return DasExplainError(f"cannot write to {printable(out)}: {error.strerror or error}")
+
+
+def _told(region: Region) -> Row:
+    """The columns that say how a mask came about; boxes in pixels of the upright photo."""
+    detail = region.detail
+    boxes, scores, iou = (detail.get(name) or [] for name in ("boxes", "scores", "iou"))
+    used = [i for i in detail.get("used", range(len(boxes))) if i < len(boxes)]
+    drawn = [boxes[i] for i in used if boxes[i][2] > boxes[i][0] and boxes[i][3] > boxes[i][1]]
+    return {
+        "status": region.status,
+        "prompt": detail.get("prompt", ""),
+        "score": round(max((scores[i] for i in used if i < len(scores)), default=0), 6) if scores and used else "",
+        "iou": round(min(iou), 6) if iou else "",
+        "boxes": ";".join(" ".join(f"{edge:.7g}" for edge in box) for box in drawn),
+        "message": detail.get("message", ""),
+    }
+
+
+def _claim(out: Path, overwrite: bool) -> None:
+    """Makes ``out``, or clears what this command wrote there before; refuses a folder that holds anything else."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {printable(out)} is a file; name a folder")
+    if not out.exists() or not any(out.iterdir()):
+        out.mkdir(parents=True, exist_ok=True)
+        return
+    try:
+        complete = json.loads((out / "segment.json").read_text(encoding="utf-8"))["complete"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"--out {printable(out)} is not empty and holds no masks of this command; choose another") from None
+    if complete and not overwrite:
+        raise UsageError(
+            f"{printable(out)} holds masks, perhaps corrected by hand: choose another --out, or --overwrite to replace them"
+        )
+    for name in ("masks", "overlays", "photos"):
+        path = out / name
+        path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
+    for name in ("masks.csv", "coco.json", "against.csv", "against.json"):
+        (out / name).unlink(missing_ok=True)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, DasExplainError) else f"{type(error).__name__}: {text}".rstrip(": ")
