@@ -76,7 +76,7 @@ def open_dataset(
     """Lists the samples of a data spec without reading an image.
 
     ``masks``: for folders and CSVs, a folder of mask images, a CSV of them (see ``sources.matching``) or a COCO file
-    (``sources.coco``); ``boxes``: for them as well, rectangles from another file (``sources.rectangles``); ``split``: for
+    (``sources.coco``); ``boxes``: for them, rectangles from another file (``sources.rectangles``); ``split``: for
     ``collage`` and ``torchvision``, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises
     ``UsageError``.
     """

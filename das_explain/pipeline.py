@@ -65,7 +65,8 @@ def score_dataset(
     run = Run.start(plan.out, manifest, samples, overwrite=plan.overwrite)
     finished = run.resume(batches)
     done = sum(map(len, batches[:finished]))
-    prepare(segmenter, dataset, [sample for batch in batches[finished:] for sample in batch], finding, workers=plan.workers)
+    left = [sample for batch in batches[finished:] for sample in batch]
+    prepare(segmenter, dataset, left, finding, workers=plan.workers)
     progress(done, len(samples))
     loaded = load_batches(dataset, batches[finished:], geometries, segmenter, workers=plan.workers)
     for records, frames in evaluate(contestants, loaded, plan.options) if finished < len(batches) else ():

@@ -1,8 +1,9 @@
 """COCO's shapes: run-length encoded masks and polygons, to and from bool masks.
 
-The format is that of pycocotools (``maskApi.c``): runs go down the columns and start with one of zeros; compressed, each
-is a signed number (from the third on the difference to the run before the last) in groups of 5 bits, lowest first, as
-the characters from "0" on. It is small, and the package has to be compiled where there is no wheel, so it is read here.
+The format is that of pycocotools (``maskApi.c``): runs go down the columns and start with one of zeros. Compressed,
+each is a signed number (from the fourth on the difference to the run before the last) in groups of 5 bits, lowest
+first, as the characters from "0" on. It is small, and the package has to be compiled where there is no wheel, so it is
+read here.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def heatmap(
     regions = find_segmenter(
         dataset, box_masks, segmenter, device=segmenter_device or device, template=prompt, overrides=prompts,
         detector=detector, sam=sam, box_threshold=box_threshold, text_threshold=text_threshold,
-        retry_threshold=retry_threshold, choice=choice, tokenizer=tokenizer, minimum_area=minimum_area, side=detector_side,
-        precision=segmenter_precision, optional=True,
+        retry_threshold=retry_threshold, choice=choice, minimum_area=minimum_area, side=detector_side,
+        precision=segmenter_precision, tokenizer=tokenizer, optional=True,
     )  # fmt: skip
     contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
     with progress_bar("masks") as progress:

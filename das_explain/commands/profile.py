@@ -85,7 +85,7 @@ def _print_table1() -> None:
 
     from das_explain.nn.tables import NOTES, TABLE1, agreement, count
 
-    table = Table(box=box.SIMPLE_HEAD, title="DAS paper, Table 1: printed, and counted here", padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, title="DAS paper, Table 1: printed, and counted here", padding=(0, 1, 0, 0))
     table.add_column("network", no_wrap=True)
     for column in ("M par.", "ours", "GFLOPs", "ours", "top-1", "top-5"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -19,11 +19,14 @@ Masks = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
-BoxMasks = Annotated[bool, typer.Option("--box-masks", help="R is the rectangles in the CSV, or in --boxes.", rich_help_panel=PANEL)]
+BoxMasks = Annotated[
+    bool, typer.Option("--box-masks", help="R is the rectangles in the CSV, or in --boxes.", rich_help_panel=PANEL)
+]
 Boxes = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
-        help="Rectangles for boxes+sam and --box-masks: a CSV, ImageNet's LOC_val_solution.csv, PASCAL XML or a folder of it.",
+        help="Rectangles for boxes+sam and --box-masks: a CSV, ImageNet's LOC_val_solution.csv, PASCAL XML or a "
+        "folder of it.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -92,7 +95,8 @@ SegmenterDevice = Annotated[
 
 FLAGS = {  # option of create_finder -> its flag
     "template": "--prompt", "overrides": "--prompts", "detector": "--detector", "sam": "--sam",
-    "tokenizer": "--tokenizer", "box_threshold": "--box-threshold", "text_threshold": "--text-threshold", "retry_threshold": "--retry-threshold",
+    "tokenizer": "--tokenizer", "box_threshold": "--box-threshold",
+    "text_threshold": "--text-threshold", "retry_threshold": "--retry-threshold",
     "choice": "--choice", "minimum_area": "--minimum-area", "side": "--detector-side",
     "precision": "--segmenter-precision",
 }  # fmt: skip

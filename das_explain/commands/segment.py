@@ -60,7 +60,9 @@ def segment(
     against_data: Annotated[
         bool, typer.Option("--against-data", help="Score against the masks that the data itself brings.")
     ] = False,
-    coco: Annotated[str, typer.Option(help="Shapes in coco.json: polygons (RLE where a mask has holes), or rle.")] = "polygons",
+    coco: Annotated[
+        str, typer.Option(help="Shapes in coco.json: polygons (RLE where a mask has holes), or rle.")
+    ] = "polygons",
     overlays: Annotated[bool, typer.Option(help="Draw each mask on its photo.")] = True,
     workers: Workers = None,
     device: Device = None,

@@ -111,7 +111,7 @@ def sfd(
     regions = find_segmenter(
         dataset, box_masks, segmenter, device=segmenter_device or device, template=prompt, overrides=prompts,
         detector=detector, sam=sam, box_threshold=box_threshold, text_threshold=text_threshold,
-        retry_threshold=retry_threshold, choice=choice, tokenizer=tokenizer, minimum_area=minimum_area, side=detector_side,
-        precision=segmenter_precision,
+        retry_threshold=retry_threshold, choice=choice, minimum_area=minimum_area, side=detector_side,
+        precision=segmenter_precision, tokenizer=tokenizer,
     )  # fmt: skip
     run_and_publish(dataset, regions, plan, report=report)

@@ -1,9 +1,10 @@
-"""The networks: torchvision's backbones, plain and with attention gates."""
+"""The networks: torchvision's backbones, plain and with attention."""
 
 from das_explain.nn.das import DASGate
 from das_explain.nn.registry import (
     ATTENTION,
     BACKBONES,
+    attentions_of,
     create_model,
     das_mobilenet_v2,
     das_resnet18,
@@ -15,6 +16,7 @@ __all__ = [
     "ATTENTION",
     "BACKBONES",
     "DASGate",
+    "attentions_of",
     "create_model",
     "das_mobilenet_v2",
     "das_resnet18",

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from das_explain.nn.eca import kernel_size as kernel_size_of
+from das_explain.nn.eca import choose_kernel_size
 
 OFFSETS = ("local", "shuffle", "correlation")
 
@@ -48,7 +48,7 @@ class Defcon1(nn.Module):
         super().__init__()
         if offsets not in OFFSETS:
             raise ValueError(f"offsets must be one of {', '.join(OFFSETS)}, not {offsets!r}")
-        k = kernel_size_of(channels, kernel_size)
+        k = choose_kernel_size(channels, kernel_size)
         self.offsets = offsets
         self.offset = nn.Conv1d(1, k, k, padding=k // 2, bias=False)
         self.weight = nn.Parameter(torch.empty(k))

@@ -20,7 +20,7 @@ BOTTLENECK_KERNELS = {256: 3, 512: 5, 1024: 5, 2048: 7}
 """Channels -> k as published for ResNet-50."""
 
 
-def kernel_size(channels: int, given: int | Mapping[int, int] | None = None) -> int:
+def choose_kernel_size(channels: int, given: int | Mapping[int, int] | None = None) -> int:
     """k: as given (a number, or one for each count of channels), else by Eq. 12; always odd."""
     if isinstance(given, Mapping):
         given = given.get(channels)
@@ -37,7 +37,7 @@ class ECA(nn.Module):
 
     def __init__(self, channels: int, kernel_size: int | Mapping[int, int] | None = None) -> None:
         super().__init__()
-        size = _kernel_size(channels, kernel_size)
+        size = choose_kernel_size(channels, kernel_size)
         self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
         self.pool = nn.AdaptiveAvgPool2d(1)
 
@@ -48,6 +48,3 @@ class ECA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.attention(x)
-
-
-_kernel_size = kernel_size

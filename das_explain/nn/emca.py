@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from das_explain.nn.eca import kernel_size
+from das_explain.nn.eca import choose_kernel_size
 
 
 class Scale(nn.Module):
@@ -47,7 +47,7 @@ class EMCA(Scale):
 
     def __init__(self, channels: int, earlier: Sequence[Scale] = ()) -> None:
         super().__init__()
-        size = kernel_size(channels)
+        size = choose_kernel_size(channels)
         self.local = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
         self.earlier = tuple(earlier)  # a tuple: they are not children of this module
         self.remember, self.last = False, False

@@ -137,7 +137,7 @@ class Gallery:
         return models, used
 
     def entry(self, index: int, record: dict[str, Any]) -> list[Any]:
-        """One image for the page: [index, name, label, status, message, frames, outlines, models, region] (see report.js)."""
+        """One image for the page: [index, name, label, status, message, frames, outlines, models, region]."""
         models, used = self._cells(record)
         masks = record.get("mask") if isinstance(record.get("mask"), dict) else {}
         outlines: dict[int, str] = {}

@@ -104,4 +104,3 @@ def found_images(run: Run) -> dict[str, int]:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-

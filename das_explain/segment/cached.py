@@ -65,11 +65,10 @@ class CachedFinder:
         for sample in samples:  # a sample that cannot be asked for stops the run here, not in a worker half-way
             self.finder.prompt(sample)
         self.cache.sweep()
-        made = done = 0
+        made = 0
         waiting: dict[str, tuple[Sample, Image.Image]] = {}
         progress(0, len(samples))
-        for sample, key, image in self._missing(dataset.source, samples, workers):
-            done += 1
+        for done, (sample, key, image) in enumerate(self._missing(dataset.source, samples, workers), 1):
             if image is not None and key not in waiting:
                 waiting[key] = (sample, image)
             if len(waiting) >= self.batch:
@@ -87,7 +86,7 @@ class CachedFinder:
             return 0
         keys, samples, images = zip(*todo)
         regions = self.finder.find(samples, images)
-        for key, sample, image, region in zip(keys, samples, images, regions, strict=True):
+        for key, image, region in zip(keys, images, regions, strict=True):
             if region.mask is not None and region.mask.shape != (image.height, image.width):
                 raise ValueError(f"{self.name}: a mask of shape {region.mask.shape} for a photo of {image.size}")
             if region.status in KEPT:
@@ -128,4 +127,3 @@ class _Reader:
         cache = self.finder.cache
         key = cache.key(image, prompt)
         return (key, None, {}) if cache.load(key) is not None else (key, np.asarray(image), image.info)
-

@@ -57,7 +57,9 @@ class CocoWriter:
             self._file.write(("," if self._annotations else "") + "\n" + json.dumps({**ids, **shape}))
             self._annotations += 1
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             categories = [{"id": number, "name": name} for name, number in self.category.items()]
             images = ",\n".join(json.dumps(image) for image in self._images)

@@ -1,4 +1,4 @@
-"""Boxes for a phrase: Grounding DINO by transformers, and the rules that turn its scores into the boxes that are used."""
+"""Boxes for a phrase: Grounding DINO by transformers, and the rules by which some of them are used."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from das_explain.errors import DasExplainError
 from das_explain.segment.weights import Weights
 
 SIDE, LONGEST = 800, 1333  # of the authors' input: the shorter side, and what the longer may have at most
-CHOICES = ("best", "union")
+SLIMMEST = 40  # of length to width, beyond which a photo is widened
 IDLE = re.compile(r"(relative_position_index|position_ids|\.swin\.layernorm\.(weight|bias))$")
-"""Tables that are computed, and a norm that is not applied: some versions store them beside the weights, others do not."""
+"""Tables that are computed, and a norm that is not applied: stored beside the weights by some versions only."""
 TWIN = ("prompt_encoder.shared_embedding.positional_embedding", "shared_image_embedding.positional_embedding")
 """One matrix in SAM and SAM 2, two in transformers, where some versions store only the second."""
 
@@ -28,8 +28,8 @@ TWIN = ("prompt_encoder.shared_embedding.positional_embedding", "shared_image_em
 class Detections:
     """What a detector saw in one photo, best first.
 
-    ``boxes`` (N, 4) float xyxy in pixels, within the photo; ``scores`` (N,) in 0..1; ``tokens`` (N, T) the score of each
-    word piece of the caption, ``pieces`` the T word pieces' ids.
+    ``boxes`` (N, 4) float xyxy in pixels, within the photo; ``scores`` (N,) in 0..1; ``tokens`` (N, T) the score of
+    each word piece of the caption, ``pieces`` the T word pieces' ids.
     """
 
     boxes: np.ndarray
@@ -71,7 +71,7 @@ class HubDetector:
     @torch.inference_mode()
     def detect(self, image: Image.Image, prompt: str) -> Detections:
         """See ``Detector``. The box of a photo that is much longer than wide is looked for on a padded canvas."""
-        images = self.processor.image_processor(image, size=input_size(self.side), return_tensors="pt")
+        images = self.processor.image_processor(searchable(image), size=input_size(self.side), return_tensors="pt")
         words = self.processor.tokenizer(prompt, return_tensors="pt", return_token_type_ids=True)
         pixels, mask = padded(images["pixel_values"], self.network.config.num_queries)
         with autocast(self.device, self.precision):
@@ -89,10 +89,18 @@ def input_size(side: int) -> dict[str, int]:
     return {"shortest_edge": side, "longest_edge": round(side * LONGEST / SIDE)}
 
 
-def padded(pixels: Tensor, queries: int) -> tuple[Tensor, Tensor]:
-    """(1, 3, H, W) -> the same with zeros at the right or below, and its mask (1, H', W') int64, 1 where the photo is.
+def searchable(image: Image.Image) -> Image.Image:
+    """The photo, widened if it is more than ``SLIMMEST`` times as long as wide and would shrink to nothing; boxes are
+    fractions of it."""
+    width, height = image.size
+    least = math.ceil(max(width, height) / SLIMMEST)
+    return image if min(width, height) >= least else image.resize((max(width, least), max(height, least)))
 
-    The detector picks its ``queries`` from the cells of its feature maps (strides 8 to 64) and fails if there are fewer,
+
+def padded(pixels: Tensor, queries: int) -> tuple[Tensor, Tensor]:
+    """(1, 3, H, W) -> the same with zeros at the right or below, and its mask (1, H', W') int64, 1 on the photo.
+
+    The detector picks its ``queries`` from the cells of its feature maps (strides 8 to 64) and fails if they are fewer,
     as in a photo of 3000 x 50 pixels.
     """
     height, width = tall, wide = pixels.shape[-2:]
@@ -155,9 +163,7 @@ def load_strictly(kind: type[nn.Module], weights: Weights, types: tuple[str, ...
     """
     found = weights.config().get("model_type")
     if found not in types:
-        raise DasExplainError(
-            f"{weights.spec} holds a network of type {found!r}, where {' or '.join(types)} is needed"
-        )
+        raise DasExplainError(f"{weights.spec} holds a network of type {found!r}, where {' or '.join(types)} is needed")
     safe = any(weights.path.glob("model*.safetensors"))
     try:
         with _quiet():

@@ -1,12 +1,12 @@
 """Masks as files, for people and for other programs: what ``das-explain segment`` writes.
 
-    masks.csv     image,label,mask and how the mask came about: ``sfd`` and ``--masks`` take it as it is
-    masks/        one PNG per image, 255 on the object; all 0 where no object was found
-    coco.json     the same for annotation tools
-    overlays/     the photos with masks, boxes and prompts drawn in
-    photos/       only of data that does not lie in files, or whose names a CSV cannot hold
-    against.csv, against.json     agreement with human masks
-    segment.json  where all this comes from
+masks.csv     image,label,mask and how the mask came about: ``sfd`` and ``--masks`` take it as it is
+masks/        one PNG per image, 255 on the object; all 0 where no object was found
+coco.json     the same for annotation tools
+overlays/     the photos with masks, boxes and prompts drawn in
+photos/       only of data that does not lie in files, or whose names a CSV cannot hold
+against.csv, against.json     agreement with human masks
+segment.json  where all this comes from
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the rows of masks.csv, how many images have which status, and the agreement if it was asked for."""
+    """What was written: the rows of masks.csv, images by status, and the agreement if it was asked for."""
 
     rows: list[Row]
     counts: dict[str, int]
@@ -122,7 +122,9 @@ def export_masks(
 class _Exporter:
     """(sample, stem, human sample) -> its rows, in a worker, which writes the image's files."""
 
-    def __init__(self, source: Any, segmenter: Segmenter, human: DataMasks | None, out: Path, shapes: str, overlays: bool):
+    def __init__(
+        self, source: Any, segmenter: Segmenter, human: DataMasks | None, out: Path, shapes: str, overlays: bool
+    ):
         self.source, self.segmenter, self.human = source, segmenter, human
         self.out, self.shapes, self.overlays = out, shapes, overlays
 
@@ -133,7 +135,11 @@ class _Exporter:
             raise _unwritable(self.out, error) from None
 
     def _export(self, sample: Sample, stem: str, human_sample: Sample | None) -> tuple[Row, Row | None, Row | None]:
-        row = dict.fromkeys(COLUMNS, "") | {"image": self._cell(sample), "label": sample.label or "", "name": sample.name}
+        row = dict.fromkeys(COLUMNS, "") | {
+            "image": self._cell(sample),
+            "label": sample.label or "",
+            "name": sample.name,
+        }
         try:
             image = self.source.read(sample)
         except Exception as error:  # one image never stops a run
@@ -179,7 +185,7 @@ class _Exporter:
         size = full_size(image)
         mask = region.mask if region.mask is not None else np.zeros((image.height, image.width), bool)
         if size[0] * size[1] > MAX_MASK_PIXELS:
-            row |= {"status": "mask_unreadable", "message": f"a mask of {size[0]} x {size[1]} pixels is too large to write"}
+            row |= {"status": "mask_unreadable", "message": f"a mask of {size[0]} x {size[1]} pixels is too large"}
             return None
         if mask.shape != size[::-1]:
             mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
@@ -235,10 +241,10 @@ def _claim(out: Path, overwrite: bool) -> None:
     try:
         complete = json.loads((out / "segment.json").read_text(encoding="utf-8"))["complete"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"--out {printable(out)} is not empty and holds no masks of this command; choose another") from None
+        raise UsageError(f"--out {printable(out)} is not empty and holds no masks; choose another") from None
     if complete and not overwrite:
         raise UsageError(
-            f"{printable(out)} holds masks, perhaps corrected by hand: choose another --out, or --overwrite to replace them"
+            f"{printable(out)} holds masks, perhaps corrected by hand: choose another --out, or --overwrite"
         )
     for name in ("masks", "overlays", "photos"):
         path = out / name

@@ -43,7 +43,8 @@ def inside(folder: Path, relative: str) -> Path:
     path = folder / relative
     root = folder.resolve()
     if not path.parent.resolve().is_relative_to(root) or path.is_symlink():
-        raise DasExplainError(f"{printable(path)} leads out of {printable(folder)}: remove the link, or choose another --out")
+        where = f"{printable(path)} leads out of {printable(folder)}"
+        raise DasExplainError(f"{where}: remove the link, or choose another --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -1,8 +1,8 @@
 """The papers' own packages: groundingdino-py (extra ``groundingdino``) and segment-anything, from checkpoint files.
 
 groundingdino builds its networks from a configuration file and a hub download of BERT, and its wrapper of BERT calls
-methods that transformers 5 no longer has. Here sizes are read off the checkpoint, which holds BERT's weights as well, so
-that a file and a tokenizer's folder are enough; ``TextEncoder`` stands in for the wrapper, under the same keys.
+methods that transformers 5 no longer has. Here sizes are read off the checkpoint, which holds BERT's weights as well,
+so that a file and a tokenizer's folder are enough; ``TextEncoder`` stands in for the wrapper, under the same keys.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, missing_package
-from das_explain.segment.detect import IDLE, SIDE, Detections, autocast, detections, input_size, padded
+from das_explain.segment.detect import IDLE, SIDE, Detections, autocast, detections, input_size, padded, searchable
 from das_explain.segment.sam import Segmented, segmented
 from das_explain.segment.weights import Weights
 from das_explain.weights.files import Candidate, best_reading, read_weights
@@ -70,7 +70,8 @@ class OriginalDetector:
         self.device, self.side, self.precision = device, side, precision
         reading = _reading(weights, "feat_map.weight", "a Grounding DINO checkpoint")
         try:
-            network = build_detector(reading.state, _tokenizer(tokenizer))
+            with _hushed():
+                network = build_detector(reading.state, _tokenizer(tokenizer))
         except (KeyError, IndexError, ValueError) as error:
             raise DasExplainError(f"{weights.spec} is no Grounding DINO checkpoint ({_line(error)})") from None
         self.network = _load(network, reading.state, weights, "Grounding DINO").to(device)
@@ -87,7 +88,7 @@ class OriginalDetector:
             transforms.ToTensor(),
             transforms.Normalize(MEAN, STD),
         ]
-        pixels, _ = transforms.Compose(steps)(image, None)
+        pixels, _ = transforms.Compose(steps)(searchable(image), None)
         pixels, mask = padded(pixels[None], self.network.num_queries)
         sample = NestedTensor(pixels.to(self.device), mask.to(self.device) == 0)
         pieces = self.network.tokenizer(prompt)["input_ids"]
@@ -140,7 +141,7 @@ class OriginalSam:
 
 
 def build_detector(state: State, tokenizer: Any) -> nn.Module:
-    """An untrained Grounding DINO of the sizes that a checkpoint has (Swin-T, Swin-B). Nothing is fetched or printed."""
+    """An untrained Grounding DINO of the sizes that a checkpoint has (Swin-T, Swin-B). Nothing is fetched."""
     package, swin, joiner, positions, transformer = _groundingdino()
     from transformers import BertConfig, BertModel
 

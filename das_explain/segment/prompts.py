@@ -35,7 +35,7 @@ def _tidy(text: str) -> str:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Label -> prompt. ``overrides`` maps labels, and the phrases made of them, to phrases that replace the template."""
+    """Label -> prompt. ``overrides``: labels, and the phrases made of them, to phrases in the template's place."""
 
     template: str = FIELD
     overrides: dict[str, str] = field(default_factory=dict)
@@ -83,7 +83,9 @@ def read_overrides(path: Path) -> dict[str, str]:
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     columns = [name.strip().lower() for name in reader.fieldnames or []]
     if "label" not in columns or "prompt" not in columns:
-        raise UsageError(f"{where} must have the columns label,prompt; its first line is {','.join(columns) or 'empty'}")
+        raise UsageError(
+            f"{where} must have the columns label,prompt; its first line is {','.join(columns) or 'empty'}"
+        )
     reader.fieldnames = columns
     overrides: dict[str, str] = {}
     for row in reader:

@@ -95,7 +95,9 @@ def find_file(spec: str, option: str) -> Weights:
         return Weights(spec, path)
     match = _HUB_FILE.fullmatch(spec)
     if path.is_dir() or not match or not spec.endswith(CHECKPOINTS):
-        raise UsageError(f"no such checkpoint file: {printable(spec)}; {option} takes a .pth file or USER/REPO/FILE.pth")
+        raise UsageError(
+            f"no such checkpoint file: {printable(spec)}; {option} takes a .pth file or USER/REPO/FILE.pth"
+        )
     from huggingface_hub import hf_hub_download
 
     try:
@@ -146,9 +148,9 @@ def _digest(file) -> str:
 
 
 def _hash_store() -> Path:
-    import platformdirs
+    from das_explain.segment.cache import cache_folder
 
-    return Path(platformdirs.user_cache_dir("das-explain", appauthor=False)) / "weight-hashes.json"
+    return cache_folder().parent / "weight-hashes.json"
 
 
 def _known_hashes(store: Path) -> dict[str, str]:

@@ -74,7 +74,7 @@ class CocoFile:
 
 
 def with_coco(listing: Listing, path: Path) -> Listing:
-    """A listing with the masks of a COCO file in place of any it had, matched by ``file_name`` as ``attach_masks`` does.
+    """A listing with the masks of a COCO file in place of any it had, matched as ``attach_masks`` does.
 
     Raises:
         UsageError: the file is no COCO file, a match is ambiguous, or not one photo is in it.

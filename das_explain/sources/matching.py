@@ -65,7 +65,8 @@ def match_names(
         found = found or [i for i in by_stem.get(stem, ()) if i not in claimed] or [None]
         match = found[0]
         if len(found) > 1:
-            raise UsageError(f"two masks fit {sample.name}: {_told(told[found[0]])} and {_told(told[found[1]])}; remove one")
+            both = f"{_told(told[found[0]])} and {_told(told[found[1]])}"
+            raise UsageError(f"two masks fit {sample.name}: {both}; remove one")
         if match is not None and user.setdefault(match, sample.name) != sample.name:
             raise UsageError(
                 f"the mask {_told(told[match])} fits both {user[match]} and {sample.name}: "

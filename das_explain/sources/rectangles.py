@@ -20,7 +20,7 @@ from pathlib import Path
 
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.imageio import printable
-from das_explain.sources.table import row_boxes, read_rows
+from das_explain.sources.table import read_rows, row_boxes
 from das_explain.types import Sample
 
 Box = tuple[float, float, float, float]
@@ -40,14 +40,19 @@ def attach_boxes(samples: Sequence[Sample], path: Path) -> list[Sample]:
     by_name: dict[str, list[str]] = defaultdict(list)
     for key in found:
         by_name[_stem(key)].append(key)
+    exact = [next((key for key in (sample.name, _bare(sample.name)) if key in found), None) for sample in samples]
+    claimed = set(exact)  # by its whole name: no other sample has these boxes for the end of its name
+    user: dict[str, str] = {}
     out, hits = [], 0
-    for sample in samples:
-        key = next((key for key in (sample.name, _bare(sample.name)) if key in found), None)
+    for sample, key in zip(samples, exact):
         if key is None:
-            keys = by_name.get(_stem(sample.name), [])
+            keys = [each for each in by_name.get(_stem(sample.name), []) if each not in claimed]
             if len(keys) > 1:
                 raise UsageError(f"{printable(path)} has boxes for {keys[0]} and {keys[1]}; both fit {sample.name}")
             key = keys[0] if keys else None
+            if key is not None and user.setdefault(key, sample.name) != sample.name:
+                both = f"{user[key]} and {sample.name}"
+                raise UsageError(f"the boxes for {key} in {printable(path)} fit both {both}: name the folders there")
         named = found[key] if key is not None else []
         hits += bool(named)
         out.append(replace(sample, boxes=_of_label(named, sample.label)))
@@ -91,7 +96,10 @@ def _entries(path: Path) -> Iterator[tuple[str, list[Named]]]:
         yield from _read_localization(path)
     else:
         for line, row in read_rows(path):
-            yield row["image"].strip().replace("\\", "/"), [(None, box) for box in row_boxes(row, f"{printable(path)}, line {line}")]
+            yield (
+                row["image"].strip().replace("\\", "/"),
+                [(None, box) for box in row_boxes(row, f"{printable(path)}, line {line}")],
+            )
 
 
 # ---- ImageNet's LOC_*_solution.csv

@@ -68,7 +68,11 @@ TRUTH = {"cat/0.png": 0, "dog/0.png": 1, "cat/1.png": 2, "dog/1.png": 3, "cat/tu
 
 def masks_of(dataset) -> dict:
     segmenter = create_segmenter("masks", dataset)
-    return {sample.name: segmenter.region(sample, dataset.read(sample)) for sample in dataset.samples if "broken" not in sample.name}
+    return {
+        sample.name: segmenter.region(sample, dataset.read(sample))
+        for sample in dataset.samples
+        if "broken" not in sample.name
+    }
 
 
 def check(found: dict) -> None:
@@ -148,7 +152,17 @@ def test_a_second_segment_and_a_run_find_nothing_again(photos, tmp_path):
     run("sfd", photos, "--model", f"m={model}", "--out", tmp_path / "run", "--workers", 0, "--no-report")
     assert calls(tmp_path) == 6
     # The same scores from the masks as files.
-    run("sfd", tmp_path / "out" / "masks.csv", "--model", f"m={model}", "--out", tmp_path / "run2", "--workers", 0, "--no-report")
+    run(
+        "sfd",
+        tmp_path / "out" / "masks.csv",
+        "--model",
+        f"m={model}",
+        "--out",
+        tmp_path / "run2",
+        "--workers",
+        0,
+        "--no-report",
+    )
     columns = ["block", "r_area", "w_r", "sfd", "status"]
     tables = [pd.read_csv(tmp_path / name / "scores.csv") for name in ("run", "run2")]
     pd.testing.assert_frame_equal(*(table[columns] for table in tables))
@@ -193,7 +207,11 @@ def test_against_human_masks(photos, tmp_path):
     rows.index = [name.split("photos/")[1] for name in rows.index]
     assert rows.loc["dog/0.png", "iou"] == pytest.approx(10 / 20)
     assert rows.loc["cat/0.png", ["iou", "boundary_f"]].tolist() == [1, 1]
-    assert rows.loc["dog/dark.png", ["status", "compared", "iou"]].tolist() == ["no_object", "ok", 0]  # missed, not dropped
+    assert rows.loc["dog/dark.png", ["status", "compared", "iou"]].tolist() == [
+        "no_object",
+        "ok",
+        0,
+    ]  # missed, not dropped
     assert rows.loc["cat/1.png", "compared"] == "human_no_mask"
     assert rows.loc["dog/broken.png", "compared"] == "unreadable"
     summary = json.loads((tmp_path / "out" / "against.json").read_text())
@@ -226,8 +244,10 @@ def test_against_the_data_itself_and_photos_without_files(tmp_path):
 
 
 HOSTILE = [
-    "../../../etc/passwd", "..\\..\\boot.ini", "/etc/shadow", "C:\\x\\y.png", "a/../b/./c.jpg", "CON.png", "x\n\x1b[2Jy.png",
-    "", ".", "..", ".hidden", "ends with dot.", "x" * 400 + ".jpg", "ü" * 200, "x.png/y.jpg", 'q"<>|?*:.png', "\udcff.png",
+    "../../../etc/passwd", "..\\..\\boot.ini", "/etc/shadow", "C:\\x\\y.png", "a/../b/./c.jpg", "CON.png",
+    "x\n\x1b[2Jy.png",
+    "", ".", "..", ".hidden", "ends with dot.", "x" * 400 + ".jpg", "ü" * 200, "x.png/y.jpg",
+    'q"<>|?*:.png', "\udcff.png",
 ]  # fmt: skip
 
 
@@ -265,7 +285,16 @@ def test_a_link_inside_of_out_is_not_followed(photos, tmp_path):
 
 
 def test_hostile_file_names_in_the_data(tmp_path):
-    names = ["a,b.png", " lead.png", 'quo"te.png', "semi;colon.png", "new\nline.png", "ünï.png", "=cmd().png", "masks.csv.png"]
+    names = [
+        "a,b.png",
+        " lead.png",
+        'quo"te.png',
+        "semi;colon.png",
+        "new\nline.png",
+        "ünï.png",
+        "=cmd().png",
+        "masks.csv.png",
+    ]
     for seed, name in enumerate(names):
         store(bright_photo(seed), tmp_path / "photos" / "cat" / name)
     run("segment", tmp_path / "photos", "--out", tmp_path / "out", "--workers", 0)
@@ -317,7 +346,9 @@ def test_auto_takes_masks_before_networks(tmp_path):
     store_mask(~expected(0), tmp_path / "m.png")
     (tmp_path / "l.csv").write_text("image,mask,boxes\nflat/x.png,m.png,1 2 5 9\n")
     sizes = []
-    for number, flags in enumerate([(), ("--box-masks",), ("--segmenter", "grounded-sam"), ("--prompt", "a dog", "--segmenter", "grounded-sam")]):
+    for number, flags in enumerate(
+        [(), ("--box-masks",), ("--segmenter", "grounded-sam"), ("--prompt", "a dog", "--segmenter", "grounded-sam")]
+    ):
         run("segment", tmp_path / "l.csv", "--out", tmp_path / f"o{number}", "--workers", 0, *flags)
         sizes.append(int((np.asarray(Image.open(tmp_path / f"o{number}" / "masks" / "flat" / "x.png")) > 0).sum()))
     assert sizes == [32 * 48 - 135, 4 * 7, 135, 135]
@@ -327,13 +358,35 @@ def test_auto_takes_masks_before_networks(tmp_path):
     assert pd.read_csv(tmp_path / "o9" / "masks.csv")["prompt"].tolist() == ["a dog."]
 
 
+def test_boxes_from_another_file_and_a_root(photos, tmp_path, monkeypatch):
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\ncat/0.png,1,2,5,9\n")
+    run("segment", photos, "--out", tmp_path / "o", "--workers", 0, "--boxes", tmp_path / "boxes.csv", "--box-masks")
+    table = pd.read_csv(tmp_path / "o" / "masks.csv").set_index("name")
+    assert (np.asarray(Image.open(tmp_path / "o" / "masks" / "cat" / "0.png")) > 0).sum() == 4 * 7
+    assert table["status"].value_counts().to_dict() == {"no_mask": 5, "ok": 1, "unreadable": 1}
+    assert "--boxes goes with" in run("segment", "collage:2", "--out", tmp_path / "p", "--boxes", photos, code=2)
+
+    asked = []
+    from das_explain.sources import vision
+
+    def refuse(name, root, split):
+        asked.append(root)
+        raise DasExplainError("not here")
+
+    monkeypatch.setattr(vision, "_open", refuse)
+    for command in (("segment",), ("sfd", "--model", "a=b")):
+        arguments = (*command, "torchvision:CIFAR10", "--root", tmp_path / "data", "--out", tmp_path / "q")
+        assert run(*arguments, code=1) == "not here"
+    assert asked == [str(tmp_path / "data")] * 2
+
+
 def test_heatmap_finds_regions_only_if_asked(photos, tmp_path):
     model = model_directory(tmp_path / "m", ["cat", "dog"])
-    arguments = ("heatmap", photos / "cat", "--model", f"m={model}", "--workers", 0, "--blocks", "layer4")
+    arguments = ("heatmap", photos / "cat" / "0.png", "--model", f"m={model}", "--workers", 0, "--blocks", "layer4")
     run(*arguments, "--out", tmp_path / "h1")
     assert calls(tmp_path) == 0
     run(*arguments, "--out", tmp_path / "h2", "--segmenter", "grounded-sam", "--prompt", "a cat")
-    assert calls(tmp_path) == 3
+    assert calls(tmp_path) == 1
     assert "ok" in set(pd.read_csv(tmp_path / "h2" / "heatmaps.csv")["status"])
 
 

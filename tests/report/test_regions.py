@@ -17,7 +17,7 @@ from tests.report.synthetic_run import Item, make_run
 IDENTITY = {
     "name": "grounded-sam",
     "sam": {"weights": "facebook/sam-vit-base", "sha256": "ab" * 32, "package": "transformers"},
-    "detector": {"weights": "IDEA-Research/grounding-dino-tiny", "sha256": "cd" * 32, "package": "transformers", "side": 800},
+    "detector": {"weights": "IDEA-Research/grounding-dino-tiny", "sha256": "cd" * 32, "side": 800},
     "template": "a {label}", "overrides": "ef" * 32, "box_threshold": 0.35, "text_threshold": 0.25,
     "retry_threshold": None, "choice": "best", "minimum_area": 0.0, "precision": "fp32",
 }  # fmt: skip

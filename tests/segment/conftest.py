@@ -27,3 +27,4 @@ def nets(tmp_path_factory) -> SimpleNamespace:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "user-cache"))
+    monkeypatch.delenv("DAS_EXPLAIN_CACHE", raising=False)

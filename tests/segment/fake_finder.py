@@ -32,7 +32,7 @@ class BrightFinder:
         return self.template.replace("{label}", sample.label or "thing").lower() + "."
 
     def find(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Region]:
-        self.network = lambda image: np.asarray(image).max(axis=2) > self.threshold  # not picklable, as a network on a GPU
+        self.network = lambda image: np.asarray(image).max(axis=2) > self.threshold  # cannot be pickled
         return [self._find(sample, image) for sample, image in zip(samples, images, strict=True)]
 
     def _find(self, sample: Sample, image: Image.Image) -> Region:
@@ -40,7 +40,12 @@ class BrightFinder:
             with self.log.open("a") as file:
                 file.write(f"{os.getpid()} {sample.name}\n")
         time.sleep(self.seconds)
-        detail = {"source": self.name, "prompt": self.prompt(sample), "retried": False, "seconds": {"detect": self.seconds}}
+        detail = {
+            "source": self.name,
+            "prompt": self.prompt(sample),
+            "retried": False,
+            "seconds": {"detect": self.seconds},
+        }
         empty = {"boxes": [], "scores": [], "labels": [], "used": [], "iou": []}
         if self.fail and self.fail in sample.name:
             return Region(None, "mask_unreadable", {**detail, **empty, "message": "out of memory"})
@@ -49,7 +54,13 @@ class BrightFinder:
             return Region(None, "no_object", {**detail, **empty})
         y, x = np.nonzero(mask)
         box = [float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1)]
-        found = {"boxes": [[0.0, 0.0, 2.0, 2.0], box], "scores": [0.41, 0.875], "labels": ["a", "b"], "used": [1], "iou": [0.93]}
+        found = {
+            "boxes": [[0.0, 0.0, 2.0, 2.0], box],
+            "scores": [0.41, 0.875],
+            "labels": ["a", "b"],
+            "used": [1],
+            "iou": [0.93],
+        }
         return Region(mask, "ok", {**detail, **found})
 
     def __getstate__(self) -> dict[str, Any]:

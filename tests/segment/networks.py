@@ -79,7 +79,8 @@ def save_sam(folder: Path, seed: int = 0) -> Path:
     network = SamModel(config).eval()
     _enliven(network)
     network.save_pretrained(folder)
-    SamProcessor(SamImageProcessor(size={"longest_edge": 128}, pad_size={"height": 128, "width": 128})).save_pretrained(folder)  # fmt: skip
+    reader = SamImageProcessor(size={"longest_edge": 128}, pad_size={"height": 128, "width": 128})
+    SamProcessor(reader).save_pretrained(folder)
     return folder
 
 

@@ -21,7 +21,13 @@ from das_explain.types import Region
 from tests.segment.fake_finder import bright_photo
 
 ROOT = Path(__file__).parents[2]
-DETAIL = {"prompt": "ein Hündchen.", "boxes": [[1.5, 2, 3, 4]], "scores": [0.5], "retried": False, "seconds": {"detect": 0.1}}
+DETAIL = {
+    "prompt": "ein Hündchen.",
+    "boxes": [[1.5, 2, 3, 4]],
+    "scores": [0.5],
+    "retried": False,
+    "seconds": {"detect": 0.1},
+}
 
 
 def cache_in(folder: Path, **identity) -> MaskCache:
@@ -57,7 +63,8 @@ def test_the_key_is_the_photo_and_the_prompt():
         cache.key(each, prompt)
         for each, prompt in [
             (photo, "a dog."), (photo, "a cat."), (Image.fromarray(changed), "a dog."), (wide, "a dog."),
-            (photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "a dog."), (photo.transpose(Image.Transpose.TRANSPOSE), "a dog."),
+            (photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "a dog."),
+            (photo.transpose(Image.Transpose.TRANSPOSE), "a dog."),
         ]
     }  # fmt: skip
     assert len(keys) == 6
@@ -93,7 +100,9 @@ def test_a_damaged_file_counts_as_missing_and_is_replaced(tmp_path, damage):
     place = {"bit in the mask": content.index(b"IDAT") + 12, "bit in the text": content.index(b"boxes")}.get(damage)
     if place is not None:
         content[place] ^= 4
-    file.write_bytes({"empty": b"", "cut": content[: len(content) * 2 // 3], "text": b"no picture"}.get(damage, content))
+    file.write_bytes(
+        {"empty": b"", "cut": content[: len(content) * 2 // 3], "text": b"no picture"}.get(damage, content)
+    )
     assert cache.load("0" * 64) is None
     cache.store("0" * 64, Region(some_mask(), "ok", DETAIL))
     assert cache.load("0" * 64).detail == DETAIL
@@ -196,7 +205,12 @@ print("all there", flush=True)
 
 
 def start(tmp_path: Path, seconds: float, order: str = "f") -> subprocess.Popen:
-    environment = {**os.environ, "DAS_EXPLAIN_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "DAS_EXPLAIN_CACHE": str(tmp_path / "cache"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path / "photos"), str(tmp_path / "log"), str(seconds), order],
         cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

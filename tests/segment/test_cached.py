@@ -86,6 +86,21 @@ def test_known_again_under_another_name_and_when_turned(tmp_path, photos):
     np.testing.assert_array_equal(finder.region(turned, copied.read(turned)).mask, expected(2))
 
 
+def test_a_sample_with_nothing_to_ask_for_starts_nothing(tmp_path, photos):
+    class Asking(BrightFinder):
+        def prompt(self, sample):
+            return "" if sample.label == "cat" else "dog."
+
+    dataset = open_dataset(photos)
+    finder = CachedFinder(Asking(log=tmp_path / "log"))
+    cats = [sample for sample in dataset.samples if sample.label == "cat"]
+    assert finder.prepare(dataset, cats, workers=0) == 0
+    assert finder.finder.network is None
+    region = finder.region(cats[0], dataset.read(cats[0]))
+    assert (region.mask, region.status) == (None, "no_mask")
+    assert finder.prepare(dataset, dataset.samples, workers=0) == len(dataset) - len(cats)
+
+
 @pytest.mark.parametrize("change", [{"threshold": 151}, {"template": "a photo of {label}"}, {"name": "boxes+sam"}])
 def test_other_settings_find_again(tmp_path, photos, change):
     log = tmp_path / "log"
@@ -213,4 +228,35 @@ def test_prepare_leaves_other_segmenters_alone(tmp_path):
 
 
 def test_the_cache_of_a_finder_is_its_own(photos):
-    assert CachedFinder(BrightFinder()).cache.folder == MaskCache({"name": "grounded-sam", **BrightFinder().identity()}).folder
+    assert (
+        CachedFinder(BrightFinder()).cache.folder
+        == MaskCache({"name": "grounded-sam", **BrightFinder().identity()}).folder
+    )
+
+
+def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos, monkeypatch):
+    from das_explain.segment import detect, sam
+
+    dataset = open_dataset(photos)
+    options = {"detector": str(nets.detector), "sam": str(nets.sam), "side": 64, "box_threshold": 0.05}
+    first = create_segmenter("grounded-sam", dataset, **options)
+    assert first.prepare(dataset, dataset.samples[:3], workers=0) == 3
+    carried = pickle.dumps(first)
+    assert len(carried) < 10_000  # the networks stay behind
+
+    def refuse(*arguments, **named):
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr(detect, "HubDetector", refuse)
+    monkeypatch.setattr(sam, "HubSam", refuse)
+    second = create_segmenter("grounded-sam", dataset, **options)
+    assert second.prepare(dataset, dataset.samples[:3], workers=1) == 0
+    for sample in dataset.samples[:3]:
+        one, other = (each.region(sample, dataset.read(sample)) for each in (pickle.loads(carried), second))
+        assert one.status == other.status
+        assert one.detail == other.detail
+        assert one.detail["prompt"] == f"{sample.label}."
+    with pytest.raises(AssertionError, match="a network was built"):
+        create_segmenter("grounded-sam", dataset, **{**options, "side": 96}).prepare(
+            dataset, dataset.samples[:1], workers=0
+        )

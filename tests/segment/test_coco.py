@@ -95,7 +95,9 @@ def test_broken_rle_is_a_value_error(broken):
         rle.decode(broken)
 
 
-@pytest.mark.parametrize("ring", [[1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7], [0, 0, 1, 0, float("nan"), 1], ["a"] * 6, [[0, 0], [1, 1]]])
+@pytest.mark.parametrize(
+    "ring", [[1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7], [0, 0, 1, 0, float("nan"), 1], ["a"] * 6, [[0, 0], [1, 1]]]
+)
 def test_broken_polygons_are_value_errors(ring):
     with pytest.raises(ValueError):  # noqa: PT011
         rle.fill([ring], (5, 5))
@@ -106,13 +108,16 @@ def test_broken_polygons_are_value_errors(ring):
 OBJECT = [0.0, HEIGHT // 4, WIDTH // 3, HEIGHT // 4, WIDTH // 3, HEIGHT, 0, HEIGHT]
 
 
-def coco_file(path: Path, images: list[str], shapes: list[tuple], categories=("cat", "dog"), size=(WIDTH, HEIGHT)) -> Path:
+def coco_file(
+    path: Path, images: list[str], shapes: list[tuple], categories=("cat", "dog"), size=(WIDTH, HEIGHT)
+) -> Path:
     """``shapes``: (image number, category number, segmentation)."""
     path.write_text(
         json.dumps(
             {
                 "images": [
-                    {"id": 100 + i, "file_name": name, "width": size[0], "height": size[1]} for i, name in enumerate(images)
+                    {"id": 100 + i, "file_name": name, "width": size[0], "height": size[1]}
+                    for i, name in enumerate(images)
                 ],
                 "annotations": [
                     {"id": i, "image_id": 100 + image, "category_id": category, "segmentation": shape}
@@ -155,7 +160,9 @@ def test_masks_from_a_coco_file(photos, tmp_path, kind):
 def test_parts_are_united_and_names_may_lack_folders(photos, tmp_path):
     (photos / "cat" / "x.jpg").unlink()
     halves = [[0, 10, 7, 10, 7, 40, 0, 40]], [[7, 10, 20, 10, 20, 40, 7, 40]]
-    file = coco_file(tmp_path / "m.json", ["x.png", "y.jpg"], [(0, 0, halves[0]), (0, 0, halves[1])], categories=("thing",))
+    file = coco_file(
+        tmp_path / "m.json", ["x.png", "y.jpg"], [(0, 0, halves[0]), (0, 0, halves[1])], categories=("thing",)
+    )
     found = regions(open_dataset(photos, masks=file))
     np.testing.assert_array_equal(found["dog/x.jpg"].mask, object_mask())
 
@@ -164,7 +171,9 @@ def test_a_turned_photo_whose_tool_ignored_its_exif(tmp_path):
     store(photo(), tmp_path / "photos" / "cat" / "x.jpg", 6)
     stored = np.asarray(Image.fromarray(object_mask()).transpose(STORED[6]))
     file = coco_file(tmp_path / "m.json", ["cat/x.jpg"], [(0, 0, rle.encode(stored))], size=(HEIGHT, WIDTH))
-    np.testing.assert_array_equal(regions(open_dataset(tmp_path / "photos", masks=file))["cat/x.jpg"].mask, object_mask())
+    np.testing.assert_array_equal(
+        regions(open_dataset(tmp_path / "photos", masks=file))["cat/x.jpg"].mask, object_mask()
+    )
 
 
 def test_a_broken_shape_is_a_status_of_its_image(photos, tmp_path):
@@ -181,7 +190,9 @@ def test_the_fingerprint_follows_the_annotations(photos, tmp_path):
     prints = set()
     for edge in (39, 40):
         shape = [[0, 10, 20, 10, 20, edge, 0, edge]]
-        prints.add(open_dataset(photos, masks=coco_file(tmp_path / "m.json", ["cat/x.jpg"], [(0, 0, shape)])).fingerprint)
+        prints.add(
+            open_dataset(photos, masks=coco_file(tmp_path / "m.json", ["cat/x.jpg"], [(0, 0, shape)])).fingerprint
+        )
     assert len(prints) == 2
 
 

@@ -89,6 +89,9 @@ def test_summary_counts_all_and_averages_what_was_compared():
     assert (summary["images"], summary["compared"]) == (4, 3)
     assert summary["statuses"] == {"human_no_mask": 1, "ok": 3}
     assert (summary["mean_iou"], summary["median_iou"], summary["mean_boundary_f"]) == (0.5, 0.6, 0.4)
-    assert (summary["share_iou_50"], summary["share_iou_75"]) == (pytest.approx(2 / 3, abs=1e-6), pytest.approx(1 / 3, abs=1e-6))
+    assert (summary["share_iou_50"], summary["share_iou_75"]) == (
+        pytest.approx(2 / 3, abs=1e-6),
+        pytest.approx(1 / 3, abs=1e-6),
+    )
     assert [row["iou"] for row in worst(rows, 2)] == [0.0, 0.6]
     assert summarize_agreement(rows[3:])["mean_iou"] is None

@@ -21,7 +21,7 @@ from das_explain.types import Sample
 from tests.segment.networks import QUERIES, SIDE, scene
 
 CPU = torch.device("cpu")
-SIZES = {"portrait": (90, 150), "landscape": (200, 120), "tiny": (7, 5), "huge": (1500, 1100), "long": (900, 20)}
+SIZES = {"portrait": (90, 150), "landscape": (200, 120), "tiny": (7, 5), "huge": (1300, 900), "long": (900, 20)}
 
 
 def sample(label="golden_retriever, dog", boxes=()) -> Sample:
@@ -87,9 +87,10 @@ def reference_mask(nets, name: str, photo: Image.Image, boxes: np.ndarray) -> tu
 @pytest.mark.parametrize("shape", SIZES)
 def test_masks_are_those_of_the_processor(nets, make, name, shape):
     photo = scene(*SIZES[shape])
-    finder = make(name, choice="union", box_threshold=0.8)
+    threshold = 0.8 if shape == "long" else 0.93
+    finder = make(name, choice="union", box_threshold=threshold)
     region = finder.find([sample()], [photo])[0]
-    boxes = finder.detector.detect(photo, "golden retriever.").above(0.8).boxes
+    boxes = finder.detector.detect(photo, "golden retriever.").above(threshold).boxes
     mask, iou = reference_mask(nets, name, photo, boxes)
     assert region.detail["used"] == list(range(len(boxes)))
     assert len(boxes) > 1
@@ -122,8 +123,8 @@ def test_channels_are_red_green_blue(nets, make):
 
 def test_output_boxes_are_centre_and_size():
     logits = torch.tensor([[0.0, 3.0, -torch.inf], [0.0, 1.0, -torch.inf], [2.0, 2.0, -torch.inf], [9.0, 0.0, 0.0]])
-    boxes = torch.tensor([[0.5, 0.25, 0.2, 0.1], [0.1, 0.9, 0.4, 0.4], [1.2, 0.5, 0.2, 0.2], [torch.nan, 0.5, 0.1, 0.1]])
-    seen = detections(logits, boxes, [101, 102], (200, 100))
+    boxes = [[0.5, 0.25, 0.2, 0.1], [0.1, 0.9, 0.4, 0.4], [1.2, 0.5, 0.2, 0.2], [torch.nan, 0.5, 0.1, 0.1]]
+    seen = detections(logits, torch.tensor(boxes), [101, 102], (200, 100))
     np.testing.assert_allclose(seen.boxes, [[80, 20, 120, 30], [0, 70, 60, 100]], atol=1e-4)  # clipped; not outside
     np.testing.assert_allclose(seen.scores, [1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-1))], rtol=1e-5)
 
@@ -139,7 +140,7 @@ def test_long_photo_gets_a_canvas_with_enough_cells():
     assert mask.all()
 
 
-@pytest.mark.parametrize("size", [(900, 20), (20, 900), (1, 400)])
+@pytest.mark.parametrize("size", [(900, 20), (20, 900), (1, 400), (1, 1)])
 def test_long_photo_is_searched(make, size):
     seen = make().detector.detect(scene(*size), "dog.")
     assert 0 < len(seen.scores) <= QUERIES
@@ -183,7 +184,7 @@ def test_best_union_and_minimum_area(make):
     assert best.detail["boxes"] == union.detail["boxes"]
     assert union.mask[best.mask].all()
     areas = [(x1 - x0) * (y1 - y0) / (200 * 120) for x0, y0, x1, y1 in best.detail["boxes"]]
-    limit = sorted(areas)[-2] - 1e-6
+    limit = sum(sorted(areas)[-3:-1]) / 2  # two are larger
     large = make(choice="union", box_threshold=0.8, minimum_area=limit).find([sample()], [photo])[0]
     assert large.detail["used"] == [i for i, area in enumerate(areas) if area >= limit]
     none = make(box_threshold=0.8, minimum_area=max(areas) + 0.01).find([sample()], [photo])[0]
@@ -277,8 +278,8 @@ def test_identity_needs_no_network_and_follows_every_setting(nets, make, tmp_pat
     table.write_text("label,prompt\ncrane,bird\n")
     known = {"detector": str(nets.detector), "sam": str(nets.sam)}
     settings = [
-        {}, {"side": 400}, {"template": "a {label}"}, {"overrides": table}, {"box_threshold": 0.3}, {"text_threshold": 0.2},
-        {"retry_threshold": 0.1}, {"choice": "union"}, {"minimum_area": 0.1}, {"precision": "bf16"},
+        {}, {"side": 400}, {"template": "a {label}"}, {"overrides": table}, {"box_threshold": 0.3},
+        {"text_threshold": 0.2}, {"retry_threshold": 0.1}, {"choice": "union"}, {"minimum_area": 0.1}, {"precision": "bf16"},
     ]  # fmt: skip
     told = [json.dumps(create_finder("grounded-sam", **known, **each).identity(), sort_keys=True) for each in settings]
     assert len(set(told)) == len(settings)

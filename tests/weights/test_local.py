@@ -86,7 +86,7 @@ def test_the_wrong_architecture_is_answered_with_the_right_one(plain: Path, gate
     ("tail", "message"),
     [
         ("@vgg16", "unknown architecture 'vgg16'; known are resnet18, "),
-        ("@resnet18:se", "unknown attention 'se'; known are none, das"),
+        ("@resnet18:sad", "unknown attention 'sad'; known are none, das"),
         ("@mobilenet_v2?stem=small", "mobilenet_v2 with attention none takes no 'stem'; it takes gates"),
         ("@mobilenet_v2?alpha=0.1", "takes no 'alpha'"),
         ("@mobilenet_v2:das?alpha=true", "alpha must be a number"),
