@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for type checkers and editors
     from das_explain.cam import Cam, grad_cam
     from das_explain.checkpoint import load_model
     from das_explain.errors import DasExplainError, UsageError
@@ -26,7 +26,19 @@ _HOME = {
     "Region": "types",
     "Sample": "types",
 }
-__all__ = [*_HOME, "__version__"]
+__all__ = [
+    "SFD",
+    "Cam",
+    "DasExplainError",
+    "LoadedModel",
+    "Region",
+    "Sample",
+    "UsageError",
+    "__version__",
+    "grad_cam",
+    "load_model",
+    "sfd_score",
+]
 
 
 def __getattr__(name: str) -> Any:

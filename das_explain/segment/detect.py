@@ -90,10 +90,10 @@ def input_size(side: int) -> dict[str, int]:
 
 
 def searchable(image: Image.Image) -> Image.Image:
-    """The photo, widened if it is more than ``SLIMMEST`` times as long as wide and would shrink to nothing; boxes are
+    """Widened if it is tiny or over ``SLIMMEST`` times as long as wide and would shrink to nothing: boxes are
     fractions of it."""
     width, height = image.size
-    least = math.ceil(max(width, height) / SLIMMEST)
+    least = max(4, math.ceil(max(width, height) / SLIMMEST))  # 1 or 3 might pass for channels
     return image if min(width, height) >= least else image.resize((max(width, least), max(height, least)))
 
 

@@ -279,7 +279,8 @@ def test_identity_needs_no_network_and_follows_every_setting(nets, make, tmp_pat
     known = {"detector": str(nets.detector), "sam": str(nets.sam)}
     settings = [
         {}, {"side": 400}, {"template": "a {label}"}, {"overrides": table}, {"box_threshold": 0.3},
-        {"text_threshold": 0.2}, {"retry_threshold": 0.1}, {"choice": "union"}, {"minimum_area": 0.1}, {"precision": "bf16"},
+        {"text_threshold": 0.2}, {"retry_threshold": 0.1}, {"choice": "union"}, {"minimum_area": 0.1},
+        {"precision": "bf16"},
     ]  # fmt: skip
     told = [json.dumps(create_finder("grounded-sam", **known, **each).identity(), sort_keys=True) for each in settings]
     assert len(set(told)) == len(settings)
