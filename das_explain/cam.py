@@ -204,8 +204,10 @@ def _gradients(score: Tensor, taps: dict[str, Tensor]) -> dict[str, Tensor]:
 def _cam(activation: Tensor, gradient: Tensor, size: tuple[int, int]) -> Cam:
     """Channel weights (Eq. 1), weighted sum and ReLU (Eq. 2), then pytorch-grad-cam's normalisation and resizing."""
     with torch.autocast(activation.device.type, enabled=False):
-        precise = torch.float64 if activation.device.type != "mps" else torch.float32
-        weights = gradient.to(precise).mean((2, 3))  # (N, C); positive and negative terms nearly cancel in the sum
+        # Positive and negative terms nearly cancel in the sum: float32 maps are added up in float64 (MPS has none).
+        wide = activation.dtype == torch.float32 and activation.device.type != "mps"
+        precise = torch.float64 if wide else torch.promote_types(activation.dtype, torch.float32)
+        weights = gradient.mean((2, 3), dtype=precise)  # (N, C)
         raw = torch.einsum("nc,nchw->nhw", weights, activation.to(precise)).relu()
         return normalize(raw.float(), size)
 
