@@ -20,6 +20,8 @@ from das_explain.sfd import SFD, centre_map, sfd_score
 from das_explain.types import LoadedModel
 
 Record = dict[str, Any]
+Nulls = dict[str, dict[int, dict[str, Any]]]
+"""null -> row among the readable images -> sfd and status."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,22 @@ def evaluate(
     for batch in batches:
         records = [_blank(batch, position) for position in range(len(batch.samples))]
         readable, models = score_batch(contestants, batch, options)
+        blind: dict[str, Nulls] = {}  # by geometry: they depend on the mask alone, not on model or block
         for scored in models:
             contestant = scored.contestant
             for block, cam in scored.explanation.cams.items():
-                nulls = _null_scores(cam.map, scored.scores[block], batch, readable, contestant.geometry, options)
+                if contestant.geometry not in blind:
+                    blind[contestant.geometry] = _blind_scores(cam.map, batch, readable, contestant.geometry, options)
+                shuffled = _shuffled_scores(
+                    cam.map, scored.scores[block], batch, readable, contestant.geometry, options
+                )
                 for row, position in enumerate(readable):
                     record, about = records[position], {"model": contestant.name, "block": block}
                     record["scores"].append(table_row(scored, block, row, batch, position))
                     if record["scores"][-1]["sfd"] is not None:
                         record["nulls"] += [
                             {"image": record["image"], **about, "null": null, **values[row]}
-                            for null, values in nulls.items()
+                            for null, values in (*shuffled.items(), *blind[contestant.geometry].items())
                         ]
                     record["maps"].setdefault(contestant.name, {})[block] = _pack_map(cam, row, contestant.geometry)
         for position in set(range(len(records))) - set(readable):
@@ -150,31 +157,31 @@ def _score(
     return sfd_score(cam, mask, threshold=options.threshold, scaling=options.scaling, box=box, shared=shared)
 
 
-def _null_scores(
-    cam: Tensor, score: SFD, batch: Batch, readable: list[int], geometry: str, options: Options
-) -> dict[str, dict[int, dict[str, Any]]]:
-    """What maps that do not know the photo would get on its mask: null -> row -> sfd and status.
-
-    ``shuffled``: the same model's map of another image of the batch (batches are drawn at random).
-    """
-    rows = [row for row, status in enumerate(score.status) if status in ("ok", "no_background")]
-    if not rows:
-        return {}
-    height, width = cam.shape[1:]
+def _blind_scores(like: Tensor, batch: Batch, readable: list[int], geometry: str, options: Options) -> Nulls:
+    """What maps that never saw a photo get on its mask; ``like`` gives their size and device."""
+    height, width = like.shape[1:]
     candidates = {
-        "centre": centre_map(height, width, device=cam.device).expand(len(rows), -1, -1),
-        "uniform": torch.ones_like(cam[rows]),
+        "centre": centre_map(height, width, device=like.device).expand(len(readable), -1, -1),
+        "uniform": torch.ones_like(like),
     }
-    if len(rows) > 1:
-        candidates = {"shuffled": cam[rows].roll(1, 0), **candidates}
+    rows = range(len(readable))
+    return {null: _rows(_score(fake, batch, readable, geometry, options), rows) for null, fake in candidates.items()}
+
+
+def _shuffled_scores(
+    cam: Tensor, score: SFD, batch: Batch, readable: list[int], geometry: str, options: Options
+) -> Nulls:
+    """What the same model's map of another image of the batch gets (batches are drawn at random); needs two."""
+    rows = [row for row, status in enumerate(score.status) if status in ("ok", "no_background")]
+    if len(rows) < 2:
+        return {}
     positions = [readable[row] for row in rows]
-    nulls = {}
-    for null, fake in candidates.items():
-        values = _score(fake, batch, positions, geometry, options)
-        nulls[null] = {
-            row: {"sfd": _number(values.sfd[i]), "status": values.status[i]} for i, row in enumerate(rows)
-        }
-    return nulls
+    return {"shuffled": _rows(_score(cam[rows].roll(1, 0), batch, positions, geometry, options), rows)}
+
+
+def _rows(score: SFD, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """row -> its sfd and status."""
+    return {row: {"sfd": _number(score.sfd[i]), "status": score.status[i]} for i, row in enumerate(rows)}
 
 
 def table_row(scored: Scored, block: str, row: int, batch: Batch, position: int) -> Record:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from das_explain.data import Dataset
 from das_explain.evaluate import Contestant, Options, Record, Scored, empty_rows, score_batch, table_row
 from das_explain.loader import Batch, load_batches
 from das_explain.segment import Segmenter
-from das_explain.store import SCORE_COLUMNS
+from das_explain.store import SCORE_COLUMNS, write_dicts
 
 
 def write_heatmaps(
@@ -36,7 +35,7 @@ def write_heatmaps(
         The rows of the table (columns as in scores.csv). An image that cannot be read is a row with a status.
     """
     out.mkdir(parents=True, exist_ok=True)
-    geometries = list(dict.fromkeys(contestant.model.preprocess.geometry for contestant in contestants))
+    geometries = [contestant.model.preprocess.geometry for contestant in contestants]
     rows: list[Record] = []
     taken: set[str] = set()
     for loaded in load_batches(dataset, dataset.samples, geometries, segmenter, batch_size=batch, workers=workers):
@@ -56,10 +55,7 @@ def write_heatmaps(
             stem = out / f"{unique_stem(sample.name, taken)}-heatmap"
             figures.save(_figure(models, records, loaded, position, row), stem)
             _save_maps(stem, models, loaded, position, row)
-    with (out / "heatmaps.csv").open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.DictWriter(file, SCORE_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_dicts(out / "heatmaps.csv", SCORE_COLUMNS, rows)
     return rows
 
 

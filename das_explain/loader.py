@@ -124,9 +124,14 @@ def read_ahead(reader: Any, order: Sequence[Any], workers: int | None = None) ->
         ) from None
 
 
+def available_cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_workers() -> int:
     """Half of the processors this process may use, between 1 and 8; 0 if it may use only one."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = available_cpus()
     return 0 if usable == 1 else max(1, min(8, usable // 2))
 
 

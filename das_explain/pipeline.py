@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,13 +17,10 @@ from das_explain.evaluate import Contestant, Options, evaluate
 from das_explain.loader import load_batches
 from das_explain.methods import METHODS
 from das_explain.nn.fold import folded
-from das_explain.segment import Segmenter, prepare
+from das_explain.segment import Progress, Segmenter, prepare
 from das_explain.sfd import BOXES, SCALINGS
 from das_explain.store import Run
 from das_explain.types import LoadedModel, Sample
-
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def score_dataset(
     samples = draw_sample(dataset, plan.sample, plan.seed, plan.stratified)
     contestants, groups = load_contestants(plan.models, dataset.labels, plan.blocks, plan.device, plan.options)
     batches = _random_batches(samples, plan.batch, plan.seed)
-    geometries = list(dict.fromkeys(contestant.model.preprocess.geometry for contestant in contestants))
+    geometries = [contestant.model.preprocess.geometry for contestant in contestants]
     manifest = _manifest(dataset, segmenter, plan, contestants, groups, len(samples))
     run = Run.start(plan.out, manifest, samples, overwrite=plan.overwrite)
     finished = run.resume(batches)
@@ -183,7 +180,7 @@ def _manifest(
 
 def publish(run: Run) -> Path:
     """Draws a finished run's figures and writes its report; the path of the report's index.html."""
-    from das_explain import figures, stats
+    from das_explain import figures
     from das_explain.report import build_report
 
     scores = run.table("scores")
@@ -191,7 +188,7 @@ def publish(run: Run) -> Path:
     folder.mkdir(exist_ok=True)
     if (scores["status"] == "ok").any():
         figures.save(figures.distribution_figure(scores), folder / "distribution")
-        figures.save(figures.lift_figure(stats.lift_over_nulls(scores, run.table("nulls"))), folder / "lift")
+        figures.save(figures.lift_figure(run.table("lift")), folder / "lift")
     for number, (a, b) in enumerate(run.table("comparison")[["model_a", "model_b"]].drop_duplicates().to_numpy()):
         figures.save(figures.scatter_figure(scores, a, b), folder / f"paired-{number + 1}")
     return build_report(run.folder)

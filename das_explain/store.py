@@ -83,6 +83,8 @@ class Run:
                         "choose another --out, or --overwrite to replace them"
                     )
                 run._clear()
+            else:
+                manifest["created"] = cls.open(folder).manifest.get("created")
         elif any(entry.name != ".lock" for entry in folder.iterdir()):
             raise DasExplainError(f"--out {folder} is not empty and holds no run; choose another folder")
         (folder / "frames").mkdir(exist_ok=True)
@@ -139,8 +141,8 @@ class Run:
         for record in self.records():
             rows.append((order[record["image"]], record["scores"], record["nulls"]))
         rows.sort(key=lambda row: row[0])
-        _write_dicts(self.folder / "scores.csv", SCORE_COLUMNS, (score for _, scores, _ in rows for score in scores))
-        _write_dicts(self.folder / "nulls.csv", NULL_COLUMNS, (null for _, _, nulls in rows for null in nulls))
+        write_dicts(self.folder / "scores.csv", SCORE_COLUMNS, (score for _, scores, _ in rows for score in scores))
+        write_dicts(self.folder / "nulls.csv", NULL_COLUMNS, (null for _, _, nulls in rows for null in nulls))
 
         scores, nulls = self.table("scores"), self.table("nulls")
         self._write_table("summary", stats.summarize(scores))
@@ -179,7 +181,6 @@ class Run:
             before = Run.open(self.folder).manifest
         except DasExplainError:
             return ["run.json"]
-        self.manifest["created"] = before.get("created")
         return [key for key in IDENTITY if before.get(key) != self.manifest.get(key)]
 
     def _take_lock(self) -> None:
@@ -219,7 +220,8 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _write_dicts(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+def write_dicts(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Writes a CSV of these columns, whole or not at all; ``None`` is an empty cell."""
     _write_rows(path, columns, ([row[column] for column in columns] for row in rows))
 
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from das_explain.data import Dataset
-    from das_explain.pipeline import Plan, Progress
-    from das_explain.segment import Segmenter
+    from das_explain.pipeline import Plan
+    from das_explain.segment import Progress, Segmenter
     from das_explain.segment.export import Exported
     from das_explain.store import Run
 

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from das_explain.data import Dataset, draw_sample, open_dataset
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.loader import available_cpus
 from das_explain.preprocess import Geometry, Preprocess
 from das_explain.train.augment import random_view
 from das_explain.train.recipe import Augment, Recipe
@@ -155,11 +156,6 @@ class TrainingData:
             generator=torch.Generator(),  # workers draw nothing from it, and the global stream stays as it is
             **options,
         )
-
-
-def available_cpus() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def one_line(error: DasExplainError) -> DasExplainError:
