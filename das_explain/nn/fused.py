@@ -1,0 +1,111 @@
+"""Residual blocks whose convolutions add the shortcut and apply the ReLU in the same oneDNN call.
+
+PyTorch writes a convolution's output to memory, reads it for the addition, again for the ReLU. oneDNN does both while
+the output is still in the cache. PyTorch ships that operator for its compiler (``torch.ops.mkldnn``), which needs a C++
+compiler on the user's machine; it is called directly here. ``fusible`` says whether it is there: it is no public API.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from das_explain.nn.resnet import AttendedBasicBlock, AttendedBottleneck
+
+BLOCKS = (BasicBlock, Bottleneck, AttendedBasicBlock, AttendedBottleneck)
+
+
+def fusible(conv: nn.Module) -> bool:
+    """Whether a module is a convolution that can run on the fused operator as it is now."""
+    return (
+        type(conv) is nn.Conv2d
+        and conv.weight.device.type == "cpu"
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and _has_kernel(conv.weight.dtype)
+    )
+
+
+def _has_kernel(dtype: torch.dtype) -> bool:
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+class FusedConv2d(nn.Module):
+    """``relu(conv(x) + shortcut)``, the addition and the ReLU as far as asked for.
+
+    Weights are kept twice: as they are for the backward pass, and from the first call on in oneDNN's own layout.
+    """
+
+    def __init__(self, conv: nn.Conv2d, *, relu: bool) -> None:
+        super().__init__()
+        self.weight, self.bias, self.relu = conv.weight, conv.bias, relu
+        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """x: (N, C, H, W), shortcut: of the output's shape; both are brought to the weights' dtype, the output's."""
+        x = x.to(self.weight.dtype)
+        if self._packed is None:
+            padding, stride, dilation, groups = self.geometry
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight.detach(), padding, stride, dilation, groups, x.shape
+            )
+        return _FusedConv.apply(x, None if shortcut is None else shortcut.to(self.weight.dtype), self)
+
+
+class _FusedConv(torch.autograd.Function):
+    """The gradient with respect to ``x`` and ``shortcut``; weights are constants."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, shortcut: Tensor | None, layer: FusedConv2d) -> Tensor:
+        call, relu = torch.ops.mkldnn._convolution_pointwise, "relu" if layer.relu else None
+        if shortcut is None:
+            out = call(x, layer._packed, layer.bias, *layer.geometry, relu or "none", [], "")
+        else:
+            out = call.binary(x, shortcut, layer._packed, layer.bias, *layer.geometry, "add", 1.0, relu, [], "")
+        ctx.layer = layer
+        ctx.save_for_backward(x, *([out] if layer.relu else []))
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, *out = ctx.saved_tensors
+        padding, stride, dilation, groups = ctx.layer.geometry
+        if out:
+            gradient = torch.ops.aten.threshold_backward(gradient, out[0], 0)
+        to_x = None
+        if ctx.needs_input_grad[0]:
+            to_x, _, _ = torch.ops.aten.convolution_backward(
+                gradient, x, ctx.layer.weight, None, stride, padding, dilation, False, (0, 0), groups, (True, False, False)
+            )
+        return to_x, gradient if ctx.needs_input_grad[1] else None, None
+
+
+class FusedBlock(nn.Module):
+    """A basic block or bottleneck whose batch norms are folded; the children that are left keep their names."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        names = [name for name in ("conv1", "conv2", "conv3") if hasattr(block, name)]
+        self.gate = None if isinstance(gate := getattr(block, "gate", None), nn.Identity) else gate
+        for name in names:
+            last = name == names[-1]
+            setattr(self, name, FusedConv2d(getattr(block, name), relu=not last or self.gate is None))
+        self.last = names[-1]
+        self.downsample = block.downsample
+        if isinstance(block.downsample, nn.Sequential) and fusible(block.downsample[0]):
+            self.downsample[0] = FusedConv2d(block.downsample[0], relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        residual = self.conv1(x)
+        if self.last == "conv3":
+            residual = self.conv2(residual)
+        last = getattr(self, self.last)
+        if self.gate is None:
+            return last(residual, shortcut)
+        return (self.gate(last(residual)) + shortcut).relu_()

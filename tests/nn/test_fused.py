@@ -1,0 +1,117 @@
+"""oneDNN's fused operator against PyTorch's public ones, forward and backward."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from das_explain.cam import grad_cam
+from das_explain.nn import create_model
+from das_explain.nn.fold import folded
+from das_explain.nn.fused import FusedBlock, FusedConv2d, fusible
+
+CONVS = {
+    "3x3": {"kernel_size": 3, "padding": 1},
+    "1x1": {"kernel_size": 1},
+    "strided": {"kernel_size": 3, "padding": 1, "stride": 2},
+    "dilated": {"kernel_size": 3, "padding": 2, "dilation": 2},
+    "grouped": {"kernel_size": 3, "padding": 1, "groups": 2},
+    "unbiased": {"kernel_size": 3, "padding": 1, "bias": False},
+}
+
+
+@pytest.mark.parametrize("name", CONVS)
+@pytest.mark.parametrize("relu", (True, False))
+@pytest.mark.parametrize("with_shortcut", (True, False))
+def test_values_and_gradients_are_those_of_the_separate_operators(name: str, relu: bool, with_shortcut: bool):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 6, **CONVS[name]).requires_grad_(False)
+    fused = FusedConv2d(conv, relu=relu)
+    for size in ((7, 10), (7, 10), (5, 4)):  # the weights are packed for the first size
+        x = torch.randn(3, 4, *size, requires_grad=True)
+        shortcut = torch.randn_like(conv(x), requires_grad=True) if with_shortcut else None
+        expected = conv(x) if shortcut is None else conv(x) + shortcut
+        expected = expected.relu() if relu else expected
+        out, direction = fused(x, shortcut), torch.randn_like(expected)
+        torch.testing.assert_close(out, expected)
+        inputs = [x] if shortcut is None else [x, shortcut]
+        for ours, theirs in zip(torch.autograd.grad(out, inputs, direction), torch.autograd.grad(expected, inputs, direction)):
+            torch.testing.assert_close(ours, theirs)
+
+
+def test_neither_input_is_written_to():
+    fused, x, shortcut = FusedConv2d(nn.Conv2d(4, 4, 1), relu=True), torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3)
+    before = x.clone(), shortcut.clone()
+    with torch.no_grad():
+        fused(x, shortcut)
+    assert torch.equal(x, before[0]) and torch.equal(shortcut, before[1])
+
+
+@pytest.mark.parametrize(("backbone", "attention", "blocks"), [
+    ("resnet18", "none", 8), ("resnet50", "none", 16), ("resnet18", "das", 8), ("resnet18", "se", 8),
+])  # fmt: skip
+def test_a_folded_resnet_runs_on_fused_blocks_and_gives_the_same_logits(backbone: str, attention: str, blocks: int):
+    torch.manual_seed(0)
+    network, images = create_model(backbone, attention, num_classes=5).eval(), torch.randn(2, 3, 64, 96)
+    twin = folded(network)
+    assert sum(isinstance(module, FusedBlock) for module in twin.modules()) == blocks
+    assert isinstance(twin.conv1, FusedConv2d)
+    with torch.no_grad():
+        expected = network(images)
+        torch.testing.assert_close(twin(images), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_nothing_is_fused_around_a_wanted_or_watched_module():
+    network = create_model("resnet18", num_classes=5).eval()
+    twin = folded(network, keep=[network.layer3[0].conv1, network.layer4])
+    assert not isinstance(twin.layer3[0], FusedBlock)
+    assert isinstance(twin.layer3[1], FusedBlock) and isinstance(twin.layer4[1], FusedBlock)
+    seen = []
+    network.layer2[1].relu.register_forward_hook(lambda *_: seen.append(1))
+    network.relu.register_forward_hook(lambda *_: seen.append(0))
+    with torch.no_grad():
+        folded(network)(torch.randn(1, 3, 32, 32))
+    assert seen == [0, 1, 1]
+
+
+@pytest.mark.parametrize("unfit", (
+    nn.Conv2d(3, 3, 3, padding="same"), nn.Conv2d(3, 3, 3, padding_mode="reflect", padding=1), nn.Conv2d(3, 3, 3).double(),
+    nn.ConvTranspose2d(3, 3, 3), nn.Conv2d(3, 3, 3, device="meta"),
+), ids=("same", "reflect", "float64", "transposed", "elsewhere"))  # fmt: skip
+def test_what_the_operator_cannot_do_is_left_alone(unfit: nn.Module):
+    assert fusible(nn.Conv2d(3, 3, 3))
+    assert not fusible(unfit)
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="the processor has no bfloat16")
+def test_in_bfloat16_one_rounding_takes_the_place_of_three():
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 16, 3, padding=1).bfloat16()
+    x, shortcut = torch.randn(2, 16, 9, 9), torch.randn(2, 16, 9, 9)  # float32, as before the first convolution
+    with torch.no_grad():
+        out = FusedConv2d(conv, relu=True)(x, shortcut)
+        wide = copy.deepcopy(conv).float()
+        exact = (wide(x.bfloat16().float()) + shortcut.bfloat16().float()).relu()
+    assert out.dtype == torch.bfloat16
+    assert bool(((out.float() - exact).abs() <= exact.abs() * 2**-8 + 1e-6).all())  # half a unit in the last place
+
+
+def test_maps_under_bfloat16_autocast_keep_their_place():
+    torch.manual_seed(0)
+    network = create_model("resnet18", num_classes=5)
+    network.train()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None
+        network(torch.randn(8, 3, 64, 64))
+    images, targets = torch.randn(2, 3, 64, 64), torch.tensor([0, 3])
+    exact = grad_cam(network, images, targets, ["layer4"])["layer4"].map
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = grad_cam(folded(network, dtype=torch.bfloat16), images, targets, ["layer4"])["layer4"].map
+    assert rough.dtype == torch.float32
+    assert F.cosine_similarity(rough.flatten(1), exact.flatten(1)).min() > 0.98
