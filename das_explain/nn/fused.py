@@ -35,38 +35,57 @@ def _has_kernel(dtype: torch.dtype) -> bool:
 
 
 class FusedConv2d(nn.Module):
-    """``relu(conv(x) + shortcut)``, the addition and the ReLU as far as asked for.
+    """``relu(conv(x) + shortcut)``, the addition and the ReLU as far as asked for; weights are constants.
 
-    Weights are kept twice: as they are for the backward pass, and from the first call on in oneDNN's own layout.
+    The backward pass of an unstrided convolution is a convolution too, by the mirrored kernel, and runs on the same
+    operator. Kernels are brought into oneDNN's own layout once, when they are first used.
     """
 
     def __init__(self, conv: nn.Conv2d, *, relu: bool) -> None:
         super().__init__()
         self.weight, self.bias, self.relu = conv.weight, conv.bias, relu
-        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self.padding, self.stride, self.dilation, self.groups = conv.padding, conv.stride, conv.dilation, conv.groups
         self._packed: Tensor | None = None
+        self._mirrored: Tensor | None = None
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """x: (N, C, H, W), shortcut: of the output's shape; both are brought to the weights' dtype, the output's."""
-        x = x.to(self.weight.dtype)
+        dtype = self.weight.dtype
+        return _FusedConv.apply(x.to(dtype), None if shortcut is None else shortcut.to(dtype), self)
+
+    def convolve(self, x: Tensor, shortcut: Tensor | None) -> Tensor:
+        """The operator itself."""
+        geometry = self.padding, self.stride, self.dilation, self.groups
         if self._packed is None:
-            padding, stride, dilation, groups = self.geometry
-            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight.detach(), padding, stride, dilation, groups, x.shape
-            )
-        return _FusedConv.apply(x, None if shortcut is None else shortcut.to(self.weight.dtype), self)
+            self._packed = _pack(self.weight, *geometry, x.shape)
+        call, relu = torch.ops.mkldnn._convolution_pointwise, "relu" if self.relu else None
+        if shortcut is None:
+            return call(x, self._packed, self.bias, *geometry, relu or "none", [], "")
+        return call.binary(x, shortcut, self._packed, self.bias, *geometry, "add", 1.0, relu, [], "")
+
+    def transpose(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """The gradient with respect to ``x`` of the convolution alone."""
+        padding = [d * (k - 1) - p for d, k, p in zip(self.dilation, self.weight.shape[2:], self.padding)]
+        if self.groups > 1 or self.stride != (1, 1) or min(padding) < 0:
+            return torch.ops.aten.convolution_backward(
+                gradient, x, self.weight, None, self.stride, self.padding, self.dilation, False, (0, 0), self.groups,
+                (True, False, False),
+            )[0]  # fmt: skip
+        geometry = padding, self.stride, self.dilation, self.groups
+        if self._mirrored is None:
+            mirrored = self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+            self._mirrored = _pack(mirrored, *geometry, gradient.shape)
+        return torch.ops.mkldnn._convolution_pointwise(gradient, self._mirrored, None, *geometry, "none", [], "")
+
+
+def _pack(weight: Tensor, *geometry_and_shape) -> Tensor:
+    return torch.ops.mkldnn._reorder_convolution_weight(weight.detach(), *geometry_and_shape)
 
 
 class _FusedConv(torch.autograd.Function):
-    """The gradient with respect to ``x`` and ``shortcut``; weights are constants."""
-
     @staticmethod
     def forward(ctx, x: Tensor, shortcut: Tensor | None, layer: FusedConv2d) -> Tensor:
-        call, relu = torch.ops.mkldnn._convolution_pointwise, "relu" if layer.relu else None
-        if shortcut is None:
-            out = call(x, layer._packed, layer.bias, *layer.geometry, relu or "none", [], "")
-        else:
-            out = call.binary(x, shortcut, layer._packed, layer.bias, *layer.geometry, "add", 1.0, relu, [], "")
+        out = layer.convolve(x, shortcut)
         ctx.layer = layer
         ctx.save_for_backward(x, *([out] if layer.relu else []))
         return out
@@ -74,14 +93,9 @@ class _FusedConv(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, *out = ctx.saved_tensors
-        padding, stride, dilation, groups = ctx.layer.geometry
         if out:
             gradient = torch.ops.aten.threshold_backward(gradient, out[0], 0)
-        to_x = None
-        if ctx.needs_input_grad[0]:
-            to_x, _, _ = torch.ops.aten.convolution_backward(
-                gradient, x, ctx.layer.weight, None, stride, padding, dilation, False, (0, 0), groups, (True, False, False)
-            )
+        to_x = ctx.layer.transpose(gradient, x) if ctx.needs_input_grad[0] else None
         return to_x, gradient if ctx.needs_input_grad[1] else None, None
 
 

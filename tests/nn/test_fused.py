@@ -17,6 +17,8 @@ from das_explain.nn.fused import FusedBlock, FusedConv2d, fusible
 CONVS = {
     "3x3": {"kernel_size": 3, "padding": 1},
     "1x1": {"kernel_size": 1},
+    "padded too far": {"kernel_size": 1, "padding": 1},
+    "1x3": {"kernel_size": (1, 3), "padding": (0, 1)},
     "strided": {"kernel_size": 3, "padding": 1, "stride": 2},
     "dilated": {"kernel_size": 3, "padding": 2, "dilation": 2},
     "grouped": {"kernel_size": 3, "padding": 1, "groups": 2},
