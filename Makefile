@@ -27,4 +27,6 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/installed-for-tests: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
+# Without what it asks for: opencv-python would overwrite the headless OpenCV. The rest of it is in the tests' packages.
+	$(VENV)/bin/python -m pip install --quiet --no-deps groundingdino-py==0.4.0
 	touch $@ $(VENV)/installed

@@ -2,11 +2,14 @@
 
     python benchmarks/segment.py                      # full size, random weights: some GB of memory, minutes
     python benchmarks/segment.py --only grounded-sam2 --side 480 --precision bf16
-    python benchmarks/segment.py --tiny               # two layers and small inputs: whether it runs, not how fast
+    python benchmarks/segment.py --batch 4            # photos that go through a network together
+    python benchmarks/segment.py --tiny               # few layers and small inputs: whether it runs, not how fast
 
 The weights are random, of the published sizes, made here from configurations alone.
-``detect`` is the detector with its resizing, ``encode`` SAM's image encoder, ``decode`` its decoder for one box with
-the enlarging of the mask, ``total`` the whole call of the finder, ``cached`` reading the mask back from the mask cache.
+``load`` is reading the networks, ``detect`` the detector with its resizing, ``encode`` SAM's image encoder, ``decode``
+its decoder for one box with the enlarging of the mask, ``total`` the whole call of the finder, ``cpu`` its seconds on
+all cores, which say more than the others on a busy machine, ``cached`` recognising the photo and reading its mask from
+the mask cache.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +31,7 @@ import torch
 from PIL import Image
 
 WORDS = {100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?", 2000: "dog"}
+STAGES = ("detect", "encode", "decode", "total", "cpu")
 TINY_TEXT = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 64}
 
 
@@ -39,7 +44,7 @@ def save_detector(folder: Path, tiny: bool) -> None:
         text = {"model_type": "bert", **TINY_TEXT}
         options = {"encoder_layers": 1, "decoder_layers": 2, "num_queries": 20, "text_config": text}
     GroundingDinoForObjectDetection(GroundingDinoConfig(**options)).save_pretrained(folder)
-    GroundingDinoImageProcessor().save_pretrained(folder)
+    GroundingDinoImageProcessor().save_pretrained(folder)  # its side is given to the finder
     vocabulary = [WORDS.get(i, f"[unused{i}]") for i in range(30522)]
     vocabulary[0] = "[PAD]"
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
@@ -51,45 +56,54 @@ def save_sam(folder: Path, tiny: bool) -> None:
     """SAM ViT-B. Its own initial values are so small that the arithmetic slows down."""
     from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor, SamVisionConfig
 
-    vision = {"initializer_range": 0.02, **({"num_hidden_layers": 2, "global_attn_indexes": [1]} if tiny else {})}
-    SamModel(SamConfig(vision_config=SamVisionConfig(**vision).to_dict())).save_pretrained(folder)
-    SamProcessor(SamImageProcessor()).save_pretrained(folder)
+    small = {"num_hidden_layers": 2, "global_attn_indexes": [1], "image_size": 256} if tiny else {}
+    vision = SamVisionConfig(initializer_range=0.02, **small)
+    size = {"image_size": vision.image_size, "image_embedding_size": vision.image_size // 16}
+    SamModel(SamConfig(vision_config=vision.to_dict(), prompt_encoder_config=size)).save_pretrained(folder)
+    edge = vision.image_size
+    reader = SamImageProcessor(size={"longest_edge": edge}, pad_size={"height": edge, "width": edge})
+    SamProcessor(reader).save_pretrained(folder)
 
 
 def save_sam2(folder: Path, tiny: bool) -> None:
-    """SAM 2.1 tiny; there is nothing smaller."""
+    """SAM 2.1 tiny."""
     import transformers
     from transformers import Sam2Config, Sam2Model, Sam2Processor
 
-    Sam2Model(Sam2Config()).save_pretrained(folder)
+    options: dict = {}
+    edge = 256 if tiny else 1024
+    if tiny:
+        backbone = {"model_type": "sam2_hiera_det_model", "image_size": [256, 256], "blocks_per_stage": [1, 1, 2, 1],
+                    "global_attention_blocks": [3]}  # fmt: skip
+        sizes = [[64, 64], [32, 32], [16, 16]]
+        options = {"vision_config": {"backbone_config": backbone, "backbone_feature_sizes": sizes},
+                   "prompt_encoder_config": {"image_size": 256}}  # fmt: skip
+    Sam2Model(Sam2Config(**options)).save_pretrained(folder)
     reader = getattr(transformers, "Sam2ImageProcessor", None) or transformers.Sam2ImageProcessorFast
-    Sam2Processor(reader()).save_pretrained(folder)
+    Sam2Processor(reader(size={"height": edge, "width": edge}), target_size=edge).save_pretrained(folder)
 
 
-def save_originals(folder: Path) -> None:
-    """Checkpoints of the papers' own packages: Swin-T, ViT-B."""
-    from segment_anything import sam_model_registry
+def save_originals(folder: Path, tiny: bool) -> None:
+    """Checkpoints of the papers' own packages: Swin-T, ViT-B; the folder has a tokenizer by then."""
+    from segment_anything.build_sam import _build_sam, build_sam_vit_b
 
-    torch.save(sam_model_registry["vit_b"]().state_dict(), folder / "sam.pth")
-    if importlib.util.find_spec("groundingdino"):
-        from das_explain.segment.original import TextEncoder, _hushed, _replaced
+    from das_explain.segment.build import TextEncoder, hushed, replaced
 
-        with _hushed():
-            import groundingdino.models.GroundingDINO.groundingdino as package
-            from groundingdino.util.slconfig import SLConfig
-            from transformers import BertConfig, BertModel
+    network = _build_sam(768, 2, 12, [1]) if tiny else build_sam_vit_b()
+    torch.save(network.state_dict(), folder / "sam.pth")
+    with hushed():
+        import groundingdino.models.GroundingDINO.groundingdino as package
+        from groundingdino.util.slconfig import SLConfig
+        from transformers import AutoTokenizer, BertConfig, BertModel
 
-            config = Path(package.__file__).parents[2] / "config" / "GroundingDINO_SwinT_OGC.py"
-            bert = BertModel(BertConfig())
-            local = SimpleNamespace(get_tokenlizer=lambda _: _Tokens(), get_pretrained_language_model=lambda _: bert)
-            with _replaced(package, get_tokenlizer=local, BertModelWarper=TextEncoder):
-                network = package.build_groundingdino(SLConfig.fromfile(str(config)))
-        torch.save({"model": network.state_dict()}, folder / "dino.pth")
-
-
-class _Tokens:
-    def convert_tokens_to_ids(self, words: list[str]) -> list[int]:
-        return [101] * len(words)
+        config = SLConfig.fromfile(str(Path(package.__file__).parents[2] / "config" / "GroundingDINO_SwinT_OGC.py"))
+        if tiny:
+            config.enc_layers, config.dec_layers, config.num_queries = 1, 2, 20
+        tokens, bert = AutoTokenizer.from_pretrained(folder / "detector"), BertModel(BertConfig())
+        local = SimpleNamespace(get_tokenlizer=lambda _: tokens, get_pretrained_language_model=lambda _: bert)
+        with replaced(package, get_tokenlizer=local, BertModelWarper=TextEncoder):
+            network = package.build_groundingdino(config)
+    torch.save({"model": network.state_dict()}, folder / "dino.pth")
 
 
 def photo(width: int, height: int) -> Image.Image:
@@ -103,6 +117,7 @@ def main() -> None:
     parser.add_argument("--size", default="640x480", help="of the photo")
     parser.add_argument("--side", type=int, default=800, help="the detector's shorter side")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--tiny", action="store_true")
     arguments = parser.parse_args()
@@ -114,24 +129,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["DAS_EXPLAIN_CACHE"] = scratch  # neither fill the user's cache nor profit from it
         root = Path(scratch)
-        finders = list(_finders(root, arguments, side))
-        print(f"photo {width} x {height}, detector's side {side}, {arguments.precision}, "
-              f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+        print(f"photo {width} x {height}, detector's side {side}, {arguments.precision}, batch {arguments.batch}, "
+              f"{torch.get_num_threads()} threads, torch {torch.__version__}, transformers {version('transformers')}"
               f"{', TINY NETWORKS' if arguments.tiny else ''}; medians of {arguments.repeat}")  # fmt: skip
-        print(f"{'seconds per photo':24}{'load':>8}{'detect':>8}{'encode':>8}{'decode':>8}{'total':>8}{'cached':>9}")
-        for finder in finders:
-            _measure(finder, image, arguments.repeat)
+        stages = "".join(f"{stage:>8}" for stage in STAGES)
+        print(f"{'seconds per photo':24}{'load':>8}{stages}{'cached':>9}", flush=True)
+        for finder in _finders(root, arguments, side):
+            print(_measured(finder, image, arguments.repeat, arguments.batch), flush=True)
 
 
 def _finders(root: Path, arguments: argparse.Namespace, side: int):
     from das_explain.segment.finders import NAMES, create_finder
 
     wanted = [arguments.only] if arguments.only else list(NAMES)
-    common = {"device": "cpu", "precision": arguments.precision, "side": side, "box_threshold": 0.0}
+    common = {"device": "cpu", "precision": arguments.precision, "side": side, "box_threshold": 0.0,
+              "batch": arguments.batch}  # fmt: skip
     for name in wanted:
-        if name == "grounded-sam-original" and (arguments.tiny or not importlib.util.find_spec("groundingdino")):
-            reason = "it has no tiny networks here" if arguments.tiny else "not installed"
-            print(f"{name}: left out ({reason})", file=sys.stderr)
+        if name == "grounded-sam-original" and not importlib.util.find_spec("groundingdino"):
+            print(f"{name}: left out (groundingdino-py is not installed)", file=sys.stderr)
             continue
         folders = {
             "detector": (name != "boxes+sam", save_detector),
@@ -145,7 +160,7 @@ def _finders(root: Path, arguments: argparse.Namespace, side: int):
         if name == "boxes+sam":
             yield create_finder(name, sam=str(root / "sam"), **common)
         elif name == "grounded-sam-original":
-            save_originals(root)
+            save_originals(root, arguments.tiny)
             yield create_finder(name, detector=str(root / "dino.pth"), sam=str(root / "sam.pth"),
                                 tokenizer=str(root / "detector"), **common)  # fmt: skip
         else:
@@ -153,31 +168,36 @@ def _finders(root: Path, arguments: argparse.Namespace, side: int):
             yield create_finder(name, detector=str(root / "detector"), sam=str(root / sam), **common)
 
 
-def _measure(finder, image: Image.Image, repeat: int) -> None:
+def _measured(finder, image: Image.Image, repeat: int, batch: int) -> str:
     from das_explain.segment.cache import MaskCache
     from das_explain.types import Region, Sample
 
-    sample = Sample("x", 0, "dog", boxes=((50.0, 60.0, 300.0, 400.0),))
+    samples = [Sample("x", 0, "dog", boxes=((50.0, 60.0, 300.0, 400.0),))] * batch
+    images = [image] * batch
     start = time.perf_counter()
-    finder.find([sample], [image])
+    for network in ("masker", "detector"):
+        getattr(finder, network, None)
     load = time.perf_counter() - start
+    finder.find(samples, images)
     rows = []
     for _ in range(repeat):
-        start = time.perf_counter()
-        region = finder.find([sample], [image])[0]
-        rows.append({**region.detail["seconds"], "total": time.perf_counter() - start})
+        start, cpu = time.perf_counter(), time.process_time()
+        region = finder.find(samples, images)[0]
+        total, cpu = time.perf_counter() - start, time.process_time() - cpu
+        rows.append({**region.detail["seconds"], "total": total / batch, "cpu": cpu / batch})
+    if region.mask is None and region.status != "no_object":
+        raise SystemExit(f"{finder.name}: {region.detail['message']}")
     cache = MaskCache({"benchmark": finder.name})
-    key = cache.key(image, finder.prompt(sample))
-    cache.store(key, region if region.mask is not None else Region(np.ones((image.height, image.width), bool)))
+    mask = region if region.mask is not None else Region(np.ones((image.height, image.width), bool))
+    cache.store(cache.key(image, finder.prompt(samples[0])), mask)
     start = time.perf_counter()
-    cache.load(key)
+    cache.load(cache.key(image, finder.prompt(samples[0])))
     cached = time.perf_counter() - start
     median = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-    stages = ("detect", "encode", "decode", "total")
-    told = "".join(f"{median[stage]:8.2f}" if stage in median else f"{'-':>8}" for stage in stages)
-    print(f"{finder.name:24}{load - median['total']:8.2f}{told}{cached:9.4f}")
-    finder.__dict__.pop("masker", None)
-    finder.__dict__.pop("detector", None)
+    told = "".join(f"{median[stage]:8.2f}" if stage in median else f"{'-':>8}" for stage in STAGES)
+    for network in ("masker", "detector"):
+        finder.__dict__.pop(network, None)
+    return f"{finder.name:24}{load:8.2f}{told}{cached:9.4f}"
 
 
 if __name__ == "__main__":

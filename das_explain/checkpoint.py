@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.nn.interventions import intervene
 from das_explain.preprocess import Preprocess
 from das_explain.types import LoadedModel
 from das_explain.weights import Opened
@@ -63,23 +64,24 @@ def load_model(
 
     Returns:
         A model whose ``config`` holds ``architecture``, ``attention``, ``arguments``, ``num_classes``, ``training``
-        (what a model directory stores), and ``notes``: sentences on choices that were made for the user.
+        (what a model directory stores), ``gates`` (what its gates are replaced with, or ``None``), and ``notes``:
+        sentences on choices that were made for the user.
 
     Raises:
-        UsageError: the spec, an option or a block does not exist.
+        UsageError: the spec, an option or a block does not exist, or gates are to be replaced where there are none.
         DasExplainError: the weights cannot be had, or are not those of the network.
     """
     parsed = parse_spec(spec, name)
-    target = _device(device)
+    target = find_device(device)
     opened = OPENERS[parsed.kind](parsed)
-    network = opened.network.float().eval()
+    if opened.task == "detection":
+        raise UsageError(
+            f"{parsed.text} is a detector, and this explains classifiers; das-explain evaluate {parsed.text} COCO.json "
+            "measures its AP, das-explain models show says what is in it"
+        )
+    network, mark = prepare_network(opened, parsed, target)
     names = _labels(opened, labels, parsed.text)
     found = find_blocks(network, opened.architecture, opened.preprocess.geometry.size, blocks)
-    mark = fingerprint(network)
-    try:
-        network.to(target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # no such card, or it is full
-        raise DasExplainError(f"{parsed.name} cannot be moved to {target}: {str(error).splitlines()[0]}") from error
     return LoadedModel(
         name=parsed.name,
         spec=parsed.text,
@@ -94,6 +96,7 @@ def load_model(
             "arguments": opened.arguments,
             "num_classes": opened.num_classes,
             "training": opened.training,
+            "gates": parsed.gates,
             "notes": opened.notes,
         },
     )
@@ -112,6 +115,7 @@ def save_model(
     card: str | None = None,
     half: bool = False,
     num_classes: int | None = None,
+    task: str = "classification",
 ) -> Path:
     """Writes a model directory that ``load_model`` reads back: ``config.json``, ``model.safetensors``, ``README.md``.
 
@@ -124,6 +128,8 @@ def save_model(
         card: the text of ``README.md``; default: a short one with what is known.
         half: stores float16 (loads as float32), half the size; a tensor out of its range stays float32.
         num_classes: default: the rows of the network's last linear layer.
+        task: ``detection`` for a detector, which ``detectors.load_detector`` reads back; its ``num_classes`` and
+            ``labels`` begin with the background.
 
     Raises:
         UsageError: an unknown architecture, attention or argument.
@@ -136,7 +142,7 @@ def save_model(
         if head is None:
             raise DasExplainError("the network has no linear layer that gives logits: say num_classes")
         num_classes = network.get_submodule(head).out_features
-    expected = build_network(architecture, attention, num_classes, arguments).state_dict()
+    expected = build_network(architecture, attention, num_classes, arguments, task).state_dict()
     state = best_reading(candidates(network.state_dict(), "the network"), expected).state
     if found := differences(expected, state):
         raise DasExplainError(
@@ -151,6 +157,7 @@ def save_model(
         labels=None if labels is None else check_labels(list(labels), "labels", num_classes),
         preprocess=preprocess or Preprocess(),
         training=None if training is None else dict(training),
+        task=task,
     )
     text, tensors = config.to_json(), {key: _stored(key, state[key], half) for key in expected if key in state}
     try:
@@ -181,6 +188,8 @@ def warm_start(network: nn.Module, weights: Mapping[str, Tensor] | str | Path) -
     if Path(weights).is_file():
         return copy_weights(network, read_weights(Path(weights)), str(weights))
     spec = parse_spec(str(weights))
+    if spec.gates:
+        raise UsageError(f"{spec.text}: a warm start takes weights, which +gates= does not change; leave it out")
     return copy_weights(network, OPENERS[spec.kind](spec).network.state_dict(), spec.text)
 
 
@@ -193,7 +202,37 @@ def fingerprint(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def _with_gates(network: nn.Module, spec: ModelSpec, opened: Opened) -> nn.Module:
+    try:
+        return intervene(network, spec.gates)
+    except UsageError as error:
+        raise UsageError(f"{spec.text}: {error} ({opened.architecture} with attention {opened.attention})") from None
+
+
+def _intervened(mark: str, gates: str) -> str:
+    """The fingerprint of a network with replaced gates: it has the weights, but not the results, of the original."""
+    return hashlib.sha256(f"{mark}+gates={gates}".encode()).hexdigest()
+
+
+def prepare_network(opened: Opened, parsed: ModelSpec, device: torch.device) -> tuple[nn.Module, str]:
+    """An opened network in float32 and eval mode, its gates replaced if the spec says so, on ``device``; its fingerprint.
+
+    Raises:
+        UsageError: gates are to be replaced where there are none.
+        DasExplainError: the device cannot take it.
+    """
+    network = opened.network.float().eval()
+    mark = fingerprint(network)
+    if parsed.gates:
+        network, mark = _with_gates(network, parsed, opened), _intervened(mark, parsed.gates)
+    try:
+        return network.to(device), mark
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # no such card, or it is full
+        raise DasExplainError(f"{parsed.name} cannot be moved to {device}: {str(error).splitlines()[0]}") from error
+
+
+def find_device(device: str | torch.device | None) -> torch.device:
+    """The device of that name; ``None``: CUDA if there is one, else the CPU."""
     if device is None:  # Apple's mps only on request: its results have not been compared with the CPU's
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -237,10 +276,13 @@ def _replace(path: Path, write: Callable[[Path], Any]) -> None:
 def _card(directory: Path, config: ModelConfig) -> str:
     gates = "" if config.attention == "none" else f" with {config.attention} attention"
     height, width = config.preprocess.geometry.size
+    about = f"{config.architecture}{gates}, {config.num_classes} classes, input {width} x {height}."
+    if config.task == "detection":
+        about = f"Faster R-CNN with an FPN on {config.architecture}{gates}, {config.num_classes - 1} classes."
     lines = [
         f"# {directory.resolve().name}",
         "",
-        f"{config.architecture}{gates}, {config.num_classes} classes, input {width} x {height}.",
+        about,
         "",
         f"    das-explain models show {directory}",
     ]

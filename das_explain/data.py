@@ -5,6 +5,8 @@ a folder                              one sub-folder per class, or flat and unla
 a CSV file                            ``image[,label][,mask]`` and rectangles, see ``sources.table``
 ``collage[:train|test][:N]``          the embedded photo set, 100 test images unless told otherwise
 ``torchvision:OxfordIIITPet`` ...     a data set of torchvision, see ``sources.vision``
+``cifar:FOLDER[:train|test]``         CIFAR-10 or CIFAR-100, binary version, see ``sources.cifar``
+``stanford-dogs:FOLDER[:train|test]`` Stanford Dogs with its official split, see ``sources.dogs``
 ====================================  ===================================================================
 """
 
@@ -32,7 +34,9 @@ from das_explain.types import Region, Sample
 __all__ = ["Dataset", "ImageError", "draw_sample", "open_dataset", "open_images"]
 
 SOURCES = {  # what precedes the colon in a spec -> the function that lists it: (rest, *, split, root) -> Listing
+    "cifar": "das_explain.sources.cifar:list_cifar",
     "collage": "das_explain.sources.collages:list_collage",
+    "stanford-dogs": "das_explain.sources.dogs:list_dogs",
     "torchvision": "das_explain.sources.vision:list_torchvision",
 }
 
@@ -77,8 +81,7 @@ def open_dataset(
 
     ``masks``: for folders and CSVs, a folder of mask images, a CSV of them (see ``sources.matching``) or a COCO file
     (``sources.coco``); ``boxes``: for them, rectangles from another file (``sources.rectangles``); ``split``: for
-    ``collage`` and ``torchvision``, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises
-    ``UsageError``.
+    specs with a colon, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises ``UsageError``.
     """
     spec = str(spec)
     kind, _, rest = spec.partition(":")
@@ -90,7 +93,7 @@ def open_dataset(
         module, function = SOURCES[kind].split(":")
         return _dataset(spec, getattr(importlib.import_module(module), function)(rest, split=split, root=root))
     if split is not None:
-        raise UsageError(f"--split goes with collage and torchvision:NAME, not with {spec}")
+        raise UsageError(f"--split goes with {', '.join(SOURCES)}, not with {spec}")
     path = Path(spec).expanduser()
     if path.is_dir():
         if masks is not None and masks.is_dir() and masks.samefile(path):

@@ -19,6 +19,12 @@ class UsageError(DasExplainError):
     exit_code = 2
 
 
+def one_line(error: BaseException) -> str:
+    """Any exception's message on one line; ours as it is, others with their kind before it."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, DasExplainError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
 def missing_package(package: str, extra: str, purpose: str) -> DasExplainError:
     """The error for an optional package that is not installed; names the extra to install."""
     return DasExplainError(f"{purpose} needs the package {package}: pip install 'das-explain[{extra}]'")

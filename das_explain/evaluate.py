@@ -71,12 +71,17 @@ class Scored:
     scores: dict[str, SFD]
 
 
-def score_batch(contestants: Sequence[Contestant], batch: Batch, options: Options) -> tuple[list[int], list[Scored]]:
-    """One forward and one backward pass per model; also the positions in the batch of the images scored."""
-    readable = [position for position, status in enumerate(batch.statuses) if status != "unreadable"]
+def score_batch(
+    contestants: Sequence[Contestant], batch: Batch, options: Options, targets: Tensor | None = None
+) -> tuple[list[int], list[Scored]]:
+    """One forward and one backward pass per model; also the positions in the batch of the images scored.
+
+    ``targets``, int64, one for each readable image: the logits to explain, of every model; default: as ``options`` say.
+    """
+    readable = readable_positions(batch)
     if not readable:
         return readable, []
-    explained = [(contestant, _explain(contestant, batch, readable, options)) for contestant in contestants]
+    explained = [(contestant, _explain(contestant, batch, readable, options, targets)) for contestant in contestants]
     scored = []
     for contestant, explanation in explained:
         scores = {}
@@ -128,19 +133,34 @@ def empty_rows(contestants: Sequence[Contestant], batch: Batch, position: int) -
     return [_empty_row(c.name, block, sample.name, sample.label, status) for c in contestants for block in c.blocks]
 
 
-def _explain(contestant: Contestant, batch: Batch, readable: list[int], options: Options) -> Explanation:
+def readable_positions(batch: Batch) -> list[int]:
+    """The images of a batch that a network can be shown."""
+    return [position for position, status in enumerate(batch.statuses) if status != "unreadable"]
+
+
+def model_inputs(contestant: Contestant, batch: Batch, readable: list[int], options: Options) -> tuple[Tensor, Tensor]:
+    """What the network is given, float32 (n, 3, H, W), and the logits to explain, int64 (n,), on its device.
+
+    -1: no label, or none that this model knows; its prediction is explained instead (and said in the row).
+    """
     device = next(contestant.network.parameters()).device
     frames = batch.frames[contestant.geometry][readable].to(device, non_blocking=True)
     # The layout that folded networks and GPUs are quickest on.
     images = contestant.model.preprocess.normalize(frames).contiguous(memory_format=torch.channels_last)
-    # -1: no label, or none that this model knows; its prediction is explained instead (and said in the row).
     wanted = [-1] * len(readable)
     if options.target == "label":
         wanted = [contestant.logit.get(batch.samples[position].label or "", -1) for position in readable]
     elif options.target != "predicted":
         wanted = [contestant.logit[options.target]] * len(readable)
-    targets = torch.tensor(wanted, device=device)
-    bf16 = options.precision == "bf16"
+    return images, torch.tensor(wanted, device=device)
+
+
+def _explain(
+    contestant: Contestant, batch: Batch, readable: list[int], options: Options, targets: Tensor | None
+) -> Explanation:
+    images, wanted = model_inputs(contestant, batch, readable, options)
+    targets = wanted if targets is None else targets
+    device, bf16 = images.device, options.precision == "bf16"
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
         return explain_with(options.method, contestant.network, images, targets, contestant.blocks)
 
@@ -219,17 +239,21 @@ def _empty_row(model: str, block: str, image: str, label: str | None, status: st
     }
 
 
-def _blank(batch: Batch, position: int) -> Record:
-    sample, region = batch.samples[position], batch.regions[position]
-    width, height = batch.sizes[position]
-    status = batch.statuses[position]
-    masks = {key: _pack_mask(masks[position]) for key, masks in batch.masks.items() if status == "ok"}
+def region_record(batch: Batch, position: int) -> Record:
+    """What is known of the image at ``position`` before any model has seen it: its status, and how R was found."""
+    sample, (width, height) = batch.samples[position], batch.sizes[position]
     return {
-        **{"index": sample.index, "image": sample.name, "label": sample.label, "status": status},
-        "message": batch.messages[position],
-        **{"frame": None if status == "unreadable" else _frame_name(sample.index), "width": width, "height": height},
-        **{"mask": masks, "region": region.detail, "scores": [], "nulls": [], "maps": {}},
+        **{"index": sample.index, "image": sample.name, "label": sample.label, "status": batch.statuses[position]},
+        **{"message": batch.messages[position], "width": width, "height": height},
+        "region": batch.regions[position].detail,
     }
+
+
+def _blank(batch: Batch, position: int) -> Record:
+    record = region_record(batch, position)
+    masks = {key: _pack_mask(masks[position]) for key, masks in batch.masks.items() if record["status"] == "ok"}
+    frame = None if record["status"] == "unreadable" else _frame_name(record["index"])
+    return {**record, "frame": frame, "mask": masks, "scores": [], "nulls": [], "maps": {}}
 
 
 def _number(value: Tensor) -> float | None:

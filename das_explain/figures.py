@@ -9,19 +9,16 @@ Lines and points use the colour-blind-safe palette of Okabe and Ito; maps run fr
 from __future__ import annotations
 
 import warnings
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -32,11 +29,14 @@ from scipy.stats import gaussian_kde
 
 from das_explain import stats
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.lettering import fit, inches, plain, two_lines
 
 COLUMN, PAGE = 3.5, 7.16  # inches: one column, two columns
 DPI = 300
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P")
+HEAT = ListedColormap(matplotlib.colormaps["turbo"](np.linspace(0.07, 0.96, 256)), "heat")
+"""From blue (0) to red (1), as in the paper, but in even steps; turbo's almost black ends are left out."""
 _SMALL, _TEXT, _TITLE = 6.0, 7.0, 8.0  # points
 _GREY = "#666666"
 _MANY = 1000  # points from which on they are drawn as pixels inside the vector file
@@ -82,7 +82,7 @@ def overlay(photo: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.ndar
         raise DasExplainError(f"overlay needs a finite map (h, w) in [0, 1], not shape {cam.shape}; scale it first")
     height, width = photo.shape[:2]
     large = np.asarray(Image.fromarray(cam).resize((width, height), Image.Resampling.BILINEAR))
-    colour = matplotlib.colormaps["jet"](np.clip(large, 0, 1))[..., :3] * 255  # the colours of the paper's figure
+    colour = HEAT(np.clip(large, 0, 1))[..., :3] * 255
     return np.rint((1 - opacity) * photo + opacity * colour).astype(np.uint8)
 
 
@@ -116,13 +116,13 @@ def heatmap_figure(
         return figure.add_axes((x / page, 1 - (top + tall) / total, cell / page, tall / total))
 
     def write(x: float, top: float, room: float, text: str, size: float = _TEXT, weight="normal", **style) -> None:
-        text = _fit(text, room, size, weight)
-        figure.text(x / page, 1 - top / total, text, size=size, weight=weight, va="top", **_plain(), **style)
+        text = fit(text, room, size, weight)
+        figure.text(x / page, 1 - top / total, text, size=size, weight=weight, va="top", **plain(), **style)
 
-    for number, text in enumerate(_two_lines("photo" if label is None else label, cell, _TEXT, "bold")):
+    for number, text in enumerate(two_lines("photo" if label is None else label, cell, _TEXT, "bold")):
         write(edge, edge + number * line, cell, text, weight="bold")
     at = axes(edge, edge + 2 * line)
-    _show(at, photo, mask)
+    show_photo(at, photo, mask)
     outline = Line2D([], [], color="white", linewidth=0.9, path_effects=_HALO)
     dashes = tuple(Line2D([], [], color=colour, linewidth=width, linestyle=style) for colour, width, style in _DASHES)
     keys = {"R, object": outline} if mask is not None and mask.any() else {}
@@ -141,22 +141,22 @@ def heatmap_figure(
             x = left + column * (cell + gap)
             at = axes(x, top + 2 * line)
             drawable = cam is not None and bool(np.isfinite(np.asarray(cam)).all())
-            _show(at, overlay(photo, cam) if drawable else photo // 3 + 160, mask)
+            show_photo(at, overlay(photo, cam) if drawable else photo // 3 + 160, mask)
             if not drawable:
-                at.text(0.5, 0.5, "no map", transform=at.transAxes, ha="center", va="center", size=_TEXT, **_plain())
+                at.text(0.5, 0.5, "no map", transform=at.transAxes, ha="center", va="center", size=_TEXT, **plain())
             box = boxes.get(row.model, {}).get(block)
             if box is not None and np.isfinite(box).all():
                 _draw_box(at, box)
             status = row.status.get(block, "ok")
             if row.sfd.get(block) is not None and status != "ok":
-                at.text(0.03, 0.03, status, transform=at.transAxes, size=_SMALL, path_effects=_CLEAR, **_plain())
+                at.text(0.03, 0.03, status, transform=at.transAxes, size=_SMALL, path_effects=_CLEAR, **plain())
             score = _score(row.sfd.get(block), status, known=mask is not None)
-            room_block = cell - _inches(score, _TEXT) - (0.06 if score else 0)
+            room_block = cell - inches(score, _TEXT) - (0.06 if score else 0)
             write(x, top + 2 * line + tall + 0.03, room_block, block, color=_GREY)
             write(x + cell, top + 2 * line + tall + 0.03, cell, score, ha="right")
     high = (len(rows) - 1) * step + tall
     at = figure.add_axes(((page - bar + 0.02) / page, 1 - (edge + 2 * line + high) / total, 0.07 / page, high / total))
-    scale = figure.colorbar(ScalarMappable(cmap="jet"), cax=at, ticks=[0, 0.5, 1])
+    scale = figure.colorbar(ScalarMappable(cmap=HEAT), cax=at, ticks=[0, 0.5, 1])
     scale.ax.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     scale.ax.tick_params(length=2, pad=1.5, labelsize=_SMALL)
     scale.outline.set_linewidth(0.4)
@@ -232,15 +232,15 @@ def scatter_figure(scores: pd.DataFrame, model_a: str, model_b: str) -> Figure:
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         _tidy(panel)
         panel.set_yticks([0, 0.5, 1], ["0", "0.5", "1"] if column == 0 else [""] * 3)
-        panel.set_xlabel(_fit(f"sfd {model_a}", side, _TEXT), size=_TEXT, labelpad=1, **_plain())
+        panel.set_xlabel(fit(f"sfd {model_a}", side, _TEXT), size=_TEXT, labelpad=1, **plain())
         if column == 0:
-            panel.set_ylabel(_fit(f"sfd {model_b}", side, _TEXT), size=_TEXT, labelpad=1, **_plain())
+            panel.set_ylabel(fit(f"sfd {model_b}", side, _TEXT), size=_TEXT, labelpad=1, **plain())
         panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         interval = f" [{row.ci_low:+.3f}, {row.ci_high:+.3f}]" if np.isfinite(row.ci_low) else ""
         above_it = f"y \u2212 x {row.delta:+.3f}{interval}\nn {row.n}, y wins {row.win_rate:.0%}"
         panel.set_title(above_it if row.n else "no image scored\nfor both", size=_SMALL, pad=2)
-        name = _fit(row.block, side, _TEXT)
-        figure.text((x + side / 2) / page, (y + side + 0.26) / total, name, size=_TEXT, ha="center", **_plain())
+        name = fit(row.block, side, _TEXT)
+        figure.text((x + side / 2) / page, (y + side + 0.26) / total, name, size=_TEXT, ha="center", **plain())
     return figure
 
 
@@ -274,11 +274,11 @@ def lift_figure(lifts: pd.DataFrame) -> Figure:
     keys = [Line2D([], [], color="black", linewidth=1.4, marker="|", linestyle="none", markersize=7, label="the model")]
     for kind, null in enumerate(nulls):
         keys.append(Line2D([], [], color=COLOURS[kind % len(COLOURS)], marker=MARKERS[kind % len(MARKERS)], linewidth=1,
-                           markersize=3.5, label=_fit(null, 1, _SMALL)))  # fmt: skip
+                           markersize=3.5, label=fit(null, 1, _SMALL)))  # fmt: skip
     legend = figure.legend(handles=keys, loc="lower center", ncols=len(keys), fontsize=_SMALL, frameon=False,
                            borderaxespad=0.1, columnspacing=1, handlelength=1.5)  # fmt: skip
     for text in legend.get_texts():
-        text.set(**_plain())
+        text.set(**plain())
     return figure
 
 
@@ -304,8 +304,8 @@ def _panels(blocks: list[str], models: list[str], row_inches: float, legend: boo
     if not blocks:
         raise DasExplainError("there is nothing to draw: the table has no rows")
     lines, columns, page = _grid(len(blocks))
-    names = [_fit(model, 0.3 * COLUMN, _TEXT) for model in models]
-    left = max(_inches(name, _TEXT) for name in names) + 0.1
+    names = [fit(model, 0.3 * COLUMN, _TEXT) for model in models]
+    left = max(inches(name, _TEXT) for name in names) + 0.1
     right, gap, above, below = 0.1, 0.14, 0.2, 0.34
     wide = (page - left - right - (columns - 1) * gap) / columns
     high = row_inches * len(models)
@@ -315,11 +315,11 @@ def _panels(blocks: list[str], models: list[str], row_inches: float, legend: boo
         line, column = divmod(index, columns)
         x, y = left + column * (wide + gap), total - line * (high + above + below) - above - high
         panel = figure.add_axes((x / page, y / total, wide / page, high / total))
-        panel.set_title(_fit(block, wide, _TEXT), size=_TEXT, pad=3, **_plain())
+        panel.set_title(fit(block, wide, _TEXT), size=_TEXT, pad=3, **plain())
         panel.set_ylim(len(models) - 0.5, -0.55)
         _tidy(panel)
         panel.tick_params(axis="y", length=0)
-        panel.set_yticks(range(len(models)), names if column == 0 else [""] * len(names), size=_TEXT, **_plain())
+        panel.set_yticks(range(len(models)), names if column == 0 else [""] * len(names), size=_TEXT, **plain())
         panels.append(panel)
     return figure, panels
 
@@ -337,9 +337,15 @@ def _tidy(panel: Axes) -> None:
         spine.set(linewidth=0.5, visible=side in ("left", "bottom"))
 
 
-def _show(panel: Axes, pixels: np.ndarray, mask: np.ndarray | None) -> None:
+def show_photo(panel: Axes, pixels: np.ndarray, mask: np.ndarray | None) -> None:
+    """A frame uint8 (H, W, 3) with the outline of a mask bool (H, W)."""
     height, width = pixels.shape[:2]
     panel.imshow(pixels, interpolation="lanczos" if max(height, width) < 400 else "antialiased")
+    frame_panel(panel, height, width, mask)
+
+
+def frame_panel(panel: Axes, height: int, width: int, mask: np.ndarray | None) -> None:
+    """The axes of a frame of so many pixels, without ticks, and the outline of a mask bool (height, width) in it."""
     if mask is not None and mask.any():
         framed = np.pad(mask.astype(float), 1)  # so that an object at the frame's edge is outlined there, too
         lines = panel.contour(np.arange(-1, width + 1), np.arange(-1, height + 1), framed, levels=[0.5], colors="white",
@@ -372,44 +378,3 @@ def _score(sfd: float | None, status: str, known: bool) -> str:
     if sfd is not None and np.isfinite(sfd):
         return f"sfd {sfd:.2f}"
     return status if status != "ok" else "no sfd" if known else ""
-
-
-def _plain() -> dict:
-    """Style of any text that comes from data: shown literally, in the first installed font that has the glyph."""
-    return {"parse_math": False, "fontfamily": list(_fonts())}
-
-
-@cache
-def _fonts() -> tuple[str, ...]:
-    installed = set(font_manager.get_font_names())
-    wanted = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS", "Microsoft YaHei")
-    return tuple(name for name in wanted if name in installed) or ("sans-serif",)
-
-
-def _inches(text: str, size: float, weight: str = "normal") -> float:
-    """Width of a text of this size in points, as drawn."""
-    font = font_manager.FontProperties(family=list(_fonts()), size=size, weight=weight)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        return RendererAgg(1, 1, 72).get_text_width_height_descent(text, font, ismath=False)[0] / 72 if text else 0.0
-
-
-def _fit(text: str, room: float, size: float, weight: str = "normal") -> str:
-    """The text as it may be drawn in ``room`` inches: control characters escaped, the end cut off with an ellipsis."""
-    text = _literal(text)[:1000]
-    if _inches(text, size, weight) <= room:
-        return text
-    fits = bisect_right(range(len(text)), room, key=lambda length: _inches(text[:length] + "\u2026", size, weight))
-    return text[: max(0, fits - 1)].rstrip() + "\u2026"
-
-
-def _two_lines(text: str, room: float, size: float, weight: str) -> list[str]:
-    """One line if the text fits, else two, parted at a space if there is one."""
-    text = _literal(text)
-    start = _fit(text, room, size, weight)
-    cut = text.rfind(" ", 1, len(start))
-    return [text] if start == text or cut < 0 else [text[:cut], text[cut + 1 :]]
-
-
-def _literal(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -9,10 +9,20 @@ import numpy as np
 
 from das_explain import figures
 from das_explain.data import Dataset
-from das_explain.evaluate import Contestant, Options, Record, Scored, empty_rows, score_batch, table_row
-from das_explain.loader import Batch, load_batches
-from das_explain.segment import Segmenter
-from das_explain.store import SCORE_COLUMNS, write_dicts
+from das_explain.evaluate import (
+    Contestant,
+    Options,
+    Record,
+    Scored,
+    empty_rows,
+    region_record,
+    score_batch,
+    table_row,
+)
+from das_explain.loader import Batch, killed_workers_told, load_batches
+from das_explain.segment import Progress, Segmenter
+from das_explain.segment.cached import apart
+from das_explain.store import SCORE_COLUMNS, json_line, write_dicts
 
 
 def write_heatmaps(
@@ -24,8 +34,12 @@ def write_heatmaps(
     *,
     batch: int = 8,
     workers: int | None = None,
+    finding: Progress = lambda done, of: None,
 ) -> list[Record]:
     """Writes, per image, ``NAME-heatmap.png``, ``.pdf`` and ``.npz`` to ``out``, and ``heatmaps.csv`` for all.
+
+    ``regions.jsonl`` has a line per image: how its region R was found, as the journal of ``sfd`` has it. ``finding``
+    tells of masks that are made on the way.
 
     The ``.npz`` holds for each ``MODEL/BLOCK`` the map float32 (h, w) in [0, 1] at the block's own size, and under
     ``MODEL/BLOCK/cam_max`` its maximum before normalisation; ``frame`` is the network's view, uint8 (H, W, 3), ``mask``
@@ -37,25 +51,33 @@ def write_heatmaps(
     out.mkdir(parents=True, exist_ok=True)
     geometries = [contestant.model.preprocess.geometry for contestant in contestants]
     rows: list[Record] = []
+    regions: list[Record] = []
     taken: set[str] = set()
-    for loaded in load_batches(dataset, dataset.samples, geometries, segmenter, batch_size=batch, workers=workers):
-        readable, models = score_batch(contestants, loaded, options)
-        for position, sample in enumerate(loaded.samples):
-            if position not in readable:
-                rows += empty_rows(contestants, loaded, position)
-                continue
-            row = readable.index(position)
-            records = {
-                (scored.contestant.name, block): table_row(scored, block, row, loaded, position)
-                for scored in models
-                for block in scored.scores
-            }
-            rows += records.values()
-            # The suffix keeps a photo from being overwritten where --out is its own folder.
-            stem = out / f"{unique_stem(sample.name, taken)}-heatmap"
-            figures.save(_figure(models, records, loaded, position, row), stem)
-            _save_maps(stem, models, loaded, position, row)
+    with killed_workers_told():
+        batches = load_batches(
+            dataset, dataset.samples, geometries, segmenter, batch_size=batch, workers=workers, finding=finding,
+            ahead=apart(segmenter, next(contestants[0].network.parameters()).device),
+        )  # fmt: skip
+        for loaded in batches:
+            readable, models = score_batch(contestants, loaded, options)
+            for position, sample in enumerate(loaded.samples):
+                regions.append(region_record(loaded, position))
+                if position not in readable:
+                    rows += empty_rows(contestants, loaded, position)
+                    continue
+                row = readable.index(position)
+                records = {
+                    (scored.contestant.name, block): table_row(scored, block, row, loaded, position)
+                    for scored in models
+                    for block in scored.scores
+                }
+                rows += records.values()
+                # The suffix keeps a photo from being overwritten where --out is its own folder.
+                stem = out / f"{unique_stem(sample.name, taken)}-heatmap"
+                figures.save(_figure(models, records, loaded, position, row), stem)
+                _save_maps(stem, models, loaded, position, row)
     write_dicts(out / "heatmaps.csv", SCORE_COLUMNS, rows)
+    (out / "regions.jsonl").write_bytes(b"".join(map(json_line, regions)))
     return rows
 
 

@@ -1,7 +1,8 @@
-"""Decodes ahead of the network: workers turn samples into batches of frames and masks, in a fixed order.
+"""Decodes ahead of the network: workers turn samples into frames and masks, which become batches in a fixed order.
 
-Each image is decoded once; every geometry's frame and mask are made from it in the worker, so that neither photos nor
-full-size masks travel. Whatever goes wrong with one image becomes its status; memory does not grow with the data set.
+Each image is decoded once; every geometry's frame and mask are made from it in the worker, so that photos and full-size
+masks do not travel, except a photo on which a finder has to look first. Whatever goes wrong with one image becomes its
+status; memory does not grow with the data set.
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, one_line
 from das_explain.imageio import full_size
 from das_explain.preprocess import Geometry
 from das_explain.types import Region, Sample
 
 if TYPE_CHECKING:
     from das_explain.data import Dataset
-    from das_explain.segment import Segmenter
+    from das_explain.segment import Progress, Segmenter
     from das_explain.sources import Source
 
 PREFETCH = 2  # batches ahead, per worker
@@ -60,17 +63,6 @@ class Batch:
             masks={key: tensor.pin_memory() for key, tensor in self.masks.items()},
         )
 
-    # Between processes tensors go by value: torch would put them into shared memory, of which containers have little
-    # (64 MB by default in Docker), and a worker that runs out of it dies without a word.
-    def __getstate__(self) -> dict[str, Any]:
-        arrays = {"frames": self.frames, "masks": self.masks}
-        return {**vars(self), **{name: {k: t.numpy() for k, t in each.items()} for name, each in arrays.items()}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.frames = {key: torch.from_numpy(array) for key, array in self.frames.items()}
-        self.masks = {key: torch.from_numpy(array) for key, array in self.masks.items()}
-
 
 def load_batches(
     dataset: Dataset,
@@ -80,23 +72,42 @@ def load_batches(
     *,
     batch_size: int = 8,
     workers: int | None = None,
+    finding: Progress = lambda done, of: None,
+    ahead: bool = False,
 ) -> Iterator[Batch]:
     """Yields the samples in batches, in order: ``batch_size`` at a time, or the batches given as a list of lists.
 
-    ``workers`` is the number of decoding processes, 0 to decode in this one, ``None`` for ``default_workers()``. Raises
-    ``DasExplainError`` only if a worker process itself is killed.
+    ``workers`` is the number of decoding processes, 0 to decode in this one, ``None`` for ``default_workers()``; they
+    start at once. Where the segmenter is a finder, masks that are not in its cache are made on the way: when a batch is
+    asked for, or, with ``ahead``, in a thread that keeps up to ``PREFETCH`` batches before the networks. ``finding`` is
+    told of it, see ``segment.cached.found``. Raises ``DasExplainError`` if a worker process itself is killed, and what
+    the finder raises when it cannot work at all.
     """
+    from das_explain.segment.cached import beside, found
+
     batches: Sequence[Sequence[Sample]] = samples  # type: ignore[assignment]
     if samples and isinstance(samples[0], Sample):
         batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
-    # The "index" of a batch is its samples: workers hold no list of them.
-    yield from read_ahead(_Decoder(dataset.source, list(dict.fromkeys(geometries)), segmenter), batches, workers)
+    order = [sample for batch in batches for sample in batch]
+    longest = max(map(len, batches), default=0)
+    decoder = _Decoder(dataset.source, list(dict.fromkeys(geometries)), segmenter)
+    if not hasattr(segmenter, "find"):
+        return _stacked(read_ahead(decoder, order, workers, ahead=PREFETCH * longest), batches, decoder)
+    # Photos may travel here: one batch of them in all, however many workers there are.
+    usable = max(1, default_workers() if workers is None else workers)
+    items = found(read_ahead(decoder, order, workers, ahead=-(-longest // usable)), segmenter, finding, len(order))
+    items = map(decoder.settled, items)
+    return _stacked(beside(items, PREFETCH * longest) if ahead and order else items, batches, decoder)
 
 
-def read_ahead(reader: Any, order: Sequence[Any], workers: int | None = None) -> Iterator[Any]:
-    """Yields ``reader[item]`` for the items of ``order``, in order, computed ahead in ``workers`` processes.
+def read_ahead(
+    reader: Any, order: Sequence[Any], workers: int | None = None, *, ahead: int = PREFETCH
+) -> Iterator[Any]:
+    """Yields ``reader[item]`` for the items of ``order``, in order, computed in ``workers`` processes.
 
-    ``workers`` as in ``load_batches``. Raises ``DasExplainError`` if one of them is killed, and what the reader raises.
+    ``workers`` as in ``load_batches``; each works up to ``ahead`` items ahead. They start at once, from the caller's
+    thread, whichever thread asks for the items. Raises ``DasExplainError`` if one of them is killed, and what the
+    reader raises.
     """
     workers = min(default_workers() if workers is None else workers, len(order))
     loader = DataLoader(
@@ -106,16 +117,26 @@ def read_ahead(reader: Any, order: Sequence[Any], workers: int | None = None) ->
         num_workers=workers,
         collate_fn=_as_it_is,
         worker_init_fn=_prepare_worker,
-        prefetch_factor=PREFETCH if workers else None,
-        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=max(PREFETCH, ahead) if workers else None,
     )
     with one_opencv_thread() if workers else nullcontext():
-        items_ahead = iter(loader)
-    try:
-        for item in items_ahead:
+        items = iter(loader)
+    return _checked(items)
+
+
+def _checked(items: Iterator[Any]) -> Iterator[Any]:
+    with killed_workers_told():
+        for item in items:
             if isinstance(item, DasExplainError):
                 raise item
             yield item
+
+
+@contextmanager
+def killed_workers_told() -> Iterator[None]:
+    """Makes one clear line of the death of a worker process, which torch reports wherever the main thread happens to be."""
+    try:
+        yield
     except RuntimeError as error:
         if "killed by signal" not in str(error) and "exited unexpectedly" not in str(error):
             raise
@@ -135,58 +156,96 @@ def default_workers() -> int:
     return 0 if usable == 1 else max(1, min(8, usable // 2))
 
 
+@dataclass
+class _Shown:
+    """One sample as the networks see it, on its way from a worker: arrays, since torch would put tensors into shared
+    memory, of which containers have little (64 MB by default in Docker), and a worker that runs out of it dies without
+    a word. ``photo`` is there where its ``region`` is still to be found.
+    """
+
+    sample: Sample
+    frames: dict[str, np.ndarray] = field(default_factory=dict)  # uint8 (H, W, 3); none if it was unreadable
+    masks: dict[str, np.ndarray] = field(default_factory=dict)  # bool (H, W); none without a mask
+    region: Region | None = None
+    status: str = "ok"
+    message: str = ""
+    size: tuple[int, int] = (0, 0)
+    photo: Image.Image | None = None
+
+
 class _Decoder:
-    """samples of one batch -> Batch, in a worker."""
+    """sample -> _Shown, in a worker."""
 
     def __init__(self, source: Source, geometries: list[Geometry], segmenter: Segmenter | None) -> None:
         self.source, self.geometries, self.segmenter = source, geometries, segmenter
 
-    def __getitem__(self, samples: Sequence[Sample]) -> Batch:
-        frames = {each.key: np.zeros((len(samples), *each.size, 3), np.uint8) for each in self.geometries}
-        masks = {}
-        if self.segmenter is not None:
-            masks = {each.key: np.zeros((len(samples), *each.size), bool) for each in self.geometries}
-        batch = Batch(list(samples))
-        for row, sample in enumerate(samples):
-            region, status, message, size = Region(None, "no_mask"), "ok", "", (0, 0)
-            try:
-                image = self.source.read(sample)
-                views, size = {each.key: each.frame(image) for each in self.geometries}, full_size(image)
-                for key, view in views.items():
-                    frames[key][row] = view
-            except Exception as error:  # one image never stops a run
-                status, message = "unreadable", _one_line(error)
-            if status == "ok" and self.segmenter is not None:
-                region, views = self._region(sample, image)
-                status, message = region.status, region.detail.get("message", "")
-                for key, view in views.items():
-                    masks[key][row] = view
-            batch.regions.append(region)
-            batch.statuses.append(status)
-            batch.messages.append(message)
-            batch.sizes.append(size)
-        batch.frames = {key: torch.from_numpy(each).permute(0, 3, 1, 2).contiguous() for key, each in frames.items()}
-        batch.masks = {key: torch.from_numpy(each) for key, each in masks.items()}
-        return batch
-
-    def _region(self, sample: Sample, image: Any) -> tuple[Region, dict[str, np.ndarray]]:
-        """The region without its mask, and the mask as each geometry sees it."""
+    def __getitem__(self, sample: Sample) -> _Shown:
+        shown = _Shown(sample, region=Region(None, "no_mask"))
         try:
-            region = self.segmenter.region(sample, image)
-            if region.mask is None:
-                return region, {}
-            if region.mask.shape != (image.height, image.width):
-                raise ValueError(f"a mask of shape {region.mask.shape} for a photo of {image.width} x {image.height}")
-            views = {geometry.key: geometry.frame_mask(region.mask) for geometry in self.geometries}
-            area = round(float(region.mask.mean()), 6)
-            return Region(None, region.status, {**region.detail, "area": area}), views
-        except Exception as error:
-            return Region(None, "mask_unreadable", {"message": _one_line(error)}), {}
+            image = self.source.read(sample)
+            shown.frames = {each.key: each.frame(image) for each in self.geometries}
+            shown.size = full_size(image)
+        except Exception as error:  # one image never stops a run
+            shown.status, shown.message = "unreadable", one_line(error)
+            return shown
+        if self.segmenter is not None:
+            try:
+                shown.region = self.segmenter.region(sample, image)
+                if shown.region is None:
+                    shown.photo = image
+                else:
+                    self._frame(shown, image.size)
+            except Exception as error:
+                shown.status, shown.message, shown.masks = "mask_unreadable", one_line(error), {}
+                shown.region = Region(None, shown.status, {"message": shown.message})
+        return shown
+
+    def settled(self, shown: _Shown) -> _Shown:
+        """The same without the photo, once the region is known that it was kept for."""
+        if shown.photo is not None:
+            self._frame(shown, shown.photo.size)
+            shown.photo = None
+        return shown
+
+    def _frame(self, shown: _Shown, size: tuple[int, int]) -> None:
+        """Takes what the networks need from the region of a decoded photo of ``size`` (width, height)."""
+        region = shown.region
+        shown.status, shown.message = region.status, region.detail.get("message", "")
+        if region.mask is None:
+            return
+        if region.mask.shape != size[::-1]:
+            raise ValueError(f"a mask of shape {region.mask.shape} for a photo of {size[0]} x {size[1]}")
+        shown.masks = {each.key: each.frame_mask(region.mask) for each in self.geometries}
+        area = round(float(region.mask.mean()), 6)
+        shown.region = Region(None, region.status, {**region.detail, "area": area})
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, DasExplainError) else f"{type(error).__name__}: {text}".rstrip(": ")
+def _stacked(items: Iterator[_Shown], batches: Sequence[Sequence[Sample]], decoder: _Decoder) -> Iterator[Batch]:
+    """The items as batches of the given lengths."""
+    with killed_workers_told():
+        for samples in batches:
+            batch = _batch(list(islice(items, len(samples))), decoder)
+            yield batch.pin_memory() if torch.cuda.is_available() else batch
+
+
+def _batch(rows: list[_Shown], decoder: _Decoder) -> Batch:
+    batch = Batch(
+        [shown.sample for shown in rows],
+        regions=[shown.region for shown in rows],
+        statuses=[shown.status for shown in rows],
+        messages=[shown.message for shown in rows],
+        sizes=[shown.size for shown in rows],
+    )
+    for geometry in decoder.geometries:
+        frames = np.zeros((len(rows), *geometry.size, 3), np.uint8)
+        masks = np.zeros((len(rows), *geometry.size), bool)
+        for row, shown in enumerate(rows):
+            frames[row] = shown.frames.get(geometry.key, 0)
+            masks[row] = shown.masks.get(geometry.key, False)
+        batch.frames[geometry.key] = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+        if decoder.segmenter is not None:
+            batch.masks[geometry.key] = torch.from_numpy(masks)
+    return batch
 
 
 class _Told(TorchDataset):

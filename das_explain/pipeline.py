@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from das_explain.checkpoint import load_model, match_labels
 from das_explain.data import Dataset, draw_sample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evaluate import Contestant, Options, evaluate
-from das_explain.loader import load_batches
+from das_explain.loader import killed_workers_told, load_batches
 from das_explain.methods import METHODS
 from das_explain.nn.fold import folded
-from das_explain.segment import Progress, Segmenter, prepare
+from das_explain.segment import Progress, Segmenter
+from das_explain.segment.cached import apart
 from das_explain.sfd import BOXES, SCALINGS
 from das_explain.store import Run
 from das_explain.types import LoadedModel, Sample
@@ -47,7 +49,7 @@ def score_dataset(
     progress: Progress = lambda done, of: None,
     finding: Progress = lambda done, of: None,
 ) -> Run:
-    """Runs, or continues, a run to its end, tables included. ``finding`` tells of masks that are made ahead of it.
+    """Runs, or continues, a run to its end, tables included. ``finding`` tells of masks that are made on the way.
 
     Raises:
         UsageError: options, names or blocks that do not exist or do not go together.
@@ -62,14 +64,16 @@ def score_dataset(
     run = Run.start(plan.out, manifest, samples, overwrite=plan.overwrite)
     finished = run.resume(batches)
     done = sum(map(len, batches[:finished]))
-    left = [sample for batch in batches[finished:] for sample in batch]
-    prepare(segmenter, dataset, left, finding, workers=plan.workers)
     progress(done, len(samples))
-    loaded = load_batches(dataset, batches[finished:], geometries, segmenter, workers=plan.workers)
-    for records, frames in evaluate(contestants, loaded, plan.options) if finished < len(batches) else ():
-        run.append(records, frames)
-        done += len(records)
-        progress(done, len(samples))
+    with killed_workers_told():
+        loaded = load_batches(
+            dataset, batches[finished:], geometries, segmenter, workers=plan.workers, finding=finding,
+            ahead=apart(segmenter, next(contestants[0].network.parameters()).device),
+        )  # fmt: skip
+        for records, frames in evaluate(contestants, loaded, plan.options):
+            run.append(records, frames)
+            done += len(records)
+            progress(done, len(samples))
     run.finish()
     return run
 
@@ -106,6 +110,8 @@ def load_contestants(
     for model in models:
         groups.setdefault(model.name, []).append(model.name)
     for group, members in groups.items():
+        if len({model.config["gates"] for model in models if model.name == group}) > 1:
+            raise UsageError(f"{group} names models with other +gates=: copies of one design they are not; name each")
         if len(members) > 1:
             members[:] = [f"{group}#{copy + 1}" for copy in range(len(members))]
     names = {group: iter(members) for group, members in groups.items()}
@@ -113,17 +119,9 @@ def load_contestants(
     return [_contestant(model, labels, options, every_block=bool(blocks)) for model in models], groups
 
 
-def _contestant(
-    model: LoadedModel, labels: Sequence[str] | None, options: Options, *, every_block: bool
-) -> Contestant:
+def _contestant(model: LoadedModel, labels: Sequence[str] | None, options: Options, *, every_block: bool) -> Contestant:
     blocks = model.blocks if every_block else dict(list(model.blocks.items())[-2:])
-    network = model.network
-    if options.method == "gradcam" and next(network.parameters()).device.type == "cpu":  # where folding pays
-        dtype = torch.bfloat16 if options.precision == "bf16" else None
-        network = folded(network, keep=list(blocks.values()), dtype=dtype)
-        modules = dict(network.named_modules())
-        names = {id(module): name for name, module in model.network.named_modules()}
-        blocks = {name: modules[names[id(module)]] for name, module in blocks.items()}
+    network, blocks = quick(model.network, blocks, options)
     logit = match_labels(labels, model) if labels else {}
     if options.target not in ("label", "predicted") and options.target not in logit:
         try:
@@ -133,6 +131,17 @@ def _contestant(
                 f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted"
             ) from None
     return Contestant(model, network, blocks, logit)
+
+
+def quick(network: nn.Module, blocks: dict[str, nn.Module], options: Options) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """The network as it is run, and its blocks: a folded copy where folding pays."""
+    if options.method != "gradcam" or next(network.parameters()).device.type != "cpu":
+        return network, blocks
+    dtype = torch.bfloat16 if options.precision == "bf16" else None
+    copy = folded(network, keep=list(blocks.values()), dtype=dtype)
+    modules = dict(copy.named_modules())
+    names = {id(module): name for name, module in network.named_modules()}
+    return copy, {name: modules[names[id(module)]] for name, module in blocks.items()}
 
 
 def _random_batches(samples: Sequence[Sample], size: int, seed: int) -> list[list[Sample]]:

@@ -69,7 +69,7 @@ class Run:
                 is no run, or another process is writing to it.
         """
         manifest = json.loads(json.dumps({"schema": SCHEMA, **manifest, "sample": [s.name for s in samples]}))
-        manifest |= {"versions": _versions(), "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+        manifest |= {"versions": package_versions(), "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
         if folder.exists() and not folder.is_dir():
             raise DasExplainError(f"--out {folder} is a file; name a folder")
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class Run:
         run._take_lock()
         if (folder / "run.json").exists():
             if changed := run._differences():
-                if not overwrite:
+                if not overwrite and run._has_results():
                     raise DasExplainError(
                         f"{folder} holds the results of another run (other {', '.join(changed)}): "
                         "choose another --out, or --overwrite to replace them"
@@ -120,9 +120,8 @@ class Run:
         """Adds one batch: its frames first, then its records, flushed to the disk before it returns."""
         for name, content in frames.items():
             (self.folder / name).write_bytes(content)
-        lines = "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
         with self.journal.open("ab") as file:
-            file.write(lines.encode("utf-8", "surrogateescape"))
+            file.write(b"".join(map(json_line, records)))
             file.flush()
             os.fsync(file.fileno())
 
@@ -183,6 +182,10 @@ class Run:
             return ["run.json"]
         return [key for key in IDENTITY if before.get(key) != self.manifest.get(key)]
 
+    def _has_results(self) -> bool:
+        """Whether anything was scored: a run that failed before, for wrong weights perhaps, is nothing to lose."""
+        return self.journal.exists() and self.journal.stat().st_size > 0
+
     def _take_lock(self) -> None:
         from filelock import FileLock, Timeout
 
@@ -208,7 +211,8 @@ def _index(line: bytes) -> int | None:
         return None
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Python, the platform and the packages that results depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"python": platform.python_version(), "platform": platform.platform()}
@@ -218,6 +222,11 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+def json_line(record: dict[str, Any]) -> bytes:
+    """A record as a line of a ``.jsonl`` file. Raises ValueError for NaN, which JSON does not have."""
+    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogateescape")
 
 
 def write_dicts(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:

@@ -53,7 +53,8 @@ class LoadedModel:
 
     ``network`` is in eval mode on its device; ``blocks`` maps names (``layer1`` ...) to modules in forward order (a gated
     block includes its gate); ``labels`` holds the class names in logit order, or ``None`` when the checkpoint knows none;
-    ``fingerprint`` is a SHA-256 over parameter names, shapes and values.
+    ``fingerprint`` is a SHA-256 over parameter names, shapes and values, and over what the gates are replaced with, if
+    they are.
     """
 
     name: str

@@ -80,7 +80,8 @@ def test_overlay_runs_from_blue_to_red():
 def test_overlay_mixes_by_opacity(photo):
     one = np.ones((2, 2))
     np.testing.assert_array_equal(figures.overlay(photo, one, opacity=0), photo)
-    full = np.array([0.5, 0, 0]) * 255  # the red end of the scale
+    full = np.array(figures.HEAT(1.0)[:3]) * 255  # the red end of the scale
+    assert full[0] > 150 > 50 > full[1:].max()
     np.testing.assert_allclose(figures.overlay(photo, one, opacity=1), np.broadcast_to(full, photo.shape), atol=0.51)
     np.testing.assert_allclose(figures.overlay(photo, one, opacity=0.25), 0.75 * photo + 0.25 * full, atol=0.51)
 
@@ -90,7 +91,7 @@ def test_overlay_enlarges_as_torch_does():
     large = torch.nn.functional.interpolate(
         torch.from_numpy(cam)[None, None], size=(98, 61), mode="bilinear", align_corners=False
     )[0, 0].numpy()
-    colours = matplotlib.colormaps["jet"](large)[..., :3] * 255
+    colours = figures.HEAT(large)[..., :3] * 255
     mine = figures.overlay(np.zeros((98, 61, 3), np.uint8), cam, opacity=1)
     assert np.abs(mine - colours).max() < 5  # one of the scale's 256 steps
 

@@ -8,6 +8,8 @@ import typer
 
 from das_explain.commands.cache import app as cache
 from das_explain.commands.demo import demo
+from das_explain.commands.evaluate import evaluate
+from das_explain.commands.gate import gate
 from das_explain.commands.heatmap import heatmap
 from das_explain.commands.models import app as models
 from das_explain.commands.profile import profile
@@ -17,13 +19,15 @@ from das_explain.commands.sfd import sfd
 from das_explain.commands.train import train
 from das_explain.errors import DasExplainError
 
+RESUMED = ("sfd", "demo", "segment", "train")
+
 app = typer.Typer(
     help="Shows whether an attention gate makes a CNN look at the object: maps, sfd score, comparison.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (heatmap, sfd, segment, report, demo, train, profile):
+for command in (heatmap, sfd, gate, segment, report, demo, train, profile, evaluate):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")
@@ -39,5 +43,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except KeyboardInterrupt:
-        print("das-explain: stopped; the same command continues where it was", file=sys.stderr)
+        goes_on = "; the same command continues where it was" if set(sys.argv[1:2]) & set(RESUMED) else ""
+        print(f"das-explain: stopped{goes_on}", file=sys.stderr)
         sys.exit(130)

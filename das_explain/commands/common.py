@@ -47,8 +47,8 @@ def print_tables(run: Run) -> None:
     for row in run.table("summary").itertuples():
         key = (row.model, row.block)
         lift = f"{shuffled.loc[key, 'lift']:+.3f}" if key in shuffled.index else "-"
-        interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
-        table.add_row(row.model, row.block, f"{row.n_scored} of {row.n}", f"{row.mean_sfd:.3f}", interval, lift)
+        numbers = (f"{row.mean_sfd:.3f}", f"{row.ci_low:.3f} to {row.ci_high:.3f}") if row.n_scored else ("-", "-")
+        table.add_row(row.model, row.block, f"{row.n_scored} of {row.n}", *numbers, lift)
     console.print(table)
     comparison = run.table("comparison")
     if len(comparison):
@@ -57,8 +57,11 @@ def print_tables(run: Run) -> None:
             pair, interval = f"{row.model_b} - {row.model_a}", f"{row.ci_low:+.3f} to {row.ci_high:+.3f}"
             table.add_row(row.block, pair, f"{row.delta:+.3f}", interval, f"{row.p_adjusted:.2g}", f"{row.win_rate:.0%}")
         console.print(table)
-    if others := {status: count for status, count in run.manifest["counts"].items() if status != "ok"}:
-        print("not scored  " + ", ".join(f"{count} rows {status}" for status, count in others.items()))
+    scores = run.table("scores")
+    others = scores[scores["status"] != "ok"].groupby("status")["image"].agg(["size", "nunique"])
+    if len(others):
+        told = (f"{row.size} rows of {row.nunique} images {row.Index}" for row in others.itertuples())
+        print("not scored  " + ", ".join(told))
 
 
 def open_images_or_data(images: list[str], masks: Path | None, boxes: Path | None = None) -> Dataset:

@@ -69,7 +69,6 @@ def heatmap(
     from das_explain.evaluate import Options
     from das_explain.heatmaps import write_heatmaps
     from das_explain.pipeline import check_options, load_contestants
-    from das_explain.segment import prepare
 
     options = Options(method, target, threshold, scaling, box, precision)
     check_options(options)
@@ -81,9 +80,8 @@ def heatmap(
         precision=segmenter_precision, tokenizer=tokenizer, optional=True,
     )  # fmt: skip
     contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
-    with progress_bar("masks") as progress:
-        prepare(regions, dataset, dataset.samples, progress, workers=workers)
-    rows = write_heatmaps(dataset, regions, contestants, options, out, workers=workers)
+    with progress_bar("masks") as finding:
+        rows = write_heatmaps(dataset, regions, contestants, options, out, workers=workers, finding=finding)
 
     table = Table("image", "model", "block", "predicted", "confidence", "sfd")
     for row in rows:

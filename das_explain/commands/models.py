@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
+    from das_explain.detectors import LoadedDetector
     from das_explain.types import LoadedModel
 
 app = typer.Typer(
@@ -51,8 +52,12 @@ def show(
     import json
 
     from das_explain.checkpoint import load_model
+    from das_explain.detectors import is_detector, load_detector
 
-    facts = _facts(load_model(spec, device="cpu", labels=labels))
+    if is_detector(spec) and labels is None:
+        facts = _facts(load_detector(spec, device="cpu"))
+    else:
+        facts = _facts(load_model(spec, device="cpu", labels=labels))
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=str))
         return
@@ -91,6 +96,8 @@ def pack(
     config = model.config
     if config["architecture"].startswith("python:"):
         raise UsageError(f"{spec} is your own Python; a model directory holds only networks that can be built by name")
+    if config["gates"]:
+        raise UsageError(f"{spec}: a model directory holds weights, which +gates= does not change; pack it without")
     save_model(
         directory,
         model.network,
@@ -107,19 +114,23 @@ def pack(
     typer.echo(f"{directory}: {load_model(str(directory), device='cpu').fingerprint}")
 
 
-def _facts(model: LoadedModel) -> dict:
+def _facts(model: LoadedModel | LoadedDetector) -> dict:
     config = model.config
+    explained = {}
+    if config.get("task") != "detection":
+        explained = {"blocks": list(model.blocks), "preprocess": model.preprocess.to_config()}
     return {
         "name": model.name,
         "spec": model.spec,
+        "task": config.get("task", "classification"),
         "architecture": config["architecture"],
         "attention": config["attention"],
         "arguments": config["arguments"],
+        "gates": config["gates"],
         "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "classes": config["num_classes"],
         "labels": model.labels,
-        "blocks": list(model.blocks),
-        "preprocess": model.preprocess.to_config(),
+        **explained,
         "training": config["training"],
         "fingerprint": model.fingerprint,
         "notes": config["notes"],

@@ -12,31 +12,41 @@ from das_explain.errors import UsageError
 if TYPE_CHECKING:
     from torch import nn
 
+TABLES = ("1", "2", "4", "defcon1")
 Description = tuple[str, str, int, dict]  # architecture, attention, number of classes, arguments
 
 
 def profile(
     models: Annotated[
         Optional[list[str]],  # noqa: UP045 - Typer on Python 3.10
-        typer.Argument(metavar="MODEL...", help="ARCH[:ATTENTION] without weights, as resnet50:das; or a model spec."),
+        typer.Argument(
+            metavar="MODEL...", help="ARCH[:ATTENTION][?key=value], as resnet50:das?alpha=0.1; or a model spec."
+        ),
     ] = None,
     size: Annotated[
         Optional[int],  # noqa: UP045 - Typer on Python 3.10
-        typer.Option(min=1, help="Side of the input in pixels [default: the model's own, or 224]."),
+        typer.Option(min=1, help="Side of the input in pixels; the model's own, or 224, unless given."),
     ] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Also the peak of activation memory.")] = False,
+    memory: Annotated[bool, typer.Option(help="The peak of activation memory.")] = True,
     time: Annotated[
-        bool, typer.Option("--time", help="Also the time on this CPU, beside the plain backbone's in this process.")
-    ] = False,
-    table1: Annotated[bool, typer.Option("--table1", help="All of the DAS paper's Table 1 beside our counts.")] = False,
+        bool, typer.Option(help="The time on this CPU, beside the plain backbone's in this process.")
+    ] = True,
+    table: Annotated[
+        Optional[list[str]],  # noqa: UP045 - Typer on Python 3.10
+        typer.Option(metavar="1|2|4|defcon1", help="A table of the papers beside our counts: DAS 1, 2, 4; DEFCON-1's."),
+    ] = None,
+    table1: Annotated[bool, typer.Option("--table1", help="The same as --table 1.")] = False,
 ) -> None:
-    """Count parameters and multiply-accumulates (MACs) for one image, beside the network's without attention."""
-    if not models and not table1:
-        raise UsageError("profile needs a MODEL, such as resnet50:das, or --table1")
+    """Count parameters, multiply-accumulates (MACs), memory and time of one image, beside the plain network's."""
+    tables = list(dict.fromkeys(["1"] * table1 + (table or [])))
+    if not models and not tables:
+        raise UsageError("profile needs a MODEL, such as resnet50:das, or --table 1")
+    if unknown := [each for each in tables if each not in TABLES]:
+        raise UsageError(f"--table {unknown[0]} is unknown; choose {', '.join(TABLES)}")
     if models:
         _print_counts(models, size, memory, time)
-    if table1:
-        _print_table1()
+    for each in tables:
+        _print_comparison(each)
 
 
 def _print_counts(models: list[str], size: int | None, memory: bool, time: bool) -> None:
@@ -48,9 +58,9 @@ def _print_counts(models: list[str], size: int | None, memory: bool, time: bool)
     from das_explain.nn.profile import profile as count
 
     table = Table(box=box.SIMPLE_HEAD, title="One image; + over the same network without attention")
-    table.add_column("model", overflow="fold")
-    columns = ["input", "M params\ntrue", "M params\nas published", "GMACs\ntrue", "GMACs\nas published"]
-    columns += ["MB act.\npeak"] * memory + ["ms\n(x plain)"] * time
+    table.add_column("model", overflow="fold", min_width=12)
+    columns = ["input", "M par.\ntrue", "M par.\npubl.", "GMACs\ntrue", "GMACs\npubl."]
+    columns += ["MB\npeak"] * memory + ["ms\n(ratio)"] * time
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     units = {"parameters": 1e6, "parameters_published": 1e6, "macs": 1e9, "macs_published": 1e9}
@@ -68,60 +78,66 @@ def _print_counts(models: list[str], size: int | None, memory: bool, time: bool)
         if time:
             plain = _real(bare if bare is not None else network)
             seconds, ratio = relative_time(_real(network), plain, shape)
-            cells.append(f"{1000 * seconds:.1f}\n({ratio:.2f})")
+            cells.append(f"{1000 * seconds:.1f}" + f"\n({ratio:.2f})" * (bare is not None))
         table.add_row(name, f"{width}x{height}", *cells)
     console = Console()
     console.print(table)
     console.print(
-        "As published: what the counter thop adds up. It sees called modules only, so no deformable kernel, and counts "
-        "norms and pooling as well. True: every parameter; MACs of all convolutions, products and bilinear look-ups."
+        "publ., as published: what the counter thop adds up. It sees called modules only, so no deformable kernel, and "
+        "counts norms and pooling as well. true: every parameter; MACs of all convolutions, products and bilinear "
+        "look-ups."
+        + " peak: the most that activations take at once, without gradients." * memory
+        + " ms: on this CPU; ratio: to the network without attention, run in turns with it." * time
     )
 
 
-def _print_table1() -> None:
+def _print_comparison(key: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from das_explain.nn.tables import NOTES, TABLE1, agreement, count
+    from das_explain.nn.comparison import COMPARISONS
 
-    table = Table(box=box.SIMPLE_HEAD, title="DAS paper, Table 1: printed, and counted here", padding=(0, 1, 0, 0))
+    paper = COMPARISONS[key]
+    table = Table(box=box.SIMPLE_HEAD, title=f"{paper.title}: printed, and counted here", padding=(0, 1, 0, 0))
     table.add_column("network", no_wrap=True)
-    for column in ("M par.", "ours", "GFLOPs", "ours", "top-1", "top-5"):
+    columns = [name for column in paper.columns for name in (column, "ours")]
+    for column in (*columns, *paper.results):
         table.add_column(column, justify="right", no_wrap=True)
     marks = {"rounded": "✓ ", "cut": "✓↓", "none": "✗ ", "-": "  "}
-    wrong, agreed, printed_numbers = [], 0, 0
-    for row in TABLE1:
-        ours = count(row)
-        found = [agreement(ours.parameters, row.parameters), agreement(ours.flops, row.flops)]
-        agreed += sum(mark in ("rounded", "cut") for mark in found)
-        printed_numbers += sum(mark != "-" for mark in found)
-        name = row.backbone if row.attention == "none" else f"{row.backbone}:{row.attention}"
+    agreements, notes = [], []
+    for line in paper.lines():
+        found = [number.agreement for number in line.numbers]
+        agreements += [each for each in found if each != "-"]
         if "none" in found:
-            wrong.append(f"{name}: {NOTES[row.backbone, row.attention]}")
-        table.add_row(
-            name, row.parameters, f"{ours.parameters:.3f} {marks[found[0]]}",
-            row.flops, f"{ours.flops:.3f} {marks[found[1]]}", row.top1, row.top5,
-            end_section=row.attention == "das",
-        )  # fmt: skip
+            notes.append(f"{line.name}: {line.note}")
+        counts = [
+            cell
+            for number, mark in zip(line.numbers, found, strict=True)
+            for cell in (number.printed, f"{number.ours:.{number.decimals}f} {marks[mark]}")
+        ]
+        table.add_row(line.name, *counts, *line.results, end_section=line.last)
     console = Console()
     console.print(table)
+    agreed = len(agreements) - agreements.count("none")
+    cut = " (↓: cut there, not rounded)" if "cut" in agreements else ""
+    accuracies = " Accuracies are the paper's." if paper.results else ""
     console.print(
-        f"{agreed} of {printed_numbers} printed counts agree to the last digit (↓: cut there, not rounded). "
-        "The das rows are counted by the rules of thop, without deformable kernels; the others have all their "
-        "parameters, and FLOPs by the rules of ptflops. Accuracies are the paper's.\n"
+        f"{agreed} of {len(agreements)} printed counts agree to the last digit{cut}. {paper.reading}{accuracies}\n"
     )
-    for sentence in wrong:
+    for sentence in notes:
         console.print(sentence)
 
 
 def _open(text: str) -> tuple[str, nn.Module, Description, tuple[int, int]]:
     from das_explain.nn.registry import BACKBONES
     from das_explain.weights.build import build_network
+    from das_explain.weights.spec import split_options
 
-    architecture, _, attention = text.partition(":")
+    body, options = split_options(text)
+    architecture, _, attention = body.partition(":")
     if architecture in BACKBONES and not Path(text).exists():
-        description = architecture, attention or "none", 1000, {}
+        description = architecture, attention or "none", options.pop("num_classes", 1000), options
         return text, build_network(*description), description, (224, 224)
 
     from das_explain.checkpoint import load_model

@@ -88,7 +88,7 @@ def segment(
     found = find_segmenter(
         dataset, box_masks, segmenter, device=device, template=prompt, overrides=prompts, detector=detector, sam=sam,
         box_threshold=box_threshold, text_threshold=text_threshold, retry_threshold=retry_threshold, choice=choice,
-        minimum_area=minimum_area, side=detector_side, precision=segmenter_precision,
+        minimum_area=minimum_area, side=detector_side, precision=segmenter_precision, tokenizer=tokenizer,
     )  # fmt: skip
     samples = draw_sample(dataset, sample, seed, stratified)
     with progress_bars("masks", "files") as (finding, writing):

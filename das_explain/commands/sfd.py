@@ -33,7 +33,8 @@ Models = Annotated[
     typer.Option(
         "--model", "-m", metavar="NAME=SPEC",
         help="A model, named. Repeat it to compare; several with one NAME are copies of one design. SPEC: a model "
-        "directory, FILE@ARCH[:ATTENTION], torchvision:NAME[:WEIGHTS], timm:NAME, hf:USER/REPO, python:MODULE:FACTORY[@FILE].",
+        "directory, FILE@ARCH[:ATTENTION], torchvision:NAME[:WEIGHTS], timm:NAME, hf:USER/REPO, python:MODULE:FACTORY[@FILE]. "
+        "+gates=ones, mean or shuffled after a SPEC replaces the attention of its gates.",
     ),
 ]  # fmt: skip
 Blocks = Annotated[str, typer.Option(help="Blocks to explain, separated by commas; the last two unless given.")]

@@ -14,7 +14,10 @@ def train(
         Optional[list[str]],  # noqa: UP045 - Typer on Python 3.10
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as schedule.epochs=4. Repeats."),
     ] = None,
-    out: Annotated[Optional[Path], typer.Option(help="The run's folder [default: runs/train/RECIPE].")] = None,  # noqa: UP045
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The run's folder; runs/train/RECIPE unless given."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on where the folder stands, or start anew.")] = True,
     seed: Annotated[Optional[int], typer.Option(min=0, help="The same as --set seed=N.")] = None,  # noqa: UP045
 ) -> None:
@@ -34,8 +37,10 @@ def train(
     settings = [*(settings or []), *([f"seed={seed}"] if seed is not None else [])]
     loaded = load_recipe(recipe, settings)
     from das_explain.train import train as run
+    from das_explain.train.machine import is_leader
 
     folder = out or Path("runs") / "train" / loaded.name
     words = ["das-explain", "train", recipe, *(word for setting in settings for word in ("--set", setting))]
     model = run(loaded, folder, resume=resume, console=Console(stderr=True), command=shlex.join(words))
-    print(model)
+    if is_leader():
+        print(model)

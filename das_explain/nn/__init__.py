@@ -1,6 +1,8 @@
 """The networks: torchvision's backbones, plain and with attention."""
 
+from das_explain.nn.abn import auxiliary_logits
 from das_explain.nn.das import DASGate
+from das_explain.nn.gate import Gate
 from das_explain.nn.registry import (
     ATTENTION,
     BACKBONES,
@@ -16,7 +18,9 @@ __all__ = [
     "ATTENTION",
     "BACKBONES",
     "DASGate",
+    "Gate",
     "attentions_of",
+    "auxiliary_logits",
     "create_model",
     "das_mobilenet_v2",
     "das_resnet18",

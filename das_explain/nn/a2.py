@@ -5,9 +5,13 @@
     Z = G V                                                              distribute them to each position
     X_out = X + W Z                                                      1x1 convolution back to c, residual
 
+These are the equations of its sections on feature gathering, feature distribution and the block; their numbers could
+not be checked.
+
 Five blocks stand between residual blocks of ResNet-50, where non-local blocks do: after every other one of conv3 and
 conv4 (``layer2.1``, ``layer2.3``, ``layer3.1``, ``layer3.3``, ``layer3.5``). Left open: m and n. With m = n = c / 2
-ResNet-50 has 32.91 M parameters; printed are 33.00 M: no agreement, and this is the nearest found.
+ResNet-50 has 32.91 M parameters; printed are 33.00 M: no agreement, and this is the nearest found (32.96 M, 33.0 in one
+decimal, with the running statistics of the batch norms).
 """
 
 from __future__ import annotations

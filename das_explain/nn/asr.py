@@ -2,6 +2,9 @@
 
     X_out = X phi(v)                              phi: an attention module (SE here); v: a learned vector, not the image
 
+The paper's third version is called "Stripe Observation Guided Inference Cost-free Attention Mechanism"; the numbers of
+its equations could not be checked.
+
 While it trains, a constant vector goes through SE; once trained, phi(v) is a constant too, and ``fused`` multiplies it
 into the batch norm before it: the network is then plain, with no parameter more. Hence the printed 26.00 and 45.00 M,
 which are 25.56 and 44.55 M in whole millions ("26 M", "45 M") with two zeros added. v starts at 0.1, SE has r = 16. It
@@ -15,23 +18,23 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from das_explain.nn.gate import Gate
 from das_explain.nn.se import SE
 
 
-class ASR(nn.Module):
+class ASR(Gate):
     """Multiplies each channel by a learned weight that no image changes. (N, C, H, W) -> (N, C, H, W)."""
+
+    per_channel = True
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
         self.vector = nn.Parameter(torch.full((1, channels, 1, 1), 0.1))
         self.se = SE(channels, reduction)
 
-    def attention(self) -> Tensor:
-        """phi(v): (1, C, 1, 1) in (0, 1)."""
+    def attention(self, x: Tensor | None = None) -> Tensor:
+        """phi(v), whatever the map: (1, C, 1, 1) in (0, 1)."""
         return self.se.attention(self.vector)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention()
 
 
 def fused(network: nn.Module) -> nn.Module:

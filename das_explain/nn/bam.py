@@ -15,9 +15,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from das_explain.nn.gate import Gate
 
-class BAM(nn.Module):
+
+class BAM(Gate):
     """Adds to a map itself, weighted by channel and position. (N, C, H, W) -> (N, C, H, W)."""
+
+    residual = True
 
     def __init__(self, channels: int, reduction: int = 16, dilation: int = 4) -> None:
         super().__init__()
@@ -43,6 +47,3 @@ class BAM(nn.Module):
     def attention(self, x: Tensor) -> Tensor:
         """M of Eq. 2: (N, C, H, W) in (0, 1)."""
         return (self.channel(x) + self.spatial(x)).sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + x * self.attention(x)

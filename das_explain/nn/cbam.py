@@ -14,8 +14,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from das_explain.nn.gate import Gate
 
-class CBAM(nn.Module):
+
+class CBAM(Gate):
     """Weights channels, then positions. (N, C, H, W) -> (N, C, H, W)."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -38,6 +40,7 @@ class CBAM(nn.Module):
         pooled = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), dim=1)
         return self.norm(self.conv(pooled)).sigmoid()
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x * self.channel_attention(x)
-        return x * self.spatial_attention(x)
+    def attention(self, x: Tensor) -> Tensor:
+        """M_s(F') M_c(F), what Eq. 1 multiplies F by: (N, C, H, W) in (0, 1)."""
+        channel = self.channel_attention(x)
+        return channel * self.spatial_attention(x * channel)

@@ -18,9 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from das_explain.nn.deform import modulated_deform_conv2d
+from das_explain.nn.gate import Gate
 
 
-class DASGate(nn.Module):
+def check_alpha(alpha: float) -> None:
+    """Raises ``ValueError`` unless ``alpha`` is a number with 0 < alpha <= 1."""
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha <= 1:
+        raise ValueError(f"alpha must lie in (0, 1], not {alpha!r}")
+
+
+class DASGate(Gate):
     """Multiplies a feature map by a learned, pixel- and channel-wise attention in (0, 1).
 
     Args:
@@ -35,8 +42,7 @@ class DASGate(nn.Module):
 
     def __init__(self, channels: int, alpha: float = 0.2, *, init: Literal["default", "identity"] = "default") -> None:
         super().__init__()
-        if not 0 < alpha <= 1:
-            raise ValueError(f"alpha must lie in (0, 1], not {alpha}")
+        check_alpha(alpha)
         if init not in ("default", "identity"):
             raise ValueError(f"init must be 'default' or 'identity', not {init!r}")
         hidden, taps = max(1, int(alpha * channels)), self.KERNEL**2
@@ -56,18 +62,26 @@ class DASGate(nn.Module):
             nn.init.constant_(self.layer_norm.weight, 0.01)
             nn.init.constant_(self.layer_norm.bias, self.IDENTITY_LOGIT)
 
-    def attention(self, x: Tensor) -> Tensor:
-        """A of Eq. 3: (N, C, H, W) -> (N, C, H, W) in (0, 1)."""
+    def context(self, x: Tensor) -> Tensor:
+        """X_c of Eq. 1: (N, C, H, W) -> (N, alpha C, H, W)."""
         compressed = self.pointwise(self.depthwise(x))  # (N, alpha C, H, W)
         # A single pixel has no spread: InstanceNorm's formula gives 0 (and gradients of 0), where torch's refuses.
         single = compressed.shape[-2:] == (1, 1)
         normed = compressed - compressed if single else self.instance_norm(compressed)
-        context = self.gelu(normed)  # (1)
-        modulation = 2 * self.modulation(context).sigmoid()
-        deformed = modulated_deform_conv2d(context, self.offset(context), modulation, self.weight)  # (2)
-        normalized = self.layer_norm(deformed.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # over channels
-        return normalized.sigmoid()  # (3)
+        return self.gelu(normed)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        return x * self.attention(x).to(x.dtype)  # (4)
+    def offsets(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """dp (N, 18, H, W) in pixels of the map and w_p (N, 9, H, W) in (0, 2) of Eq. 2."""
+        # The modulation first: gradients are added up in this order, and the shipped models were trained with it.
+        modulation = 2 * self.modulation(context).sigmoid()
+        return self.offset(context), modulation
+
+    def sampling(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.offsets(self.context(x))
+
+    def attention(self, x: Tensor) -> Tensor:
+        """A of Eq. 3: (N, C, H, W) -> (N, C, H, W) in (0, 1)."""
+        context = self.context(x)  # (1)
+        deformed = modulated_deform_conv2d(context, *self.offsets(context), self.weight)  # (2)
+        normalized = self.layer_norm(deformed.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # over channels
+        return normalized.sigmoid()  # (3); X * A, (4), is every gate's

@@ -27,8 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from das_explain.nn.das import DASGate
+from das_explain.nn.das import DASGate, check_alpha
 from das_explain.nn.deform import modulated_deform_conv2d
+from das_explain.nn.gate import Gate
 
 VARIANTS = ("a", "b", "c", "d", "e", "f", "g", "h")
 NORMS = ("batch", "feature", "instance", "layer", "none")
@@ -55,6 +56,7 @@ def das_gate(
     Raises:
         ValueError: an unknown variant or norm, or arguments that do not go together.
     """
+    check_alpha(alpha)
     names = tuple("none" if norm is None else norm for norm in norms)
     if variant not in VARIANTS:
         raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
@@ -123,12 +125,13 @@ class NormedGate(DASGate):
         del self.instance_norm, self.layer_norm
         self.first_norm, self.second_norm = _NORMS[norms[0]](hidden), _NORMS[norms[1]](channels)
 
+    def context(self, x: Tensor) -> Tensor:
+        return self.gelu(self.first_norm(self.pointwise(self.depthwise(x))))
+
     def layers(self, x: Tensor) -> Tensor:
         """All before the sigmoid: (N, C, H, W) -> (N, C, H, W)."""
-        context = self.gelu(self.first_norm(self.pointwise(self.depthwise(x))))
-        modulation = 2 * self.modulation(context).sigmoid()
-        deformed = modulated_deform_conv2d(context, self.offset(context), modulation, self.weight)
-        return self.second_norm(deformed)
+        context = self.context(x)
+        return self.second_norm(modulated_deform_conv2d(context, *self.offsets(context), self.weight))
 
     def attention(self, x: Tensor) -> Tensor:
         return self.layers(x).sigmoid()
@@ -150,8 +153,12 @@ class Deformable(nn.Module):
             nn.init.zeros_(conv.weight)
             nn.init.zeros_(conv.bias)
 
+    def offsets(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """dp (N, 18, H, W) and w_p (N, 9, H, W)."""
+        return self.offset(x), 2 * self.modulation(x).sigmoid()
+
     def forward(self, x: Tensor) -> Tensor:
-        return modulated_deform_conv2d(x, self.offset(x), 2 * self.modulation(x).sigmoid(), self.weight)
+        return modulated_deform_conv2d(x, *self.offsets(x), self.weight)
 
 
 def separable(inputs: int, outputs: int, bias: bool = True) -> nn.Sequential:
@@ -184,7 +191,7 @@ class Sampled(nn.Module):
         return self.norm(self.merge(torch.cat((x, sample(x, self.shift(self.features(x)))), dim=1)))
 
 
-class SampledWeights(nn.Module):
+class SampledWeights(Gate):
     """(b): compressed channels and a GridSample of them, added and convolved, give one weight to each position."""
 
     def __init__(self, channels: int, alpha: float) -> None:
@@ -196,35 +203,38 @@ class SampledWeights(nn.Module):
         self.shift = nn.Conv2d(channels, 2, 3, padding=1)
         self.merge = separable(hidden, hidden, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def attention(self, x: Tensor) -> Tensor:
         context = self.gelu(self.norm(self.compress(x)))
         merged = self.merge(context + sample(context, self.shift(x)))
-        return x * merged.mean(1, keepdim=True).sigmoid()
+        return merged.mean(1, keepdim=True).sigmoid()
 
 
-class OnlyDeformable(nn.Module):
+class OnlyDeformable(Gate):
     """(d)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.deformable = Deformable(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.deformable(x).sigmoid()
+    def sampling(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.deformable.offsets(x)
+
+    def attention(self, x: Tensor) -> Tensor:
+        return self.deformable(x).sigmoid()
 
 
-class OnlySeparable(nn.Module):
+class OnlySeparable(Gate):
     """(e)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(separable(channels, channels), InstanceNorm(channels), nn.GELU())
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.layers(x).sigmoid()
+    def attention(self, x: Tensor) -> Tensor:
+        return self.layers(x).sigmoid()
 
 
-class TwiceSeparable(nn.Module):
+class TwiceSeparable(Gate):
     """(f)."""
 
     def __init__(self, channels: int, alpha: float) -> None:
@@ -233,8 +243,8 @@ class TwiceSeparable(nn.Module):
         first, second = separable(channels, hidden), separable(hidden, channels)
         self.layers = nn.Sequential(first, InstanceNorm(hidden), nn.GELU(), second, PixelNorm(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.layers(x).sigmoid()
+    def attention(self, x: Tensor) -> Tensor:
+        return self.layers(x).sigmoid()
 
 
 class DeformableLayer(nn.Module):

@@ -5,9 +5,12 @@
     d(p) = sum_n w_n y(p + p_n + dp_n(p))          a deformable convolution along the channels, linear interpolation
     X_out = X sigmoid(d)
 
-It stands in every residual block, before the addition. With ECA's k = 3, 5, 5, 7 for the four stages of ResNet-50 it
-has sum of k^2 + k = 504 parameters: 23,705,756, as printed. Left open: what lies outside the channels (zero here, as
-in 2-D) and the offsets' start (zero: it begins as ECA).
+Sec. 3 of the paper, whose equations have no numbers. It stands in every residual block, before the addition. With
+ECA's k = 3, 5, 5, 7 for the four stages of ResNet-50 it has sum of k^2 + k = 504 parameters: 23,705,756, as printed.
+Left open: what lies outside the channels (zero here, as in 2-D), what keeps an offset "between 0 and the channel size"
+(nothing here: the text names a convolution and no activation) and the offsets' start (zero: it begins as ECA). Its
+ResNet-50 has a first convolution of 3x3, as the count tells, with a "stride 2", which torchvision's already has:
+``stem="small"`` takes 1, as is common for 32x32 images.
 
 Variants (their Sec. 4.2, 4.3):
     ``offsets="shuffle"``       the channels are shuffled in 2^ceil(log2 k) groups before the offsets are made
@@ -28,15 +31,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.nn.eca import choose_kernel_size
+from das_explain.nn.gate import Gate
 
 OFFSETS = ("local", "shuffle", "correlation")
 
 
-class Defcon1(nn.Module):
+class Defcon1(Gate):
     """Multiplies each channel by a weight that k channels decide, which it chooses itself.
 
     (N, C, H, W) -> (N, C, H, W).
     """
+
+    per_channel = True
 
     def __init__(
         self,
@@ -77,9 +83,6 @@ class Defcon1(nn.Module):
             share = self.mix.sigmoid()
             deformed = share * deformed + (1 - share) * local
         return deformed.sigmoid()[:, :, None, None]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention(x)
 
 
 def deform_conv1d(y: Tensor, offset: Tensor, weight: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from das_explain.nn.gate import Gate
+
 BOTTLENECK_KERNELS = {256: 3, 512: 5, 1024: 5, 2048: 7}
 """Channels -> k as published for ResNet-50."""
 
@@ -23,17 +25,19 @@ BOTTLENECK_KERNELS = {256: 3, 512: 5, 1024: 5, 2048: 7}
 def choose_kernel_size(channels: int, given: int | Mapping[int, int] | None = None) -> int:
     """k: as given (a number, or one for each count of channels), else by Eq. 12; always odd."""
     if isinstance(given, Mapping):
-        given = given.get(channels)
+        given = given.get(channels, given.get(str(channels)))  # JSON has names only
     if given is None:
         size = int(abs((math.log2(channels) + 1) / 2))
         given = size if size % 2 else size + 1
-    if given < 1 or given % 2 == 0:
-        raise ValueError(f"kernel_size must be odd and positive, not {given}")
+    if type(given) is not int or given < 1 or given % 2 == 0:
+        raise ValueError(f"kernel_size must be odd and positive, not {given!r}")
     return given
 
 
-class ECA(nn.Module):
+class ECA(Gate):
     """Multiplies each channel by a weight that its k neighbouring channels decide. (N, C, H, W) -> (N, C, H, W)."""
+
+    per_channel = True
 
     def __init__(self, channels: int, kernel_size: int | Mapping[int, int] | None = None) -> None:
         super().__init__()
@@ -45,6 +49,3 @@ class ECA(nn.Module):
         """w of Eq. 9: (N, C, H, W) -> (N, C, 1, 1)."""
         pooled = self.pool(x).flatten(1).unsqueeze(1)  # (N, 1, C)
         return self.conv(pooled).sigmoid().transpose(1, 2).unsqueeze(3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention(x)

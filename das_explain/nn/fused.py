@@ -53,6 +53,10 @@ class FusedConv2d(nn.Module):
         dtype = self.weight.dtype
         return _FusedConv.apply(x.to(dtype), None if shortcut is None else shortcut.to(dtype), self)
 
+    def __getstate__(self) -> dict:
+        """Without the packed kernels, which can be neither copied nor pickled."""
+        return {**self.__dict__, "_packed": None, "_mirrored": None}
+
     def convolve(self, x: Tensor, shortcut: Tensor | None) -> Tensor:
         """The operator itself."""
         geometry = self.padding, self.stride, self.dilation, self.groups

@@ -5,9 +5,12 @@
     H = a (g + s) + m (g s)                                   a, m: one weight a channel each
     U_out = U tanh(H)
 
+These are the equations of its section on the GALA module; their numbers could not be checked.
+
 It stands in every residual block, before the addition. Left open: r and biases. With r = 16 and biases everywhere
-ResNet-50 has 29.38 M parameters; printed are 29.40, and no combination of biases and norms reaches them. (The authors'
-code has a 5x5 convolution more and a sigmoid for the tanh; with it the count is far beyond.) a and m start at 1.
+ResNet-50 has 29.38 M parameters, 29.4 in one decimal; printed are 29.40, and no combination of biases and norms reaches
+them. (The authors' code has a 5x5 convolution more and a sigmoid for the tanh; with it the count is far beyond.) a and
+m start at 1.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from das_explain.nn.gate import Gate
 
-class GALA(nn.Module):
+
+class GALA(Gate):
     """Multiplies by an attention in (-1, 1) of what and where. (N, C, H, W) -> (N, C, H, W)."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -35,6 +40,3 @@ class GALA(nn.Module):
         what = self.what_expand(self.relu(self.what_shrink(self.pool(x))))  # (N, C, 1, 1)
         where = self.where_collapse(self.relu(self.where_shrink(x)))  # (N, 1, H, W)
         return (self.additive * (what + where) + self.multiplicative * (what * where)).tanh()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention(x)

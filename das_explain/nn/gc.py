@@ -1,7 +1,9 @@
 """Global context: Cao, Xu, Lin, Wei, Hu, "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond", 2019.
 
     context = sum_j softmax_j(W_k x_j) x_j                                          attention pooling over the positions
-    z_i = x_i + W_v2 ReLU(LayerNorm(W_v1 context))                           (5)    c -> c / r -> c, r = 16
+    z_i = x_i + W_v2 ReLU(LayerNorm(W_v1 context))                                  c -> c / r -> c, r = 16
+
+This is the formula of its section on the global context block; the number could not be checked.
 
 It stands in residual blocks, before the addition, and adds where others multiply. Convolutions have biases, LayerNorm
 is affine over the c / r channels. In all 16 blocks of ResNet-50 that is 28.105 M (printed: 28.10; cut, not rounded);

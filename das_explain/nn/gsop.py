@@ -6,6 +6,8 @@
     w = sigmoid(1x1 convolution 4 d -> c)
     X_out = w X
 
+This is its section on the GSoP block; whether it numbers equations could not be checked.
+
 GSoP-Net1 has it in the last residual block of each stage, before the addition, and the last stage keeps the resolution
 (``last_stride=1``). With these, ResNet-50 has 28.29 M parameters, as printed. As in the authors' code, the reduction of
 the first stage (the maps of 256 channels) takes every second position; norms are affine, convolutions have biases.
@@ -15,8 +17,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from das_explain.nn.gate import Gate
 
-class GSoP(nn.Module):
+
+class GSoP(Gate):
     """Weights channels by their correlations. (N, C, H, W) -> (N, C, H, W).
 
     Args:
@@ -24,6 +28,7 @@ class GSoP(nn.Module):
         reduced: d, the order of the covariance matrix.
     """
 
+    per_channel = True
     FINE = 256  # channels up to which every second position is enough
 
     def __init__(self, channels: int, reduced: int = 128) -> None:
@@ -45,6 +50,3 @@ class GSoP(nn.Module):
         """w: (N, C, 1, 1)."""
         rows = self.row_norm(self.covariance(x).unsqueeze(3))  # (N, d, d, 1): a row is a channel
         return self.expand(self.row(rows)).sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention(x)

@@ -11,7 +11,7 @@ from torch import nn
 
 from das_explain.errors import UsageError
 from das_explain.nn.a2 import DoubleAttention
-from das_explain.nn.abn import ABN
+from das_explain.nn.abn import branch_of
 from das_explain.nn.asr import ASR
 from das_explain.nn.bam import BAM
 from das_explain.nn.cbam import CBAM
@@ -39,15 +39,18 @@ BOTTLENECKS = ("resnet50", "resnet101", "resnet152")
 class Attention:
     """A module and where its paper puts it.
 
-    ``build``: channels and ``arguments`` -> module; ``None`` where a network is needed to build it (``_maker``).
+    ``build``: channels and ``arguments`` -> module. Where the modules of a network depend on it or on each other
+    (``per_network``): backbone, number of classes and ``arguments`` -> what makes them of channels, in forward order;
+    its ``finish(network)``, if it has one, is called at the end.
     ``places``: backbone -> its gates when none are asked for, ``None`` where the paper defines none.
     ``inside``: before the addition of residual blocks.
     ``on_bottlenecks``: arguments of the module on ResNets of bottleneck blocks; ``backbone``: the backbone's arguments.
     """
 
-    build: Callable[..., nn.Module] | None
+    build: Callable[..., Any]
     places: Callable[[str], tuple[str, ...] | None]
     inside: bool = True
+    per_network: bool = False
     arguments: tuple[str, ...] = ()
     on_bottlenecks: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, Any] = field(default_factory=dict)
@@ -84,10 +87,13 @@ ATTENTION: dict[str, Attention] = {
     "a2": Attention(DoubleAttention, _on_resnets(_every_other_block), inside=False, arguments=("reduction",)),
     "gc": Attention(GlobalContext, _blocks, arguments=("reduction",)),
     "gala": Attention(GALA, _blocks, arguments=("reduction",)),
-    "abn": Attention(None, _on_resnets(lambda backbone: STAGES[2:3]), inside=False),
+    "abn": Attention(branch_of, _on_resnets(lambda backbone: STAGES[2:3]), inside=False, per_network=True),
     "srm": Attention(SRM, _blocks),
     "triplet": Attention(TripletAttention, _blocks),
-    "emca": Attention(None, _on_resnets(_blocks)),
+    "emca": Attention(
+        lambda backbone, classes, **own: Chain(**own), _on_resnets(_last_blocks), per_network=True,
+        arguments=("excitation",),
+    ),
     "asr": Attention(ASR, _blocks, arguments=("reduction",)),
     "eca": Attention(ECA, _blocks, arguments=("kernel_size",), on_bottlenecks=_KERNELS),
     "defcon1": Attention(
@@ -125,9 +131,10 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     if backbone not in BACKBONES:
         raise UsageError(f"unknown backbone {backbone!r}; choose among {', '.join(BACKBONES)}")
     if attention == "none":
-        arguments = {name: value for name, value in kwargs.items() if name not in GATE_ARGUMENTS}
+        if given := [name for name in (*GATE_ARGUMENTS, "gates") if name in kwargs]:
+            raise UsageError(f"{backbone} with attention none has no gates, so it takes no {given[0]!r}; leave it out")
         what = f"{backbone} with attention none"
-        return _built(what, BACKBONES[backbone], None, num_classes=num_classes, **arguments)
+        return _built(what, BACKBONES[backbone], None, num_classes=num_classes, **kwargs)
     if attention not in ATTENTION:
         raise UsageError(f"unknown attention {attention!r}; choose among none, {', '.join(ATTENTION)}")
     kind, places = ATTENTION[attention], default_gates(backbone, attention)
@@ -137,30 +144,18 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     if foreign := [name for name in given if name not in kind.arguments]:
         known = ", ".join((*kind.arguments, "gates"))
         raise UsageError(f"cannot build {backbone} with attention {attention}: it takes no {foreign[0]!r}, but {known}")
+    reduction = given.get("reduction", 1)
+    if type(reduction) is not int or reduction < 1:
+        raise UsageError(f"reduction must be a whole number, at least 1, not {reduction!r}")
     own = {**(kind.on_bottlenecks if backbone in BOTTLENECKS else {}), **given}
-    make = _maker(attention, backbone, num_classes, own)
+    make = kind.build(backbone, num_classes, **own) if kind.per_network else partial(kind.build, **own)
     network = _built(
         f"{backbone} with attention {attention}", BACKBONES[backbone], make, kind.inside,
         **{"num_classes": num_classes, "gates": places, **kind.backbone, **kwargs},
     )  # fmt: skip
-    if isinstance(make, Chain):
+    if hasattr(make, "finish"):
         make.finish(network)
     return network
-
-
-def _maker(attention: str, backbone: str, num_classes: int, arguments: dict[str, Any]) -> Callable[[int], nn.Module]:
-    if attention == "emca":
-        return Chain()
-    if attention == "abn":
-
-        def make(channels: int) -> nn.Module:
-            twin = resnet(backbone, num_classes=1, last_stride=1)  # the branch: its last stage, at full resolution
-            if channels != twin.fc.in_features // 2:
-                raise ValueError("the branch takes what the third stage gives; gates must be ('layer3',)")
-            return ABN(twin.layer4, twin.fc.in_features, num_classes)
-
-        return make
-    return partial(ATTENTION[attention].build, **arguments)
 
 
 def _built(what: str, build: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from das_explain.nn.gate import Gate
 
-class SE(nn.Module):
+
+class SE(Gate):
     """Multiplies each channel by one weight in (0, 1). (N, C, H, W) -> (N, C, H, W).
 
     Args:
         channels: c.
         reduction: r; the hidden layer has ``c // r`` channels, at least one.
     """
+
+    per_channel = True
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -32,6 +36,3 @@ class SE(nn.Module):
     def attention(self, x: Tensor) -> Tensor:
         """s of Eq. 3: (N, C, H, W) -> (N, C, 1, 1)."""
         return self.fc2(self.relu(self.fc1(self.pool(x)))).sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention(x)

@@ -5,6 +5,8 @@
     g = sigmoid(BN(z))
     X_out = g X
 
+These are the equations of its sections on style pooling and style integration; their numbers could not be checked.
+
 It stands in every residual block, before the addition. Four parameters a channel: 25.62 M on ResNet-50, 44.68 M on
 ResNet-101, as printed. The deviation is divided by H W, with 1e-5 under the root: its gradient is
 finite on a constant map.
@@ -15,10 +17,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from das_explain.nn.gate import Gate
 
-class SRM(nn.Module):
+
+class SRM(Gate):
     """Multiplies each channel by a weight made of its mean and deviation. (N, C, H, W) -> (N, C, H, W)."""
 
+    per_channel = True
     EPSILON = 1e-5
 
     def __init__(self, channels: int) -> None:
@@ -34,6 +39,3 @@ class SRM(nn.Module):
         style = torch.stack((mean, deviation), dim=2)  # (N, C, 2)
         integrated = (style * self.weight).sum(2)[:, :, None, None]
         return self.norm(integrated).sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.attention(x)

@@ -4,6 +4,8 @@
     branch(X) = X sigmoid(BN(conv_7x7(Z-pool(X))))
     X_out = (branch over C, of (H, W)) + (branch over H, of (C, W)) + (branch over W, of (H, C)), divided by 3
 
+Its Sec. 3.2; Eq. 1 to 3 are CBAM's, the numbers of these could not be checked.
+
 It stands in every residual block, before the addition. 300 parameters each: three kernels of 2 x 49 weights without
 bias, and batch norms of 2. Counts as printed: 11.69, 25.56, 44.56 M, MobileNetV2 3.51 M.
 """
@@ -13,9 +15,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from das_explain.nn.gate import Gate
+
 
 class _Branch(nn.Module):
-    """One of the three, pooled over dimension 1."""
+    """One of the three, pooled over dimension 1: (N, C, H, W) -> (N, 1, H, W)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,17 +28,18 @@ class _Branch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = torch.cat((x.amax(1, keepdim=True), x.mean(1, keepdim=True)), dim=1)
-        return x * self.norm(self.conv(pooled)).sigmoid()
+        return self.norm(self.conv(pooled)).sigmoid()
 
 
-class TripletAttention(nn.Module):
+class TripletAttention(Gate):
     """The mean of three attentions, each between two of the three axes. (N, C, H, W) -> (N, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.over_channels, self.over_rows, self.over_columns = _Branch(), _Branch(), _Branch()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def attention(self, x: Tensor) -> Tensor:
+        """What the sum multiplies X by: (N, C, H, W) in (0, 1)."""
         rows = self.over_rows(x.transpose(1, 2)).transpose(1, 2)
         columns = self.over_columns(x.transpose(1, 3)).transpose(1, 3)
         return (self.over_channels(x) + rows + columns) / 3

@@ -125,11 +125,7 @@ def journal_record(line: bytes) -> dict[str, Any] | None:
 
 
 def colour_table() -> str:
-    """256 colours from blue (0) to red (255) as hex digits, 6 each.
+    """256 colours from blue (0) to red (255) as hex digits, 6 each: those of the figures."""
+    from das_explain.figures import HEAT
 
-    matplotlib's ``turbo``: the paper's red to blue, in even steps; its almost black ends are left out.
-    """
-    from matplotlib import colormaps
-
-    table = colormaps["turbo"](np.linspace(0.07, 0.96, 256), bytes=True)[:, :3]
-    return table.tobytes().hex()
+    return HEAT(np.arange(256), bytes=True)[:, :3].tobytes().hex()

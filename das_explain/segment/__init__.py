@@ -1,7 +1,7 @@
 """Where region R comes from: the protocols, and the registry of its kinds (one file and one line each).
 
 A ``Segmenter`` answers at once, in the decoding workers. A ``Finder`` needs networks and runs in the main process, in
-batches; ``CachedFinder`` makes a segmenter of it, by way of the mask cache.
+batches; ``CachedFinder`` makes a segmenter of it, which answers for what is in the mask cache and finds the rest.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ class Segmenter(Protocol):
         """JSON-serialisable: what makes the masks, with its settings; goes into ``run.json``."""
         ...
 
-    def region(self, sample: Sample, image: Image.Image) -> Region:
-        """The region of ``sample``, whose decoded upright photo is ``image``; its mask has the image's size."""
+    def region(self, sample: Sample, image: Image.Image) -> Region | None:
+        """The region of ``sample``, whose decoded upright photo is ``image``; its mask has the image's size.
+
+        ``None``: it takes networks. Such a segmenter is a ``CachedFinder``, whose ``find`` is then asked for it.
+        """
         ...
 
 
@@ -51,6 +54,10 @@ class Finder(Protocol):
     """Finds objects with networks, which it loads at the first ``find``. Pickled, it leaves them behind."""
 
     name: str
+    device: Any
+    """Where the networks run, as torch names it; ``None``: the best there is."""
+    batch: int
+    """How many photos go through the networks at a time."""
 
     def identity(self) -> dict[str, Any]:
         """JSON-serialisable: all that decides a mask (hashes of the weights, settings); loads no network."""
@@ -81,16 +88,3 @@ def create_segmenter(name: str, dataset: Dataset, **options: Any) -> Segmenter:
     from das_explain.segment.cached import CachedFinder
 
     return CachedFinder(create(name, dataset=dataset, **options))
-
-
-def prepare(
-    segmenter: Segmenter | None,
-    dataset: Dataset,
-    samples: Sequence[Sample],
-    progress: Progress = lambda done, of: None,
-    *,
-    workers: int | None = None,
-) -> None:
-    """Makes what ``segmenter`` needs ahead of ``region``: the missing masks of a finder; nothing for the others."""
-    if hasattr(segmenter, "prepare"):
-        segmenter.prepare(dataset, samples, progress, workers=workers)

@@ -7,14 +7,16 @@ FOLDER is ``masks`` in ``$DAS_EXPLAIN_CACHE``, else in the user's cache folder. 
 photo and the prompt, so a photo that was renamed or moved is known again, and one that was edited is not.
 
 There is no index and no lock. A file comes into being under another name and is then renamed, so that readers and
-other processes see all of it or nothing; a process that is killed leaves at most a ``.partial`` file, which is never
-read. A file that was damaged (PNG carries checksums) counts as missing and is made again.
+other processes, on this machine or another, see all of it or nothing; a process that is killed leaves at most a
+``.partial`` file, which is never read. A file that was damaged (PNG carries checksums), or that is not what this
+version writes, counts as missing and is made again; other versions that share the folder do so under other names.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -35,7 +37,9 @@ from das_explain.types import Region
 
 VARIABLE = "DAS_EXPLAIN_CACHE"
 TEXT = "das-explain"  # the PNG's text entry
+FORMAT = 1  # to be raised when what is stored changes, or what the same weights and settings find
 STALE = 24 * 3600  # seconds after which a .partial file has surely lost its process
+TRIES = 3  # at writing a file while another process clears the cache
 _FINDER = re.compile(r"[a-z0-9+-]{1,40}-[0-9a-f]{16}")
 _ENTRY = re.compile(r"[0-9a-f]{64}\.png")
 _PARTIAL = re.compile(r"\.[0-9a-z.]+\.partial")
@@ -75,17 +79,19 @@ class MaskCache:
     def __init__(self, identity: dict[str, Any], folder: Path | None = None) -> None:
         self.identity = json.loads(json.dumps(identity))  # as JSON gives it back: tuples are lists
         self.root = cache_folder() if folder is None else folder
+        self._prepared = False
 
     @cached_property
     def folder(self) -> Path:
         """Where this finder's masks lie."""
-        text = json.dumps(self.identity, sort_keys=True)
+        text = json.dumps({"format": FORMAT, "finder": self.identity}, sort_keys=True)
         name = re.sub("[^a-z0-9+-]", "-", str(self.identity.get("name", "finder")).lower())[:40] or "finder"
         return self.root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def key(self, image: Image.Image, prompt: str) -> str:
         """SHA-256 over a decoded upright RGB photo, its size, and what is asked of it."""
-        content = hashlib.sha256(f"{image.size} {full_size(image)} {len(prompt)} {prompt}\n".encode("utf-8", "replace"))
+        asked = f"{image.size} {full_size(image)} {len(prompt)} {prompt}\n"
+        content = hashlib.sha256(asked.encode("utf-8", "surrogatepass"))
         content.update(np.ascontiguousarray(np.asarray(image)))
         return content.hexdigest()
 
@@ -95,12 +101,12 @@ class MaskCache:
             with Image.open(self._path(key), formats=["PNG"]) as image:
                 image.load()
                 entry = json.loads(image.text[TEXT])
-                mask = np.asarray(image.convert("1")) if entry["mask"] else None
-                return Region(mask, entry["status"], entry["detail"])
-        except FileNotFoundError:
+                mask = np.asarray(image) if entry["mask"] else None
+        except Exception:  # missing or damaged: zlib, struct, Unicode, JSON, key and Pillow errors alike
             return None
-        except Exception:  # damaged: zlib, struct, Unicode, JSON, key and Pillow errors alike
-            return None
+        status, detail = entry.get("status"), entry.get("detail")
+        known = isinstance(status, str) and isinstance(detail, dict) and (mask is None or mask.dtype == bool)
+        return Region(mask, status, detail) if known else None
 
     def store(self, key: str, region: Region) -> None:
         """Writes a region. Raises ``DasExplainError`` if the folder cannot be written."""
@@ -108,28 +114,36 @@ class MaskCache:
         text = PngImagePlugin.PngInfo()
         text.add_text(TEXT, json.dumps(entry))
         mask = np.zeros((1, 1), bool) if region.mask is None else region.mask
-        try:
-            self._describe()
-            with _written(self._path(key)) as partial, partial.open("xb") as file:
-                Image.fromarray(mask).save(file, "PNG", pnginfo=text, compress_level=9)
-        except OSError as error:
-            raise _unwritable(self.root, error) from None
+        buffer = io.BytesIO()
+        Image.fromarray(mask).save(buffer, "PNG", pnginfo=text, compress_level=9)
+        self._write(self._path(key), buffer.getvalue())
 
-    def sweep(self) -> None:
-        """Removes what killed processes left half-written a day ago and more."""
+    def prepare(self) -> None:
+        """Makes the folder, and removes what killed processes left half-written in it. Raises as ``store``."""
+        if self._prepared:
+            return
+        self._write(self.folder / "finder.json", self._description)
         for path in _partials(self.folder):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > STALE:
                     path.unlink()
+        self._prepared = True
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.png"
 
-    def _describe(self) -> None:
-        path = self.folder / "finder.json"
-        if not path.exists():
-            with _written(path) as partial:
-                partial.write_text(json.dumps(self.identity, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    @property
+    def _description(self) -> bytes:
+        return (json.dumps(self.identity, indent=1, sort_keys=True) + "\n").encode()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Writes a file, and the shelf's description where another process has just cleared it away."""
+        try:
+            _write(path, content)
+            if not (self.folder / "finder.json").exists():
+                _write(self.folder / "finder.json", self._description)
+        except OSError as error:
+            raise _unwritable(self.root, error) from None
 
 
 def shelves(root: Path | None = None) -> list[Shelf]:
@@ -187,29 +201,33 @@ def export(out: Path, name: str | None = None, *, root: Path | None = None) -> i
             for source in [shelf.folder / "finder.json", *shelf.entries()]:
                 with contextlib.suppress(FileNotFoundError):
                     content = source.read_bytes()
-                    with _written(target / source.relative_to(shelf.folder.parent)) as partial:
-                        partial.write_bytes(content)
+                    _write(target / source.relative_to(shelf.folder.parent), content)
                     count += source.suffix == ".png"
     except OSError as error:
         raise _unwritable(out, error) from None
     return count
 
 
-@contextlib.contextmanager
-def _written(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` that takes its place when the body is through, and vanishes when the body fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem[:16].lower()}.{os.getpid()}.{secrets.token_hex(4)}.partial")
-    try:
-        yield partial
+def _write(path: Path, content: bytes) -> None:
+    """A file that is there whole, or as it was before. Raises ``OSError``."""
+    for attempt in range(1, TRIES + 1):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.stem[:16].lower()}.{os.getpid()}.{secrets.token_hex(4)}.partial")
         try:
-            os.replace(partial, path)
-        except PermissionError:  # on Windows, where another process is reading the same mask just now
-            if not path.exists():
+            with partial.open("xb") as file:
+                file.write(content)
+            try:
+                os.replace(partial, path)
+            except PermissionError:  # on Windows, where another process is reading the same mask just now
+                if not path.exists():
+                    raise
+            return
+        except FileNotFoundError:  # another process has cleared the cache, this folder or this partial file included
+            if attempt == TRIES:
                 raise
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
 
 def _unwritable(folder: Path, error: OSError) -> DasExplainError:

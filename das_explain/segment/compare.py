@@ -12,12 +12,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from das_explain.types import Region
+
 TOLERANCE = 0.0075
+AGAINST = ("image", "label", "status", "compared", "iou", "boundary_f", "boundary_precision", "boundary_recall", "area",
+           "human_area", "overlay")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,28 @@ def _distance(pixels: np.ndarray) -> np.ndarray:
     import cv2
 
     return cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def agreement(row: dict[str, Any], region: Region, human: Region) -> dict[str, Any]:
+    """How a photo's mask agrees with a human's, as a row of ``AGAINST``; ``row`` has its image, label and status.
+
+    A mask that was not found counts as empty; photos without a human's object are only counted. Masks have one size.
+    """
+    if region.mask is None and region.status != "no_object":
+        return against_row(row, region.status)
+    if human.mask is None:
+        if human.status != "no_object":
+            return against_row(row, f"human_{human.status}")
+        return against_row(row, "both_no_object" if region.mask is None else "human_no_object")
+    found = region.mask if region.mask is not None else np.zeros_like(human.mask)
+    numbers = {name: round(value, 6) for name, value in asdict(compare_masks(found, human.mask)).items()}
+    areas = {"area": round(float(found.mean()), 6), "human_area": round(float(human.mask.mean()), 6)}
+    return against_row(row, "ok") | numbers | areas
+
+
+def against_row(row: dict[str, Any], status: str) -> dict[str, Any]:
+    """A row of ``AGAINST`` without numbers: ``status`` says why, else ``ok``."""
+    return dict.fromkeys(AGAINST) | {name: row[name] for name in ("image", "label", "status")} | {"compared": status}
 
 
 def summarize_agreement(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,19 +47,54 @@ class Detections:
         return Detections(self.boxes[:count], self.scores[:count], self.tokens[:count], self.pieces)
 
 
-class Detector(Protocol):
-    """Finds boxes for a phrase, in one photo."""
+class Detector:
+    """Finds boxes for phrases. The two kinds, of transformers and of the original package, say how they look."""
 
-    def detect(self, image: Image.Image, prompt: str) -> Detections:
-        """All boxes, however low they score; ``image`` is RGB, ``prompt`` ends with a full stop."""
-        ...
+    device: torch.device
+    precision: str
+    queries: int
+    """How many boxes the network gives, and so the cells that it needs to look at."""
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Detections]:
+        """All boxes of each photo, however low they score; images are RGB, prompts end with a full stop.
+
+        Photos go through the network together where their inputs have the same size and their prompts the same length,
+        so that nothing is padded and a photo's boxes are those that it gets alone: the backbone looks at padding, and
+        groundingdino mixes up the masks of captions of unequal length.
+        """
+        frames = [self.frame(searchable(image)) for image in images]
+        pieces = [self.pieces(prompt) for prompt in prompts]
+        alike: dict[Any, list[int]] = {}
+        for i, (frame, ids) in enumerate(zip(frames, pieces)):
+            alike.setdefault((frame.shape, len(ids)), []).append(i)
+        found: dict[int, Detections] = {}
+        for group in alike.values():
+            pixels, mask = padded(torch.stack([frames[i] for i in group]), self.queries)
+            with autocast(self.device, self.precision):
+                logits, boxes = self.look(pixels.to(self.device), mask.to(self.device), [prompts[i] for i in group])
+            for i, scores, places in zip(group, logits, boxes):
+                found[i] = detections(scores, places, pieces[i], images[i].size)
+        return [found[i] for i in range(len(frames))]
+
+    def frame(self, image: Image.Image) -> Tensor:
+        """The network's input for one photo: resized, normalised, (3, H, W)."""
+        raise NotImplementedError
+
+    def look(self, pixels: Tensor, mask: Tensor, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        """pixels (B, 3, H, W), mask int64 (B, H, W), 1 on the photo -> logits (B, Q, T) and boxes (B, Q, 4)."""
+        raise NotImplementedError
+
+    def pieces(self, prompt: str) -> list[int]:
+        """Text -> word pieces' ids, with those that mark its ends."""
+        raise NotImplementedError
 
     def words(self, pieces: list[int]) -> str:
         """Word pieces' ids -> text."""
-        ...
+        raise NotImplementedError
 
 
-class HubDetector:
+class HubDetector(Detector):
     """Grounding DINO as transformers has it, from a folder with its processor."""
 
     def __init__(self, weights: Weights, device: torch.device, *, side: int = SIDE, precision: str = "fp32") -> None:
@@ -67,20 +103,24 @@ class HubDetector:
         self.device, self.side, self.precision = device, side, precision
         self.network = load_strictly(GroundingDinoForObjectDetection, weights, ("grounding-dino",)).to(device)
         self.processor = load_processor(GroundingDinoProcessor, weights)
+        self.queries = self.network.config.num_queries
 
-    @torch.inference_mode()
-    def detect(self, image: Image.Image, prompt: str) -> Detections:
-        """See ``Detector``. The box of a photo that is much longer than wide is looked for on a padded canvas."""
-        images = self.processor.image_processor(searchable(image), size=input_size(self.side), return_tensors="pt")
-        words = self.processor.tokenizer(prompt, return_tensors="pt", return_token_type_ids=True)
-        pixels, mask = padded(images["pixel_values"], self.network.config.num_queries)
-        with autocast(self.device, self.precision):
-            out = self.network(pixel_values=pixels.to(self.device), pixel_mask=mask.to(self.device),
-                               **{key: value.to(self.device) for key, value in words.items()})  # fmt: skip
-        return detections(out.logits[0], out.pred_boxes[0], words["input_ids"][0].tolist(), image.size)
+    def frame(self, image: Image.Image) -> Tensor:
+        """See ``Detector``."""
+        return self.processor.image_processor(image, size=input_size(self.side), return_tensors="pt")["pixel_values"][0]
+
+    def look(self, pixels: Tensor, mask: Tensor, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        """See ``Detector``."""
+        words = self.processor.tokenizer(prompts, return_tensors="pt", return_token_type_ids=True).to(self.device)
+        out = self.network(pixel_values=pixels, pixel_mask=mask, **words)
+        return out.logits, out.pred_boxes
+
+    def pieces(self, prompt: str) -> list[int]:
+        """See ``Detector``."""
+        return self.processor.tokenizer(prompt)["input_ids"]
 
     def words(self, pieces: list[int]) -> str:
-        """Word pieces' ids -> text."""
+        """See ``Detector``."""
         return self.processor.tokenizer.decode(pieces)
 
 
@@ -98,7 +138,7 @@ def searchable(image: Image.Image) -> Image.Image:
 
 
 def padded(pixels: Tensor, queries: int) -> tuple[Tensor, Tensor]:
-    """(1, 3, H, W) -> the same with zeros at the right or below, and its mask (1, H', W') int64, 1 on the photo.
+    """(B, 3, H, W) -> the same with zeros at the right or below, and its mask (B, H', W') int64, 1 on the photo.
 
     The detector picks its ``queries`` from the cells of its feature maps (strides 8 to 64) and fails if they are fewer,
     as in a photo of 3000 x 50 pixels.
@@ -106,7 +146,7 @@ def padded(pixels: Tensor, queries: int) -> tuple[Tensor, Tensor]:
     height, width = tall, wide = pixels.shape[-2:]
     while sum(math.ceil(tall / stride) * math.ceil(wide / stride) for stride in (8, 16, 32, 64)) < queries:
         tall, wide = (tall + 8, wide) if tall <= wide else (tall, wide + 8)
-    mask = torch.zeros((1, tall, wide), dtype=torch.int64)
+    mask = torch.zeros((len(pixels), tall, wide), dtype=torch.int64)
     mask[:, :height, :width] = 1
     return nn.functional.pad(pixels, (0, wide - width, 0, tall - height)), mask
 

@@ -1,6 +1,7 @@
 """Masks as files, for people and for other programs: what ``das-explain segment`` writes.
 
 masks.csv     image,label,mask and how the mask came about: ``sfd`` and ``--masks`` take it as it is
+regions.jsonl all that is known of how: every box with its score, which were used, SAM's predicted IoU, seconds
 masks/        one PNG per image, 255 on the object; all 0 where no object was found
 coco.json     the same for annotation tools
 overlays/     the photos with masks, boxes and prompts drawn in
@@ -19,28 +20,29 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from das_explain.data import Dataset
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import DasExplainError, UsageError, one_line
 from das_explain.imageio import MAX_MASK_PIXELS, full_size, printable
-from das_explain.loader import read_ahead
-from das_explain.segment import Progress, Segmenter, prepare
+from das_explain.loader import killed_workers_told, read_ahead
+from das_explain.segment import Progress, Segmenter
+from das_explain.segment.cached import apart, beside, found
 from das_explain.segment.coco import SHAPES, CocoWriter, annotation
-from das_explain.segment.compare import compare_masks, summarize_agreement
+from das_explain.segment.compare import AGAINST, against_row, agreement, summarize_agreement
 from das_explain.segment.masks import DataMasks
 from das_explain.segment.names import FileNames, inside
 from das_explain.segment.overlay import draw_overlay
+from das_explain.store import json_line
 from das_explain.types import Region, Sample
 
 COLUMNS = ("image", "label", "mask", "status", "prompt", "score", "iou", "boxes", "message", "name")
-AGAINST = ("image", "label", "status", "compared", "iou", "boundary_f", "boundary_precision", "boundary_recall", "area",
-           "human_area", "overlay")  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -88,23 +90,36 @@ def export_masks(
     _claim(out, overwrite)
     try:
         _write_json(out / "segment.json", {**story, "complete": False})
-        prepare(segmenter, dataset, samples, finding, workers=workers)
         names = FileNames()
         tasks = [
-            (sample, names.give(sample.name), None if against is None else against.samples[sample.index])
+            _Item(sample, names.give(sample.name), None if against is None else against.samples[sample.index])
             for sample in samples
         ]
         exporter = _Exporter(dataset.source, segmenter, human, out.resolve(), shapes, overlays)
         categories = dataset.labels or ("object",)
         rows: list[Row] = []
         agreements: list[Row] = []
-        with CocoWriter(out / "coco.json", categories, {"description": f"R by {segmenter.name}"}) as coco:
-            for number, (row, agreement, listed) in enumerate(read_ahead(exporter, tasks, workers), 1):
-                rows.append(row)
-                if agreement is not None:
-                    agreements.append(agreement)
-                if listed is not None:
-                    coco.add(listed["name"], listed["size"], row["label"] or categories[0], listed["shape"])
+        items = read_ahead(exporter, tasks, workers)
+        if hasattr(segmenter, "find"):
+            items = found(items, segmenter, finding, len(tasks))
+            if tasks and apart(segmenter, torch.device("cpu")):  # which writes
+                items = beside(items, segmenter.batch)
+        with (
+            killed_workers_told(),
+            CocoWriter(out / "coco.json", categories, {"description": f"R by {segmenter.name}"}) as coco,
+            (out / "regions.jsonl").open("wb") as regions,
+        ):
+            for number, item in enumerate(items, 1):
+                if item.photo is not None:
+                    exporter.write(item, item.photo)
+                    item.photo = None
+                rows.append(item.row)
+                if item.agreement is not None:
+                    agreements.append(item.agreement)
+                if item.listed is not None:
+                    listed = item.listed
+                    coco.add(listed["name"], listed["size"], item.row["label"] or categories[0], listed["shape"])
+                regions.write(json_line(item.record))
                 writing(number, len(tasks))
         _write_table(out / "masks.csv", COLUMNS, rows)
         summary = None
@@ -119,8 +134,26 @@ def export_masks(
     return Exported(rows, counts, agreements, summary)
 
 
+@dataclass
+class _Item:
+    """One image: first what is to be done (``stem`` names its files), then what it became.
+
+    ``photo`` is there while ``region`` is still to be found; ``record`` is its line of ``regions.jsonl``.
+    """
+
+    sample: Sample
+    stem: str
+    human: Sample | None
+    row: Row = field(default_factory=dict)
+    agreement: Row | None = None
+    listed: Row | None = None
+    record: Row = field(default_factory=dict)
+    region: Region | None = None
+    photo: Image.Image | None = None
+
+
 class _Exporter:
-    """(sample, stem, human sample) -> its rows, in a worker, which writes the image's files."""
+    """item -> the same, done, in a worker, which writes the image's files; ``write`` does it for those left over."""
 
     def __init__(
         self, source: Any, segmenter: Segmenter, human: DataMasks | None, out: Path, shapes: str, overlays: bool
@@ -128,42 +161,48 @@ class _Exporter:
         self.source, self.segmenter, self.human = source, segmenter, human
         self.out, self.shapes, self.overlays = out, shapes, overlays
 
-    def __getitem__(self, task: tuple[Sample, str, Sample | None]) -> tuple[Row, Row | None, Row | None]:
+    def __getitem__(self, item: _Item) -> _Item:
+        item = replace(item, row=dict.fromkeys(COLUMNS, "") | {"image": self._cell(item.sample)})
+        item.row |= {"label": item.sample.label or "", "name": item.sample.name}
         try:
-            return self._export(*task)
+            image = self.source.read(item.sample)
+        except Exception as error:  # one image never stops a run
+            item.row |= {"image": item.row["image"] or item.sample.name}
+            item.row |= {"status": "unreadable", "message": one_line(error)}
+            if item.human is not None:
+                item.agreement = against_row(item.row, "unreadable")
+            return _recorded(item, {}, (0, 0))
+        try:
+            item.region = self.segmenter.region(item.sample, image)
+        except Exception as error:
+            item.region = Region(None, "mask_unreadable", {"message": one_line(error)})
+        if item.region is None:
+            item.photo = image
+            return item
+        try:
+            return self.write(item, image)
         except OSError as error:
             raise _unwritable(self.out, error) from None
 
-    def _export(self, sample: Sample, stem: str, human_sample: Sample | None) -> tuple[Row, Row | None, Row | None]:
-        row = dict.fromkeys(COLUMNS, "") | {
-            "image": self._cell(sample),
-            "label": sample.label or "",
-            "name": sample.name,
-        }
-        try:
-            image = self.source.read(sample)
-        except Exception as error:  # one image never stops a run
-            row |= {"image": row["image"] or sample.name, "status": "unreadable", "message": _one_line(error)}
-            agreement = None if human_sample is None else self._compared(row, "unreadable")
-            return row, agreement, None
-        if not row["image"]:
-            row["image"] = f"photos/{stem}.png"
-            image.save(inside(self.out, row["image"]))
-        try:
-            region = self.segmenter.region(sample, image)
-        except Exception as error:
-            region = Region(None, "mask_unreadable", {"message": _one_line(error)})
-        row |= _told(region)
-        shape = self._write_mask(row, stem, region, image)
-        human = self.human.region(human_sample, image) if self.human is not None else None
-        agreement = None if human is None else self._agreement(row, region, human)
+    def write(self, item: _Item, image: Image.Image) -> _Item:
+        """Writes the files of an image whose region is known, fills the item in, and takes its region. Raises OSError."""
+        region, item.region = item.region, None
+        if not item.row["image"]:
+            item.row["image"] = f"photos/{item.stem}.png"
+            image.save(inside(self.out, item.row["image"]))
+        item.row |= _told(region)
+        shape = self._write_mask(item.row, item.stem, region, image)
+        human = self.human.region(item.human, image) if self.human is not None else None
+        if human is not None:
+            item.agreement = agreement(item.row, region, human)
         if self.overlays:
-            overlay = f"overlays/{stem}.jpg"
+            overlay = f"overlays/{item.stem}.jpg"
             drawn = draw_overlay(image, region, human.mask if human is not None else None)
             drawn.save(inside(self.out, overlay), quality=88)
-            if agreement is not None:
-                agreement["overlay"] = overlay
-        return row, agreement, {"name": self._listed(sample, row), "size": full_size(image), "shape": shape}
+            if item.agreement is not None:
+                item.agreement["overlay"] = overlay
+        item.listed = {"name": self._listed(item.sample, item.row), "size": full_size(image), "shape": shape}
+        return _recorded(item, region.detail, full_size(image))
 
     def _cell(self, sample: Sample) -> str:
         """The photo's path relative to ``out``; empty if it is in no file or its path cannot stand in a CSV."""
@@ -193,22 +232,15 @@ class _Exporter:
         Image.fromarray(mask.astype(np.uint8) * 255).save(inside(self.out, row["mask"]), optimize=True)
         return annotation(mask, self.shapes) if mask.any() else None
 
-    def _compared(self, row: Row, status: str) -> Row:
-        copied = {column: row[column] for column in ("image", "label", "status")}
-        return dict.fromkeys(AGAINST) | copied | {"compared": status}
 
-    def _agreement(self, row: Row, region: Region, human: Region) -> Row:
-        """A mask that was not found counts as empty; images without a human's object are only counted."""
-        if region.mask is None and region.status != "no_object":
-            return self._compared(row, region.status)
-        if human.mask is None:
-            if human.status != "no_object":
-                return self._compared(row, f"human_{human.status}")
-            return self._compared(row, "both_no_object" if region.mask is None else "human_no_object")
-        found = region.mask if region.mask is not None else np.zeros_like(human.mask)
-        numbers = {name: round(value, 6) for name, value in asdict(compare_masks(found, human.mask)).items()}
-        areas = {"area": round(float(found.mean()), 6), "human_area": round(float(human.mask.mean()), 6)}
-        return self._compared(row, "ok") | numbers | areas
+def _recorded(item: _Item, detail: dict[str, Any], size: tuple[int, int]) -> _Item:
+    """Fills in ``record``, with the names that the journal of ``sfd`` has."""
+    item.record = {
+        **{"index": item.sample.index, "image": item.sample.name, "label": item.sample.label},
+        **{"status": item.row["status"], "message": item.row["message"], "width": size[0], "height": size[1]},
+        "region": detail,
+    }
+    return item
 
 
 def _unwritable(out: Path, error: OSError) -> DasExplainError:
@@ -249,7 +281,7 @@ def _claim(out: Path, overwrite: bool) -> None:
     for name in ("masks", "overlays", "photos"):
         path = out / name
         path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
-    for name in ("masks.csv", "coco.json", "against.csv", "against.json"):
+    for name in ("masks.csv", "regions.jsonl", "coco.json", "against.csv", "against.json"):
         (out / name).unlink(missing_ok=True)
 
 
@@ -266,8 +298,3 @@ def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> Non
         writer.writeheader()
         writer.writerows(rows)
     partial.replace(path)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, DasExplainError) else f"{type(error).__name__}: {text}".rstrip(": ")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from das_explain.errors import UsageError
-from das_explain.segment.grounded import BoxesFinder, GroundedFinder, SamFinder, torch_device
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.segment.boxed import BoxesFinder, SamFinder, torch_device
+from das_explain.segment.grounded import GroundedFinder
 from das_explain.segment.prompts import FIELD, Prompts, read_overrides
 from das_explain.segment.weights import CHECKPOINTS, Weights, find_file, find_folder, find_tokenizer
 
@@ -38,6 +40,7 @@ ORIGINAL_SAM = {
     "large": "ybelkada/segment-anything/checkpoints/sam_vit_l_0b3195.pth",
     "huge": "ybelkada/segment-anything/checkpoints/sam_vit_h_4b8939.pth",
 }
+SAM2_SINCE = (4, 56)  # of transformers
 TOKENIZER = "google-bert/bert-base-uncased"
 NAMES = {  # name -> the network that makes its masks unless another is asked for
     "grounded-sam": "base",
@@ -63,6 +66,7 @@ def create_finder(
     minimum_area: float = 0.0,
     precision: str = "fp32",
     side: int = 800,
+    batch: int | None = None,
     dataset: Dataset | None = None,
 ) -> SamFinder:
     """A finder by name. Weights are found (and downloaded where they are not here), networks not yet loaded.
@@ -81,6 +85,7 @@ def create_finder(
         minimum_area: share of the photo below which a box is passed over.
         precision: ``fp32``, or ``bf16`` (autocast).
         side: the detector's shorter side in pixels, 800 as its authors'.
+        batch: photos that go through a network together, at most; unless given 4 on a GPU and 1 on a CPU.
         dataset: is checked for the labels or boxes that will be needed.
 
     Raises:
@@ -89,6 +94,8 @@ def create_finder(
     if name not in NAMES:
         raise UsageError(f"no finder is called {name!r}; there are {', '.join(NAMES)}")
     _check(choice, minimum_area, precision, side, box_threshold, text_threshold, retry_threshold)
+    if batch is not None and batch < 1:
+        raise UsageError(f"a batch has at least one photo, not {batch}")
     prompts = Prompts(template, read_overrides(Path(overrides)) if overrides is not None else {})
     if dataset is not None:
         _check_data(name, dataset, prompts)
@@ -97,11 +104,11 @@ def create_finder(
     if not grounded and detector is not None:
         raise UsageError("boxes+sam takes its boxes from the data: --detector goes with the grounded-sam segmenters")
     if name == "grounded-sam-original":
-        from das_explain.segment.original import check_installed
+        from das_explain.segment.build import check_installed
 
         check_installed()
     found, generation = _find_sam(name, sam or NAMES[name])
-    network = {"generation": generation, "device": device, "precision": precision}
+    network = {"generation": generation, "device": device, "precision": precision, "batch": batch}
     if not grounded:
         return BoxesFinder(name, found, **network)
     words = None
@@ -148,12 +155,23 @@ def _find_sam(name: str, sam: str) -> tuple[Weights, int]:
         if name == "grounded-sam2":
             raise UsageError(f"{sam} is a checkpoint file; grounded-sam2 takes a folder of transformers or a hub id")
         return find_file(sam, "--sam"), 1
+    if name == "grounded-sam2":
+        _check_sam2()
     weights = find_folder(SAM.get(short, sam), "--sam")
     second = str(weights.config().get("model_type", "")).startswith("sam2")
     if second != (name == "grounded-sam2") and name != "boxes+sam":
         other = "grounded-sam2" if second else "grounded-sam"
         raise UsageError(f"{sam} holds {'SAM 2' if second else 'SAM'}: use it with --segmenter {other}")
+    if second:
+        _check_sam2()
     return weights, 2 if second else 1
+
+
+def _check_sam2() -> None:
+    found = version("transformers")
+    if tuple(int(part) for part in found.split(".")[:2]) < SAM2_SINCE:
+        raise DasExplainError(f"SAM 2 needs transformers >= {'.'.join(map(str, SAM2_SINCE))} (here is {found}): "
+                              "pip install -U transformers, or take SAM with --segmenter grounded-sam")  # fmt: skip
 
 
 def _check(choice: str, minimum_area: float, precision: str, side: int, *thresholds: float | None) -> None:

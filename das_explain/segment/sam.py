@@ -7,9 +7,9 @@ the best of its three guesses at whole, part and subpart: those tell how uncerta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,15 +36,65 @@ class Segmented:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-class Masker(Protocol):
-    """Finds the object in a box."""
-
-    def segment(self, image: Image.Image, boxes: np.ndarray) -> Segmented:
-        """``image`` is RGB, ``boxes`` (N, 4) xyxy in its pixels, N at least 1."""
-        ...
+Coded = tuple[Any, Any]
+"""One photo's code, as the encoder gives it, and what else its decoding wants: boxes in the network's frame, sizes."""
 
 
-class HubSam:
+class Masker:
+    """Finds the objects in boxes. The two kinds, of transformers and of the original package, bring the three steps."""
+
+    device: torch.device
+    precision: str
+
+    @torch.inference_mode()
+    def segment(self, images: Sequence[Image.Image], boxes: Sequence[np.ndarray]) -> list[Segmented]:
+        """``images`` are RGB, ``boxes`` of each (N, 4) xyxy in its pixels, N at least 1.
+
+        The photos go through the encoder together, all in frames of one size. Their boxes are decoded one at a time: a
+        full-size mask of a large photo is large. The alternatives are compared at the decoder's own resolution.
+        """
+        start = time.perf_counter()
+        with autocast(self.device, self.precision):
+            codes = self.encode(images, boxes)
+        if self.device.type == "cuda":  # which has only been told what to do by now
+            torch.cuda.synchronize(self.device)
+        seconds = (time.perf_counter() - start) / len(images)
+        return [self._decoded(coded, len(each), seconds) for coded, each in zip(codes, boxes, strict=True)]
+
+    def _decoded(self, coded: Coded, count: int, encode_seconds: float) -> Segmented:
+        start = time.perf_counter()
+        union: Any = None
+        iou, alternatives = [], []
+        for i in range(count):
+            with autocast(self.device, self.precision):
+                logits, estimate = self.decode(coded, i, False)
+                guesses, estimates = self.decode(coded, i, True)
+            mask = self.enlarge(coded, logits.float())[0]
+            union = mask if union is None else union | mask
+            iou.append(float(estimate[0]))
+            alternatives.append(
+                [
+                    {"iou": float(guess), "agreement": _iou(other > 0, logits[0, 0] > 0)}
+                    for other, guess in zip(guesses[0], estimates)
+                ]
+            )
+        seconds = {"encode": encode_seconds, "decode": time.perf_counter() - start}
+        return Segmented(union, iou, alternatives, seconds)
+
+    def encode(self, images: Sequence[Image.Image], boxes: Sequence[np.ndarray]) -> list[Coded]:
+        """The photos' codes, from one pass of the encoder."""
+        raise NotImplementedError
+
+    def decode(self, coded: Coded, i: int, multimask: bool) -> tuple[Tensor, Tensor]:
+        """Logits (1, M, h, w) and estimates (M,) for the photo's box ``i``; M = 3 for ``multimask``, else 1."""
+        raise NotImplementedError
+
+    def enlarge(self, coded: Coded, logits: Tensor) -> np.ndarray:
+        """Logits (1, M, h, w) in 32 bits -> bool masks (M, H, W) of the photo's size."""
+        raise NotImplementedError
+
+
+class HubSam(Masker):
     """SAM (``generation`` 1) or SAM 2 (2) as transformers has it, from a folder with its processor."""
 
     def __init__(self, weights: Weights, device: torch.device, *, generation: int = 1, precision: str = "fp32") -> None:
@@ -56,61 +106,36 @@ class HubSam:
         self.network = load_strictly(getattr(transformers, f"{name}Model"), weights, types).to(device)
         self.processor = load_processor(getattr(transformers, f"{name}Processor"), weights)
 
-    @torch.inference_mode()
-    def segment(self, image: Image.Image, boxes: np.ndarray) -> Segmented:
+    def encode(self, images: Sequence[Image.Image], boxes: Sequence[np.ndarray]) -> list[Coded]:
         """See ``Masker``."""
-        inputs = self.processor(images=image, input_boxes=[boxes.tolist()], return_tensors="pt")
-        sizes = [inputs["original_sizes"].tolist()]
-        if self.generation == 1:  # SAM 2 stretches the photo to a square, SAM pads it
-            sizes.append(inputs["reshaped_input_sizes"].tolist())
-        with autocast(self.device, self.precision):
-            start = time.perf_counter()
-            code = self.network.get_image_embeddings(inputs["pixel_values"].to(self.device))
-            encoded = time.perf_counter()
+        frames = [
+            self.processor(images=image, input_boxes=[each.tolist()], return_tensors="pt")
+            for image, each in zip(images, boxes)
+        ]
+        pixels = torch.cat([frame["pixel_values"] for frame in frames]).to(self.device)
+        codes = self.network.get_image_embeddings(pixels)
+        if self.generation == 1:  # SAM 2's are of several resolutions
+            codes = [codes]
+        each = [[level[i : i + 1] for level in codes] for i in range(len(frames))]
+        return list(zip(each, frames))
 
-        def decode(i: int, multimask: bool) -> tuple[Tensor, Tensor]:
-            with autocast(self.device, self.precision):
-                out = self.network(
-                    image_embeddings=code,
-                    input_boxes=inputs["input_boxes"][:, i : i + 1].to(self.device, torch.float32),
-                    multimask_output=multimask,
-                )
-            return out.pred_masks[0].float().cpu(), out.iou_scores[0, 0].float().cpu()
-
-        def enlarge(masks: Tensor) -> np.ndarray:
-            return self.processor.post_process_masks([masks], *sizes)[0][0].numpy()
-
-        return segmented(len(boxes), decode, enlarge, encoded - start)
-
-
-def segmented(
-    count: int,
-    decode: Callable[[int, bool], tuple[Tensor, Tensor]],
-    enlarge: Callable[[Tensor], np.ndarray],
-    encode_seconds: float,
-) -> Segmented:
-    """Decodes each box, one at a time (a full-size mask of a large photo is large), and joins the masks.
-
-    ``decode(i, multimask)`` gives logits (1, M, h, w) and estimates (M,) of box i, M = 1 or 3; ``enlarge`` makes bool
-    masks (M, H, W) of the logits. The alternatives are compared at the decoder's own resolution.
-    """
-    start = time.perf_counter()
-    union: Any = None
-    iou, alternatives = [], []
-    for i in range(count):
-        logits, estimate = decode(i, False)
-        mask = enlarge(logits)[0]
-        union = mask if union is None else union | mask
-        iou.append(float(estimate[0]))
-        three, estimates = decode(i, True)
-        alternatives.append(
-            [
-                {"iou": float(guess), "agreement": _iou(other > 0, logits[0, 0] > 0)}
-                for other, guess in zip(three[0], estimates)
-            ]
+    def decode(self, coded: Coded, i: int, multimask: bool) -> tuple[Tensor, Tensor]:
+        """See ``Masker``."""
+        code, frame = coded
+        out = self.network(
+            image_embeddings=code[0] if self.generation == 1 else code,
+            input_boxes=frame["input_boxes"][:, i : i + 1].to(self.device, torch.float32),
+            multimask_output=multimask,
         )
-    seconds = {"encode": encode_seconds, "decode": time.perf_counter() - start}
-    return Segmented(union, iou, alternatives, seconds)
+        return out.pred_masks[0], out.iou_scores[0, 0]
+
+    def enlarge(self, coded: Coded, logits: Tensor) -> np.ndarray:
+        """See ``Masker``."""
+        frame = coded[1]
+        sizes = [frame["original_sizes"].tolist()]
+        if self.generation == 1:  # SAM 2 stretches the photo to a square, SAM pads it
+            sizes.append(frame["reshaped_input_sizes"].tolist())
+        return self.processor.post_process_masks([logits.cpu()], *sizes)[0][0].numpy()
 
 
 def _iou(first: Tensor, second: Tensor) -> float:

@@ -98,14 +98,20 @@ def find_file(spec: str, option: str) -> Weights:
         raise UsageError(
             f"no such checkpoint file: {printable(spec)}; {option} takes a .pth file or USER/REPO/FILE.pth"
         )
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import snapshot_download  # hf_hub_download would try six times where there is no network
 
+    fetch = {"repo_id": match[1], "allow_patterns": [match[2]]}
     try:
-        return Weights(spec, Path(hf_hub_download(match[1], match[2], local_files_only=True)))
+        path = Path(snapshot_download(**fetch, local_files_only=True)) / match[2]
+        if path.is_file():
+            return Weights(spec, path)
     except Exception:  # not in the cache; the download says why it cannot be had
         pass
     try:
-        return Weights(spec, Path(hf_hub_download(match[1], match[2])))
+        path = Path(snapshot_download(**fetch)) / match[2]
+        if not path.is_file():
+            raise FileNotFoundError(f"{match[1]} has no {match[2]}")
+        return Weights(spec, path)
     except Exception as error:  # the hub's client and the network below it have no common error
         raise DasExplainError(
             f"{spec} is not in the Hugging Face cache ({_cache()}) and could not be fetched ({_line(error)}); put "

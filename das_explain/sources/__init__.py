@@ -15,8 +15,11 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from das_explain.imageio import ImageError, decode_image, decode_mask, stored_turn
+from das_explain.errors import UsageError
+from das_explain.imageio import ImageError, decode_image, decode_mask, printable, stored_turn
 from das_explain.types import Region, Sample
+
+SPLITS = ("train", "test")
 
 
 class Source(Protocol):
@@ -86,6 +89,20 @@ def region_from_mask(mask: np.ndarray, size: tuple[int, int]) -> Region:
     if not mask.any():
         return Region(None, "no_object", {"message": "the mask is empty"})
     return Region(mask)
+
+
+def folder_and_split(kind: str, rest: str, split: str | None) -> tuple[Path, str]:
+    """The parts of a spec ``kind:FOLDER[:train|test]``, and ``test`` unless one is given. Raises ``UsageError``."""
+    folder, _, last = rest.rpartition(":")
+    if folder and last in SPLITS and split in (None, last):
+        rest, split = folder, last
+    split = split or "test"
+    if split not in SPLITS or not rest:
+        raise UsageError(f"no such data: {kind}:{printable(rest)} ({kind}:FOLDER[:train|test])")
+    path = Path(rest).expanduser()
+    if not path.is_dir():
+        raise UsageError(f"no such folder: {printable(rest)} ({kind}:FOLDER[:train|test])")
+    return path, split
 
 
 def file_size(path: Path | None) -> int:

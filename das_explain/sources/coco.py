@@ -41,7 +41,7 @@ class CocoMasks:
         """The union of the annotations of the image that ``sample.mask_path`` numbers."""
         if sample.mask_path is None:
             return Region(None, "no_mask")
-        file = _read(self.file)
+        file = read_coco(self.file)
         image = file.images[int(sample.mask_path.name)]
         chosen = file.annotations_of(image, sample.label)
         if not chosen:
@@ -81,7 +81,7 @@ def with_coco(listing: Listing, path: Path) -> Listing:
         DasExplainError: the file cannot be read.
     """
     path = Path(os.path.abspath(path))
-    file = _read(str(path))
+    file = read_coco(str(path))
     names = [str(image.get("file_name", "")).replace("\\", "/") for image in file.images]
     told = [f"of {printable(name)} in {printable(path)}" for name in names]
     exact = {sample.name for sample in listing.samples}
@@ -107,7 +107,13 @@ def _shape(annotation: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     raise ValueError("an annotation has no segmentation (only a box?); draw its outline")
 
 
-def _read(file: str) -> CocoFile:
+def read_coco(file: str) -> CocoFile:
+    """A COCO file, checked as far as its lists and their links go; read once as long as it stays the same.
+
+    Raises:
+        UsageError: it is no COCO file.
+        DasExplainError: it cannot be read.
+    """
     try:
         told = os.stat(file)
         return _read_version(file, told.st_mtime_ns, told.st_size)

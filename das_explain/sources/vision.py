@@ -85,6 +85,7 @@ def _list_pets(dataset: Any) -> Listing:
 def _open(name: str, root: str, split: str | None) -> Any:
     """The torchvision data set, downloaded if it is not there."""
     import torchvision
+    from filelock import FileLock
 
     kinds = {
         each: kind
@@ -106,8 +107,10 @@ def _open(name: str, root: str, split: str | None) -> Any:
         for download in ("download" in known) * [False, True] or [None]:
             if download is not None:
                 arguments["download"] = download
+            # The processes of one training may all find it missing at once: one fetches, the others wait and find it.
+            lock = FileLock(os.path.join(root, ".download.lock")) if download else contextlib.nullcontext()
             try:
-                with contextlib.redirect_stdout(sys.stderr):
+                with lock, contextlib.redirect_stdout(sys.stderr):
                     return kind(**arguments)
             except ValueError as error:  # no such split
                 problem = problem or error

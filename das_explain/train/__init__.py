@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from das_explain.train.recipe import Recipe, available_recipes, load_recipe
+from das_explain.train.recipe import available_recipes, load_recipe
+from das_explain.train.schema import Recipe
 
 if TYPE_CHECKING:
     from das_explain.train.run import train

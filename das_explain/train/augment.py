@@ -7,20 +7,42 @@ import numpy as np
 from PIL import Image
 
 from das_explain.preprocess import FILTERS
-from das_explain.train.recipe import Augment
+from das_explain.train.schema import Augment
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def random_view(
-    image: Image.Image, size: int, augment: Augment, interpolation: str, rng: np.random.Generator
+    image: Image.Image, size: int, augment: Augment, interpolation: str, rng: np.random.Generator, resize: int = 0
 ) -> np.ndarray:
-    """A random crop of ``image``, resized, perhaps mirrored, with its light changed: uint8 (size, size, 3)."""
-    box = random_box(image.width, image.height, augment.scale, augment.ratio, rng)
-    frame = np.asarray(image.resize((size, size), FILTERS[interpolation], box=box))
+    """A random crop of ``image``, resized, perhaps mirrored, with its light changed: uint8 (size, size, 3).
+
+    ``resize``: the shorter side before a crop of fixed size.
+    """
+    if augment.crop == "resized":
+        box = random_box(image.width, image.height, augment.scale, augment.ratio, rng)
+        frame = np.asarray(image.resize((size, size), FILTERS[interpolation], box=box))
+    else:
+        frame = fixed_crop(image, size, resize, augment.padding, interpolation, rng)
     if rng.random() < augment.flip:
         frame = frame[:, ::-1]
-    return np.ascontiguousarray(jitter(frame, augment, rng))
+    return np.require(jitter(frame, augment, rng), requirements=("C", "W"))  # Pillow's own pixels are read-only
+
+
+def fixed_crop(
+    image: Image.Image, size: int, resize: int, padding: int, interpolation: str, rng: np.random.Generator
+) -> np.ndarray:
+    """The shorter side becomes ``resize``, ``padding`` black pixels go around, and any place is cropped: uint8.
+
+    As torchvision's ``Resize(resize)`` and ``RandomCrop(size, padding)``; needs ``size <= resize + 2 * padding``.
+    """
+    short = min(image.size)
+    width, height = (resize if side == short else int(resize * side / short) for side in image.size)
+    if (width, height) != image.size:
+        image = image.resize((width, height), FILTERS[interpolation])
+    x = int(rng.integers(-padding, width + padding - size + 1))
+    y = int(rng.integers(-padding, height + padding - size + 1))
+    return np.asarray(image.crop((x, y, x + size, y + size)))  # Pillow paints black beyond the edges
 
 
 def random_box(

@@ -11,12 +11,15 @@ import torch
 from scipy.stats import binomtest
 
 from das_explain.train.data import TrainingData
-from das_explain.train.recipe import Recipe
+from das_explain.train.machine import on_gpu
+from das_explain.train.schema import Recipe, Schedule
 
 PACKAGES = (
     "das-explain", "torch", "torchvision", "lightning", "numpy", "pillow",
     "opencv-python-headless", "scikit-image", "scikit-learn",
 )  # fmt: skip
+
+SHOWN = 100  # classes; more are no longer read
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,10 @@ def describe(outcome: Outcome) -> str:
     ).replace("%", " %", 1)
 
 
-def versions() -> dict[str, str]:
+def versions(*more: str) -> dict[str, str]:
     """Python and the packages that a result depends on."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -72,8 +75,10 @@ def model_card(
 ) -> tuple[dict, str]:
     """``(training, card)``: what goes into ``config.json`` under ``training``, and the text of ``README.md``."""
     seconds = sum(float(row["seconds"]) for row in log)
-    gpu = torch.cuda.is_available() and recipe.loop.device != "cpu"
-    machine = torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    machine = torch.cuda.get_device_name() if on_gpu(recipe) else cpu
+    if (processes := recipe.loop.devices * recipe.loop.nodes) > 1:
+        machine = f"{processes} processes, each {machine}"
     training = {
         "recipe": recipe.to_dict(), "command": command, "seed": recipe.seed, "precision": precision, "machine": machine,
         "seconds": round(seconds, 1), "versions": versions(), "data": data.fingerprints,
@@ -88,18 +93,19 @@ def _text(
     model = recipe.model
     gated = "" if model.attention == "none" else f" with {model.attention.upper()} attention"
     arguments = "".join(f", {key} {value}" for key, value in model.arguments.items())
+    averaged = f"the moving average, decay {recipe.loop.ema:g}," if recipe.loop.ema else "those"
     rounded = ", after they were rounded to half precision" if recipe.loop.half else ""
     lines = [
         f"# {recipe.name}",
         "",
-        f"{model.architecture}{gated}{arguments}; {len(data.labels)} classes: {', '.join(data.labels)}.",
+        f"{model.architecture}{gated}{arguments}; {len(data.labels)} classes{_listed(data.labels)}.",
         *([f"{recipe.description}."] if recipe.description else []),
         "",
         "## Accuracy",
         "",
         *_accuracy(recipe, data, outcomes),
         "",
-        f"Measured in fp32 on these weights{rounded}. They are those after the last epoch of one training with "
+        f"Measured in fp32 on these weights{rounded}. They are {averaged} after the last epoch of one training with "
         f"seed {recipe.seed}; neither an epoch nor a seed was picked by a test.",
         "One training says little about a design: training again with another seed moves accuracy and heatmaps alike.",
         "",
@@ -122,6 +128,8 @@ def _accuracy(recipe: Recipe, data: TrainingData, outcomes: dict[str, Outcome]) 
     for name, o in outcomes.items():
         lines.append(f"| {meaning[name]} | {o.top1:.1%} | {o.low:.1%} to {o.high:.1%} | {o.right} | {o.count} |")
     lines.append("")
+    if len(data.labels) > SHOWN:
+        return [*lines, "Class by class: `training.accuracy` in `config.json`."]
     if collage and "held_out" in outcomes:
         gap = 100 * (outcomes["test"].top1 - outcomes["held_out"].top1)
         lines += [
@@ -139,31 +147,46 @@ def _accuracy(recipe: Recipe, data: TrainingData, outcomes: dict[str, Outcome]) 
 
 def _facts(recipe: Recipe, data: TrainingData, log: list[dict[str, str]], training: dict) -> list[str]:
     optimizer, schedule, loop, augment = recipe.optimizer, recipe.schedule, recipe.loop, recipe.augment
-    shape = {
-        "cosine": "a cosine to 0",
-        "step": f"times {schedule.gamma:g} at epochs {', '.join(map(str, schedule.milestones))}",
-        "constant": "constant",
-    }[schedule.name]
     update = optimizer.name.upper()
     if optimizer.name == "sgd":
         update += f" with {'Nesterov ' if optimizer.nesterov else ''}momentum {optimizer.momentum:g}"
     held_out = f"; {len(data.tests['held_out'])} more held out" if "held_out" in data.tests else ""
+    crops = f"crops of {augment.scale[0]:.0%} to {augment.scale[1]:.0%} of the area"
+    if augment.crop == "fixed":
+        crops = f"crops of the photo at {recipe.input.resize} px with {augment.padding} px around it"
     accumulated = f" x {loop.accumulate}" if loop.accumulate > 1 else ""
     return [
         f"Command: `{training['command'] or 'das_explain.train.train'}`",
         f"Data: `{recipe.data.train}`: {data.per_epoch} images an epoch, of {len(data.train)} images in all{held_out}",
         f"Start: {recipe.model.warm_start or 'random weights'}, seed {recipe.seed}",
         f"Schedule: {schedule.epochs} epochs, batch {data.batch_size}{accumulated}, {update}, learning rate up to "
-        f"{optimizer.lr:g}: warm-up over {schedule.warmup_epochs:g} epochs, then {shape}",
+        f"{optimizer.lr:g}: warm-up over {schedule.warmup_epochs:g} epochs, then {describe_schedule(schedule)}",
         f"Regularisation: weight decay {optimizer.weight_decay:g}, label smoothing {loop.label_smoothing:g}",
-        f"Views: {recipe.input.train_size or recipe.input.size} px, crops of {augment.scale[0]:.0%} to "
-        f"{augment.scale[1]:.0%} of the area, mirrored with probability {augment.flip:g}, brightness +- "
+        f"Views: {recipe.input.train_size or recipe.input.size} px, {crops}, "
+        f"mirrored with probability {augment.flip:g}, brightness +- "
         f"{augment.brightness:g}, contrast +- {augment.contrast:g}, saturation +- {augment.saturation:g}; "
         f"tested at {recipe.input.size} px",
         f"Last epoch: loss {float(log[-1]['loss']):.3f}, top-1 {float(log[-1]['top1']):.1%} on the random views",
         f"Time: {clock(training['seconds'])} on {training['machine']}, precision {training['precision']}",
         f"Versions: {', '.join(f'{name} {number}' for name, number in training['versions'].items())}",
     ]
+
+
+def describe_schedule(schedule: Schedule) -> str:
+    """What the learning rate does after the warm-up, in a few words."""
+    within = f" in {schedule.period:g} epochs" if schedule.period else ""
+    return {
+        "cosine": f"a cosine to 0{within}",
+        "restarts": f"cosines to 0, the first{within}, each {schedule.period_factor} times as long as the last",
+        "step": f"times {schedule.gamma:g} at epochs {', '.join(map(str, schedule.milestones))}",
+        "exponential": f"times {schedule.gamma:g} after every epoch",
+        "plateau": f"times {schedule.gamma:g} after {schedule.patience} epochs without a lower held-out loss",
+        "constant": "constant",
+    }[schedule.name]
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return f": {', '.join(labels)}" if len(labels) <= SHOWN else ""
 
 
 def clock(seconds: float) -> str:

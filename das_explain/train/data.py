@@ -15,12 +15,12 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from das_explain.data import Dataset, draw_sample, open_dataset
+from das_explain.data import SOURCES, Dataset, draw_sample, open_dataset
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.loader import available_cpus
 from das_explain.preprocess import Geometry, Preprocess
 from das_explain.train.augment import random_view
-from das_explain.train.recipe import Augment, Recipe
+from das_explain.train.schema import Augment, Recipe
 from das_explain.types import Sample
 
 _ORDER, _VIEW, _HELD_OUT = 1, 2, 3  # what a random stream is for, so that no two share one
@@ -45,11 +45,11 @@ class Frames(TorchDataset):
             sample = self.samples[self.targets.index(-1)]
             what = f"class {sample.label!r}" if sample.label is not None else "no class"
             raise UsageError(f"{dataset.spec}: {sample.name} has {what}; the training data has {', '.join(labels)}")
-        self.augment, self.seed, self.view_size = Augment(), 0, geometry.size[0]
+        self.augment, self.seed, self.view_size, self.resize = Augment(), 0, geometry.size[0], geometry.resize
 
-    def randomized(self, augment: Augment, seed: int, size: int) -> Frames:
-        """Sets how random views are drawn, and their side in pixels; returns self."""
-        self.augment, self.seed, self.view_size = augment, seed, size
+    def randomized(self, augment: Augment, seed: int, size: int, resize: int) -> Frames:
+        """Sets how random views are drawn, their side and that of the photo before a fixed crop; returns self."""
+        self.augment, self.seed, self.view_size, self.resize = augment, seed, size, resize
         return self
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Frames(TorchDataset):
             frame = self.geometry.frame(image).copy()
         else:
             rng = generator(self.seed, _VIEW, epoch, index)
-            frame = random_view(image, self.view_size, self.augment, self.geometry.interpolation, rng)
+            frame = random_view(image, self.view_size, self.augment, self.geometry.interpolation, rng, self.resize)
         return torch.from_numpy(frame).permute(2, 0, 1), self.targets[index]
 
 
@@ -80,21 +80,26 @@ class EpochSampler(Sampler):
         """The epoch that the next iteration draws."""
         self.epoch = epoch
 
-    @staticmethod
-    def _share() -> tuple[int, int]:
-        ready = torch.distributed.is_available() and torch.distributed.is_initialized()
-        return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if ready else (0, 1)
-
     def __len__(self) -> int:
-        return self.per_epoch // self._share()[1]
+        return self.per_epoch // share()[1]
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        rank, world = self._share()
-        start, epoch = self.epoch * self.per_epoch, self.epoch
+    def order(self, epoch: int) -> np.ndarray:
+        """The images of an epoch, for all processes: int64 (per_epoch,)."""
+        start = epoch * self.per_epoch
         passes = range(start // self.count, -(-(start + self.per_epoch) // self.count))
         stream = np.concatenate([generator(self.seed, _ORDER, p).permutation(self.count) for p in passes])
-        chosen = stream[start - passes[0] * self.count :][: len(self) * world]
+        return stream[start - passes[0] * self.count :][: self.per_epoch]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        (rank, world), epoch = share(), self.epoch
+        chosen = self.order(epoch)[: len(self) * world]
         return ((epoch, int(index)) for index in chosen[rank::world])
+
+
+def share() -> tuple[int, int]:
+    """(number of this process, number of processes) among those that train together."""
+    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if ready else (0, 1)
 
 
 class TrainingData:
@@ -103,8 +108,9 @@ class TrainingData:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         size = (recipe.input.size, recipe.input.size)
-        self.preprocess = Preprocess(Geometry(size, recipe.input.resize, recipe.input.interpolation))
-        source, test = _open(recipe.data.train, "train"), _open(recipe.data.test, "test")
+        geometry = Geometry(size, recipe.input.resize, recipe.input.interpolation)
+        self.preprocess = Preprocess(geometry, recipe.input.mean, recipe.input.std)
+        source, test = open_split(recipe, "train"), open_split(recipe, "test")
         if not source.labels:
             raise UsageError(f"{recipe.data.train} has no classes: training needs labelled images")
         self.labels = list(source.labels)
@@ -119,7 +125,7 @@ class TrainingData:
             self.tests["held_out"] = Frames(source, kept, self.labels, self.preprocess.geometry)
         view = recipe.input.train_size or recipe.input.size
         self.train = Frames(source, chosen, self.labels, self.preprocess.geometry)
-        self.train.randomized(recipe.augment, recipe.seed, view)
+        self.train.randomized(recipe.augment, recipe.seed, view, recipe.input.resize)
         self.per_epoch = recipe.data.per_epoch or len(chosen)
         if len(chosen) < 2:
             raise UsageError(f"{recipe.data.train} has {len(chosen)} images to train on; at least 2 are needed")
@@ -127,19 +133,35 @@ class TrainingData:
 
     @property
     def batch_size(self) -> int:
-        """The recipe's, or all images of an epoch where they are fewer."""
-        return min(self.recipe.loop.batch_size, self.per_epoch)
+        """Images of a batch, shared by all processes: the recipe's, or all of an epoch where they are fewer."""
+        return min(self.recipe.loop.batch_size, self.per_epoch // self._processes * self._processes)
+
+    @property
+    def batches(self) -> int:
+        """Whole batches of an epoch."""
+        return self.per_epoch // self.batch_size
 
     @property
     def workers(self) -> int:
-        """Decoding processes."""
-        return available_cpus() if self.recipe.loop.workers == "auto" else self.recipe.loop.workers
+        """Decoding processes, of each training process."""
+        return workers_of(self.recipe)
+
+    @property
+    def _processes(self) -> int:
+        return self.recipe.loop.devices * self.recipe.loop.nodes
 
     def train_loader(self) -> DataLoader:
-        """Batches of random views, uint8 (N, 3, H, W) and int64 (N,); whole batches only."""
+        """Batches of random views, uint8 (N, 3, H, W) and int64 (N,); whole batches only, this process's share."""
         sampler = EpochSampler(len(self.train), self.per_epoch, self.recipe.seed)
-        keep = self.workers > 0
-        return self._loader(self.train, self.batch_size, sampler=sampler, drop_last=True, persistent_workers=keep)
+        own, keep = self.batch_size // self._processes, self.workers > 0
+        return self._loader(self.train, own, sampler=sampler, drop_last=True, persistent_workers=keep)
+
+    def held_out_loader(self) -> DataLoader:
+        """Batches of plain views of the held-out images, this process's share: the same number in every process, so
+        that up to one less than there are processes are left out."""
+        frames, (rank, world) = self.tests["held_out"], share()
+        sampler = range(rank, len(frames) // world * world, world)
+        return self._loader(frames, self.batch_size // world, sampler=sampler)
 
     def test_loader(self, name: str) -> DataLoader:
         """Batches of plain views of ``tests[name]``, in order."""
@@ -152,10 +174,17 @@ class TrainingData:
             batch_size,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_start_worker,
+            worker_init_fn=prefer_the_network,
             generator=torch.Generator(),  # workers draw nothing from it, and the global stream stays as it is
             **options,
         )
+
+
+def workers_of(recipe: Recipe) -> int:
+    """Decoding processes, of each training process."""
+    if recipe.loop.workers != "auto":
+        return recipe.loop.workers
+    return max(1, available_cpus() // recipe.loop.devices)
 
 
 def one_line(error: DasExplainError) -> DasExplainError:
@@ -165,16 +194,21 @@ def one_line(error: DasExplainError) -> DasExplainError:
     return DasExplainError(message if colon and head.startswith("das_explain.") else last)
 
 
-def _open(spec: str, split: str) -> Dataset:
+def open_split(recipe: Recipe, split: str) -> Dataset:
+    """``data.train`` or ``data.test`` of a recipe; a source that has splits gives the one of that name."""
+    spec = getattr(recipe.data, split)
     kind, *rest = spec.split(":")
-    chooses = kind == "torchvision" or (kind == "collage" and not {"train", "test"} & set(rest))
-    dataset = open_dataset(spec, split=split if chooses else None)
+    chooses = kind in SOURCES and not {"train", "test"} & set(rest)
+    try:
+        dataset = open_dataset(spec, split=split if chooses else None)
+    except UsageError as error:
+        raise UsageError(f"data.{split}: {error}; --set data.{split}=... names other data") from None
     if not dataset.samples:
-        raise UsageError(f"{spec} has no images")
+        raise UsageError(f"data.{split}: {spec} has no images")
     return dataset
 
 
-def _start_worker(_: int) -> None:
+def prefer_the_network(_: int) -> None:
     """Workers give way to the network: on a CPU both want the same cores, and one late network thread stalls all."""
     if hasattr(os, "nice"):
         os.nice(10)

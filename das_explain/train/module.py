@@ -1,8 +1,6 @@
-"""The training step: a Lightning module around any classifier."""
+"""The training step: Lightning modules around a network."""
 
 from __future__ import annotations
-
-import math
 
 import lightning
 import torch
@@ -10,16 +8,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from das_explain.nn import auxiliary_logits
 from das_explain.train.data import TrainingData
-from das_explain.train.recipe import Optimizer, Recipe, Schedule
+from das_explain.train.schedules import create_optimizer, lr_factor
+from das_explain.train.schema import Recipe
 
 
-class Classifier(lightning.LightningModule):
-    """Cross-entropy with label smoothing; the learning rate changes with every optimiser step."""
+class TrainingModule(lightning.LightningModule):
+    """What all tasks share: data in a fixed order, randomness by epoch, the learning rate of every optimiser step.
+
+    ``data`` has ``train_loader()``, whose sampler has ``set_epoch``, and ``batches``, the whole batches of an epoch; if
+    the recipe validates, ``held_out_loader()`` too.
+    """
 
     def __init__(self, network: nn.Module, recipe: Recipe, data: TrainingData) -> None:
         super().__init__()
         self.network, self.recipe, self.data = network, recipe, data
+
+    def __getstate__(self) -> dict:
+        """A copy (the averaged weights are in one) goes without the data, which may be a list of a million images."""
+        return {**super().__getstate__(), "data": None}
+
+    def losses(self, batch) -> tuple[Tensor, dict[str, Tensor], int]:
+        """(mean loss, with gradient; sums of the task's measures over the batch; number of images)."""
+        raise NotImplementedError
 
     def train_dataloader(self) -> DataLoader:
         """Lightning tells the sampler its epoch, but in a resumed run only after the workers have begun."""
@@ -27,51 +39,52 @@ class Classifier(lightning.LightningModule):
         loader.sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # as Lightning does
         return loader
 
+    def val_dataloader(self) -> DataLoader:
+        """The held-out images, if the recipe validates."""
+        return self.data.held_out_loader()
+
+    def validation_step(self, batch, index: int) -> dict[str, Tensor]:
+        """As ``training_step``, in eval mode."""
+        loss, sums, count = self.losses(batch)
+        return {"mean": loss, "count": torch.tensor(count), **sums}
+
     def on_train_epoch_start(self) -> None:
         """Dropout and the like draw from (seed, epoch, process), so a resumed epoch draws the same."""
         torch.manual_seed(hash((self.recipe.seed, self.current_epoch, self.global_rank)) % 2**63)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Tensor]:
-        """``loss`` (with gradient), ``hits`` (how many of the batch are right) and ``count``."""
+    def training_step(self, batch, index: int) -> dict[str, Tensor]:
+        """``loss`` (with gradient), ``mean`` (the same, for the log), ``count`` and the sums of the measures.
+
+        Lightning divides the loss by ``loop.accumulate``; the last optimiser step of an epoch may have fewer batches.
+        """
+        loss, sums, count = self.losses(batch)
+        accumulate = self.recipe.loop.accumulate
+        batches = min(accumulate, self.data.batches - index // accumulate * accumulate)
+        scaled = loss * (accumulate / batches) if batches < accumulate else loss
+        return {"loss": scaled, "mean": loss.detach(), "count": torch.tensor(count), **sums}
+
+    def configure_optimizers(self) -> dict:
+        """The recipe's optimiser over all parameters, with its schedule stepped by step."""
+        optimizer = create_optimizer(self.network, self.recipe.optimizer)
+        if self.recipe.schedule.name == "plateau":  # a schedule would set back what `callbacks.Plateau` lowers
+            return {"optimizer": optimizer}
+        schedule, steps = self.recipe.schedule, -(-self.data.batches // self.recipe.loop.accumulate)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(schedule, step, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class Classifier(TrainingModule):
+    """Cross-entropy with label smoothing; with a classifier inside the attention (ABN), the sum of both losses."""
+
+    def losses(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor], int]:
+        """``top1``: how many of the batch are right. ``batch``: uint8 (N, 3, H, W) and int64 (N,)."""
         frames, targets = batch
         images = self.data.preprocess.normalize(frames)
         if self.recipe.loop.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         logits = self.network(images)
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.recipe.loop.label_smoothing)
-        hits = (logits.detach().argmax(1) == targets).sum()
-        return {"loss": loss, "hits": hits, "count": torch.tensor(len(targets))}
-
-    def configure_optimizers(self) -> dict:
-        """The recipe's optimiser over all parameters, with its schedule stepped by step."""
-        optimizer = create_optimizer(self.network, self.recipe.optimizer)
-        schedule = self.recipe.schedule
-        steps = -(-(self.data.per_epoch // self.data.batch_size) // self.recipe.loop.accumulate)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(schedule, step, steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def create_optimizer(network: nn.Module, options: Optimizer) -> torch.optim.Optimizer:
-    """SGD or AdamW."""
-    if options.name == "adamw":
-        return torch.optim.AdamW(network.parameters(), options.lr, weight_decay=options.weight_decay)
-    nesterov = options.nesterov and options.momentum > 0
-    return torch.optim.SGD(
-        network.parameters(), options.lr, options.momentum, weight_decay=options.weight_decay, nesterov=nesterov
-    )
-
-
-def lr_factor(schedule: Schedule, step: int, steps_per_epoch: int) -> float:
-    """Learning rate of an optimiser step (from 0) as a fraction of the peak.
-
-    Warm-up rises linearly and reaches 1 with its last step; a cosine then falls from 1 to 0 at the end of the run.
-    """
-    warmup, total = round(schedule.warmup_epochs * steps_per_epoch), schedule.epochs * steps_per_epoch
-    if step < warmup:
-        return (step + 1) / warmup
-    if schedule.name == "cosine":
-        done = min(1.0, (step - warmup) / max(1, total - warmup))
-        return (1 + math.cos(math.pi * done)) / 2
-    if schedule.name == "step":
-        return schedule.gamma ** sum(step >= milestone * steps_per_epoch for milestone in schedule.milestones)
-    return 1.0
+        smoothing = self.recipe.loop.label_smoothing
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+        for others in auxiliary_logits(self.network):
+            loss = loss + F.cross_entropy(others.float(), targets, label_smoothing=smoothing)
+        return loss, {"top1": (logits.detach().argmax(1) == targets).sum()}, len(targets)

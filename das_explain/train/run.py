@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
-import platform
 import shutil
 import signal
 import threading
@@ -16,24 +14,25 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from torch import nn
 
-from das_explain.errors import DasExplainError, missing_package
-from das_explain.nn import create_model
-from das_explain.train.card import describe, model_card, score
-from das_explain.train.data import TrainingData, one_line
-from das_explain.train.recipe import Recipe
+from das_explain.errors import DasExplainError, UsageError, missing_package
+from das_explain.train.data import one_line
+from das_explain.train.machine import on_gpu, resolve_precision
+from das_explain.train.schema import Recipe
+from das_explain.train.task import CHECKPOINT, LOG, MODEL, PREDICTIONS, STATE, Task, create_task
 
 try:
     import lightning
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.strategies import DDPStrategy
 except ImportError:
     raise missing_package("lightning", "train", "training") from None
 
-from das_explain.train.callbacks import EpochLog, LastCheckpoint
-from das_explain.train.module import Classifier
+from das_explain.train.callbacks import Average, LastCheckpoint, Plateau
+from das_explain.train.log import BOARD, EpochLog
 
-STATE, LOG, CHECKPOINT, PREDICTIONS, MODEL = "run.json", "log.csv", "last.ckpt", "predictions.csv", "model"
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+FREE = ("description", "loop.workers")  # settings that change no result: a run goes on with others
 
 
 def train(
@@ -42,7 +41,10 @@ def train(
     """Trains as the recipe says and returns the model directory, ``out/model``.
 
     The weights are those after the last epoch; no epoch is picked by a test. ``out`` also gets ``log.csv`` (a row per
-    epoch), ``predictions.csv`` (a row per test image), ``last.ckpt`` and ``run.json``.
+    epoch), ``tensorboard/`` (the same), what the task's test gives, ``last.ckpt`` and ``run.json``.
+
+    With several processes (``loop.devices``, ``loop.nodes``) each runs this function. Of a script on one machine
+    Lightning starts the others, by the same command line; else torchrun, srun or the user does.
 
     Args:
         recipe: from ``load_recipe``.
@@ -54,80 +56,74 @@ def train(
     Raises:
         DasExplainError: ``out`` holds another run, the data or the model cannot be used, the loss is no number.
     """
-    out, console = Path(out), console or Console(quiet=True)
-    data = TrainingData(recipe)
-    identity = _identity(recipe, data)
-    if not resume:
-        _clear(out)
-    _check_same_run(out, identity)
-    if (out / MODEL / "config.json").is_file():
+    out, task = Path(out), create_task(recipe)
+    with _quiet_lightning():
+        trainer = _trainer(recipe, out)
+    leader = trainer.is_global_zero
+    console = console if console and leader else Console(quiet=True)
+    if leader:  # the others find the folder as it is, so that none sees it half changed
+        identity = _identity(recipe, task)
+        if not resume:
+            _clear(out)
+        _check_same_run(out, identity)
+    if (leader or resume) and (out / MODEL / "config.json").is_file():
         console.print(f"{out} is finished already (--no-resume trains anew)", highlight=False)
         return out / MODEL
     torch.manual_seed(recipe.seed)
-    options = recipe.model
-    network = create_model(options.architecture, options.attention, len(data.labels), **options.arguments)
-    if options.warm_start:
-        from das_explain.checkpoint import warm_start
-
-        warm_start(network, options.warm_start)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / STATE).write_text(json.dumps(identity, indent=1) + "\n", "utf-8")
+    network = task.build(console)
+    if leader:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / STATE).write_text(json.dumps(identity, indent=1) + "\n", "utf-8")
+    processes = f"{trainer.world_size} processes, " if trainer.world_size > 1 else ""
     console.print(
-        f"{recipe.name}: {len(data.labels)} classes, {recipe.schedule.epochs} epochs of {data.per_epoch} images (of "
-        f"{len(data.train)}), {resolve_precision(recipe)}, {torch.get_num_threads()} threads, {data.workers} workers",
+        f"{recipe.name}: {task.summary}, {resolve_precision(recipe)}, {processes}{torch.get_num_threads()} threads",
         highlight=False,
         soft_wrap=True,
     )
-    _fit(network, recipe, data, out, console)
-    _write(network, recipe, data, out, console, command)
+    _fit(trainer, task, network, recipe, out, console, resume)
+    if leader:
+        task.finish(network, out, console, command)
     return out / MODEL
 
 
-def resolve_precision(recipe: Recipe) -> str:
-    """``bf16``, ``16`` or ``32``: what ``loop.precision`` means on this machine."""
-    if recipe.loop.precision != "auto":
-        return recipe.loop.precision
-    if _on_gpu(recipe):
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    return "bf16" if _cpu_has_bf16() else "32"
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bf16 by itself (AVX512-BF16, AMX, Arm BF16); emulated it is slower than fp32."""
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(test() for test in tests if test)
-
-
-def _on_gpu(recipe: Recipe) -> bool:
-    return recipe.loop.device != "cpu" and torch.cuda.is_available()
-
-
-def _fit(network: nn.Module, recipe: Recipe, data: TrainingData, out: Path, console: Console) -> None:
-    if recipe.loop.channels_last:
-        network.to(memory_format=torch.channels_last)
-    module = Classifier(network.train(), recipe, data)
-    log = EpochLog(out / LOG, console)
-    checkpoint = out / CHECKPOINT
-    with _quiet_lightning():
-        trainer = lightning.Trainer(
-            accelerator={"auto": "gpu" if _on_gpu(recipe) else "cpu"}.get(recipe.loop.device, recipe.loop.device),
-            devices=1,
+def _trainer(recipe: Recipe, out: Path) -> lightning.Trainer:
+    loop, processes = recipe.loop, recipe.loop.devices * recipe.loop.nodes
+    if loop.sync_batchnorm and not on_gpu(recipe):
+        raise UsageError("loop.sync_batchnorm needs GPUs: torch has no such layer for the CPU")
+    try:
+        return lightning.Trainer(
+            accelerator={"auto": "gpu" if on_gpu(recipe) else "cpu"}.get(loop.device, loop.device),
+            devices=loop.devices,
+            num_nodes=loop.nodes,
+            strategy=DDPStrategy() if processes > 1 else "auto",
+            sync_batchnorm=loop.sync_batchnorm and processes > 1,
             precision=PRECISION[resolve_precision(recipe)],
             max_epochs=recipe.schedule.epochs,
-            accumulate_grad_batches=recipe.loop.accumulate,
+            accumulate_grad_batches=loop.accumulate,
             gradient_clip_val=recipe.optimizer.clip_norm,
-            callbacks=[log, LastCheckpoint(checkpoint)],
+            limit_val_batches=None if loop.validate else 0,
             logger=False,
+            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=out,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+    except MisconfigurationException as error:  # no GPU, or fewer than asked for
+        asked = f"loop.device={loop.device}, loop.devices={loop.devices}"
+        raise UsageError(f"{asked}: {' '.join(str(error).split())}") from None
+
+
+def _fit(trainer, task: Task, network, recipe: Recipe, out: Path, console: Console, resume: bool) -> None:
+    checkpoint = out / CHECKPOINT
+    log = EpochLog(out, console, task.measures, recipe.loop.validate)
+    average = [Average(recipe.loop.ema)] if recipe.loop.ema else []
+    plateau = [Plateau(log, recipe.schedule)] if recipe.schedule.name == "plateau" else []
+    trainer.callbacks += [*average, *plateau, log, LastCheckpoint(checkpoint)]
+    with _quiet_lightning():
         try:
-            trainer.fit(module, ckpt_path=checkpoint if checkpoint.is_file() else None)
+            trainer.fit(task.module(network), ckpt_path=checkpoint if resume and checkpoint.is_file() else None)
         except (SystemExit, KeyboardInterrupt):
             done = f"epoch {len(log.rows)} of {recipe.schedule.epochs}"
             error = DasExplainError(f"stopped; the same command goes on after {done}")
@@ -137,69 +133,9 @@ def _fit(network: nn.Module, recipe: Recipe, data: TrainingData, out: Path, cons
             raise one_line(error) from None
 
 
-def _write(
-    network: nn.Module, recipe: Recipe, data: TrainingData, out: Path, console: Console, command: str | None
-) -> None:
-    """Tests the weights that are shipped (rounded to half precision if so wished) and writes the model directory."""
-    from das_explain.checkpoint import save_model
-
-    network.float().to(memory_format=torch.contiguous_format).eval()
-    if recipe.loop.half:
-        with torch.no_grad():
-            for tensor in network.state_dict().values():
-                if tensor.is_floating_point() and tensor.half().isfinite().all():
-                    tensor.copy_(tensor.half())
-    outcomes = {}
-    with (out / PREDICTIONS).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("set", "image", "label", "predicted", "confidence"))
-        for name, frames in data.tests.items():
-            rows = []
-            with console.status(f"testing on {name}: {len(frames)} images"):
-                for row in _predict(network, data, name):
-                    rows.append(row)
-            writer.writerows((name, *row) for row in rows)
-            outcomes[name] = score([row[1] for row in rows], [row[2] for row in rows])
-            console.print(f"{name}: {describe(outcomes[name])}", highlight=False)
-    with (out / LOG).open(newline="", encoding="utf-8") as file:
-        log = list(csv.DictReader(file))
-    training, card = model_card(recipe, data, outcomes, log, precision=resolve_precision(recipe), command=command)
-    save_model(
-        out / MODEL,
-        network,
-        architecture=recipe.model.architecture,
-        attention=recipe.model.attention,
-        arguments=recipe.model.arguments,
-        labels=data.labels,
-        preprocess=data.preprocess,
-        training=training,
-        card=card,
-        half=recipe.loop.half,
-    )
-
-
-@torch.no_grad()
-def _predict(network: nn.Module, data: TrainingData, name: str) -> Iterator[tuple[str, str, str, str]]:
-    """(image, label, predicted, confidence) of each image of a test set, in fp32."""
-    frames, position = data.tests[name], 0
-    device = next(network.parameters()).device
-    try:
-        for images, _ in data.test_loader(name):
-            images = data.preprocess.normalize(images.to(device)).contiguous(memory_format=torch.channels_last)
-            confidences, predicted = network(images).softmax(1).max(1)
-            for confidence, number in zip(confidences.tolist(), predicted.tolist(), strict=True):
-                sample = frames.samples[position]
-                yield sample.name, sample.label, data.labels[number], f"{confidence:.4f}"
-                position += 1
-    except DasExplainError as error:
-        raise one_line(error) from None
-
-
-def _identity(recipe: Recipe, data: TrainingData) -> dict:
+def _identity(recipe: Recipe, task: Task) -> dict:
     """What must be equal for a run to go on: the recipe, but for settings that change no result, and the data."""
-    tree = recipe.to_dict()
-    del tree["description"], tree["loop"]["workers"]
-    return {"recipe": tree, "data": data.fingerprints, "labels": data.labels}
+    return {"recipe": recipe.to_dict(), "data": task.fingerprints, "labels": task.labels}
 
 
 def _check_same_run(out: Path, identity: dict) -> None:
@@ -212,7 +148,7 @@ def _check_same_run(out: Path, identity: dict) -> None:
         raise DasExplainError(f"{path} cannot be read: --no-resume starts anew in {out}") from None
     here, there = _flat(identity), _flat(there)
     for key in {**here, **there}:
-        if here.get(key) != there.get(key):
+        if here.get(key) != there.get(key) and key.removeprefix("recipe.") not in FREE:
             change = f"{key.removeprefix('recipe.')} is {there.get(key)!r} there, {here.get(key)!r} now"
             raise DasExplainError(
                 f"{out} holds another run ({change}): another --out keeps it, --no-resume replaces it"
@@ -229,8 +165,9 @@ def _flat(tree: dict, prefix: str = "") -> dict:
 def _clear(out: Path) -> None:
     for name in (STATE, LOG, CHECKPOINT, PREDICTIONS):
         (out / name).unlink(missing_ok=True)
-    if (out / MODEL).is_dir():
-        shutil.rmtree(out / MODEL)
+    for name in (MODEL, BOARD):
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
 
 
 @contextmanager

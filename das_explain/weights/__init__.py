@@ -24,7 +24,8 @@ class Opened:
     """What an opener found: a network with its weights on the CPU, and what came with it.
 
     ``architecture``, ``attention`` and ``arguments`` rebuild the network (``weights.build``), except where the
-    architecture is somebody's own Python. ``num_classes`` is ``None`` where only running the network tells.
+    architecture is somebody's own Python. ``num_classes`` is ``None`` where only running the network tells. ``task`` is
+    ``classification`` or ``detection`` (the network is then a detector, which has no ``preprocess`` of its own).
     ``notes`` are sentences a person should read: choices made on their behalf.
     """
 
@@ -37,3 +38,4 @@ class Opened:
     preprocess: Preprocess = field(default_factory=Preprocess)
     training: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    task: str = "classification"

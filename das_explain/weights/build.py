@@ -17,16 +17,22 @@ import torchvision
 from torch import nn
 
 from das_explain.errors import DasExplainError, UsageError, missing_package
-from das_explain.nn.registry import ATTENTION, BACKBONES, GATE_ARGUMENTS, create_model
+from das_explain.nn.registry import ATTENTION, BACKBONES, create_model
 
 MAX_CLASSES = 1_000_000
 TORCHVISION_ARGUMENTS = ("aux_logits", "transform_input")  # what GoogLeNet's and Inception's weights change
 
 
 def build_network(
-    architecture: str, attention: str = "none", num_classes: int = 1000, arguments: Mapping[str, Any] | None = None
+    architecture: str,
+    attention: str = "none",
+    num_classes: int = 1000,
+    arguments: Mapping[str, Any] | None = None,
+    task: str = "classification",
 ) -> nn.Module:
     """An untrained network; for the registry's backbones on the meta device: it takes neither time nor memory.
+
+    ``task="detection"`` makes a Faster R-CNN of a backbone; ``num_classes`` then counts the background.
 
     Raises:
         UsageError: an unknown architecture, attention or argument.
@@ -35,6 +41,8 @@ def build_network(
     source, colon, name = architecture.partition(":")
     if type(num_classes) is not int or not 1 <= num_classes <= MAX_CLASSES:
         raise UsageError(f"the number of classes must be a whole number in 1..{MAX_CLASSES}, not {num_classes!r}")
+    if task == "detection":
+        return _detector(architecture, attention, num_classes, arguments)
     if colon and source in ("torchvision", "timm"):
         if attention != "none":
             raise UsageError(f"{architecture} takes no attention; those that do are {', '.join(BACKBONES)}")
@@ -42,6 +50,17 @@ def build_network(
     check_architecture(architecture, attention)
     with torch.device("meta"):
         return create_model(architecture, attention, num_classes, **check_arguments(architecture, attention, arguments))
+
+
+def _detector(architecture: str, attention: str, num_classes: int, arguments: dict[str, Any]) -> nn.Module:
+    from das_explain.nn.detection import DETECTOR_ARGUMENTS, check_backbone, create_detector
+
+    check_backbone(architecture, attention)
+    check_architecture(architecture, attention)
+    own = {name: arguments.pop(name) for name in DETECTOR_ARGUMENTS if name in arguments}
+    with torch.device("meta"):
+        checked = check_arguments(architecture, attention, arguments)
+        return create_detector(architecture, attention, num_classes, **checked, **own)
 
 
 def check_architecture(architecture: str, attention: str = "none") -> None:
@@ -54,11 +73,12 @@ def check_architecture(architecture: str, attention: str = "none") -> None:
 
 def check_arguments(architecture: str, attention: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments as ``create_model`` takes them; ``gates`` may be a list or one name."""
-    known = (*backbone_defaults(architecture), *(GATE_ARGUMENTS if attention != "none" else ()))
+    known = [*backbone_defaults(architecture), *(ATTENTION[attention].arguments if attention != "none" else ())]
+    if attention == "none":
+        known.remove("gates")
     if unknown := [name for name in arguments if name not in known]:
-        raise UsageError(
-            f"{architecture} with attention {attention} takes no {unknown[0]!r}; it takes {', '.join(known)}"
-        )
+        takes = ", ".join(known) or "no arguments"
+        raise UsageError(f"{architecture} with attention {attention} takes no {unknown[0]!r}; it takes {takes}")
     checked = dict(arguments)
     if "gates" in checked:
         gates = checked["gates"]

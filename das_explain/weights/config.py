@@ -22,6 +22,7 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 """The files of a model directory; no other is read, whatever the config says."""
 MAX_BYTES = 64 * 2**20
 MAX_SIDE = 8192
+TASKS = ("classification", "detection")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ModelConfig:
     labels: list[str] | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)
     training: dict[str, Any] | None = None
+    task: str = "classification"
 
     def to_json(self) -> str:
         """The file's text."""
@@ -48,6 +50,9 @@ class ModelConfig:
             "preprocess": self.preprocess.to_config(),
             "training": self.training,
         }
+        if self.task == "detection":
+            del values["preprocess"]  # a detector scales and normalises by itself
+            values["task"] = self.task
         try:
             return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         except (TypeError, ValueError) as error:
@@ -81,6 +86,9 @@ def read_config(path: Path) -> ModelConfig:
     if not 1 <= num_classes <= MAX_CLASSES:
         raise DasExplainError(f"{path}: num_classes must lie in 1..{MAX_CLASSES}, not {num_classes}")
     labels = values.get("labels")
+    task = entry("task", str, "classification")
+    if task not in TASKS:
+        raise DasExplainError(f"{path}: task must be {' or '.join(TASKS)}, not {_brief(task)}")
     return ModelConfig(
         architecture=entry("architecture", str),
         num_classes=num_classes,
@@ -89,6 +97,7 @@ def read_config(path: Path) -> ModelConfig:
         labels=None if labels is None else check_labels(labels, str(path), num_classes),
         preprocess=_preprocess(entry("preprocess", dict, {}), path),
         training=None if values.get("training") is None else entry("training", dict),
+        task=task,
     )
 
 

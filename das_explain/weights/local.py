@@ -46,7 +46,9 @@ def read_directory(directory: Path) -> Opened:
             f"{directory / CONFIG} says {config.num_classes} classes, but no layer in {WEIGHTS} has as many"
         )
     try:
-        network = build_network(config.architecture, config.attention, config.num_classes, config.arguments)
+        network = build_network(
+            config.architecture, config.attention, config.num_classes, config.arguments, config.task
+        )
     except UsageError as error:  # the request was fine, the directory is not
         raise DasExplainError(f"{directory / CONFIG}: {error}") from None
     load_strict(network, readings, source=str(weights), wanted=_wanted(config.architecture, config.attention))
@@ -59,6 +61,7 @@ def read_directory(directory: Path) -> Opened:
         labels=config.labels,
         preprocess=config.preprocess,
         training=config.training,
+        task=config.task,
     )
 
 

@@ -8,7 +8,9 @@
     python:MODULE:FACTORY[@FILE]          your own network, and a weight file for it
 
 ``NAME=`` before a spec names the model; ``?key=value&key=value`` after one (all but directories and hf) sets options:
-``size``, ``labels`` and ``entry`` are read here, every other one is an argument of the network.
+``size``, ``labels`` and ``entry`` are read here, every other one is an argument of the network. ``+gates=ones``,
+``+gates=mean`` or ``+gates=shuffled`` at the end of any spec replaces the attention of the network's gates
+(``nn.interventions``).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from das_explain.errors import UsageError
+from das_explain.nn.interventions import INTERVENTIONS
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".th", ".tar")
 KINDS = ("torchvision", "timm", "hf", "python")
@@ -34,7 +37,8 @@ class ModelSpec:
     """A model spec, taken apart. Nothing is opened yet.
 
     ``text`` is the spec without its name. ``target`` is the directory, architecture, published name, repository or
-    Python module; ``variant`` the attention, weights, revision or factory; ``file`` the weight file.
+    Python module; ``variant`` the attention, weights, revision or factory; ``file`` the weight file. ``gates`` is what
+    the gates are replaced with, of ``INTERVENTIONS``, or ``None``.
     """
 
     text: str
@@ -44,6 +48,7 @@ class ModelSpec:
     variant: str | None = None
     file: Path | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    gates: str | None = None
 
 
 def parse_spec(text: str, name: str | None = None) -> ModelSpec:
@@ -52,13 +57,14 @@ def parse_spec(text: str, name: str | None = None) -> ModelSpec:
     Raises:
         UsageError: the spec has none of the known forms.
     """
-    given, text = _split_name(text.strip())
+    text, gates = _split_gates(text.strip())
+    given, text = _split_name(text)
     name = given if name is None else name
     if not text:
         raise UsageError(f"a model spec is empty; write {FORMS}")
     if name is not None and not (name.strip() and name.isprintable()):
         raise UsageError(f"{name!r} cannot name a model: write NAME={text} with a printable name")
-    body, options = _split_options(text)
+    body, options = split_options(text)
     kind, colon, rest = body.partition(":")
     if Path(text).is_dir():
         fields: dict[str, Any] = {"kind": "directory", "target": text}
@@ -69,7 +75,21 @@ def parse_spec(text: str, name: str | None = None) -> ModelSpec:
         fields, default = _file(body, text)
     if options and fields["kind"] == "hf":
         raise UsageError(f"{text}: a model directory on the Hub takes no ?options")
-    return ModelSpec(text=text, name=default if name is None else name.strip(), options=options, **fields)
+    if gates:
+        text, default = f"{text}+gates={gates}", f"{default}+gates={gates}"
+    name = default if name is None else name.strip()
+    return ModelSpec(text=text, name=name, options=options, gates=gates, **fields)
+
+
+def _split_gates(text: str) -> tuple[str, str | None]:
+    body, suffix, kind = text.rpartition("+gates=")
+    unnamed = text.partition("=")[2]
+    if not suffix or Path(text).exists() or (unnamed and Path(unnamed).exists()):  # a folder may be called so
+        return text, None
+    if kind not in INTERVENTIONS:
+        known = " or ".join(f"+gates={each}" for each in INTERVENTIONS)
+        raise UsageError(f"{text}: gates={kind} is unknown; end the spec with {known}")
+    return body.strip(), kind
 
 
 def _split_name(text: str) -> tuple[str | None, str]:
@@ -79,7 +99,8 @@ def _split_name(text: str) -> tuple[str | None, str]:
     return head.strip(), tail.strip()
 
 
-def _split_options(text: str) -> tuple[str, dict[str, Any]]:
+def split_options(text: str) -> tuple[str, dict[str, Any]]:
+    """``BODY?key=value&key=value`` -> BODY and the options, numbers and lists read as such."""
     match = re.fullmatch(r"(.*?)\?([A-Za-z_]\w*=.*)", text, re.DOTALL)
     if not match:
         return text, {}

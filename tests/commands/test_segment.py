@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from das_explain.segment import FINDERS, create_segmenter
 from das_explain.segment.names import FileNames, inside
 from tests.models import model_directory
 from tests.photos import store, store_mask
-from tests.segment.fake_finder import bright_photo
+from tests.segment.fake_finder import BrightFinder, bright_photo
 
 coco_mask = pytest.importorskip("pycocotools.mask")
 
@@ -167,6 +168,31 @@ def test_a_second_segment_and_a_run_find_nothing_again(photos, tmp_path):
     tables = [pd.read_csv(tmp_path / name / "scores.csv") for name in ("run", "run2")]
     pd.testing.assert_frame_equal(*(table[columns] for table in tables))
     assert set(tables[0]["status"]) >= {"ok", "no_object", "unreadable"}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_masks_found_in_a_thread_are_written_the_same(photos, tmp_path, monkeypatch, workers):
+    """As where the networks are on a GPU."""
+    run("segment", photos, "--out", tmp_path / "out", "--workers", 0)
+    run("cache", "clear", "--yes")
+    threads = set()
+    find = BrightFinder.find
+
+    def note(self, samples, images):
+        threads.add(threading.current_thread())
+        return find(self, samples, images)
+
+    monkeypatch.setattr(BrightFinder, "find", note)
+    monkeypatch.setattr("das_explain.segment.export.apart", lambda *_: True)
+    run("segment", photos, "--out", tmp_path / "beside", "--workers", workers)
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
+    assert calls(tmp_path) == 12
+    files = [path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) == 4 + 6 + 6
+    for name in files:
+        if name.name != "segment.json":  # which tells the command
+            assert (tmp_path / "beside" / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
 
 
 def test_masks_corrected_by_hand_are_not_lost(photos, tmp_path):

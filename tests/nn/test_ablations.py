@@ -124,6 +124,8 @@ def test_a_gate_after_every_skip_connection() -> None:
         ({"norms": ("layer",)}, "norms must be two of"),
         ({"variant": "d", "norms": ("batch", "batch")}, "norms are chosen for variant c, not for d"),
         ({"variant": "d", "init": "identity"}, "has an identity start"),
+        ({"variant": "f", "alpha": 2}, r"alpha must lie in \(0, 1\], not 2"),
+        ({"variant": "h", "alpha": "much"}, r"alpha must lie in \(0, 1\], not 'much'"),
     ],
 )
 def test_a_wrong_variant_is_one_line(arguments: dict, message: str) -> None:

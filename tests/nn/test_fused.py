@@ -67,6 +67,12 @@ def test_a_folded_resnet_runs_on_fused_blocks_and_gives_the_same_logits(backbone
         torch.testing.assert_close(twin(images), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
+def test_a_fused_network_that_has_run_can_be_copied():
+    twin, images = folded(create_model("resnet18", num_classes=5)), torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(twin(images), copy.deepcopy(twin)(images))
+
+
 def test_nothing_is_fused_around_a_wanted_or_watched_module():
     network = create_model("resnet18", num_classes=5).eval()
     twin = folded(network, keep=[network.layer3[0].conv1, network.layer4])

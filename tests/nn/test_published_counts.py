@@ -173,7 +173,7 @@ def test_the_network_comes_back_as_it_was() -> None:
 
 
 def run(*arguments: str) -> str:
-    result = CliRunner().invoke(app, ["profile", *arguments], env={"COLUMNS": "120"})
+    result = CliRunner().invoke(app, ["profile", *arguments, "--no-memory", "--no-time"], env={"COLUMNS": "120"})
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -181,7 +181,7 @@ def run(*arguments: str) -> str:
 def rows(output: str) -> dict[str, list[str]]:
     """Model -> its cells: input and four numbers, then the four differences below them."""
     found, current = {}, None
-    for line in output.split("───")[-1].split("As published")[0].splitlines()[1:]:
+    for line in output.split("───")[-1].split("publ., as published")[0].splitlines()[1:]:
         words = line.split()
         if words and not words[0].startswith("+"):
             current = found.setdefault(words.pop(0), [])

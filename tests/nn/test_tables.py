@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from typer.testing import CliRunner
 
 from das_explain.commands import app
+from das_explain.commands.profile import TABLES
 from das_explain.nn import create_model
+from das_explain.nn.comparison import COMPARISONS
 from das_explain.nn.cost import peak_activations, relative_time
 from das_explain.nn.profile import profile
 from das_explain.nn.ptflops import ptflops_macs
@@ -18,12 +21,12 @@ from das_explain.nn.tables import DEFCON1, NOTES, TABLE1, TABLE2, agreement, det
 PARAMETERS = {  # of the whole network, 1000 classes
     "resnet18": {
         "none": 11_689_512, "se": 11_776_552, "bam": 11_713_181, "cbam": 11_779_392, "triplet": 11_691_912,
-        "emca": 11_689_588, "das": 12_439_980,
+        "emca": 11_733_046, "das": 12_439_980,
     },
     "resnet50": {
         "none": 25_557_032, "se": 28_071_976, "bam": 25_917_793, "cbam": 28_089_624, "gsop": 28_285_224,
         "a2": 32_907_304, "gc": 28_105_032, "gala": 29_377_608, "abn": 43_584_866, "srm": 25_617_448,
-        "triplet": 25_561_832, "emca": 25_557_249, "asr": 28_087_080, "das": 36_908_204,
+        "triplet": 25_561_832, "emca": 26_253_366, "asr": 28_087_080, "das": 36_908_204,
     },
     "resnet101": {
         "none": 44_549_160, "se": 49_292_328, "bam": 44_909_921, "cbam": 49_330_172, "srm": 44_679_208,
@@ -35,18 +38,21 @@ PARAMETERS = {  # of the whole network, 1000 classes
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_start")
 @pytest.mark.parametrize("row", TABLE1, ids=lambda row: f"{row.backbone}-{row.attention}")
 def test_parameters(row) -> None:
     network = on_meta(row.backbone, row.attention)
     assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[row.backbone][row.attention]
 
 
+@pytest.mark.usefixtures("no_start")
 @pytest.mark.parametrize("attention", DEFCON1)
 def test_defcon1_table1(attention: str) -> None:
     network = on_meta("resnet50", attention, 100, stem="small")
     assert sum(parameter.numel() for parameter in network.parameters()) == DEFCON1[attention]
 
 
+@pytest.mark.usefixtures("no_start")
 @pytest.mark.parametrize(("backbone", "attention"), TABLE2)
 def test_detectors(backbone: str, attention: str) -> None:
     assert agreement(Decimal(detector(backbone, attention)) / 10**6, TABLE2[backbone, attention]) == "rounded"
@@ -71,6 +77,13 @@ def test_ptflops_by_hand() -> None:
     assert ptflops_macs(network, (3, 8, 7)) == 3360 + 240 + 120 + 120 + 10
 
 
+def printed_rows(output: str) -> dict[str, list[str]]:
+    """Network -> its cells."""
+    lines = [line.split() for line in output.splitlines()]
+    return {line[0]: line[1:] for line in lines if line and line[0].startswith(("resnet", "mobilenet")) and "✓" in line}
+
+
+@pytest.mark.usefixtures("no_start")
 def test_command_prints_all_of_table_1() -> None:
     result = CliRunner().invoke(app, ["profile", "--table1"], env={"COLUMNS": "80"})
     assert result.exit_code == 0, result.output
@@ -81,11 +94,13 @@ def test_command_prints_all_of_table_1() -> None:
     assert rows["resnet50:das"] == ["26.90", "26.902", "✓", "4.39", "4.391", "✓", "78.04", "94.00"]
     assert rows["resnet50:gc"] == ["28.10", "28.105", "✓↓", "4.13", "4.130", "✓", "77.70", "93.66"]
     assert rows["resnet50:asr"] == ["26.00", "25.557", "✗", "-", "4.122", "76.87", "-"]
+    assert rows["resnet18:emca"] == ["11.19", "11.190", "✓", "1.70", "1.697", "✓", "71.00", "90.00"]
+    assert rows["resnet50:emca"] == ["25.04", "25.037", "✓", "3.83", "3.840", "✓↓", "77.33", "93.52"]
     assert {name for name, cells in rows.items() if "✗" in cells} == {
         backbone if attention == "none" else f"{backbone}:{attention}" for backbone, attention in NOTES
     }
     said = " ".join(result.output.split())
-    assert "53 of 65 printed counts agree to the last digit" in said
+    assert "57 of 65 printed counts agree to the last digit" in said
     assert all(sentence in said for sentence in NOTES.values())
 
 
@@ -107,14 +122,46 @@ def test_time_is_relative_to_the_other_network() -> None:
     assert ratio > 3
 
 
+@pytest.mark.usefixtures("no_start")
+def test_command_prints_the_other_tables() -> None:
+    arguments = ["profile", "--table", "2", "--table", "4", "--table", "defcon1"]
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    rows = printed_rows(result.output)
+    assert rows["resnet101"] == ["60.6", "60.644", "✓"]
+    assert rows["resnet18:das?variant=a"] == ["12.766", "12.7657", "✓", "1.99", "1.99059", "✓", "65.00"]
+    assert rows["resnet18:das?variant=h"][-1] == "61.375"
+    assert rows["resnet50:eca"] == ["23705332", "23705332", "✓", "74.68", "92.65"]
+    assert rows["resnet50:defcon1?offsets=shuffle"] == ["23705756", "23705756", "✓", "67.3900", "88.4800"]
+    assert "✗" not in result.output
+    said = " ".join(result.output.split())
+    assert all(f"{n} of {n} printed counts agree" in said for n in (6, 16))
+
+
+def test_tables_the_command_knows() -> None:
+    assert tuple(COMPARISONS) == TABLES
+    result = CliRunner().invoke(app, ["profile", "--table", "3"])
+    assert "--table 3 is unknown; choose 1, 2, 4, defcon1" in str(result.exception)
+
+
 def test_command_prints_memory_and_time() -> None:
-    result = CliRunner().invoke(
-        app, ["profile", "mobilenet_v2:das", "--size", "64", "--memory", "--time"], env={"COLUMNS": "140"}
-    )
+    result = CliRunner().invoke(app, ["profile", "mobilenet_v2:das", "--size", "64"], env={"COLUMNS": "80"})
     assert result.exit_code == 0, result.output
     peak = peak_activations(on_meta("mobilenet_v2", "das"), (3, 64, 64))
-    assert f"{peak / 1e6:.3f}" in result.output
-    assert "x plain" in result.output
+    cells = next(line.split() for line in result.output.splitlines() if "64x64" in line)
+    assert cells[-2] == f"{peak / 1e6:.3f}"
+    assert float(cells[-1]) > 0
+    assert re.search(r"\(\d+\.\d\d\)", result.output)  # beside the plain network
+
+
+def test_command_takes_arguments_of_a_network() -> None:
+    spec = "resnet18:das?alpha=0.5&gates=layer4&num_classes=7"
+    result = CliRunner().invoke(app, ["profile", spec, "--no-time", "--no-memory"], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    counted = sum(p.numel() for p in on_meta("resnet18", "das", 7, alpha=0.5, gates=("layer4",)).parameters())
+    assert f"{counted / 1e6:.3f}" in result.output
+    result = CliRunner().invoke(app, ["profile", "resnet18?alpha=0.5"])
+    assert "resnet18 with attention none takes no 'alpha'" in str(result.exception)
 
 
 def test_command_needs_something_to_do() -> None:

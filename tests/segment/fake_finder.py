@@ -15,7 +15,7 @@ from das_explain.types import Region, Sample
 
 
 class BrightFinder:
-    """``log``: a file that gets one line per photo found; ``seconds``: how long each takes."""
+    """``log``: a file that gets one line per photo found; ``seconds``: how long each takes; ``shown``: how many it saw."""
 
     def __init__(
         self, name: str = "grounded-sam", *, log: Path | None = None, seconds: float = 0.0, threshold: int = 150,
@@ -24,6 +24,9 @@ class BrightFinder:
         self.name, self.log, self.seconds = name, log, seconds
         self.threshold, self.template, self.fail = threshold, template, fail
         self.network: Any = None
+        self.device: Any = "cpu"
+        self.batch = 1
+        self.shown = 0
 
     def identity(self) -> dict[str, Any]:
         return {"weights": "sha256:0123", "threshold": self.threshold, "template": self.template}
@@ -32,6 +35,7 @@ class BrightFinder:
         return self.template.replace("{label}", sample.label or "thing").lower() + "."
 
     def find(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Region]:
+        self.shown += len(samples)
         self.network = lambda image: np.asarray(image).max(axis=2) > self.threshold  # cannot be pickled
         return [self._find(sample, image) for sample, image in zip(samples, images, strict=True)]
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
+from das_explain.types import Sample
+
 WORDS = ["cat", "dog", "golden", "retriever", "crane", "bird", "red", "a", "photo", "of"]
 SIDE, LONGEST = 96, 160  # of the small detector's input; 96 * 1333 / 800 = 160
 QUERIES = 20
+
+
+def sample(label: str = "golden_retriever, dog") -> Sample:
+    """A sample of a label; its photo is handed over beside it."""
+    return Sample("x.jpg", 0, label)
 
 
 def save_tokenizer(folder: Path) -> Path:
@@ -31,8 +40,8 @@ def save_tokenizer(folder: Path) -> Path:
     return folder
 
 
-def save_detector(folder: Path, seed: int = 0, queries: int = QUERIES) -> Path:
-    """Grounding DINO with 2 layers."""
+def save_detector(folder: Path, seed: int = 0, **options: Any) -> Path:
+    """Grounding DINO with 2 layers. ``options`` are of its configuration."""
     from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection, GroundingDinoImageProcessor
 
     config = GroundingDinoConfig(
@@ -45,7 +54,7 @@ def save_detector(folder: Path, seed: int = 0, queries: int = QUERIES) -> Path:
             "num_attention_heads": 1, "intermediate_size": 64, "max_position_embeddings": 512,
         },
         d_model=256, encoder_layers=1, decoder_layers=2, encoder_ffn_dim=64, decoder_ffn_dim=64,
-        encoder_attention_heads=4, decoder_attention_heads=4, num_queries=queries,
+        encoder_attention_heads=4, decoder_attention_heads=4, num_queries=QUERIES, **options,
     )  # fmt: skip
     torch.manual_seed(seed)
     network = GroundingDinoForObjectDetection(config).eval()
@@ -77,6 +86,8 @@ def save_sam(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     config = SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
     network = SamModel(config).eval()
+    places = network.shared_image_embedding.positional_embedding.data.div_(16)  # N(0, 1), as the authors draw it
+    network.prompt_encoder.shared_embedding.positional_embedding.data.copy_(places)  # one matrix in published weights
     _enliven(network)
     network.save_pretrained(folder)
     reader = SamImageProcessor(size={"longest_edge": 128}, pad_size={"height": 128, "width": 128})
@@ -86,7 +97,7 @@ def save_sam(folder: Path, seed: int = 0) -> Path:
 
 def save_sam2(folder: Path, seed: int = 0) -> Path:
     """SAM 2 with five blocks, for inputs of 128 pixels."""
-    import transformers
+    transformers = pytest.importorskip("transformers", "4.56")
     from transformers import Sam2Config, Sam2Model, Sam2Processor
 
     sizes = [[32, 32], [16, 16], [8, 8]]

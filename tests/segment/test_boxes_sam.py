@@ -53,8 +53,8 @@ def test_boxes_are_clipped_and_follow_a_photo_decoded_smaller(finder, monkeypatc
     asked = []
     monkeypatch.setattr(
         HubSam, "segment",
-        lambda self, image, boxes: asked.append(boxes)
-        or SimpleNamespace(mask=np.ones((120, 200), bool), iou=[1.0], alternatives=[], seconds={}),
+        lambda self, images, boxes: asked.extend(boxes)
+        or [SimpleNamespace(mask=np.ones((120, 200), bool), iou=[1.0], alternatives=[], seconds={})],
     )  # fmt: skip
     sample, photo = boxed((-40, 80, 400, 999), (900, 0, 950, 9))
     photo.info["full_size"] = (800, 480)

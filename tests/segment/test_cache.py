@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.segment.cache import MaskCache, cache_folder, clear, export, shelves
@@ -108,6 +109,104 @@ def test_a_damaged_file_counts_as_missing_and_is_replaced(tmp_path, damage):
     assert cache.load("0" * 64).detail == DETAIL
 
 
+@pytest.mark.parametrize(
+    ("mode", "text"),
+    [
+        ("1", "[]"), ("1", '"ok"'), ("1", "{}"), ("1", '{"mask": true, "detail": {}}'),
+        ("1", '{"mask": true, "status": "ok", "detail": []}'), ("1", '{"mask": true, "status": 1, "detail": {}}'),
+        ("L", '{"mask": true, "status": "ok", "detail": {}}'),
+    ],
+)  # fmt: skip
+def test_a_file_that_this_version_does_not_write_counts_as_missing(tmp_path, mode, text):
+    cache = cache_in(tmp_path)
+    cache.store("0" * 64, Region(some_mask()))
+    (file,) = shelves(tmp_path)[0].entries()
+    told = PngImagePlugin.PngInfo()
+    told.add_text("das-explain", text)
+    Image.new(mode, (21, 13)).save(file, pnginfo=told)
+    assert cache.load("0" * 64) is None
+    told = PngImagePlugin.PngInfo()
+    told.add_text("das-explain", '{"mask": true, "status": "ok", "detail": {}}')
+    Image.new("1", (21, 13)).save(file, pnginfo=told)
+    assert cache.load("0" * 64).status == "ok"  # so it was the text, or the mode
+
+
+def test_other_versions_have_masks_of_their_own(tmp_path, monkeypatch):
+    cache_in(tmp_path).store("0" * 64, Region(some_mask()))
+    monkeypatch.setattr("das_explain.segment.cache.FORMAT", 2)
+    assert cache_in(tmp_path).load("0" * 64) is None
+    cache_in(tmp_path).store("0" * 64, Region(None, "no_object"))
+    monkeypatch.undo()
+    assert cache_in(tmp_path).load("0" * 64).status == "ok"
+    assert [shelf.name for shelf in shelves(tmp_path)] == ["grounded-sam"] * 2
+
+
+def test_a_description_that_was_lost_or_damaged_is_written_again(tmp_path):
+    cache = cache_in(tmp_path)
+    cache.prepare()
+    (cache.folder / "finder.json").write_text("")
+    assert shelves(tmp_path)[0].identity == {}
+    cache_in(tmp_path).prepare()
+    assert shelves(tmp_path)[0].identity == cache.identity
+    (cache.folder / "finder.json").unlink()
+    cache.store("0" * 64, Region(some_mask()))
+    assert shelves(tmp_path)[0].identity == cache.identity
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path, monkeypatch):
+    cache = cache_in(tmp_path)
+    cache.store("0" * 64, Region(some_mask()))
+    opened = Path.open
+
+    def full(path, mode="r", *arguments, **named):
+        file = opened(path, mode, *arguments, **named)
+        if "x" in mode:
+            file.write(b"\x89PNG")  # something fits
+            file.close()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return file
+
+    monkeypatch.setattr(Path, "open", full)
+    for key in ("0" * 64, "1" * 64):
+        with pytest.raises(DasExplainError, match=r"No space left on device\): set DAS_EXPLAIN_CACHE") as caught:
+            cache.store(key, Region(None, "no_object"))
+        assert "\n" not in str(caught.value)
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*.partial"))
+    np.testing.assert_array_equal(cache.load("0" * 64).mask, some_mask())
+    assert cache.load("1" * 64) is None
+
+
+@pytest.mark.parametrize("moment", ["open", "replace"])
+def test_another_process_that_clears_does_not_stop_this_one(tmp_path, monkeypatch, moment):
+    """``clear`` takes folders away between making and using them, and half-written files."""
+    cache = cache_in(tmp_path)
+    cache.prepare()
+    opened, replace = Path.open, os.replace
+    cleared = []
+
+    def clear_once():
+        if not cleared:
+            cleared.append(clear(root=tmp_path))
+
+    def opening(path, mode="r", *arguments, **named):
+        if "x" in mode and moment == "open":
+            clear_once()
+        return opened(path, mode, *arguments, **named)
+
+    def replacing(source, target):
+        if moment == "replace":
+            clear_once()
+        replace(source, target)
+
+    monkeypatch.setattr(Path, "open", opening)
+    monkeypatch.setattr(os, "replace", replacing)
+    cache.store("0" * 64, Region(some_mask(), "ok", DETAIL))
+    assert cleared == [(0, 0)]
+    assert cache.load("0" * 64).detail == DETAIL
+    assert shelves(tmp_path)[0].identity == cache.identity
+
+
 def test_where_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("DAS_EXPLAIN_CACHE", str(tmp_path / "here"))
     assert cache_folder() == tmp_path / "here" / "masks"
@@ -187,6 +286,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from das_explain.data import open_dataset
+from das_explain.loader import load_batches
+from das_explain.preprocess import Geometry
 from das_explain.segment.cache import MaskCache
 from das_explain.segment.cached import CachedFinder
 from tests.segment.fake_finder import BrightFinder
@@ -196,7 +297,8 @@ finder = CachedFinder(BrightFinder(log=log, seconds=seconds), batch=2)
 print("ready", flush=True)
 sys.stdin.readline()
 samples = dataset.samples[::-1] if reverse else dataset.samples
-finder.prepare(dataset, samples, lambda done, of: print(done, flush=True), workers=0)
+told = lambda done, of: print(done, flush=True)
+list(load_batches(dataset, samples, [Geometry((8, 8), 8)], finder, batch_size=2, workers=0, finding=told))
 for sample in dataset.samples:
     region = finder.region(sample, dataset.read(sample))
     assert region.status == "ok" and region.mask.sum() == 9 * 15, region
@@ -271,8 +373,8 @@ def test_a_half_written_file_is_never_read_and_swept_after_a_day(tmp_path):
     half = cache.folder / "00" / ".0000000000000000.123.00ff00ff.partial"
     half.write_bytes(b"\x89PNG half")
     assert len(list(shelves(tmp_path)[0].entries())) == 1
-    cache.sweep()
+    cache_in(tmp_path).prepare()
     assert half.exists()
     os.utime(half, (time.time() - 2 * 86400,) * 2)
-    cache.sweep()
+    cache_in(tmp_path).prepare()
     assert not half.exists()

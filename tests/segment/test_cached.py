@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from das_explain.data import open_dataset
-from das_explain.errors import UsageError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.evaluate import Options
 from das_explain.loader import load_batches
 from das_explain.pipeline import Plan, score_dataset
 from das_explain.preprocess import Geometry
-from das_explain.segment import FINDERS, create_segmenter, prepare
-from das_explain.segment.cache import MaskCache
+from das_explain.segment import FINDERS, create_segmenter
+from das_explain.segment.cache import MaskCache, clear, shelves
 from das_explain.segment.cached import CachedFinder
 from das_explain.types import Region
 from tests.models import model_directory
@@ -50,37 +50,73 @@ def calls(log: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
+WHOLE = Geometry((32, 48), 32)  # the photos as they are
+
+
+def shown(dataset, finder: CachedFinder, samples=None, **options) -> int:
+    """Sends the samples through the loader; how many of their photos the finder saw, in this process."""
+    before, samples = finder.finder.shown, dataset.samples if samples is None else samples
+    options = {"workers": 0, "batch_size": 3, **options}
+    batches = list(load_batches(dataset, samples, [WHOLE], finder, **options))
+    assert [sample for batch in batches for sample in batch.samples] == list(samples)
+    return finder.finder.shown - before
+
+
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_found_once_then_read(tmp_path, photos, workers):
+def test_found_once_then_read(tmp_path, photos, workers, ahead):
     log = tmp_path / "log"
     dataset = open_dataset(photos)
     finder = CachedFinder(BrightFinder(log=log), batch=3)
-    seen = []
-    assert finder.prepare(dataset, dataset.samples, lambda done, of: seen.append((done, of)), workers=workers) == 7
-    assert calls(log) == 7
-    assert seen[0] == (0, 7)
-    assert seen[-1] == (7, 7)
-    assert seen == sorted(seen)
+    seen, masks = [], {}
+    options = {"workers": workers, "ahead": ahead, "batch_size": 4}
+    told = {"finding": lambda done, of: seen.append((done, of))}
+    for batch in load_batches(dataset, dataset.samples, [WHOLE], finder, **options, **told):
+        assert batch.statuses == ["ok"] * len(batch)
+        for sample, mask, region in zip(batch.samples, batch.masks[WHOLE.key], batch.regions):
+            masks[sample.name] = mask.numpy()
+            assert region.detail["prompt"] == f"{sample.label}."
+            assert region.detail["area"] == pytest.approx(9 * 15 / (32 * 48), abs=1e-6)
+    assert list(masks) == [sample.name for sample in dataset.samples]
+    assert calls(log) == finder.finder.shown == 7
+    assert seen == [(0, 7), (3, 7), (6, 7), (7, 7)]
     for sample in dataset.samples:
         region = pickle.loads(pickle.dumps(finder)).region(sample, dataset.read(sample))
         np.testing.assert_array_equal(region.mask, expected(int(Path(sample.name).stem)))
-        assert region.detail["prompt"] == f"{sample.label}."
+        np.testing.assert_array_equal(masks[sample.name], region.mask)
     again = CachedFinder(BrightFinder(log=log))
-    assert again.prepare(dataset, dataset.samples, workers=workers) == 0
+    assert shown(dataset, again, finding=lambda done, of: pytest.fail("nothing to find"), **options) == 0
     assert again.finder.network is None
     assert calls(log) == 7
+
+
+def test_numbers_that_json_lacks_do_not_stop_a_run(tmp_path, photos):
+    class Wild(BrightFinder):
+        def find(self, samples, images):
+            wild = {"iou": [float("nan")], "alternatives": [[{"iou": float("inf")}]]}
+            return [Region(each.mask, each.status, {**each.detail, **wild}) for each in super().find(samples, images)]
+
+    dataset = open_dataset(photos)
+    model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
+    records = []
+    for number in range(2):
+        plan = Plan(models=(model,), out=tmp_path / f"run{number}", batch=3, workers=0)
+        run = score_dataset(dataset, CachedFinder(Wild()), plan)
+        records.append([record["region"] for record in run.records()])
+        assert records[-1][0]["iou"] == [None]
+    assert records[0] == records[1]
 
 
 def test_known_again_under_another_name_and_when_turned(tmp_path, photos):
     log = tmp_path / "log"
     dataset = open_dataset(photos)
-    CachedFinder(BrightFinder(log=log)).prepare(dataset, dataset.samples, workers=0)
+    shown(dataset, CachedFinder(BrightFinder(log=log)))
     other = tmp_path / "copy" / "cat"
     store(bright_photo(0), other / "renamed.png")
     store(bright_photo(2), other / "turned.png", 6)  # the same photo stored on its side
     copied = open_dataset(tmp_path / "copy")
     finder = CachedFinder(BrightFinder(log=log))
-    assert finder.prepare(copied, copied.samples, workers=0) == 0
+    assert shown(copied, finder) == 0
     by_name = {sample.name: sample for sample in copied.samples}
     turned = by_name["cat/turned.png"]
     np.testing.assert_array_equal(finder.region(turned, copied.read(turned)).mask, expected(2))
@@ -94,34 +130,34 @@ def test_a_sample_with_nothing_to_ask_for_starts_nothing(tmp_path, photos):
     dataset = open_dataset(photos)
     finder = CachedFinder(Asking(log=tmp_path / "log"))
     cats = [sample for sample in dataset.samples if sample.label == "cat"]
-    assert finder.prepare(dataset, cats, workers=0) == 0
+    assert shown(dataset, finder, cats) == 0
     assert finder.finder.network is None
     region = finder.region(cats[0], dataset.read(cats[0]))
     assert (region.mask, region.status) == (None, "no_mask")
-    assert finder.prepare(dataset, dataset.samples, workers=0) == len(dataset) - len(cats)
+    assert shown(dataset, finder) == len(dataset) - len(cats)
 
 
 @pytest.mark.parametrize("change", [{"threshold": 151}, {"template": "a photo of {label}"}, {"name": "boxes+sam"}])
 def test_other_settings_find_again(tmp_path, photos, change):
-    log = tmp_path / "log"
     dataset = open_dataset(photos)
-    CachedFinder(BrightFinder(log=log)).prepare(dataset, dataset.samples, workers=0)
-    assert CachedFinder(BrightFinder(log=log, **change)).prepare(dataset, dataset.samples, workers=0) == 7
+    shown(dataset, CachedFinder(BrightFinder()))
+    assert shown(dataset, CachedFinder(BrightFinder())) == 0
+    assert shown(dataset, CachedFinder(BrightFinder(**change))) == 7
 
 
-def test_the_same_photo_twice_is_found_once(tmp_path):
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_the_same_photo_twice_is_found_once(tmp_path, batch):
     for name in ("a", "b", "c"):
         store(bright_photo(4), tmp_path / "twins" / "cat" / f"{name}.png")
     dataset = open_dataset(tmp_path / "twins")
-    assert CachedFinder(BrightFinder()).prepare(dataset, dataset.samples, workers=0) == 1
+    assert shown(dataset, CachedFinder(BrightFinder(), batch=batch)) == 1
 
 
 def test_trouble_with_single_photos(tmp_path, photos):
     (photos / "cat" / "broken.png").write_bytes(b"no photo")
     Image.new("RGB", (5, 4)).save(photos / "cat" / "dark.png")
     dataset = open_dataset(photos)
-    finder = CachedFinder(BrightFinder(fail="3.png", log=tmp_path / "log"), batch=2)
-    assert finder.prepare(dataset, dataset.samples, workers=0) == 8
+    finder = CachedFinder(BrightFinder(fail="3.png"), batch=2)
     batches = load_batches(dataset, dataset.samples, [Geometry((16, 16), 16)], finder, workers=0, batch_size=20)
     (batch,) = batches
     status = dict(zip((sample.name for sample in batch.samples), batch.statuses))
@@ -131,16 +167,36 @@ def test_trouble_with_single_photos(tmp_path, photos):
     assert batch.messages[batch.statuses.index("mask_unreadable")] == "out of memory"
     assert list(status.values()).count("ok") == 6
     # What may pass (no memory) is tried again; that there is no object is known.
-    again = CachedFinder(BrightFinder(log=tmp_path / "log2"), batch=2)
-    assert again.prepare(dataset, dataset.samples, workers=0) == 1
+    assert finder.finder.shown == 8
+    assert shown(dataset, CachedFinder(BrightFinder(), batch=2)) == 1
 
 
-def test_a_mask_that_vanished_is_a_status(photos):
+def test_a_mask_that_does_not_fit_its_photo_is_found_again(photos):
     dataset = open_dataset(photos)
     finder = CachedFinder(BrightFinder())
-    region = finder.region(dataset.samples[0], dataset.read(dataset.samples[0]))
-    assert (region.mask, region.status) == (None, "mask_unreadable")
-    assert "run the same command again" in region.detail["message"]
+    sample = dataset.samples[0]
+    key = finder.cache.key(dataset.read(sample), "cat.")
+    finder.cache.store(key, Region(np.ones((5, 4), bool)))
+    assert finder.region(sample, dataset.read(sample)) is None
+    assert shown(dataset, finder, [sample]) == 1
+    assert finder.cache.load(key).mask.shape == (32, 48)
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_networks_are_loaded(tmp_path, photos, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DAS_EXPLAIN_CACHE", str(tmp_path / "file"))
+    finder = CachedFinder(BrightFinder())
+    with pytest.raises(DasExplainError, match="cannot write to"):
+        shown(open_dataset(photos), finder)
+    assert finder.finder.shown == 0
+
+
+def test_photos_per_call():
+    for own, called in ((1, 1), (2, 8), (4, 16)):
+        finder = BrightFinder()
+        finder.batch = own
+        assert CachedFinder(finder).batch == called
+        assert CachedFinder(finder, batch=3).batch == 3
 
 
 def test_a_finder_that_swaps_height_and_width_is_caught(photos):
@@ -150,7 +206,7 @@ def test_a_finder_that_swaps_height_and_width_is_caught(photos):
 
     dataset = open_dataset(photos)
     with pytest.raises(ValueError, match="shape"):
-        CachedFinder(Swapping()).prepare(dataset, dataset.samples, workers=0)
+        shown(dataset, CachedFinder(Swapping()))
 
 
 def test_registry_checks_options_and_makes_a_cached_finder(photos, monkeypatch):
@@ -179,10 +235,11 @@ def test_a_second_run_over_the_same_photos_finds_nothing_again(tmp_path, photos)
     model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
     log = tmp_path / "log"
     first, seen = scored(dataset, model, tmp_path / "run1", BrightFinder(log=log))
-    assert seen[-1] == (8, 8)
+    assert (seen[0], seen[-1]) == ((0, 8), (8, 8))
     assert calls(log) == 8
     finder = BrightFinder(log=log)
-    second, _ = scored(dataset, model, tmp_path / "run2", finder)
+    second, seen = scored(dataset, model, tmp_path / "run2", finder)
+    assert seen == []
     assert calls(log) == 8
     assert finder.network is None
     for name in ("scores.csv", "nulls.csv", "summary.csv"):
@@ -204,8 +261,10 @@ def test_a_run_that_goes_on_asks_for_what_is_left_only(tmp_path, photos):
     whole = run.journal.read_bytes()
     run._lock.release()
     run.journal.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
-    run, seen = scored(dataset, model, tmp_path / "run", BrightFinder())
-    assert seen[-1] == (4, 4)
+    clear()
+    log = tmp_path / "log"
+    run, seen = scored(dataset, model, tmp_path / "run", BrightFinder(log=log))
+    assert (seen[0], seen[-1], calls(log)) == ((0, 4), (4, 4), 4)
     assert run.journal.read_bytes() == whole
 
 
@@ -217,14 +276,6 @@ def test_weights_are_part_of_a_run(tmp_path, photos):
     with pytest.raises(Exception, match="another run \\(other segmenter\\)"):
         scored(dataset, model, tmp_path / "run", BrightFinder(threshold=151))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["segmenter"]["weights"] == "sha256:0123"
-
-
-def test_prepare_leaves_other_segmenters_alone(tmp_path):
-    prepare(None, None, ())
-    store(bright_photo(0), tmp_path / "p" / "x.png")
-    (tmp_path / "p.csv").write_text("image,boxes\np/x.png,1 2 5 9\n")
-    dataset = open_dataset(tmp_path / "p.csv")
-    prepare(create_segmenter("boxes", dataset), dataset, dataset.samples, lambda done, of: pytest.fail("no work"))
 
 
 def test_the_cache_of_a_finder_is_its_own(photos):
@@ -239,8 +290,10 @@ def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos
 
     dataset = open_dataset(photos)
     options = {"detector": str(nets.detector), "sam": str(nets.sam), "side": 64, "box_threshold": 0.05}
+    three = dataset.samples[:3]
     first = create_segmenter("grounded-sam", dataset, **options)
-    assert first.prepare(dataset, dataset.samples[:3], workers=0) == 3
+    found_now = [each.regions for each in load_batches(dataset, three, [WHOLE], first, workers=0)]
+    assert len(list(shelves()[0].entries())) == 3
     carried = pickle.dumps(first)
     assert len(carried) < 10_000  # the networks stay behind
 
@@ -250,13 +303,13 @@ def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos
     monkeypatch.setattr(detect, "HubDetector", refuse)
     monkeypatch.setattr(sam, "HubSam", refuse)
     second = create_segmenter("grounded-sam", dataset, **options)
-    assert second.prepare(dataset, dataset.samples[:3], workers=1) == 0
-    for sample in dataset.samples[:3]:
+    assert [each.regions for each in load_batches(dataset, three, [WHOLE], second, workers=1)] == found_now
+    for sample in three:
         one, other = (each.region(sample, dataset.read(sample)) for each in (pickle.loads(carried), second))
         assert one.status == other.status
         assert one.detail == other.detail
         assert one.detail["prompt"] == f"{sample.label}."
     with pytest.raises(AssertionError, match="a network was built"):
-        create_segmenter("grounded-sam", dataset, **{**options, "side": 96}).prepare(
-            dataset, dataset.samples[:1], workers=0
+        list(
+            load_batches(dataset, three, [WHOLE], create_segmenter("grounded-sam", dataset, **{**options, "side": 96}))
         )

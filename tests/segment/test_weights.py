@@ -76,7 +76,8 @@ def test_tables_that_other_versions_store_are_let_through(copy, nets):
 
     detector = HubDetector(copy("detector", change), CPU, side=SIDE)
     plain = HubDetector(Weights("x", nets.detector), CPU, side=SIDE)
-    assert (detector.detect(scene(60, 50), "dog.").boxes == plain.detect(scene(60, 50), "dog.").boxes).all()
+    ours, theirs = (each.detect([scene(60, 50)], ["dog."])[0] for each in (detector, plain))
+    assert (ours.boxes == theirs.boxes).all()
 
 
 @pytest.mark.parametrize("name", ["sam", "sam2"])
@@ -136,7 +137,7 @@ def test_offline_message_says_which_files_to_put_where(monkeypatch):
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("tries for 24 s offline"))
     with pytest.raises(DasExplainError) as caught:
         create_finder("grounded-sam", sam="base")
     message = str(caught.value)
@@ -160,6 +161,26 @@ def test_cache_is_asked_first_and_the_network_not_at_all(nets, monkeypatch):
     finder = create_finder("grounded-sam", side=SIDE, device="cpu")
     assert finder.find([Sample("x", 0, "dog")], [scene(60, 50)])[0].status == "ok"
     assert asked == [("facebook/sam-vit-base", True), ("IDEA-Research/grounding-dino-tiny", True)]
+
+
+def test_one_file_of_a_repository(tmp_path, monkeypatch):
+    asked = []
+
+    def download(repo_id, allow_patterns, local_files_only=False):
+        asked.append((repo_id, allow_patterns, local_files_only))
+        if not local_files_only and len(asked) < 3:
+            (tmp_path / "checkpoints").mkdir()
+            (tmp_path / "checkpoints" / "sam.pth").write_bytes(b"x")
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    spec = "user/repo/checkpoints/sam.pth"
+    for _ in range(2):
+        assert find_file(spec, "--sam") == Weights(spec, tmp_path / "checkpoints" / "sam.pth")
+    pattern = ["checkpoints/sam.pth"]
+    assert asked == [("user/repo", pattern, True), ("user/repo", pattern, False), ("user/repo", pattern, True)]
+    with pytest.raises(DasExplainError, match="user/repo has no other.pth"):
+        find_file("user/repo/other.pth", "--sam")
 
 
 def test_download_takes_safetensors_and_no_second_copy(nets, monkeypatch):
@@ -192,6 +213,15 @@ def test_download_takes_safetensors_and_no_second_copy(nets, monkeypatch):
 def test_names_that_do_not_go(nets, name, sam, message):
     with pytest.raises(UsageError, match=message):
         create_finder(name, detector=str(nets.detector), sam=sam)
+
+
+def test_transformers_before_sam2(nets, monkeypatch):
+    """4.51 to 4.55 have all but SAM 2."""
+    monkeypatch.setattr("das_explain.segment.finders.version", lambda _: "4.51.3")
+    message = r"^SAM 2 needs transformers >= 4.56 \(here is 4.51.3\): pip install -U transformers, or .* grounded-sam$"
+    with pytest.raises(DasExplainError, match=message):
+        create_finder("grounded-sam2", detector=str(nets.detector))  # before anything is looked for on the hub
+    assert create_finder("grounded-sam", detector=str(nets.detector), sam=str(nets.sam)).name == "grounded-sam"
 
 
 # ---- hashes

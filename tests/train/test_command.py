@@ -34,6 +34,7 @@ def test_train_prints_the_model_directory_and_one_line_per_epoch(app, tiny, tmp_
         "epoch 2/2",
         lines[-1],
     ]
+    assert lines[0].startswith("tiny: 2 classes, 2 epochs of 8 images (of 8), ")
     assert lines[-1].startswith("test: ")
     training = json.loads((tmp_path / "runs/train/tiny/model/config.json").read_text())["training"]
     assert training["seed"] == 7

@@ -6,7 +6,7 @@ import pytest
 
 from das_explain.errors import UsageError
 from das_explain.train import available_recipes, load_recipe
-from das_explain.train.recipe import build_recipe
+from das_explain.train.schema import build_recipe
 
 
 def test_the_shipped_pair_differs_in_attention_only():
@@ -59,6 +59,10 @@ def test_a_recipe_survives_being_written():
         ("epochs", ["expected key=value"]),
         ("optimizer=fast", ["optimizer", "keys and values"]),
         ("optimizer.lr=[", ["--set optimizer.lr", "not YAML"]),
+        ("schedule.name=restarts", ["needs schedule.period"]),
+        ("schedule.name=plateau", ["loop.validate=true"]),
+        ("loop.devices=3", ["loop.batch_size=64", "3 processes"]),
+        ("loop.ema=1", ["loop.ema cannot be 1"]),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(setting, words):
@@ -68,6 +72,33 @@ def test_a_wrong_setting_is_one_line_that_names_it(setting, words):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(UsageError, match=r"loop\.validate needs data\.held_out"):
+        load_recipe("collage-resnet18", ["data.held_out=0", "loop.validate=true"])
+    with pytest.raises(UsageError, match=r"no view of 128 pixels fits into input\.resize=100 .*padding=4"):
+        load_recipe("collage-resnet18", ["augment.crop=fixed", "input.resize=100", "augment.padding=4"])
+    with pytest.raises(UsageError, match="plateau has no warm-up"):
+        settings = ["schedule.name=plateau", "loop.validate=true", "schedule.warmup_epochs=1"]
+        load_recipe("collage-resnet18", settings)
+
+
+def test_a_recipe_on_a_base_changes_only_what_it_names(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: collage-resnet18\nmodel: {attention: se}\nschedule: {epochs: 3}\n")
+    recipe, base = load_recipe(path, ["seed=5"]), load_recipe("collage-resnet18")
+    assert recipe.name == "mine"
+    assert recipe.model == replace(base.model, attention="se")
+    assert recipe.schedule == replace(base.schedule, epochs=3)
+    assert (recipe.optimizer, recipe.loop, recipe.seed) == (base.optimizer, base.loop, 5)
+    path.write_text("base: cifar100-defcon1-plateau\ndescription: on what is on a base itself\n")
+    assert replace(load_recipe(path), name="", description="") == replace(
+        load_recipe("cifar100-defcon1-plateau"), name="", description=""
+    )
+    path.write_text("base: collage-resnet19\n")
+    with pytest.raises(UsageError, match=r"unknown recipe 'collage-resnet19' \(did you mean"):
+        load_recipe(path)
 
 
 def test_an_unknown_recipe_lists_those_there_are():

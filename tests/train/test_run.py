@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 pytest.importorskip("lightning")
 
@@ -22,7 +23,11 @@ from das_explain.errors import DasExplainError
 from das_explain.train import load_recipe, train
 from das_explain.train.callbacks import LastCheckpoint
 from das_explain.train.card import clock, describe, score
+from das_explain.train.classification import Classification
 from das_explain.train.data import TrainingData
+
+SMALL = ["model.architecture=mobilenet_v2", "model.arguments={}"]
+"""A fifth of the weights, and dropout, which a resumed run has to draw again."""
 
 
 class _Killed(BaseException):
@@ -32,6 +37,12 @@ class _Killed(BaseException):
 def _log(out: Path) -> list[dict[str, str]]:
     with (out / "log.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def _board(out: Path) -> list[tuple[int, float]]:
+    """(epoch, loss) that TensorBoard shows."""
+    events = EventAccumulator(str(out / "tensorboard")).Reload()
+    return [(event.step, pytest.approx(event.value, abs=1e-4)) for event in events.Scalars("loss")]
 
 
 def _state(out: Path) -> dict[str, torch.Tensor]:
@@ -76,10 +87,20 @@ def test_loss_goes_down_and_the_model_directory_is_what_was_tested(tiny, tmp_pat
         assert words in card
 
 
-@pytest.mark.parametrize(("precision", "workers"), [("32", 0), ("bf16", 1)])
-def test_a_killed_run_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch, precision, workers):
-    settings = [f"loop.precision={precision}", f"loop.workers={workers}", "data.per_epoch=6", "loop.batch_size=3"]
-    recipe = load_recipe(tiny, ["schedule.epochs=3", *settings])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [*SMALL, "loop.workers=0"],
+        [*SMALL, "loop.workers=1", "loop.precision=bf16"],
+        [*SMALL, "loop.ema=0.5", "loop.accumulate=2", "schedule.name=restarts", "schedule.period=0.6",
+         "data.per_epoch=9"],
+        [*SMALL, "schedule.name=plateau", "schedule.warmup_epochs=0", "schedule.patience=0", "data.held_out=2",
+         "loop.validate=true", "optimizer.lr=0.01", "optimizer.momentum=0", "loop.ema=0.5"],
+    ],
+    ids=["plain", "bf16", "restarts", "plateau"],
+)  # fmt: skip
+def test_a_killed_run_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch, settings):
+    recipe = load_recipe(tiny, ["schedule.epochs=3", "data.per_epoch=6", "loop.batch_size=3", *settings])
     train(recipe, tmp_path / "whole")
 
     save = LastCheckpoint.on_train_epoch_end
@@ -108,31 +129,50 @@ def test_a_killed_run_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch, precision
     whole, parts = _state(tmp_path / "whole"), _state(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     assert [key for key in whole if not torch.equal(whole[key], parts[key])] == []
-    numbers = ("epoch", "lr", "loss", "top1", "images")
+    numbers = [column for column in _log(tmp_path / "whole")[0] if "second" not in column]
+    assert ("held_out_loss" in numbers) == recipe.loop.validate
     assert [[r[n] for n in numbers] for r in _log(tmp_path / "whole")] == [
         [r[n] for n in numbers] for r in _log(tmp_path / "parts")
     ]
+    assert _board(tmp_path / "parts") == [(int(r["epoch"]), float(r["loss"])) for r in _log(tmp_path / "parts")]
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
 
 
+def test_a_run_killed_before_its_test_still_ships_the_average(tiny, tmp_path, monkeypatch):
+    recipe = load_recipe(tiny, [*SMALL, "loop.ema=0.5", "loop.half=false"])
+    train(recipe, tmp_path / "whole")
+
+    def die(*_) -> None:
+        raise _Killed
+
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(Classification, "finish", die)
+        train(recipe, tmp_path / "parts")
+    model = train(recipe, tmp_path / "parts")
+    whole, parts = load_file(tmp_path / "whole/model/model.safetensors"), load_file(model / "model.safetensors")
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    current = torch.load(tmp_path / "whole/last.ckpt", weights_only=True)["current_model_state"]
+    assert not torch.equal(whole["classifier.1.weight"], current["network.classifier.1.weight"]), "not the last step's"
+
+
 def test_the_number_of_workers_changes_nothing(tiny, tmp_path):
-    train(load_recipe(tiny), tmp_path / "a")
-    train(load_recipe(tiny, ["loop.workers=2"]), tmp_path / "b")
+    train(load_recipe(tiny, SMALL), tmp_path / "a")
+    train(load_recipe(tiny, [*SMALL, "loop.workers=2"]), tmp_path / "b")
     a, b = _state(tmp_path / "a"), _state(tmp_path / "b")
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_a_finished_run_is_left_alone_and_another_recipe_is_refused(tiny, tmp_path):
     out = tmp_path / "out"
-    model = train(load_recipe(tiny), out)
+    model = train(load_recipe(tiny, SMALL), out)
     stamp = os.stat(model / "model.safetensors").st_mtime_ns
-    assert train(load_recipe(tiny), out) == model
+    assert train(load_recipe(tiny, [*SMALL, "loop.workers=1"]), out) == model, "workers change no result"
     assert os.stat(model / "model.safetensors").st_mtime_ns == stamp
-    other = load_recipe(tiny, ["optimizer.lr=0.5"])
+    other = load_recipe(tiny, [*SMALL, "optimizer.lr=0.5"])
     with pytest.raises(DasExplainError, match=r"optimizer\.lr is 0\.02 there, 0\.5 now"):
         train(other, out)
-    train(load_recipe(tiny, ["schedule.epochs=1"]), out, resume=False)
+    train(load_recipe(tiny, [*SMALL, "schedule.epochs=1"]), out, resume=False)
     assert len(_log(out)) == 1
 
 

@@ -1,4 +1,4 @@
-"""Order, views and schedule are functions of (seed, epoch, index), whatever happened before."""
+"""Order and views are functions of (seed, epoch, index), whatever happened before."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import functional
 
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.train import load_recipe
-from das_explain.train.augment import jitter, random_box, random_view
+from das_explain.train.augment import fixed_crop, jitter, random_box, random_view
 from das_explain.train.data import EpochSampler, TrainingData
-from das_explain.train.module import create_optimizer, lr_factor
-from das_explain.train.recipe import Augment, Optimizer, Schedule
+from das_explain.train.schema import Augment
 
 
 def _epoch(sampler: EpochSampler, epoch: int) -> list[tuple[int, int]]:
@@ -61,6 +61,15 @@ def test_plain_frames_are_the_network_s_preprocessing(tiny):
     with Image.open(sample.path) as photo:
         assert torch.equal(data.preprocess.normalize(frame[None])[0], data.preprocess(photo))
     assert data.labels[target] == sample.label == "red"
+
+
+def test_a_csv_is_trained_on_as_its_rows_say(tiny, photos, tmp_path):
+    names = {"red": "warm", "blue": "cold"}
+    rows = [f"{photos}/{folder}/{i}.png,{name}" for folder, name in names.items() for i in (0, 2)]
+    (tmp_path / "mine.csv").write_text("\n".join(["image,label", *rows]) + "\n")
+    data = TrainingData(load_recipe(tiny, [f"data.{split}={tmp_path / 'mine.csv'}" for split in ("train", "test")]))
+    assert data.labels == ["cold", "warm"]
+    assert data.train.targets == data.tests["test"].targets == [1, 1, 0, 0]
 
 
 def test_held_out_images_are_never_trained_on(tiny):
@@ -115,23 +124,39 @@ def test_without_randomness_a_view_is_the_resized_photo():
     assert np.array_equal(mirrored, view[:, ::-1])
 
 
-def test_learning_rate_by_hand():
-    cosine = Schedule(epochs=5, name="cosine", warmup_epochs=1)
-    factors = [lr_factor(cosine, step, 4) for step in range(20)]
-    assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert factors[4] == 1.0
-    assert factors[12] == pytest.approx(0.5)
-    assert factors[19] == pytest.approx((1 + np.cos(np.pi * 15 / 16)) / 2)
-    steps = Schedule(epochs=6, name="step", milestones=(2, 4), gamma=0.1)
-    assert [lr_factor(steps, step, 1) for step in range(6)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
-    assert lr_factor(Schedule(name="constant"), 77, 10) == 1.0
+class _Place:
+    """A generator that draws one place."""
+
+    def __init__(self, x: int, y: int) -> None:
+        self.draws, self.bounds = [x, y], []
+
+    def integers(self, low: int, high: int) -> int:
+        self.bounds.append((low, high))
+        return self.draws.pop(0)
 
 
-def test_the_optimizer_takes_the_recipe_s_numbers():
-    layer = torch.nn.Linear(2, 2)
-    sgd = create_optimizer(layer, Optimizer(lr=0.3, momentum=0.8, nesterov=True, weight_decay=0.01)).param_groups[0]
-    assert (sgd["lr"], sgd["momentum"], sgd["nesterov"], sgd["weight_decay"]) == (0.3, 0.8, True, 0.01)
-    assert isinstance(create_optimizer(layer, Optimizer(name="adamw", lr=1e-3)), torch.optim.AdamW)
+@pytest.mark.parametrize(("width", "height", "resize", "padding", "place"), [
+    (32, 32, 32, 4, (-4, 4)), (32, 32, 32, 4, (0, 0)), (32, 32, 32, 4, (3, -2)), (48, 40, 36, 0, (11, 4)),
+])  # fmt: skip
+def test_a_fixed_crop_is_torchvision_s(width, height, resize, padding, place):
+    photo = Image.fromarray(np.random.default_rng(0).integers(1, 256, (height, width, 3), dtype=np.uint8))
+    rng = _Place(*place)
+    ours = fixed_crop(photo, 32, resize, padding, "bilinear", rng)
+    theirs = functional.pad(functional.resize(photo, resize), padding)
+    x, y = place[0] + padding, place[1] + padding
+    assert np.array_equal(ours, np.asarray(functional.crop(theirs, y, x, 32, 32)))
+    assert rng.bounds == [(-padding, theirs.width - padding - 32 + 1), (-padding, theirs.height - padding - 32 + 1)]
+
+
+def test_fixed_crops_come_from_the_recipe_and_reach_every_place(tiny):
+    settings = ["augment.crop=fixed", "augment.padding=1", "augment.flip=0", "augment.brightness=0",
+                "augment.contrast=0", "augment.saturation=0", "input.resize=36"]  # fmt: skip
+    data = TrainingData(load_recipe(tiny, settings))
+    photo = functional.resize(data.train.dataset.read(data.train.samples[0]), 36)  # 40 x 36
+    padded = np.asarray(functional.pad(photo, 1))
+    places = {padded[y : y + 32, x : x + 32].tobytes(): (x, y) for y in range(7) for x in range(11)}
+    seen = {places[data.train[epoch, 0][0].permute(1, 2, 0).numpy().tobytes()] for epoch in range(400)}
+    assert {x for x, _ in seen} == set(range(11)) and {y for _, y in seen} == set(range(7))
 
 
 @pytest.mark.parametrize(

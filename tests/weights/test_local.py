@@ -87,7 +87,7 @@ def test_the_wrong_architecture_is_answered_with_the_right_one(plain: Path, gate
     [
         ("@vgg16", "unknown architecture 'vgg16'; known are resnet18, "),
         ("@resnet18:sad", "unknown attention 'sad'; known are none, das"),
-        ("@mobilenet_v2?stem=small", "mobilenet_v2 with attention none takes no 'stem'; it takes gates"),
+        ("@mobilenet_v2?stem=small", "mobilenet_v2 with attention none takes no 'stem'; it takes no arguments"),
         ("@mobilenet_v2?alpha=0.1", "takes no 'alpha'"),
         ("@mobilenet_v2:das?alpha=true", "alpha must be a number"),
         ("@mobilenet_v2:das?alpha=3", "cannot build mobilenet_v2 with attention das: alpha must lie in (0, 1], not 3"),

@@ -101,3 +101,41 @@ def test_a_file_that_is_no_weight_file(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("x")
     with pytest.raises(UsageError, match=r"notes.md is a file of unknown kind; weight files end in .pth, .pt"):
         parse_spec(str(tmp_path / "notes.md"))
+
+
+@pytest.mark.parametrize("text", FORMS)
+@pytest.mark.parametrize("kind", ["ones", "mean", "shuffled"])
+def test_gates_may_be_replaced_in_every_form(text: str, kind: str) -> None:
+    plain, spec = parse_spec(text), parse_spec(f"{text}+gates={kind}")
+    assert spec.gates == kind
+    assert plain.gates is None
+    named = text.split("=")[0] in ("gated", "a b", "x")
+    assert spec.name == (plain.name if named else f"{plain.name}+gates={kind}")
+    assert spec.text == f"{plain.text}+gates={kind}", "it opens the same model again"
+    same = ("kind", "target", "variant", "file", "options")
+    assert [getattr(spec, name) for name in same] == [getattr(plain, name) for name in same]
+
+
+def test_gates_of_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "odd+gates=mean").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for text, name, target, gates in (
+        ("net+gates=ones", "net+gates=ones", "net", "ones"),
+        ("base=net+gates=ones", "base", "net", "ones"),
+        ("odd+gates=mean", "odd+gates=mean", "odd+gates=mean", None),
+        ("base=odd+gates=mean", "base", "odd+gates=mean", None),
+        ("odd+gates=mean+gates=ones", "odd+gates=mean+gates=ones", "odd+gates=mean", "ones"),
+    ):
+        spec = parse_spec(text)
+        assert (spec.name, spec.target, spec.gates) == (name, target, gates)
+
+
+@pytest.mark.parametrize(
+    "text", ["w.pth@resnet18+gates=", "w.pth@resnet18+gates=zeros", "timm:resnet18+gates=mean?size=160"]
+)
+def test_gates_replaced_by_what_does_not_exist(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"is unknown; end the spec with \+gates=ones or \+gates=mean or \+gates=shuffled"
+    ):
+        parse_spec(text)

@@ -1,0 +1,147 @@
+"""What gates do causally: the same network with and without them on the same images, row by row and in sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from das_explain.accuracy import wilson
+from das_explain.errors import UsageError
+from das_explain.evaluate import Contestant, Options, Record, Scored, table_row
+from das_explain.loader import Batch
+from das_explain.nn.interventions import INTERVENTIONS, gates_of, intervene
+from das_explain.pipeline import quick
+from das_explain.stats import holm, mean_intervals, sign_flip_p_value
+
+TRAINED = "trained"
+VARIANTS = (TRAINED, *INTERVENTIONS)
+EFFECT_COLUMNS = (
+    "image", "model", "variant", "block", "label", "target", "logit", "logit_change", "probability",
+    "probability_change", "predicted", "changed", "correct", "sfd", "sfd_change", "status",
+)  # fmt: skip
+SUMMARY_COLUMNS = (
+    "model", "variant", "quantity", "block", "n", "mean", "ci_low", "ci_high", "change", "change_low", "change_high",
+    "p_value", "p_adjusted",
+)  # fmt: skip
+
+
+def variants_of(contestant: Contestant, options: Options) -> list[Contestant]:
+    """The network as trained and with each intervention on its gates, in the order of ``VARIANTS``, sharing weights.
+
+    Raises:
+        UsageError: it has no gate that multiplies, or a block to explain lies inside one.
+    """
+    if not gates_of(contestant.model.network):
+        config = contestant.model.config
+        what = f" ({config['architecture']} with attention {config['attention']})" if "architecture" in config else ""
+        raise UsageError(
+            f"{contestant.name}{what} has no gate that multiplies its features by an attention: nothing to show"
+        )
+    if contestant.model.config.get("gates"):
+        raise UsageError(f"{contestant.model.spec}: the gates are replaced here anyway; leave +gates= out")
+    variants = [contestant]
+    for kind in INTERVENTIONS:
+        network = intervene(contestant.model.network, kind)
+        modules = dict(network.named_modules())
+        if inside := [block for block in contestant.blocks if block not in modules]:
+            raise UsageError(f"block {inside[0]} is a part of a gate, which is replaced; choose one that is not")
+        network, blocks = quick(network, {block: modules[block] for block in contestant.blocks}, options)
+        variants.append(replace(contestant, network=network, blocks=blocks))
+    return variants
+
+
+def effect_rows(variants: list[Scored], batch: Batch, position: int, row: int) -> list[Record]:
+    """The lines of ``gates.csv`` of one image, the ``row``-th of the scored ones: each variant's, block by block.
+
+    ``variants`` in the order of ``VARIANTS``, all explaining the same logit. ``probability`` is the softmax of that
+    logit; ``.._change`` is the variant's minus the trained network's.
+    """
+    rows: list[Record] = []
+    trained: dict[str, Record] = {}
+    for variant, scored in zip(VARIANTS, variants, strict=True):
+        logits: Tensor = scored.explanation.logits[row]
+        target = int(scored.explanation.target[row])
+        for block in scored.scores:
+            told = table_row(scored, block, row, batch, position)
+            record: dict[str, Any] = {
+                **{name: told[name] for name in ("image", "model", "block", "label", "target", "predicted", "correct")},
+                **{"variant": variant, "sfd": told["sfd"], "status": told["status"]},
+                **{"logit": _rounded(logits[target]), "probability": _rounded(logits.softmax(0)[target])},
+            }
+            before = trained.setdefault(block, record)
+            for name in ("logit", "probability", "sfd"):
+                known = record[name] is not None and before[name] is not None
+                record[f"{name}_change"] = _rounded(record[name] - before[name]) if known else None
+            record["changed"] = record["predicted"] != before["predicted"]
+            rows.append(record)
+    return rows
+
+
+def summarize_effects(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of ``effect_rows`` -> one row per model, variant and quantity.
+
+    ``top1``: the share of right predictions, over images with a label that the model knows; ``kept``: the share of
+    predictions that are the trained network's; both with Wilson's 95 % interval. ``logit`` and ``probability`` of the
+    target class, and ``sfd`` of a block, over images scored as trained and by the variant: means with BCa bootstrap
+    intervals over images, as ``change`` has them, the paired difference to the trained network. ``p_value`` is McNemar's
+    (exact) for ``top1``, else the paired sign-flip test's; ``p_adjusted`` is Holm's over all rows.
+    """
+    cells = list(_paired(table))
+    means = mean_intervals([values for *_, values, _ in cells])
+    changes = mean_intervals([values - before for *_, values, before in cells])
+    rows = []
+    for (model, variant, quantity, block, values, before), mean, change in zip(cells, means, changes, strict=True):
+        if quantity in ("top1", "kept") and len(values):
+            mean = (mean[0], *wilson(int(values.sum()), len(values)))
+        p_value = np.nan
+        if variant == TRAINED or quantity == "kept":  # of itself; and the trained network keeps all
+            change = (np.nan,) * 3
+        else:
+            p_value = _mcnemar(values, before) if quantity == "top1" else sign_flip_p_value(values - before)
+        rows.append((model, variant, quantity, block, len(values), *mean, *change, p_value, np.nan))
+    summary = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+    summary["p_adjusted"] = holm(summary["p_value"].to_numpy(dtype=float))
+    return summary
+
+
+def _mcnemar(values: np.ndarray, before: np.ndarray) -> float:
+    if len(values) < 2:
+        return np.nan
+    gained, lost = int((values > before).sum()), int((values < before).sum())
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def _paired(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray, np.ndarray]]:
+    """model, variant, quantity, block, and the values of the variant and of the trained network on the same images."""
+    table = table.assign(top1=table["correct"], kept=1.0 - table["changed"].astype(float))
+    for model, mine in table.groupby("model", sort=False):
+        blocks = list(dict.fromkeys(mine["block"]))
+        first = mine[mine["block"] == blocks[0]]  # what belongs to an image stands in the rows of every block
+        for quantity, block, rows in (
+            *((quantity, "", first) for quantity in ("top1", "kept", "logit", "probability")),
+            *(("sfd", block, mine[(mine["block"] == block) & (mine["status"] == "ok")]) for block in blocks),
+        ):
+            wide = rows.assign(value=pd.to_numeric(rows[quantity], errors="coerce").astype(float))
+            wide = wide.pivot(index="image", columns="variant", values="value").reindex(columns=list(VARIANTS))
+            for variant in VARIANTS:
+                pair = wide[variant].to_numpy(dtype=float), wide[TRAINED].to_numpy(dtype=float)
+                known = ~np.isnan(pair).any(axis=0)
+                yield str(model), variant, quantity, block, pair[0][known], pair[1][known]
+
+
+def _rounded(value: Tensor | float) -> float | None:
+    """Six significant digits, as every table has them."""
+    number = float(value)
+    return float(f"{number:.6g}") if np.isfinite(number) else None
+
+
+def fixed_targets(wanted: Tensor, logits: Tensor) -> Tensor:
+    """The logits to explain, int64 (N,): -1 becomes the trained network's prediction, for every variant."""
+    return torch.where(wanted < 0, logits.argmax(1), wanted)

@@ -1,0 +1,36 @@
+"""What the attentions that multiply a map have in common: the seam where they are looked at and replaced."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Gate(nn.Module):
+    """Multiplies a map by an attention A that it makes of it: X A, or X + X A where ``residual``.
+
+    A subclass defines ``attention`` and keeps ``forward``: with one of its own it is no gate to others. ``per_channel``:
+    A has one weight for each channel, whatever the position.
+    """
+
+    residual = False
+    per_channel = False
+
+    def attention(self, x: Tensor) -> Tensor:
+        """A: (N, C, H, W) -> a tensor that broadcasts to it."""
+        raise NotImplementedError
+
+    def sampling(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Offsets (N, 2 K, H, W), (dy, dx) in pixels of the map, and modulation (N, K, H, W) of the deformable kernel.
+
+        As ``deform.modulated_deform_conv2d`` takes them; ``None``: the gate has no such kernel.
+        """
+        return None
+
+    def weigh(self, x: Tensor, attention: Tensor) -> Tensor:
+        """The map with an attention, its own or another."""
+        weighted = x * attention.to(x.dtype)
+        return x + weighted if self.residual else weighted
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return self.weigh(x, self.attention(x))

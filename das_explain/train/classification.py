@@ -1,0 +1,108 @@
+"""Classification: labelled images in, a network of ``create_model`` out, tested by top-1."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from das_explain.errors import DasExplainError
+from das_explain.nn import create_model
+from das_explain.train.card import describe, model_card, score
+from das_explain.train.data import TrainingData, one_line
+from das_explain.train.machine import on_gpu, resolve_precision
+from das_explain.train.module import Classifier
+from das_explain.train.schema import Recipe
+from das_explain.train.task import MODEL, PREDICTIONS, log_rows
+
+
+class Classification:
+    """The task of most recipes; see ``task.Task``."""
+
+    measures = ("top1",)
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.data = recipe, TrainingData(recipe)
+        self.labels, self.fingerprints = self.data.labels, self.data.fingerprints
+        self.summary = (
+            f"{len(self.labels)} classes, {recipe.schedule.epochs} epochs of {self.data.per_epoch} images "
+            f"(of {len(self.data.train)}), {self.data.workers} workers"
+        )
+
+    def build(self, console: Console) -> nn.Module:
+        """The network, perhaps with weights of another; what was taken is said in one line."""
+        options = self.recipe.model
+        network = create_model(options.architecture, options.attention, len(self.labels), **options.arguments)
+        if options.warm_start:
+            from das_explain.checkpoint import warm_start
+
+            console.print(str(warm_start(network, options.warm_start)), highlight=False, soft_wrap=True)
+        return network
+
+    def module(self, network: nn.Module) -> Classifier:
+        """The training step."""
+        if self.recipe.loop.channels_last:
+            network.to(memory_format=torch.channels_last)
+        return Classifier(network.train(), self.recipe, self.data)
+
+    def finish(self, network: nn.Module, out: Path, console: Console, command: str | None) -> None:
+        """Tests the weights that are shipped (rounded to half precision if so wished), writes the model directory."""
+        from das_explain.checkpoint import save_model
+
+        recipe, data = self.recipe, self.data
+        as_shipped(network, recipe)
+        outcomes = {}
+        with (out / PREDICTIONS).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("set", "image", "label", "predicted", "confidence"))
+            for name, frames in data.tests.items():
+                with console.status(f"testing on {name}: {len(frames)} images"):
+                    rows = list(_predict(network.to("cuda" if on_gpu(recipe) else "cpu"), data, name))
+                writer.writerows((name, *row) for row in rows)
+                outcomes[name] = score([row[1] for row in rows], [row[2] for row in rows])
+                console.print(f"{name}: {describe(outcomes[name])}", highlight=False)
+        training, card = model_card(
+            recipe, data, outcomes, log_rows(out), precision=resolve_precision(recipe), command=command
+        )
+        save_model(
+            out / MODEL,
+            network,
+            architecture=recipe.model.architecture,
+            attention=recipe.model.attention,
+            arguments=recipe.model.arguments,
+            labels=self.labels,
+            preprocess=data.preprocess,
+            training=training,
+            card=card,
+            half=recipe.loop.half,
+        )
+
+
+@torch.no_grad()
+def as_shipped(network: nn.Module, recipe: Recipe) -> None:
+    """In eval mode and fp32, its values rounded to half precision if they are stored so."""
+    network.float().to(memory_format=torch.contiguous_format).eval()
+    for tensor in network.state_dict().values() if recipe.loop.half else ():
+        if tensor.is_floating_point() and tensor.half().isfinite().all():
+            tensor.copy_(tensor.half())
+
+
+@torch.no_grad()
+def _predict(network: nn.Module, data: TrainingData, name: str) -> Iterator[tuple[str, str, str, str]]:
+    """(image, label, predicted, confidence) of each image of a test set, in fp32."""
+    frames, position = data.tests[name], 0
+    device = next(network.parameters()).device
+    try:
+        for images, _ in data.test_loader(name):
+            images = data.preprocess.normalize(images.to(device)).contiguous(memory_format=torch.channels_last)
+            confidences, predicted = network(images).softmax(1).max(1)
+            for confidence, number in zip(confidences.tolist(), predicted.tolist(), strict=True):
+                sample = frames.samples[position]
+                yield sample.name, sample.label, data.labels[number], f"{confidence:.4f}"
+                position += 1
+    except DasExplainError as error:
+        raise one_line(error) from None
