@@ -15,13 +15,13 @@ def demo(
 ) -> None:
     """Compare the two shipped networks on the embedded photo set: tables, figures, report."""
     from das_explain.commands.common import run_and_publish
-    from das_explain.commands.regions import find_segmenter
+    from das_explain.commands.regions import Regions
     from das_explain.data import open_dataset
     from das_explain.pipeline import Plan
 
     dataset = open_dataset(f"collage:{count}")
     specs = tuple(f"{name}={models / folder}" for name, folder in SHIPPED.items())
-    run_and_publish(dataset, find_segmenter(dataset), Plan(models=specs, out=out, overwrite=True), report=True)
+    run_and_publish(dataset, Regions().find(dataset), Plan(models=specs, out=out, overwrite=True), report=True)
 
 
 SHIPPED = {"plain": "collage-resnet18", "das": "collage-das-resnet18"}

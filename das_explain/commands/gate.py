@@ -7,31 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from das_explain.commands.regions import (
-    Boxes,
-    BoxMasks,
-    BoxThreshold,
-    Choice,
-    Detector,
-    DetectorSide,
-    Masks,
-    MinimumArea,
-    Prompt,
-    Prompts,
-    RetryThreshold,
-    Sam,
-    SegmenterDevice,
-    SegmenterName,
-    SegmenterPrecision,
-    TextThreshold,
-    Tokenizer,
-)
+from das_explain.commands.regions import Regions, takes_regions
 from das_explain.commands.sfd import Batch, Blocks, Box, Device, Method, Models, Scaling, Target, Threshold, Workers
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@takes_regions
 def gate(
     images: Annotated[list[str], typer.Argument(help="Image files or folders; or one data spec, as sfd takes it.")],
     model: Models,
@@ -54,30 +37,13 @@ def gate(
     threshold: Threshold = 0.3,
     scaling: Scaling = "antilog",
     box: Box = "rect",
-    segmenter: SegmenterName = "auto",
-    masks: Masks = None,
-    boxes: Boxes = None,
-    box_masks: BoxMasks = False,
-    prompt: Prompt = None,
-    prompts: Prompts = None,
-    detector: Detector = None,
-    sam: Sam = None,
-    tokenizer: Tokenizer = None,
-    box_threshold: BoxThreshold = None,
-    text_threshold: TextThreshold = None,
-    retry_threshold: RetryThreshold = None,
-    choice: Choice = None,
-    minimum_area: MinimumArea = None,
-    detector_side: DetectorSide = None,
-    segmenter_precision: SegmenterPrecision = None,
-    segmenter_device: SegmenterDevice = None,
+    regions: Regions = Regions(),  # noqa: B008 - frozen
     batch: Batch = 16,
     workers: Workers = None,
     device: Device = None,
 ) -> None:
     """Look inside attention gates: their maps, where deformable kernels look, and the network without them."""
     from das_explain.commands.common import comma_separated, open_images_or_data, progress_bars
-    from das_explain.commands.regions import find_segmenter
     from das_explain.evaluate import Options
     from das_explain.gates import study_gates
     from das_explain.pipeline import check_options, load_contestants
@@ -85,17 +51,12 @@ def gate(
     options = Options(method, target, threshold, scaling, box)
     check_options(options)
     points = [_point(text) for text in at or ()]
-    dataset = open_images_or_data(images, masks, boxes)
-    regions = find_segmenter(
-        dataset, box_masks, segmenter, device=segmenter_device or device, template=prompt, overrides=prompts,
-        detector=detector, sam=sam, box_threshold=box_threshold, text_threshold=text_threshold,
-        retry_threshold=retry_threshold, choice=choice, minimum_area=minimum_area, side=detector_side,
-        precision=segmenter_precision, tokenizer=tokenizer, optional=True,
-    )  # fmt: skip
+    dataset = open_images_or_data(images, regions.masks, regions.boxes)
+    segmenter = regions.find(dataset, device, optional=True)
     contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
     with progress_bars("masks", "images") as (finding, progress):
         summary = study_gates(
-            dataset, regions, contestants, options, out, at=points, drawn=drawn, batch=batch, workers=workers,
+            dataset, segmenter, contestants, options, out, at=points, drawn=drawn, batch=batch, workers=workers,
             finding=finding, progress=progress,
         )  # fmt: skip
     _print(summary)

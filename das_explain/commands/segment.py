@@ -7,28 +7,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from das_explain.commands.regions import (
-    Boxes,
-    BoxMasks,
-    BoxThreshold,
-    Choice,
-    Detector,
-    DetectorSide,
-    Masks,
-    MinimumArea,
-    Prompt,
-    Prompts,
-    RetryThreshold,
-    Root,
-    Sam,
-    SegmenterName,
-    SegmenterPrecision,
-    TextThreshold,
-    Tokenizer,
-)
+from das_explain.commands.regions import Regions, Root, takes_regions
 from das_explain.commands.sfd import Device, Workers
 
 
+@takes_regions
 def segment(
     data: Annotated[str, typer.Argument(help="A folder, a CSV (image[,label][,mask]), collage[:N], torchvision:NAME.")],
     out: Annotated[Path, typer.Option(help="Folder for masks, masks.csv, coco.json and overlays.")],
@@ -37,22 +20,7 @@ def segment(
     stratified: Annotated[bool, typer.Option("--stratified", help="Draw equally from the classes.")] = False,
     split: Annotated[Optional[str], typer.Option(help="Of collage and torchvision data sets.")] = None,  # noqa: UP045
     root: Root = None,
-    segmenter: SegmenterName = "auto",
-    masks: Masks = None,
-    boxes: Boxes = None,
-    box_masks: BoxMasks = False,
-    prompt: Prompt = None,
-    prompts: Prompts = None,
-    detector: Detector = None,
-    sam: Sam = None,
-    tokenizer: Tokenizer = None,
-    box_threshold: BoxThreshold = None,
-    text_threshold: TextThreshold = None,
-    retry_threshold: RetryThreshold = None,
-    choice: Choice = None,
-    minimum_area: MinimumArea = None,
-    detector_side: DetectorSide = None,
-    segmenter_precision: SegmenterPrecision = None,
+    regions: Regions = Regions(),  # noqa: B008 - frozen
     against: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Human masks, as --masks takes them: score the masks against these (IoU, boundary F)."),
@@ -70,30 +38,25 @@ def segment(
 ) -> None:
     """Find the object on each photo: masks to look at, correct and bring back with --masks; no models involved."""
     from das_explain.commands.common import print_agreement, progress_bars
-    from das_explain.commands.regions import find_segmenter
     from das_explain.data import draw_sample, open_dataset
     from das_explain.errors import UsageError
     from das_explain.segment.export import export_masks
 
-    dataset = open_dataset(data, masks=masks, boxes=boxes, split=split, root=root)
+    dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=split, root=root)
     human = None
     if against is not None and against_data:
         raise UsageError("--against and --against-data contradict each other: give one of them")
     if against is not None:
-        human = open_dataset(data, masks=against, boxes=boxes, split=split, root=root)
+        human = open_dataset(data, masks=against, boxes=regions.boxes, split=split, root=root)
     elif against_data:
-        if segmenter in ("auto", "masks") and not box_masks:
+        if regions.segmenter in ("auto", "masks") and not regions.box_masks:
             raise UsageError("--against-data needs another source of masks than the data: give --segmenter")
         human = dataset
-    found = find_segmenter(
-        dataset, box_masks, segmenter, device=device, template=prompt, overrides=prompts, detector=detector, sam=sam,
-        box_threshold=box_threshold, text_threshold=text_threshold, retry_threshold=retry_threshold, choice=choice,
-        minimum_area=minimum_area, side=detector_side, precision=segmenter_precision, tokenizer=tokenizer,
-    )  # fmt: skip
+    segmenter = regions.find(dataset, device)
     samples = draw_sample(dataset, sample, seed, stratified)
     with progress_bars("masks", "files") as (finding, writing):
         exported = export_masks(
-            dataset, samples, found, out, against=human, shapes=coco, overlays=overlays, overwrite=overwrite,
+            dataset, samples, segmenter, out, against=human, shapes=coco, overlays=overlays, overwrite=overwrite,
             workers=workers, finding=finding, writing=writing,
         )  # fmt: skip
     print("masks       " + ", ".join(f"{count} {status}" for status, count in exported.counts.items()))

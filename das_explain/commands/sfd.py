@@ -7,26 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from das_explain.commands.regions import (
-    Boxes,
-    BoxMasks,
-    BoxThreshold,
-    Choice,
-    Detector,
-    DetectorSide,
-    Masks,
-    MinimumArea,
-    Prompt,
-    Prompts,
-    RetryThreshold,
-    Root,
-    Sam,
-    SegmenterDevice,
-    SegmenterName,
-    SegmenterPrecision,
-    TextThreshold,
-    Tokenizer,
-)
+from das_explain.commands.regions import Regions, Root, takes_regions
 
 Models = Annotated[
     list[str],
@@ -49,6 +30,7 @@ Batch = Annotated[int, typer.Option(min=1, help="Images per forward pass.")]
 Workers = Annotated[Optional[int], typer.Option(min=0, help="Decoding processes.")]  # noqa: UP045
 
 
+@takes_regions
 def sfd(
     data: Annotated[str, typer.Argument(help="A folder, a CSV (image[,label][,mask]), collage[:N], torchvision:NAME.")],
     model: Models,
@@ -64,23 +46,7 @@ def sfd(
     threshold: Threshold = 0.3,
     scaling: Scaling = "antilog",
     box: Box = "rect",
-    segmenter: SegmenterName = "auto",
-    masks: Masks = None,
-    boxes: Boxes = None,
-    box_masks: BoxMasks = False,
-    prompt: Prompt = None,
-    prompts: Prompts = None,
-    detector: Detector = None,
-    sam: Sam = None,
-    tokenizer: Tokenizer = None,
-    box_threshold: BoxThreshold = None,
-    text_threshold: TextThreshold = None,
-    retry_threshold: RetryThreshold = None,
-    choice: Choice = None,
-    minimum_area: MinimumArea = None,
-    detector_side: DetectorSide = None,
-    segmenter_precision: SegmenterPrecision = None,
-    segmenter_device: SegmenterDevice = None,
+    regions: Regions = Regions(),  # noqa: B008 - frozen
     precision: Precision = "fp32",
     batch: Batch = 16,
     workers: Workers = None,
@@ -90,12 +56,11 @@ def sfd(
 ) -> None:
     """Score models on a data set: heatmaps against the object's masks, into CSV, figures and a report."""
     from das_explain.commands.common import comma_separated, run_and_publish
-    from das_explain.commands.regions import find_segmenter
     from das_explain.data import open_dataset
     from das_explain.evaluate import Options
     from das_explain.pipeline import Plan
 
-    dataset = open_dataset(data, masks=masks, boxes=boxes, split=split, root=root)
+    dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=split, root=root)
     plan = Plan(
         models=tuple(model),
         out=out,
@@ -109,10 +74,4 @@ def sfd(
         device=device,
         overwrite=overwrite,
     )
-    regions = find_segmenter(
-        dataset, box_masks, segmenter, device=segmenter_device or device, template=prompt, overrides=prompts,
-        detector=detector, sam=sam, box_threshold=box_threshold, text_threshold=text_threshold,
-        retry_threshold=retry_threshold, choice=choice, minimum_area=minimum_area, side=detector_side,
-        precision=segmenter_precision, tokenizer=tokenizer,
-    )  # fmt: skip
-    run_and_publish(dataset, regions, plan, report=report)
+    run_and_publish(dataset, regions.find(dataset, device), plan, report=report)

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from das_explain.commands import app
-from das_explain.commands.regions import FLAGS
+from das_explain.commands.regions import FINDER_OPTIONS, flag
 from das_explain.errors import DasExplainError
 from das_explain.segment import FINDERS
 from tests.models import model_directory
@@ -155,16 +155,17 @@ def test_every_flag_reaches_the_finder(tmp_path, monkeypatch, command):
         seen.update(options)
         raise DasExplainError("seen")
 
-    parameters = [inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY) for each in ("dataset", "device", *FLAGS)]
+    parameters = [inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY) for each in ("dataset", "device", *FINDER_OPTIONS.values())]
     create.__signature__ = inspect.Signature(
         [inspect.Parameter("name", inspect.Parameter.POSITIONAL_OR_KEYWORD), *parameters]
     )
     monkeypatch.setattr("tests.segment.fake_finder.create", create)
     monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:create")
     store(bright_photo(0), tmp_path / "photos" / "cat" / "0.png")
-    given = [part for flag in FLAGS.values() for part in (flag, VALUES.get(flag, "0.1"))]
+    values = {field: VALUES.get(flag(field), "0.1") for field in FINDER_OPTIONS}
+    given = [part for field, value in values.items() for part in (flag(field), value)]
     with pytest.raises(DasExplainError, match="seen"):
         run(command[0], tmp_path / "photos", *command[1:], "--out", tmp_path, "--segmenter", "grounded-sam", *given)
     assert {option: str(value) for option, value in seen.items()} == {
-        option: VALUES.get(flag, "0.1") for option, flag in FLAGS.items()
+        FINDER_OPTIONS[field]: value for field, value in values.items()
     }
