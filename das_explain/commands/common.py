@@ -60,7 +60,9 @@ def print_tables(run: Run) -> None:
     scores = run.table("scores")
     others = scores[scores["status"] != "ok"].groupby("status")["image"].agg(["size", "nunique"])
     if len(others):
-        told = (f"{row.size} rows of {row.nunique} images {row.Index}" for row in others.itertuples())
+        told = (
+            f"{_count(row.size, 'row')} of {_count(row.nunique, 'image')} {row.Index}" for row in others.itertuples()
+        )
         print("not scored  " + ", ".join(told))
 
 
@@ -130,3 +132,7 @@ def progress_bars(*units: str) -> Iterator[tuple[Progress, ...]]:
             return lambda done, of: bar.update(task, completed=done, total=of, visible=True)
 
         yield tuple(report(task) for task in tasks)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

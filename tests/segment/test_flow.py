@@ -96,7 +96,7 @@ def test_photos_without_an_object_are_counted_everywhere(nets, photos, tmp_path)
     printed = run("sfd", photos, *model, "--out", tmp_path / "run", *finder)
     assert "0 of 4" in printed
     assert "nan" not in printed
-    assert "6 rows of 3 images no_object, 2 rows of 1 images unreadable" in printed
+    assert "6 rows of 3 images no_object, 2 rows of 1 image unreadable" in printed
     assert json.loads((tmp_path / "run" / "run.json").read_text())["counts"] == {"no_object": 6, "unreadable": 2}
     summary = pd.read_csv(tmp_path / "run" / "summary.csv")
     assert summary[["n", "n_scored"]].to_numpy().tolist() == [[4, 0], [4, 0]]
