@@ -73,6 +73,13 @@ class Shelf:
                 yield from (path for path in _files(folder) if _ENTRY.fullmatch(path.name))
 
 
+def _decisive(identity: dict[str, Any]) -> dict[str, Any]:
+    """Without where weights were found, if their hash is there: moved or copied, they are the same weights."""
+    if "sha256" in identity:
+        identity = {key: value for key, value in identity.items() if key != "weights"}
+    return {key: _decisive(value) if isinstance(value, dict) else value for key, value in identity.items()}
+
+
 class MaskCache:
     """The masks of one finder: ``identity`` is all that decides them besides photo and prompt. Picklable."""
 
@@ -84,7 +91,7 @@ class MaskCache:
     @cached_property
     def folder(self) -> Path:
         """Where this finder's masks lie."""
-        text = json.dumps({"format": FORMAT, "finder": self.identity}, sort_keys=True)
+        text = json.dumps({"format": FORMAT, "finder": _decisive(self.identity)}, sort_keys=True)
         name = re.sub("[^a-z0-9+-]", "-", str(self.identity.get("name", "finder")).lower())[:40] or "finder"
         return self.root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 

@@ -84,6 +84,13 @@ def test_other_weights_or_settings_have_other_masks(tmp_path):
     }
 
 
+def test_the_same_weights_in_another_place_have_the_same_masks(tmp_path):
+    def folder(place: str, sha256: str) -> Path:
+        return cache_in(tmp_path, sam={"weights": place, "sha256": sha256}).folder
+
+    assert folder("/mnt/sam.pth", "1f") == folder("../sam.pth", "1f") != folder("/mnt/sam.pth", "2e")
+
+
 def test_is_compact(tmp_path):
     cache = cache_in(tmp_path)
     y, x = np.mgrid[:1200, :1600]
