@@ -64,7 +64,16 @@ def _fuse(twin: nn.Module, kept: set[str]) -> None:
             module.conv1, module.relu = FusedConv2d(module.conv1, relu=True), nn.Identity()
         wanted = any(path.startswith(f"{name}.") for path in kept)
         if type(module) in BLOCKS and not wanted and _ready(module, *module.modules()):
-            twin.set_submodule(name, FusedBlock(module))
+            twin.set_submodule(name, FusedBlock(module, follows=_follows(twin, name)))
+
+
+def _follows(twin: nn.Module, name: str) -> bool:
+    """Whether the module stands behind a fused block in a plain sequence."""
+    path, _, child = name.rpartition(".")
+    parent = twin.get_submodule(path)
+    before = {after: module for module, after in pairwise(parent._modules.values())}
+    plain = isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward
+    return plain and type(before.get(parent._modules[child])) is FusedBlock
 
 
 def _ready(parent: nn.Module, *others: nn.Module) -> bool:

@@ -48,24 +48,33 @@ class FusedConv2d(nn.Module):
         self._packed: Tensor | None = None
         self._mirrored: Tensor | None = None
 
-    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """x: (N, C, H, W), shortcut: of the output's shape; both are brought to the weights' dtype, the output's."""
+    def forward(self, x: Tensor, shortcut: Tensor | None = None, *, spent: bool = False) -> Tensor:
+        """x: (N, C, H, W), shortcut: of the output's shape; both are brought to the weights' dtype, the output's.
+
+        ``spent``: nobody needs the shortcut any more, so the output may take its place.
+        """
         dtype = self.weight.dtype
-        return _FusedConv.apply(x.to(dtype), None if shortcut is None else shortcut.to(dtype), self)
+        x, shortcut = x.to(dtype), None if shortcut is None else shortcut.to(dtype)
+        if x.requires_grad or (shortcut is not None and shortcut.requires_grad):
+            return _FusedConv.apply(x, shortcut, self)
+        return self.convolve(x, shortcut, spent)
 
     def __getstate__(self) -> dict:
         """Without the packed kernels, which can be neither copied nor pickled."""
         return {**self.__dict__, "_packed": None, "_mirrored": None}
 
-    def convolve(self, x: Tensor, shortcut: Tensor | None) -> Tensor:
+    def convolve(self, x: Tensor, shortcut: Tensor | None, spent: bool = False) -> Tensor:
         """The operator itself."""
         geometry = self.padding, self.stride, self.dilation, self.groups
         if self._packed is None:
             self._packed = _pack(self.weight, *geometry, x.shape)
-        call, relu = torch.ops.mkldnn._convolution_pointwise, "relu" if self.relu else None
+        operators, relu = torch.ops.mkldnn, "relu" if self.relu else None
         if shortcut is None:
-            return call(x, self._packed, self.bias, *geometry, relu or "none", [], "")
-        return call.binary(x, shortcut, self._packed, self.bias, *geometry, "add", 1.0, relu, [], "")
+            return operators._convolution_pointwise(x, self._packed, self.bias, *geometry, relu or "none", [], "")
+        rest = (self._packed, self.bias, *geometry, "add", 1.0, relu, [], "")
+        if spent:
+            return operators._convolution_pointwise_.binary(shortcut, x, *rest)
+        return operators._convolution_pointwise.binary(x, shortcut, *rest)
 
     def transpose(self, gradient: Tensor, x: Tensor) -> Tensor:
         """The gradient with respect to ``x`` of the convolution alone."""
@@ -104,10 +113,14 @@ class _FusedConv(torch.autograd.Function):
 
 
 class FusedBlock(nn.Module):
-    """A basic block or bottleneck whose batch norms are folded; the children that are left keep their names."""
+    """A basic block or bottleneck whose batch norms are folded; the children that are left keep their names.
 
-    def __init__(self, block: nn.Module) -> None:
+    ``follows``: its input is the output of another such block and goes nowhere else.
+    """
+
+    def __init__(self, block: nn.Module, *, follows: bool = False) -> None:
         super().__init__()
+        self.follows = follows
         names = [name for name in ("conv1", "conv2", "conv3") if hasattr(block, name)]
         self.gate = None if isinstance(gate := getattr(block, "gate", None), nn.Identity) else gate
         for name in names:
@@ -125,5 +138,5 @@ class FusedBlock(nn.Module):
             residual = self.conv2(residual)
         last = getattr(self, self.last)
         if self.gate is None:
-            return last(residual, shortcut)
+            return last(residual, shortcut, spent=self.follows or shortcut is not x)
         return (self.gate(last(residual)) + shortcut).relu_()

@@ -123,3 +123,19 @@ def test_maps_under_bfloat16_autocast_keep_their_place():
         rough = grad_cam(folded(network, dtype=torch.bfloat16), images, targets, ["layer4"])["layer4"].map
     assert rough.dtype == torch.float32
     assert F.cosine_similarity(rough.flatten(1), exact.flatten(1)).min() > 0.98
+
+
+def test_only_what_nobody_needs_is_overwritten():
+    """A block may write its output over a shortcut of its own or over the output of the block before it."""
+    twin = folded(create_model("resnet50", num_classes=5))
+    assert [block.follows for block in twin.layer2] == [False, True, True, True]
+    x = torch.randn(2, 256, 8, 8)
+    with torch.no_grad():
+        kept, expected = x.clone(), twin.layer1[1](x.clone())
+        twin.layer1[1].follows = False
+        assert torch.equal(twin.layer1[1](x), expected)
+        assert torch.equal(x, kept)  # a block that stands alone leaves its input as it was
+        twin.layer2[0](x)
+        assert torch.equal(x, kept)  # and so does one with a projected shortcut
+    apart = folded(nn.ModuleList(create_model("resnet50", num_classes=5).layer1))
+    assert not any(block.follows for block in apart)
