@@ -128,7 +128,8 @@ class FusedBlock(nn.Module):
             setattr(self, name, FusedConv2d(getattr(block, name), relu=not last or self.gate is None))
         self.last = names[-1]
         self.downsample = block.downsample
-        if isinstance(block.downsample, nn.Sequential) and fusible(block.downsample[0]):
+        self.projects = isinstance(block.downsample, nn.Sequential) and fusible(block.downsample[0])
+        if self.projects:
             self.downsample[0] = FusedConv2d(block.downsample[0], relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,5 +139,5 @@ class FusedBlock(nn.Module):
             residual = self.conv2(residual)
         last = getattr(self, self.last)
         if self.gate is None:
-            return last(residual, shortcut, spent=self.follows or shortcut is not x)
+            return last(residual, shortcut, spent=self.projects or self.follows and shortcut is x)
         return (self.gate(last(residual)) + shortcut).relu_()
