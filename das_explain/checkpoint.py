@@ -90,16 +90,21 @@ def load_model(
         labels=names,
         preprocess=opened.preprocess,
         fingerprint=mark,
-        config={
-            "architecture": opened.architecture,
-            "attention": opened.attention,
-            "arguments": opened.arguments,
-            "num_classes": opened.num_classes,
-            "training": opened.training,
-            "gates": parsed.gates,
-            "notes": opened.notes,
-        },
+        config=about(opened, parsed),
     )
+
+
+def about(opened: Opened, parsed: ModelSpec) -> dict[str, Any]:
+    """What is known of a model beside its weights: the ``config`` of a loaded one."""
+    return {
+        "architecture": opened.architecture,
+        "attention": opened.attention,
+        "arguments": opened.arguments,
+        "num_classes": opened.num_classes,
+        "training": opened.training,
+        "gates": parsed.gates,
+        "notes": opened.notes,
+    }
 
 
 def save_model(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from das_explain.checkpoint import OPENERS, find_device, prepare_network
+from das_explain.checkpoint import OPENERS, about, find_device, prepare_network
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.loader import read_ahead
 from das_explain.weights.config import CONFIG, read_config
@@ -61,16 +61,7 @@ def load_detector(spec: str, *, name: str | None = None, device: str | torch.dev
         network=network,
         labels=list(opened.labels),
         fingerprint=mark,
-        config={
-            "task": "detection",
-            "architecture": opened.architecture,
-            "attention": opened.attention,
-            "arguments": opened.arguments,
-            "num_classes": opened.num_classes,
-            "training": opened.training,
-            "gates": parsed.gates,
-            "notes": opened.notes,
-        },
+        config={"task": "detection", **about(opened, parsed)},
     )
 
 

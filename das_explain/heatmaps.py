@@ -19,9 +19,9 @@ from das_explain.evaluate import (
     score_batch,
     table_row,
 )
-from das_explain.loader import Batch, killed_workers_told, load_batches
+from das_explain.loader import Batch, killed_workers_told
+from das_explain.pipeline import batches_for
 from das_explain.segment import Progress, Segmenter
-from das_explain.segment.cached import apart
 from das_explain.store import SCORE_COLUMNS, json_line, write_dicts
 
 
@@ -49,15 +49,13 @@ def write_heatmaps(
         The rows of the table (columns as in scores.csv). An image that cannot be read is a row with a status.
     """
     out.mkdir(parents=True, exist_ok=True)
-    geometries = [contestant.model.preprocess.geometry for contestant in contestants]
     rows: list[Record] = []
     regions: list[Record] = []
     taken: set[str] = set()
     with killed_workers_told():
-        batches = load_batches(
-            dataset, dataset.samples, geometries, segmenter, batch_size=batch, workers=workers, finding=finding,
-            ahead=apart(segmenter, next(contestants[0].network.parameters()).device),
-        )  # fmt: skip
+        batches = batches_for(
+            contestants, dataset, dataset.samples, segmenter, batch_size=batch, workers=workers, finding=finding
+        )
         for loaded in batches:
             readable, models = score_batch(contestants, loaded, options)
             for position, sample in enumerate(loaded.samples):

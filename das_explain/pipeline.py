@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from das_explain.checkpoint import load_model, match_labels
 from das_explain.data import Dataset, draw_sample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evaluate import Contestant, Options, evaluate
-from das_explain.loader import killed_workers_told, load_batches
+from das_explain.loader import Batch, killed_workers_told, load_batches
 from das_explain.methods import METHODS
 from das_explain.nn.fold import folded
 from das_explain.segment import Progress, Segmenter
@@ -59,23 +60,32 @@ def score_dataset(
     samples = draw_sample(dataset, plan.sample, plan.seed, plan.stratified)
     contestants, groups = load_contestants(plan.models, dataset.labels, plan.blocks, plan.device, plan.options)
     batches = _random_batches(samples, plan.batch, plan.seed)
-    geometries = [contestant.model.preprocess.geometry for contestant in contestants]
     manifest = _manifest(dataset, segmenter, plan, contestants, groups, len(samples))
     run = Run.start(plan.out, manifest, samples, overwrite=plan.overwrite)
     finished = run.resume(batches)
     done = sum(map(len, batches[:finished]))
     progress(done, len(samples))
     with killed_workers_told():
-        loaded = load_batches(
-            dataset, batches[finished:], geometries, segmenter, workers=plan.workers, finding=finding,
-            ahead=apart(segmenter, next(contestants[0].network.parameters()).device),
-        )  # fmt: skip
+        loaded = batches_for(contestants, dataset, batches[finished:], segmenter, workers=plan.workers, finding=finding)
         for records, frames in evaluate(contestants, loaded, plan.options):
             run.append(records, frames)
             done += len(records)
             progress(done, len(samples))
     run.finish()
     return run
+
+
+def batches_for(
+    contestants: Sequence[Contestant],
+    dataset: Dataset,
+    samples: Sequence[Sample] | Sequence[Sequence[Sample]],
+    segmenter: Segmenter | None,
+    **options: Any,
+) -> Iterator[Batch]:
+    """``load_batches`` in every contestant's geometry, with masks found ahead where that does not slow them down."""
+    geometries = [contestant.model.preprocess.geometry for contestant in contestants]
+    ahead = apart(segmenter, next(contestants[0].network.parameters()).device)
+    return load_batches(dataset, samples, geometries, segmenter, ahead=ahead, **options)
 
 
 def check_options(options: Options) -> None:

@@ -47,9 +47,9 @@ from das_explain.gates.places import (
     rescale,
 )
 from das_explain.heatmaps import unique_stem
-from das_explain.loader import Batch, killed_workers_told, load_batches
+from das_explain.loader import Batch, killed_workers_told
+from das_explain.pipeline import batches_for
 from das_explain.segment import Progress, Segmenter
-from das_explain.segment.cached import apart
 from das_explain.store import json_line, write_dicts
 
 ATTENTION_COLUMNS = (
@@ -103,17 +103,15 @@ def study_gates(
     """
     variants = [variants_of(contestant, options) for contestant in contestants]
     out.mkdir(parents=True, exist_ok=True)
-    geometries = [contestant.model.preprocess.geometry for contestant in contestants]
     effects: list[Record] = []
     described: list[Record] = []
     regions: list[Record] = []
     taken: set[str] = set()
     done = 0
     with killed_workers_told():
-        batches = load_batches(
-            dataset, dataset.samples, geometries, segmenter, batch_size=batch, workers=workers, finding=finding,
-            ahead=apart(segmenter, next(contestants[0].network.parameters()).device),
-        )  # fmt: skip
+        batches = batches_for(
+            contestants, dataset, dataset.samples, segmenter, batch_size=batch, workers=workers, finding=finding
+        )
         for loaded in batches:
             readable = readable_positions(loaded)
             seen = [_see(group, loaded, readable, options) for group in variants] if readable else []

@@ -74,17 +74,26 @@ def model_card(
     command: str | None,
 ) -> tuple[dict, str]:
     """``(training, card)``: what goes into ``config.json`` under ``training``, and the text of ``README.md``."""
-    seconds = sum(float(row["seconds"]) for row in log)
+    training = {
+        **how_trained(recipe, data.fingerprints, log, precision, command),
+        "accuracy": {name: asdict(outcome) for name, outcome in outcomes.items()},
+    }
+    return training, _text(recipe, data, outcomes, log, training)
+
+
+def how_trained(
+    recipe: Recipe, fingerprints: dict, log: list[dict[str, str]], precision: str, command: str | None, *packages: str
+) -> dict:
+    """What a training run is known by, whatever it learned; ``packages``: more that the result depends on."""
     cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     machine = torch.cuda.get_device_name() if on_gpu(recipe) else cpu
     if (processes := recipe.loop.devices * recipe.loop.nodes) > 1:
         machine = f"{processes} processes, each {machine}"
-    training = {
+    return {
         "recipe": recipe.to_dict(), "command": command, "seed": recipe.seed, "precision": precision, "machine": machine,
-        "seconds": round(seconds, 1), "versions": versions(), "data": data.fingerprints,
-        "accuracy": {name: asdict(outcome) for name, outcome in outcomes.items()},
+        "seconds": round(sum(float(row["seconds"]) for row in log), 1), "versions": versions(*packages),
+        "data": fingerprints,
     }  # fmt: skip
-    return training, _text(recipe, data, outcomes, log, training)
 
 
 def _text(

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from typing import TYPE_CHECKING
 
-import torch
-
-from das_explain.train.card import clock, describe_schedule, versions
-from das_explain.train.machine import on_gpu
+from das_explain.train.card import clock, describe_schedule, how_trained
 from das_explain.train.schema import Recipe
 
 if TYPE_CHECKING:
@@ -27,12 +23,8 @@ def detector_card(
     command: str | None,
 ) -> tuple[dict, str]:
     """``(training, card)``, as ``card.model_card``; ``unread``: test image -> why it could not be read."""
-    seconds = round(sum(float(row["seconds"]) for row in log), 1)
-    machine = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     training = {
-        "recipe": recipe.to_dict(), "command": command, "seed": recipe.seed, "precision": precision,
-        "machine": torch.cuda.get_device_name() if on_gpu(recipe) else machine,
-        "seconds": seconds, "versions": versions("pycocotools"), "data": data.fingerprints,
+        **how_trained(recipe, data.fingerprints, log, precision, command, "pycocotools"),
         "ap": ap.values, "ap_by_category": {data.test.categories[n]: values["AP"] for n, values in ap.classes.items()},
         "tested": len(data.test) - len(unread), "unreadable": unread,
     }  # fmt: skip
