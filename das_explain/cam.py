@@ -152,8 +152,10 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
                 raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")
             if name in taps:
                 raise DasExplainError(f"block {name} runs more than once in a forward pass; choose another block")
-            taps[name] = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            is_root = not tensor.requires_grad
+            taps[name] = tensor.detach().requires_grad_() if is_root else tensor
             following = taps[name].clone()
+            following.mean_gradient_suffices = is_root  # no earlier block needs more; see nn/fused.py
             return type(output)([following, *output[1:]]) if isinstance(output, (tuple, list)) else following
 
         return hook

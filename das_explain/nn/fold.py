@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import ResNet
 
-from das_explain.nn.fused import BLOCKS, FusedBlock, FusedConv2d, fusible
+from das_explain.nn.fused import BLOCKS, FusedBlock, FusedConv2d, FusedStem, fusible
 
 NAMED_PAIRS = (*BLOCKS, ResNet)
 # their forward runs bn1 on the output of conv1, bn2 on that of conv2 ...
@@ -60,8 +60,11 @@ def folded(network: nn.Module, keep: Collection[nn.Module] = (), *, dtype: torch
 def _fuse(twin: nn.Module, kept: set[str]) -> None:
     """Residual blocks and the stem of a ResNet on oneDNN's fused operator, where nothing inside them is wanted."""
     for name, module in list(twin.named_modules()):
-        if type(module) is ResNet and not {"conv1", "bn1", "relu"} & kept and _ready(module, module.relu):
+        stem = {"conv1", "bn1", "relu", "maxpool"}
+        if type(module) is ResNet and not stem & kept and _ready(module, module.relu, module.maxpool):
             module.conv1, module.relu = FusedConv2d(module.conv1, relu=True), nn.Identity()
+            if type(module.maxpool) is nn.MaxPool2d:
+                module.conv1, module.maxpool = FusedStem(module.conv1, module.maxpool), nn.Identity()
         wanted = any(path.startswith(f"{name}.") for path in kept)
         if type(module) in BLOCKS and not wanted and _ready(module, *module.modules()):
             twin.set_submodule(name, FusedBlock(module, follows=_follows(twin, name)))

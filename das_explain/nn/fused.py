@@ -26,6 +26,7 @@ def fusible(conv: nn.Module) -> bool:
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and hasattr(torch.ops.mkldnn, "_convolution_transpose_pointwise")
         and _has_kernel(conv.weight.dtype)
     )
 
@@ -37,8 +38,10 @@ def _has_kernel(dtype: torch.dtype) -> bool:
 class FusedConv2d(nn.Module):
     """``relu(conv(x) + shortcut)``, the addition and the ReLU as far as asked for; weights are constants.
 
-    The backward pass of an unstrided convolution is a convolution too, by the mirrored kernel, and runs on the same
-    operator. Kernels are brought into oneDNN's own layout once, when they are first used.
+    Kernels are brought into oneDNN's own layout once for each direction, when they are first used.
+
+    An input that carries the attribute ``mean_gradient_suffices`` gets a gradient that is right in its mean over the
+    map only, which is all that Grad-CAM takes from its first block: a small matrix product instead of a convolution.
     """
 
     def __init__(self, conv: nn.Conv2d, *, relu: bool) -> None:
@@ -46,28 +49,29 @@ class FusedConv2d(nn.Module):
         self.weight, self.bias, self.relu = conv.weight, conv.bias, relu
         self.padding, self.stride, self.dilation, self.groups = conv.padding, conv.stride, conv.dilation, conv.groups
         self._packed: Tensor | None = None
-        self._mirrored: Tensor | None = None
+        self._packed_transpose: Tensor | None = None
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None, *, spent: bool = False) -> Tensor:
         """x: (N, C, H, W), shortcut: of the output's shape; both are brought to the weights' dtype, the output's.
 
         ``spent``: nobody needs the shortcut any more, so the output may take its place.
         """
-        dtype = self.weight.dtype
+        dtype, mean_only = self.weight.dtype, getattr(x, "mean_gradient_suffices", False)
         x, shortcut = x.to(dtype), None if shortcut is None else shortcut.to(dtype)
         if x.requires_grad or (shortcut is not None and shortcut.requires_grad):
-            return _FusedConv.apply(x, shortcut, self)
+            return _FusedConv.apply(x, shortcut, self, mean_only)
         return self.convolve(x, shortcut, spent)
 
     def __getstate__(self) -> dict:
         """Without the packed kernels, which can be neither copied nor pickled."""
-        return {**self.__dict__, "_packed": None, "_mirrored": None}
+        return {**self.__dict__, "_packed": None, "_packed_transpose": None}
 
     def convolve(self, x: Tensor, shortcut: Tensor | None, spent: bool = False) -> Tensor:
         """The operator itself."""
         geometry = self.padding, self.stride, self.dilation, self.groups
         if self._packed is None:
-            self._packed = _pack(self.weight, *geometry, x.shape)
+            pack = torch.ops.mkldnn._reorder_convolution_weight
+            self._packed = pack(self.weight.detach(), *geometry, x.shape)
         operators, relu = torch.ops.mkldnn, "relu" if self.relu else None
         if shortcut is None:
             return operators._convolution_pointwise(x, self._packed, self.bias, *geometry, relu or "none", [], "")
@@ -76,40 +80,78 @@ class FusedConv2d(nn.Module):
             return operators._convolution_pointwise_.binary(shortcut, x, *rest)
         return operators._convolution_pointwise.binary(x, shortcut, *rest)
 
-    def transpose(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """The gradient with respect to ``x`` of the convolution alone."""
-        padding = [d * (k - 1) - p for d, k, p in zip(self.dilation, self.weight.shape[2:], self.padding)]
-        if self.groups > 1 or self.stride != (1, 1) or min(padding) < 0:
-            return torch.ops.aten.convolution_backward(
-                gradient, x, self.weight, None, self.stride, self.padding, self.dilation, False, (0, 0), self.groups,
-                (True, False, False),
-            )[0]  # fmt: skip
-        geometry = padding, self.stride, self.dilation, self.groups
-        if self._mirrored is None:
-            mirrored = self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-            self._mirrored = _pack(mirrored, *geometry, gradient.shape)
-        return torch.ops.mkldnn._convolution_pointwise(gradient, self._mirrored, None, *geometry, "none", [], "")
+    def transpose(self, gradient: Tensor, height: int, width: int) -> Tensor:
+        """The gradient with respect to the input, (N, C, height, width), of the convolution alone."""
+        beyond = [  # rows and columns at the end that a stride leaves unread
+            size - ((n - 1) * stride + dilation * (k - 1) + 1 - 2 * padding)
+            for size, n, k, stride, dilation, padding in zip(
+                (height, width), gradient.shape[2:], self.weight.shape[2:], self.stride, self.dilation, self.padding
+            )
+        ]
+        geometry = self.padding, beyond, self.stride, self.dilation, self.groups
+        if self._packed_transpose is None:
+            pack = torch.ops.mkldnn._reorder_convolution_transpose_weight
+            self._packed_transpose = pack(self.weight.detach(), *geometry, gradient.shape)
+        operator = torch.ops.mkldnn._convolution_transpose_pointwise
+        return operator(gradient, self._packed_transpose, None, *geometry, "none", [], "")
 
+    def transpose_mean(self, gradient: Tensor, height: int, width: int) -> Tensor:
+        """The mean of ``transpose`` over the map, (N, C, 1, 1).
 
-def _pack(weight: Tensor, *geometry_and_shape) -> Tensor:
-    return torch.ops.mkldnn._reorder_convolution_weight(weight.detach(), *geometry_and_shape)
+        A kernel's tap sees the input shifted: what it adds to the sum is its weight times the sum of the gradient over
+        the outputs for which it lay inside the input.
+        """
+        rows, columns = (
+            self._inside(axis, gradient.shape[2 + axis], size).to(gradient) for axis, size in enumerate((height, width))
+        )
+        sums = torch.kron(rows, columns) @ gradient.permute(0, 2, 3, 1).flatten(1, 2)  # (N, taps, outputs' channels)
+        weight = self.weight.permute(2, 3, 0, 1).flatten(0, 2)
+        return (sums.flatten(1) @ weight / (height * width))[..., None, None]
+
+    def _inside(self, axis: int, outputs: int, inputs: int) -> Tensor:
+        """bool (taps, outputs): the tap lies on the input, not on its padding."""
+        taps, starts = torch.arange(self.weight.shape[2 + axis]), torch.arange(outputs)
+        at = taps[:, None] * self.dilation[axis] + starts * self.stride[axis] - self.padding[axis]
+        return (at >= 0) & (at < inputs)
 
 
 class _FusedConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, shortcut: Tensor | None, layer: FusedConv2d) -> Tensor:
+    def forward(ctx, x: Tensor, shortcut: Tensor | None, layer: FusedConv2d, mean_only: bool) -> Tensor:
         out = layer.convolve(x, shortcut)
-        ctx.layer = layer
-        ctx.save_for_backward(x, *([out] if layer.relu else []))
+        ctx.layer, ctx.shape, ctx.mean_only = layer, x.shape, mean_only and layer.groups == 1
+        ctx.save_for_backward(*([out] if layer.relu else []))
         return out
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, *out = ctx.saved_tensors
-        if out:
-            gradient = torch.ops.aten.threshold_backward(gradient, out[0], 0)
-        to_x = ctx.layer.transpose(gradient, x) if ctx.needs_input_grad[0] else None
-        return to_x, gradient if ctx.needs_input_grad[1] else None, None
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        if ctx.layer.relu:
+            gradient = torch.ops.aten.threshold_backward(gradient, *ctx.saved_tensors, 0)
+        to_x = None
+        if ctx.needs_input_grad[0] and ctx.mean_only:
+            mean = ctx.layer.transpose_mean(gradient, *ctx.shape[2:])
+            to_x = mean.expand(ctx.shape).contiguous(memory_format=torch.channels_last)
+        elif ctx.needs_input_grad[0]:
+            to_x = ctx.layer.transpose(gradient, *ctx.shape[2:])
+        return to_x, gradient if ctx.needs_input_grad[1] else None, None, None
+
+
+class FusedStem(nn.Module):
+    """A ResNet's first convolution and its pooling, a few images at a time.
+
+    What lies between them is the largest map of the network; that of two images of 224 px stays in the cache.
+    """
+
+    PIXELS = 2**17  # of the images, at a time
+
+    def __init__(self, conv: FusedConv2d, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.conv, self.pool = conv, pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = x.split(max(1, self.PIXELS // (x.shape[-2] * x.shape[-1])))
+        return torch.cat([self.pool(self.conv(part)) for part in parts])
 
 
 class FusedBlock(nn.Module):

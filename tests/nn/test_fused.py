@@ -12,7 +12,7 @@ from torch import nn
 from das_explain.cam import grad_cam
 from das_explain.nn import create_model
 from das_explain.nn.fold import folded
-from das_explain.nn.fused import FusedBlock, FusedConv2d, fusible
+from das_explain.nn.fused import FusedBlock, FusedConv2d, FusedStem, fusible
 
 CONVS = {
     "3x3": {"kernel_size": 3, "padding": 1},
@@ -20,6 +20,8 @@ CONVS = {
     "padded too far": {"kernel_size": 1, "padding": 1},
     "1x3": {"kernel_size": (1, 3), "padding": (0, 1)},
     "strided": {"kernel_size": 3, "padding": 1, "stride": 2},
+    "strided 1x1": {"kernel_size": 1, "stride": 2},
+    "strided, dilated": {"kernel_size": 3, "padding": 1, "stride": (2, 3), "dilation": 2},
     "dilated": {"kernel_size": 3, "padding": 2, "dilation": 2},
     "grouped": {"kernel_size": 3, "padding": 1, "groups": 2},
     "unbiased": {"kernel_size": 3, "padding": 1, "bias": False},
@@ -33,7 +35,7 @@ def test_values_and_gradients_are_those_of_the_separate_operators(name: str, rel
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 6, **CONVS[name]).requires_grad_(False)
     fused = FusedConv2d(conv, relu=relu)
-    for size in ((7, 10), (7, 10), (5, 4)):  # the weights are packed for the first size
+    for size in ((7, 10), (7, 10), (6, 6), (8, 11)):  # the weights are packed for the first size
         x = torch.randn(3, 4, *size, requires_grad=True)
         shortcut = torch.randn_like(conv(x), requires_grad=True) if with_shortcut else None
         expected = conv(x) if shortcut is None else conv(x) + shortcut
@@ -41,8 +43,51 @@ def test_values_and_gradients_are_those_of_the_separate_operators(name: str, rel
         out, direction = fused(x, shortcut), torch.randn_like(expected)
         torch.testing.assert_close(out, expected)
         inputs = [x] if shortcut is None else [x, shortcut]
-        for ours, theirs in zip(torch.autograd.grad(out, inputs, direction), torch.autograd.grad(expected, inputs, direction)):
+        wanted = torch.autograd.grad(expected, inputs, direction)
+        for ours, theirs in zip(torch.autograd.grad(out, inputs, direction), wanted):
             torch.testing.assert_close(ours, theirs)
+        x.mean_gradient_suffices = True
+        averaged = torch.autograd.grad(fused(x, shortcut), inputs, direction)
+        torch.testing.assert_close(averaged[0].mean((2, 3)), wanted[0].mean((2, 3)))
+        torch.testing.assert_close(averaged[1:], wanted[1:])
+
+
+@pytest.mark.parametrize("kernel", (1, 3))
+def test_packed_kernels_serve_maps_of_any_size(kernel: int):
+    """With channels in oneDNN's block sizes, where packing is no plain copy."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(64, 96, kernel, stride=2, padding=kernel // 2).requires_grad_(False)
+    fused = FusedConv2d(conv.to(memory_format=torch.channels_last), relu=False)
+    for batch, *size in ((1, 7, 7), (8, 56, 56), (3, 14, 9)):
+        x = torch.randn(batch, 64, *size, requires_grad=True)
+        out, expected = fused(x), conv(x)
+        torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+        ours, theirs = (torch.autograd.grad(each.square().sum(), x)[0] for each in (out, expected))
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", ("resnet18", "resnet50"))
+def test_only_the_first_block_gets_a_gradient_that_is_right_in_its_mean_alone(backbone: str):
+    torch.manual_seed(0)
+    network, images = create_model(backbone, num_classes=5).eval(), torch.randn(2, 3, 64, 96)
+    with torch.no_grad():  # no cancellation, so no rounding noise in the maps
+        network.fc.weight.abs_()
+    twin, targets = folded(network), torch.tensor([0, 3])
+    for blocks in (["layer2", "layer3", "layer4"], ["layer4", "layer3"], ["layer3.0", "layer3", "layer1"]):
+        theirs = grad_cam(network, images, targets, blocks)
+        for name, ours in grad_cam(twin, images, targets, blocks).items():
+            torch.testing.assert_close(ours.map, theirs[name].map, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", ((5, 3, 224, 224), (1, 3, 65, 33), (2, 3, 600, 500)))
+def test_a_stem_in_parts_gives_what_it_gives_at_once(shape: tuple[int, ...]):
+    torch.manual_seed(0)
+    network, images = create_model("resnet18", num_classes=5).eval(), torch.randn(shape)
+    twin = folded(network)
+    assert isinstance(twin.conv1, FusedStem) and isinstance(twin.maxpool, nn.Identity)
+    with torch.no_grad():
+        expected = network.maxpool(network.relu(network.bn1(network.conv1(images))))
+        torch.testing.assert_close(twin.conv1(images), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_neither_input_is_written_to():
@@ -61,7 +106,7 @@ def test_a_folded_resnet_runs_on_fused_blocks_and_gives_the_same_logits(backbone
     network, images = create_model(backbone, attention, num_classes=5).eval(), torch.randn(2, 3, 64, 96)
     twin = folded(network)
     assert sum(isinstance(module, FusedBlock) for module in twin.modules()) == blocks
-    assert isinstance(twin.conv1, FusedConv2d)
+    assert isinstance(twin.conv1, FusedStem)
     with torch.no_grad():
         expected = network(images)
         torch.testing.assert_close(twin(images), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
@@ -77,6 +122,7 @@ def test_nothing_is_fused_around_a_wanted_or_watched_module():
     network = create_model("resnet18", num_classes=5).eval()
     twin = folded(network, keep=[network.layer3[0].conv1, network.layer4])
     assert not isinstance(twin.layer3[0], FusedBlock)
+    assert type(folded(network, keep=[network.maxpool]).maxpool) is nn.MaxPool2d
     assert isinstance(twin.layer3[1], FusedBlock) and isinstance(twin.layer4[1], FusedBlock)
     seen = []
     network.layer2[1].relu.register_forward_hook(lambda *_: seen.append(1))
