@@ -155,8 +155,12 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             is_root = not tensor.requires_grad
             taps[name] = tensor.detach().requires_grad_() if is_root else tensor
             following = taps[name].clone()
-            following.mean_gradient_suffices = is_root  # no earlier block needs more; see nn/fused.py
-            return type(output)([following, *output[1:]]) if isinstance(output, (tuple, list)) else following
+            if is_root:  # no earlier block needs more than this one does; see nn/fused.py
+                following.mean_gradient_suffices_at = following._version
+            if not isinstance(output, (tuple, list)):
+                return following
+            rebuilt = (following, *output[1:])
+            return type(output)(*rebuilt) if hasattr(output, "_fields") else type(output)(rebuilt)
 
         return hook
 

@@ -18,7 +18,7 @@ from das_explain.errors import DasExplainError, UsageError
 from das_explain.evaluate import Contestant, Options, evaluate
 from das_explain.loader import Batch, killed_workers_told, load_batches
 from das_explain.methods import METHODS
-from das_explain.nn.fold import folded
+from das_explain.nn.fold import folded, same_logits
 from das_explain.segment import Progress, Segmenter
 from das_explain.segment.cached import apart
 from das_explain.sfd import BOXES, SCALINGS
@@ -131,7 +131,7 @@ def load_contestants(
 
 def _contestant(model: LoadedModel, labels: Sequence[str] | None, options: Options, *, every_block: bool) -> Contestant:
     blocks = model.blocks if every_block else dict(list(model.blocks.items())[-2:])
-    network, blocks = quick(model.network, blocks, options)
+    network, blocks = quick(model.network, blocks, options, model.preprocess.geometry.size)
     logit = match_labels(labels, model) if labels else {}
     if options.target not in ("label", "predicted") and options.target not in logit:
         try:
@@ -143,15 +143,25 @@ def _contestant(model: LoadedModel, labels: Sequence[str] | None, options: Optio
     return Contestant(model, network, blocks, logit)
 
 
-def quick(network: nn.Module, blocks: dict[str, nn.Module], options: Options) -> tuple[nn.Module, dict[str, nn.Module]]:
-    """The network as it is run, and its blocks: a folded copy where folding pays."""
+def quick(
+    network: nn.Module, blocks: dict[str, nn.Module], options: Options, size: tuple[int, int]
+) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """The network as it is run on images of ``size``, and its blocks: a folded copy where folding pays and is right."""
     if options.method != "gradcam" or next(network.parameters()).device.type != "cpu":
         return network, blocks
-    dtype = torch.bfloat16 if options.precision == "bf16" else None
-    copy = folded(network, keep=list(blocks.values()), dtype=dtype)
-    modules = dict(copy.named_modules())
+    keep = list(blocks.values())
+    try:
+        twin = folded(network, keep)
+        right = same_logits(network, twin, size)
+    except (RuntimeError, TypeError):  # somebody's network holds what cannot be copied
+        right = False
+    if not right:
+        return network, blocks
+    if options.precision == "bf16":
+        twin = folded(network, keep, dtype=torch.bfloat16)
+    modules = dict(twin.named_modules())
     names = {id(module): name for name, module in network.named_modules()}
-    return copy, {name: modules[names[id(module)]] for name, module in blocks.items()}
+    return twin, {name: modules[names[id(module)]] for name, module in blocks.items()}
 
 
 def _random_batches(samples: Sequence[Sample], size: int, seed: int) -> list[list[Sample]]:

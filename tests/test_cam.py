@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from torch import nn
+from torch import Tensor, nn
 
 from das_explain.cam import explain, grad_cam, normalize
 from das_explain.errors import DasExplainError, UsageError
@@ -256,6 +257,35 @@ def test_a_block_that_runs_twice_or_never_or_does_not_matter_is_refused():
             grad_cam(Odd(), torch.randn(1, 3, 5, 5), None, [block])
     with pytest.raises(DasExplainError, match="do not depend on block unused"):
         grad_cam(Odd(), torch.randn(1, 3, 5, 5), None, ["unused", "last"])
+
+
+def test_a_block_may_return_its_map_first_of_several():
+    class Two(nn.Module):
+        def __init__(self, kind) -> None:
+            super().__init__()
+            self.conv, self.kind = nn.Conv2d(3, 4, 3), kind
+
+        def forward(self, x):
+            return self.kind([self.conv(x), 2])
+
+    class Pair(NamedTuple):
+        map: Tensor
+        times: int
+
+    class Network(nn.Module):
+        def __init__(self, kind) -> None:
+            super().__init__()
+            self.two, self.fc = Two(kind), nn.Linear(4, 2)
+
+        def forward(self, x):
+            out = self.two(x)
+            return self.fc(out[0].mean((2, 3)) * out[1])
+
+    images, maps = torch.randn(1, 3, 8, 8), []
+    for kind in (tuple, list, lambda items: Pair(*items)):
+        torch.manual_seed(0)
+        maps.append(grad_cam(Network(kind), images, torch.tensor([1]), ["two"])["two"].map)
+    assert torch.equal(maps[0], maps[1]) and torch.equal(maps[0], maps[2])
 
 
 @pytest.mark.parametrize(("backbone", "attention"), NETWORKS)

@@ -52,7 +52,8 @@ def variants_of(contestant: Contestant, options: Options) -> list[Contestant]:
         modules = dict(network.named_modules())
         if inside := [block for block in contestant.blocks if block not in modules]:
             raise UsageError(f"block {inside[0]} is a part of a gate, which is replaced; choose one that is not")
-        network, blocks = quick(network, {block: modules[block] for block in contestant.blocks}, options)
+        blocks = {block: modules[block] for block in contestant.blocks}
+        network, blocks = quick(network, blocks, options, contestant.model.preprocess.geometry.size)
         variants.append(replace(contestant, network=network, blocks=blocks))
     return variants
 

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import ResNet
 
+from das_explain.cam import as_found, check_logits
 from das_explain.nn.fused import BLOCKS, FusedBlock, FusedConv2d, FusedStem, fusible
 
 NAMED_PAIRS = (*BLOCKS, ResNet)
@@ -29,8 +30,9 @@ NAMED_PAIRS = (*BLOCKS, ResNet)
 def folded(network: nn.Module, keep: Collection[nn.Module] = (), *, dtype: torch.dtype | None = None) -> nn.Module:
     """A copy with each batch norm folded into the convolution that feeds it, in eval mode and channels_last.
 
-    Only pairs whose order is certain are folded (neighbours in an ``nn.Sequential``, torchvision's ResNet blocks).
-    Parameters that need no change are shared with the original, which is left untouched.
+    Pairs are found by their places (neighbours in an ``nn.Sequential``, torchvision's ResNet blocks). A forward that
+    uses such neighbours otherwise is not seen; ``same_logits`` tells. Parameters that need no change are shared with
+    the original, which is left untouched.
 
     Args:
         network: any network; later changes to its weights do not reach the copy.
@@ -48,13 +50,23 @@ def folded(network: nn.Module, keep: Collection[nn.Module] = (), *, dtype: torch
                 setattr(parent, conv_name, _fold(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
     for module in twin.modules():
-        if isinstance(module, nn.Conv2d):
+        if type(module) is nn.Conv2d and "weight" in module._parameters:  # else it is computed, as by a weight norm
             weight = module.weight.detach().to(dtype or module.weight.dtype, memory_format=torch.channels_last)
             module.weight = nn.Parameter(weight, requires_grad=False)
             if module.bias is not None:
                 module.bias = nn.Parameter(module.bias.detach().to(weight.dtype), requires_grad=False)
     _fuse(twin, kept)
     return twin
+
+
+@torch.no_grad()
+def same_logits(network: nn.Module, twin: nn.Module, size: tuple[int, int]) -> bool:
+    """Whether a float32 or float64 copy answers a random image of ``size`` (height, width) as the network does."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 3, *size, generator=generator).to(next(network.parameters()))
+    with as_found(network):
+        expected, logits = (check_logits(each(image), 1) for each in (network, twin))
+    return bool((logits - expected).abs().max() <= 1e-3 * expected.abs().max())
 
 
 def _fuse(twin: nn.Module, kept: set[str]) -> None:

@@ -40,8 +40,9 @@ class FusedConv2d(nn.Module):
 
     Kernels are brought into oneDNN's own layout once for each direction, when they are first used.
 
-    An input that carries the attribute ``mean_gradient_suffices`` gets a gradient that is right in its mean over the
+    An input that carries the attribute ``mean_gradient_suffices_at`` gets a gradient that is right in its mean over the
     map only, which is all that Grad-CAM takes from its first block: a small matrix product instead of a convolution.
+    The attribute's value is the version of the tensor for which it was said: a ReLU in place, say, takes it back.
     """
 
     def __init__(self, conv: nn.Conv2d, *, relu: bool) -> None:
@@ -56,7 +57,8 @@ class FusedConv2d(nn.Module):
 
         ``spent``: nobody needs the shortcut any more, so the output may take its place.
         """
-        dtype, mean_only = self.weight.dtype, getattr(x, "mean_gradient_suffices", False)
+        dtype, said_at = self.weight.dtype, getattr(x, "mean_gradient_suffices_at", None)
+        mean_only = said_at is not None and said_at == x._version
         x, shortcut = x.to(dtype), None if shortcut is None else shortcut.to(dtype)
         if x.requires_grad or (shortcut is not None and shortcut.requires_grad):
             return _FusedConv.apply(x, shortcut, self, mean_only)

@@ -46,7 +46,7 @@ def test_values_and_gradients_are_those_of_the_separate_operators(name: str, rel
         wanted = torch.autograd.grad(expected, inputs, direction)
         for ours, theirs in zip(torch.autograd.grad(out, inputs, direction), wanted):
             torch.testing.assert_close(ours, theirs)
-        x.mean_gradient_suffices = True
+        x.mean_gradient_suffices_at = x._version
         averaged = torch.autograd.grad(fused(x, shortcut), inputs, direction)
         torch.testing.assert_close(averaged[0].mean((2, 3)), wanted[0].mean((2, 3)))
         torch.testing.assert_close(averaged[1:], wanted[1:])
@@ -77,6 +77,20 @@ def test_only_the_first_block_gets_a_gradient_that_is_right_in_its_mean_alone(ba
         theirs = grad_cam(network, images, targets, blocks)
         for name, ours in grad_cam(twin, images, targets, blocks).items():
             torch.testing.assert_close(ours.map, theirs[name].map, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("options", "block"), [
+    ({}, "layer3.0.bn2"), ({}, "layer3.1.bn2"), ({}, "layer3.1.conv1"), ({}, "layer3.0.downsample"), ({}, "layer3.0"),
+    ({}, "bn1"), ({}, "maxpool"), ({"stem": "small"}, "bn1"), ({"stem": "small"}, "relu"),
+])  # fmt: skip
+def test_a_block_that_an_operation_in_place_follows_gets_its_whole_gradient(options: dict, block: str):
+    torch.manual_seed(0)
+    network, images = create_model("resnet18", num_classes=5, **options).eval(), torch.randn(2, 3, 48, 64)
+    with torch.no_grad():
+        network.fc.weight.abs_()
+    twin, targets = folded(network, keep=[network.get_submodule(block)]), torch.tensor([0, 3])
+    theirs = grad_cam(network, images, targets, [block])[block]
+    torch.testing.assert_close(grad_cam(twin, images, targets, [block])[block].map, theirs.map, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", ((5, 3, 224, 224), (1, 3, 65, 33), (2, 3, 600, 500)))
