@@ -46,8 +46,9 @@ class Dataset:
     """Samples in a fixed order, and how to read them.
 
     ``labels`` are the sorted class names, or ``None`` if no sample has a label. ``fingerprint`` is a SHA-256 over the
-    names, labels and boxes of the samples and the sizes in bytes of their files: the same on every machine and
-    after a copy (times and folders do not enter), and cheap; an edit that keeps a file's size goes unnoticed.
+    names, labels and boxes of the samples, the sizes in bytes of their photos and the contents of their masks: the same
+    on every machine and after a copy (times and folders do not enter), and cheap; an edit that keeps a photo's size
+    goes unnoticed.
     """
 
     spec: str

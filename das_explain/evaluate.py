@@ -205,7 +205,11 @@ def _rows(score: SFD, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
 
 
 def table_row(scored: Scored, block: str, row: int, batch: Batch, position: int) -> Record:
-    """One line of scores.csv: the image at ``position`` of the batch, ``row`` of the scored ones."""
+    """One line of scores.csv: the image at ``position`` of the batch, ``row`` of the scored ones.
+
+    A map that is not finite is said before anything about the mask; logits that give no probabilities (NaN, infinity)
+    claim no class.
+    """
     contestant, explanation, score = scored.contestant, scored.explanation, scored.scores[block]
     sample, logits = batch.samples[position], explanation.logits[row]
     status = batch.statuses[position] if batch.masks else "no_mask"
@@ -214,13 +218,18 @@ def table_row(scored: Scored, block: str, row: int, batch: Batch, position: int)
     if status == "ok":
         unknown = sample.label is not None and bool(contestant.logit) and not known
         status = "unknown_label" if unknown else score.status[row]
-    record = _empty_row(contestant.name, block, sample.name, sample.label, status) | {
-        "target": contestant.class_name(int(explanation.target[row])),
-        "predicted": contestant.class_name(int(logits.argmax())),
-        "confidence": _number(logits.softmax(0).max()),
-        "correct": int(logits.argmax()) == contestant.logit[sample.label] if known else None,
-        "cam_max": _number(explanation.cams[block].raw_max[row]),
-    }
+    if score.status[row] == "nonfinite_cam":
+        status = "nonfinite_cam"
+    record = _empty_row(contestant.name, block, sample.name, sample.label, status)
+    record["cam_max"] = _number(explanation.cams[block].raw_max[row])
+    confidence, highest = logits.softmax(0).max(), int(logits.argmax())
+    if not confidence.isnan():
+        record |= {
+            "target": contestant.class_name(int(explanation.target[row])),
+            "predicted": contestant.class_name(highest),
+            "confidence": _number(confidence),
+            "correct": highest == contestant.logit[sample.label] if known else None,
+        }
     if has_mask:
         record["r_area"] = _number(batch.masks[contestant.geometry][position].float().mean())
     if status in ("ok", "no_background"):

@@ -56,7 +56,8 @@ class HeatmapRow:
 
     ``cams`` maps block names, in the order to show, to float maps (h, w) in [0, 1] over the whole frame, or ``None``
     where there is none; ``sfd`` gives their scores and ``status`` the reason where a score is ``None``. ``confidence``
-    is in [0, 1]. ``target`` is the class the maps explain, told when it is not the predicted one.
+    is in [0, 1]. ``target`` is the class the maps explain, told when it is not the predicted one. ``photo`` uint8
+    (H, W, 3) and ``mask`` bool (H, W) are the model's own view, where it is not the one that the figure begins with.
     """
 
     model: str
@@ -66,6 +67,8 @@ class HeatmapRow:
     confidence: float | None = None
     target: str | None = None
     status: Mapping[str, str] = field(default_factory=dict)
+    photo: np.ndarray | None = None
+    mask: np.ndarray | None = None
 
 
 def overlay(photo: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.ndarray:
@@ -97,23 +100,28 @@ def heatmap_figure(
 
     ``photo`` uint8 (H, W, 3); ``mask`` bool (H, W) is region R, drawn as an outline; ``boxes[model][block]`` is region
     B, xyxy in pixels of the photo, exclusive, drawn dashed. One paper column wide for up to two blocks, else two.
+    Where a row has a photo and mask of its own, its maps and boxes are drawn on those, and every row begins with its
+    photo.
     """
     if not rows:
         raise UsageError("a heatmap figure needs at least one model's maps")
     boxes = boxes or {}
-    mask = None if mask is None else np.asarray(mask, dtype=bool)
+    views = [(photo, mask) if row.photo is None else (row.photo, row.mask) for row in rows]
+    views = [(seen, None if region is None else np.asarray(region, dtype=bool)) for seen, region in views]
     columns = max(1, max(len(row.cams) for row in rows))
-    height, width = photo.shape[:2]
     page = COLUMN if columns <= 2 else PAGE
     edge, gap, bar, line = 0.05, 0.07, 0.44, 0.125  # inches
     cell = (page - 2 * edge - bar - columns * gap) / (columns + 1)
-    tall = cell * min(max(height / width, 0.3), 1.8)
-    step = 2 * line + tall + 1.8 * line  # heading of two lines, maps, captions
-    total = len(rows) * step + edge
+    # As high as its frame, but never too low for the text that may stand in it.
+    talls = [max(line, cell * min(seen.shape[0] / seen.shape[1], 1.8)) for seen, _ in views]
+    steps = [2 * line + tall + 1.8 * line for tall in talls]  # heading of two lines, maps, captions
+    meaning = "weight of the map"
+    high = max(sum(steps) - 3.8 * line, inches(meaning, _SMALL))  # of the colour bar; its label is as long
+    total = max(sum(steps) + edge, high + 2 * edge)
     figure = Figure(figsize=(page, total), dpi=DPI)
 
-    def axes(x: float, top: float) -> Axes:
-        return figure.add_axes((x / page, 1 - (top + tall) / total, cell / page, tall / total))
+    def axes(x: float, top: float, wide: float, tall: float) -> Axes:
+        return figure.add_axes((x / page, 1 - (top + tall) / total, wide / page, tall / total))
 
     def write(x: float, top: float, room: float, text: str, size: float = _TEXT, weight="normal", **style) -> None:
         text = fit(text, room, size, weight)
@@ -121,25 +129,26 @@ def heatmap_figure(
 
     for number, text in enumerate(two_lines("photo" if label is None else label, cell, _TEXT, "bold")):
         write(edge, edge + number * line, cell, text, weight="bold")
-    at = axes(edge, edge + 2 * line)
-    show_photo(at, photo, mask)
     outline = Line2D([], [], color="white", linewidth=0.9, path_effects=_HALO)
     dashes = tuple(Line2D([], [], color=colour, linewidth=width, linestyle=style) for colour, width, style in _DASHES)
-    keys = {"R, object": outline} if mask is not None and mask.any() else {}
+    keys = {"R, object": outline} if any(mask is not None and mask.any() for _, mask in views) else {}
     keys |= {"B, scored region": dashes} if any(boxes.values()) else {}
-    if keys:
-        looks = {"frameon": False, "borderpad": 0.3, "borderaxespad": 0, "handlelength": 1.9, "handletextpad": 0.5}
-        at.legend(
-            keys.values(), keys, loc="upper left", bbox_to_anchor=(0, 0), fontsize=_SMALL, labelspacing=0.25, **looks
-        )
-    for index, row in enumerate(rows):
-        top, left = edge + index * step, edge + cell + gap
+    looks = {"frameon": False, "borderpad": 0.3, "borderaxespad": 0, "handlelength": 1.9, "handletextpad": 0.5,
+             "labelspacing": 0.25}  # fmt: skip
+    every_photo = any(row.photo is not None for row in rows)
+    for index, (row, (photo, mask), tall) in enumerate(zip(rows, views, talls, strict=True)):
+        top, left = edge + sum(steps[:index]), edge + cell + gap
+        if index == 0 or every_photo:
+            at = axes(edge, top + 2 * line, cell, tall)
+            show_photo(at, photo, mask)
+        if index == 0 and keys:
+            at.legend(keys.values(), keys, loc="upper left", bbox_to_anchor=(0, 0), fontsize=_SMALL, **looks)
         room = columns * cell + (columns - 1) * gap
         write(left, top, room, row.model, weight="bold")
         write(left, top + line, room, _prediction(row), _SMALL, color=_GREY)
         for column, (block, cam) in enumerate(row.cams.items()):
             x = left + column * (cell + gap)
-            at = axes(x, top + 2 * line)
+            at = axes(x, top + 2 * line, cell, tall)
             drawable = cam is not None and bool(np.isfinite(np.asarray(cam)).all())
             show_photo(at, overlay(photo, cam) if drawable else photo // 3 + 160, mask)
             if not drawable:
@@ -154,13 +163,12 @@ def heatmap_figure(
             room_block = cell - inches(score, _TEXT) - (0.06 if score else 0)
             write(x, top + 2 * line + tall + 0.03, room_block, block, color=_GREY)
             write(x + cell, top + 2 * line + tall + 0.03, cell, score, ha="right")
-    high = (len(rows) - 1) * step + tall
-    at = figure.add_axes(((page - bar + 0.02) / page, 1 - (edge + 2 * line + high) / total, 0.07 / page, high / total))
+    at = axes(page - bar + 0.02, min(edge + 2 * line, total - edge - high), 0.07, high)  # beside the maps, or longer
     scale = figure.colorbar(ScalarMappable(cmap=HEAT), cax=at, ticks=[0, 0.5, 1])
     scale.ax.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     scale.ax.tick_params(length=2, pad=1.5, labelsize=_SMALL)
     scale.outline.set_linewidth(0.4)
-    scale.set_label("weight of the map", size=_SMALL, labelpad=2)
+    scale.set_label(meaning, size=_SMALL, labelpad=2)
     return figure
 
 

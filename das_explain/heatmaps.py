@@ -9,6 +9,7 @@ import numpy as np
 
 from das_explain import figures
 from das_explain.data import Dataset
+from das_explain.errors import DasExplainError, one_line
 from das_explain.evaluate import (
     Contestant,
     Options,
@@ -22,7 +23,9 @@ from das_explain.evaluate import (
 from das_explain.loader import Batch, killed_workers_told
 from das_explain.pipeline import batches_for
 from das_explain.segment import Progress, Segmenter
-from das_explain.store import SCORE_COLUMNS, json_line, write_dicts
+from das_explain.store import SCORE_COLUMNS, check_folder, json_line, write_dicts
+
+LONGEST_STEM = 200  # bytes: a file name may have 255, and "-heatmap.png" and the like are still to come
 
 
 def write_heatmaps(
@@ -43,15 +46,21 @@ def write_heatmaps(
 
     The ``.npz`` holds for each ``MODEL/BLOCK`` the map float32 (h, w) in [0, 1] at the block's own size, and under
     ``MODEL/BLOCK/cam_max`` its maximum before normalisation; ``frame`` is the network's view, uint8 (H, W, 3), ``mask``
-    bool (H, W) where one is known.
+    bool (H, W) where one is known. They are the first model's: a model of another input geometry has its own view under
+    ``MODEL/frame`` and ``MODEL/mask``.
 
     Returns:
         The rows of the table (columns as in scores.csv). An image that cannot be read is a row with a status.
+
+    Raises:
+        DasExplainError: a file cannot be written. If it is one image's, the others and the tables are written first.
     """
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[Record] = []
     regions: list[Record] = []
     taken: set[str] = set()
+    failed: list[str] = []
     with killed_workers_told():
         batches = batches_for(
             contestants, dataset, dataset.samples, segmenter, batch_size=batch, workers=workers, finding=finding
@@ -72,17 +81,33 @@ def write_heatmaps(
                 rows += records.values()
                 # The suffix keeps a photo from being overwritten where --out is its own folder.
                 stem = out / f"{unique_stem(sample.name, taken)}-heatmap"
-                figures.save(_figure(models, records, loaded, position, row), stem)
-                _save_maps(stem, models, loaded, position, row)
+                figure = _figure(models, records, loaded, position, row)
+                try:
+                    figures.save(figure, stem)
+                    _save_maps(stem, models, loaded, position, row)
+                except (OSError, DasExplainError) as error:  # one image's files: the others' are still worth having
+                    failed.append(f"{sample.name}: {one_line(error)}")
     write_dicts(out / "heatmaps.csv", SCORE_COLUMNS, rows)
     (out / "regions.jsonl").write_bytes(b"".join(map(json_line, regions)))
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise DasExplainError(f"{failed[0]}{more}; everything else is in {out}")
     return rows
 
 
 def unique_stem(name: str, taken: set[str]) -> str:
-    """A file name for an image's name, without directories, not yet in ``taken`` (and added to it)."""
+    """A file name for an image's name, without directories, not yet in ``taken`` (and added to it).
+
+    Of a name that is too long for a file the end is kept, where names in one folder differ most.
+    """
     parts = str(Path(name.replace("\\", "/")).with_suffix("")).split("/")
-    stem = "-".join(part for part in parts if part not in ("", ".", "..")) or "image"
+    stem = "-".join(part for part in parts if part not in ("", ".", ".."))
+    if _bytes(stem) > LONGEST_STEM:
+        stem = stem[-LONGEST_STEM:]
+        while _bytes(stem) > LONGEST_STEM:
+            stem = stem[1:]
+        stem = stem.lstrip("-. ")  # where the cut fell
+    stem = stem or "image"
     candidate, number = stem, 1
     while candidate.lower() in taken:
         number += 1
@@ -91,9 +116,12 @@ def unique_stem(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _view(models: Sequence[Scored], batch: Batch, position: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """The frame of the first model uint8 (H, W, 3), and the object's mask on it."""
-    geometry = models[0].contestant.geometry
+def _bytes(name: str) -> int:
+    return len(name.encode("utf-8", "surrogatepass"))
+
+
+def _view(geometry: str, batch: Batch, position: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The frame that models of this geometry see, uint8 (H, W, 3), and the object's mask on it, bool (H, W)."""
     frame = batch.frames[geometry][position].permute(1, 2, 0).numpy()
     has_mask = bool(batch.masks) and batch.statuses[position] == "ok"
     return frame, batch.masks[geometry][position].numpy() if has_mask else None
@@ -102,10 +130,13 @@ def _view(models: Sequence[Scored], batch: Batch, position: int) -> tuple[np.nda
 def _figure(
     models: Sequence[Scored], records: dict[tuple[str, str], Record], batch: Batch, position: int, row: int
 ):  # fmt: skip
-    frame, mask = _view(models, batch, position)
+    views = {scored.contestant.geometry: _view(scored.contestant.geometry, batch, position) for scored in models}
+    frame, mask = views[models[0].contestant.geometry]
     lines, boxes = [], {}
     for scored in models:
         name = scored.contestant.name
+        own = len(views) > 1  # else one photo is enough for all rows
+        own_frame, own_mask = views[scored.contestant.geometry] if own else (None, None)
         mine = {block: records[name, block] for block in scored.scores}
         maps = {block: cam.native[row].cpu().numpy() for block, cam in scored.explanation.cams.items()}
         first = next(iter(mine.values()))
@@ -118,6 +149,8 @@ def _figure(
                 predicted=first["predicted"],
                 confidence=first["confidence"],
                 target=first["target"],
+                photo=own_frame,
+                mask=own_mask,
             )
         )
         boxes[name] = {
@@ -129,10 +162,16 @@ def _figure(
 
 
 def _save_maps(stem: Path, models: Sequence[Scored], batch: Batch, position: int, row: int) -> None:
-    frame, mask = _view(models, batch, position)
-    arrays = {"frame": frame} if mask is None else {"frame": frame, "mask": mask}
+    arrays: dict[str, np.ndarray] = {}
+    first = models[0].contestant.geometry
     for scored in models:
+        name, geometry = scored.contestant.name, scored.contestant.geometry
+        prefix = "" if geometry == first else f"{name}/"
+        frame, mask = _view(geometry, batch, position)
+        arrays[f"{prefix}frame"] = frame
+        if mask is not None:
+            arrays[f"{prefix}mask"] = mask
         for block, cam in scored.explanation.cams.items():
-            arrays[f"{scored.contestant.name}/{block}"] = cam.native[row].cpu().numpy()
-            arrays[f"{scored.contestant.name}/{block}/cam_max"] = cam.raw_max[row].cpu().numpy()
+            arrays[f"{name}/{block}"] = cam.native[row].cpu().numpy()
+            arrays[f"{name}/{block}/cam_max"] = cam.raw_max[row].cpu().numpy()
     np.savez_compressed(stem.with_name(stem.name + ".npz"), **arrays)

@@ -103,6 +103,19 @@ def stored_turn(path: str | os.PathLike[str]) -> Image.Transpose | None:
         return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION))
 
 
+def turned_unseen(path: str | os.PathLike[str]) -> bool:
+    """Whether EXIF turns a photo but leaves its size: by its size, a mask of it may be of either way up."""
+    with _opened(path) as image:
+        orientation = image.getexif().get(_EXIF_ORIENTATION)
+        return orientation in (2, 3, 4) or (orientation in _TURNS and image.width == image.height)
+
+
+def has_turn(path: str | os.PathLike[str]) -> bool:
+    """Whether a file has an EXIF orientation other than upright."""
+    with _opened(path) as image:
+        return image.getexif().get(_EXIF_ORIENTATION) in (2, 3, 4, *_TURNS)
+
+
 def as_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode -> RGB: deep grey scaled to 8 bits, not clipped; transparency composited on white."""
     if image.mode.startswith("I") or image.mode == "F":

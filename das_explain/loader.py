@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from das_explain.sources import Source
 
 PREFETCH = 2  # batches ahead, per worker
+WATCHED_EVERY = 1.0  # seconds in which a worker notices that its parent is gone
 
 
 @dataclass
@@ -266,8 +269,25 @@ def _as_it_is(item: Any) -> Any:
 
 
 def _prepare_worker(_: int) -> None:
-    """One thread in an OpenCV that the worker loads itself; torch's loader has done the same for torch."""
+    """One thread in an OpenCV that the worker loads itself (torch's loader has done the same for torch); no orphans."""
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Lets this process end within ``WATCHED_EVERY`` seconds of its parent, also where that one is killed.
+
+    torch's own watchdog only ends the worker's loop; the process then waits for its queue to be emptied, which nobody
+    does any more, and keeps its memory for ever. ``os._exit`` does not wait.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCHED_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
 
 @contextmanager

@@ -116,6 +116,10 @@ def load_contestants(
     ``blocks``: any modules' dotted names, the same for every model; none: the last two blocks of each.
     """
     models = [load_model(spec, device=device, blocks=blocks or None) for spec in specs]
+    geometries = {model.preprocess.geometry: model for model in models}
+    if options.box == "shared" and len(geometries) > 1:
+        names = " and ".join(model.name for model in list(geometries.values())[:2])
+        raise UsageError(f"--box shared needs models that see the same frame; {names} resize or crop differently")
     groups: dict[str, list[str]] = {}
     for model in models:
         groups.setdefault(model.name, []).append(model.name)

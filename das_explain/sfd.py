@@ -8,6 +8,7 @@ and in B - R. Pure tensor code: batched, on any device, no loop over images.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from das_explain.errors import UsageError
 
 SCALINGS = {
-    "antilog": lambda w: 10**w - 1,
+    "antilog": lambda w: torch.expm1(w * math.log(10)),  # 10^w - 1, which would cancel to 0 for a faint map
     "antilog-literal": lambda w: 10**w,
     "exp": torch.exp,
     "linear": lambda w: w,
@@ -40,7 +41,7 @@ class SFD:
     - ``ok``
     - ``no_background``: B equals R, so W_n is taken as 0 and sfd is 1 by construction, not by merit
     - ``no_object``: R is empty
-    - ``zero_cam``: no weight in B: all-zero map
+    - ``zero_cam``: no weight in B (an all-zero map), or so little that no mean can be told from 0
     - ``nonfinite_cam``: NaN or infinity in the map
     """
 
@@ -117,7 +118,8 @@ def sfd_score(
     w_n = torch.where(n_n > 0, (scaled * background).sum((1, 2)) / n_n, 0.0)
     score = w_r / (w_r + w_n)
 
-    no_weight = ((weights * (mask | background)).sum((1, 2)) == 0) | ((weights == 0).flatten(1).all(1))
+    # The means too, since the score divides by them; the weights too, since some scalings do not keep 0 at 0.
+    no_weight = ((weights * (mask | background)).sum((1, 2)) == 0) | (w_r + w_n == 0)
     status = [
         "nonfinite_cam" if not is_finite
         else "no_object" if not has_object

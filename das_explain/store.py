@@ -14,13 +14,14 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.types import Sample
 
 SCHEMA = 1
@@ -33,6 +34,17 @@ SCORE_COLUMNS = (
 )  # fmt: skip
 NULL_COLUMNS = ("image", "model", "block", "null", "sfd", "status")
 PACKAGES = ("das-explain", "torch", "torchvision", "numpy", "pandas", "scipy", "pillow", "grad-cam")
+
+
+def check_folder(out: Path) -> None:
+    """Raises UsageError unless files can be written to ``out``, be it there or still to be made. Leaves no trace."""
+    try:
+        there = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise UsageError(f"--out {there} is a file; name a folder")
+        tempfile.TemporaryDirectory(dir=there).cleanup()
+    except OSError as error:
+        raise UsageError(f"cannot write to --out {out}: {error.strerror or error}; choose another folder") from None
 
 
 class Run:
@@ -70,8 +82,7 @@ class Run:
         """
         manifest = json.loads(json.dumps({"schema": SCHEMA, **manifest, "sample": [s.name for s in samples]}))
         manifest |= {"versions": package_versions(), "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-        if folder.exists() and not folder.is_dir():
-            raise DasExplainError(f"--out {folder} is a file; name a folder")
+        check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, manifest)
         run._take_lock()

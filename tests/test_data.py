@@ -317,6 +317,22 @@ def test_mask_folders_that_do_not_fit_are_refused(classes, tmp_path):
         open_dataset("collage:3", masks=tmp_path / "one")
 
 
+def test_one_file_in_two_spellings_is_one_image(classes, tmp_path):
+    absolute, around = classes / "cats" / "b.png", "../photos/cats/b.png"
+    listed = csv(tmp_path / "lists", f"image,boxes\n{around},1 1 2 2\n{absolute},3 3 4 4\n")
+    (sample,) = open_dataset(listed).samples
+    assert (sample.name, sample.boxes) == (around, ((1, 1, 2, 2), (3, 3, 4, 4)))
+    (tmp_path / "linked").symlink_to(classes)
+    for other in (absolute, "../photos/cats/deep/../b.png", tmp_path / "linked" / "cats" / "b.png"):
+        with pytest.raises(UsageError, match=r"line 3: .*b\.png is listed before, in line 2"):
+            open_dataset(csv(tmp_path / "lists", f"image\n{around}\n{other}\n"))
+
+
+def test_links_to_one_file_are_images_of_their_own(classes):
+    (classes / "cats" / "link.png").symlink_to(classes / "cats" / "b.png")
+    assert names(open_dataset(csv(classes, "image\ncats/b.png\ncats/link.png\n"))) == ["cats/b.png", "cats/link.png"]
+
+
 # ---- fingerprint
 
 
@@ -345,6 +361,25 @@ def test_fingerprint_covers_boxes_and_masks(classes):
     ]
     prints = [open_dataset(csv(classes, text)).fingerprint for text in texts]
     assert len(set(prints)) == len(texts)
+
+
+@pytest.mark.parametrize("by", ["column", "folder"])
+def test_fingerprint_sees_a_corrected_mask_of_the_same_size(classes, tmp_path, by):
+    mask = tmp_path / "masks" / "cats" / "a.bmp"
+    listed = csv(classes, f"image,mask\ncats/a.jpg,{mask}\n")
+    opening = {"spec": listed} if by == "column" else {"spec": classes, "masks": tmp_path / "masks"}
+    store_mask(object_mask(), mask)
+    size, before = mask.stat().st_size, open_dataset(**opening).fingerprint
+    assert open_dataset(**opening).fingerprint == before
+    store_mask(~object_mask(), mask)
+    assert mask.stat().st_size == size
+    assert open_dataset(**opening).fingerprint != before
+
+
+def test_fingerprint_with_masks_that_are_no_files(classes):
+    """Nothing is read that may never end, and what cannot be read is for the run to tell."""
+    listed = csv(classes, f"image,mask\ncats/a.jpg,{os.devnull}\ncats/b.png,missing.png\ncats/deep/c.png,/dev/zero\n")
+    assert open_dataset(listed).fingerprint == open_dataset(listed).fingerprint
 
 
 # ---- drawing

@@ -163,7 +163,7 @@ def test_box_at_the_edge_of_the_frame_stays_visible(photo):
         assert 97 < y1 < 99.5
 
 
-@pytest.mark.parametrize("shape", [(300, 60), (100, 100), (60, 400)])
+@pytest.mark.parametrize("shape", [(300, 60), (100, 100), (60, 400), (2, 400)])
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_heatmap_figure_stays_readable_with_any_photo_and_name(shape, count):
     rng = np.random.default_rng(0)
@@ -177,6 +177,43 @@ def test_heatmap_figure_stays_readable_with_any_photo_and_name(shape, count):
     boxes = {LONG: {blocks[0]: (5, 5, 50, 50)}}
     for label in (HOSTILE, LONG, "x" * 300):
         assert_readable(figures.heatmap_figure(photo, rows, label, mask, boxes))
+
+
+def test_a_row_with_a_view_of_its_own_is_drawn_on_it(photo):
+    other = np.ascontiguousarray(photo[20:60, :50, ::-1])
+    region, own = np.zeros(photo.shape[:2], bool), np.zeros(other.shape[:2], bool)
+    region[20:70, 30:] = own[10:30, 5:25] = True
+    cams = {"layer3": np.eye(10), "layer4": None}
+    rows = [HeatmapRow("a", cams), HeatmapRow("b", cams, photo=other, mask=own), HeatmapRow("c", cams)]
+    figure = figures.heatmap_figure(photo, rows, "cat", region, {"b": {"layer3": (4, 6, 30, 36)}})
+    views = [photo, figures.overlay(photo, np.eye(10)), photo // 3 + 160]
+    own_views = [other, figures.overlay(other, np.eye(10)), other // 3 + 160]
+    for image, expected in zip(shown(figure), views + own_views + views, strict=True):
+        np.testing.assert_array_equal(image, expected)
+    corners = [
+        np.concatenate([path.vertices for path in outline.get_paths()]).min(axis=0).tolist()
+        for outline in outlines(figure)
+    ]
+    assert corners == [[29.5, 19.5]] * 3 + [[4.5, 9.5]] * 3 + [[29.5, 19.5]] * 3
+    assert tuple(figure.axes[4].patches[0].get_bbox().extents) == (3.5, 5.5, 29.5, 35.5)
+    for axes in figure.axes[:9]:  # no frame is distorted or smaller than its cell
+        assert axes.get_window_extent().width == pytest.approx(figure.axes[0].get_window_extent().width)
+        high, wide = axes.images[0].get_array().shape[:2]
+        assert axes.get_window_extent().height / axes.get_window_extent().width == pytest.approx(high / wide)
+    assert_readable(figure)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("height", [33, 60, 120])
+def test_wide_frames_leave_room_for_the_colour_bar_and_no_gap_above_captions(height, count):
+    frame, mask = np.full((height, 301, 3), 90, np.uint8), np.ones((height, 301), bool)
+    blocks = [f"layer{i}" for i in range(count)]
+    row = HeatmapRow("m", dict.fromkeys(blocks), {}, "cat", 1.0, status=dict.fromkeys(blocks, "zero_cam"))
+    figure = figures.heatmap_figure(frame, [row], "cat", mask, {"m": {blocks[0]: (0, 0, 9, 1)}})
+    assert_readable(figure)  # with "no map" in strips as low as a line
+    extents = {text.get_text(): text.get_window_extent() for text in texts(figure)}
+    assert extents["weight of the map"].height <= figure.axes[-1].get_window_extent().height + 2
+    assert figure.axes[0].get_window_extent().y0 - extents["layer0"].y1 < 0.06 * figures.DPI
 
 
 def test_hostile_names_are_shown_as_they_are(photo, tmp_path):

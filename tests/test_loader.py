@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -222,6 +223,45 @@ def test_a_killed_worker_is_one_line(made, tmp_path):
     with pytest.raises(DasExplainError, match="fewer --workers") as caught:
         list(load_batches(dataset, dataset.samples, [SMALL], batch_size=1, workers=1))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_a_killed_parent(how):
+    """Regression: with more to send than its pipe holds, a worker waited for ever for someone to read it."""
+    code = (
+        "import os, time, numpy\n"
+        "from das_explain.loader import read_ahead\n"
+        "class Reader:\n"
+        "    def __getitem__(self, item):\n"
+        "        return os.getpid(), numpy.zeros(1 << 20)\n"  # a pipe holds 64 KB
+        "if __name__ == '__main__':\n"
+        "    items = read_ahead(Reader(), range(100), 1)\n"
+        "    print(next(items)[0], flush=True)\n"
+        "    time.sleep(100)\n"
+    )
+    root = Path(__file__).parents[1]
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=root) as parent:
+        worker = int(parent.stdout.readline())
+        time.sleep(0.5)  # the next items fill the pipe
+        parent.send_signal(how)
+        parent.stdout.close()  # else: the worker holds the other end
+    assert gone(worker, 20)
+
+
+def gone(process: int, seconds: float) -> bool:
+    """Whether the process ends in time; it is ended otherwise."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        if Path(f"/proc/{process}/stat").exists() and ") Z " in Path(f"/proc/{process}/stat").read_text():
+            return True  # it has ended; in a container nobody may ever ask for its exit code
+        time.sleep(0.1)
+    os.kill(process, signal.SIGKILL)
+    return False
 
 
 @dataclass

@@ -221,6 +221,13 @@ def test_two_processes_do_not_share_a_folder(setting: dict, tmp_path: Path):
     del first
 
 
+def test_a_shared_box_needs_a_shared_frame(setting: dict, tmp_path: Path):
+    other = model_directory(tmp_path / "other", LABELS, size=48)
+    models = (setting["models"][0], f"b={other}")
+    with pytest.raises(UsageError, match="--box shared needs models that see the same frame; plain and b"):
+        run(setting, tmp_path / "run", models=models, options=Options(box="shared"))
+
+
 def test_shared_box_is_the_same_for_all_models(setting: dict, tmp_path: Path):
     scores = run(setting, tmp_path / "run", options=Options(box="shared")).table("scores")
     ok = scores[scores["status"] == "ok"]

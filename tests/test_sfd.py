@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from das_explain.cam import normalize
 from das_explain.errors import UsageError
 from das_explain.sfd import SCALINGS, bounding_box, centre_map, fill_box, sfd_score
 
@@ -102,6 +103,37 @@ def test_no_weight_anywhere_in_the_box_is_no_score():
 
 def test_object_that_fills_the_frame_without_weight_on_it_is_no_score():
     assert sfd_score(torch.zeros(1, 2, 2), torch.ones(1, 2, 2).bool()).status == ["zero_cam"]
+
+
+@pytest.mark.parametrize("scaling", ["antilog", "linear"])
+@pytest.mark.parametrize("faint", [1e-12, 1e-17, 1e-24, 1e-37])
+def test_a_faint_map_is_scored_like_any_other(faint: float, scaling: str):
+    """10^w - 1 nears w ln 10, so the score nears the linear one; it must neither vanish nor become NaN."""
+    score = sfd_score(CAM * faint, MASK, scaling=scaling)  # nothing is salient: B is R's own column
+    assert score.status == ["no_background"]
+    assert score.sfd.item() == 1
+    score = sfd_score(CAM * faint, a_mask([[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]), scaling=scaling)
+    assert score.status == ["ok"]
+    assert score.sfd.item() == pytest.approx(0.45 / (0.45 + 0.6), rel=1e-6)
+
+
+@pytest.mark.parametrize("raw", [1e-20, 1e-30, 1e-38])
+def test_maps_faint_before_normalisation_have_a_score(raw: float):
+    mask = a_mask([[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
+    score = sfd_score(normalize(CAM * raw, (3, 4)).map, mask)
+    assert score.status == ["ok"]
+    assert score.sfd.item() == pytest.approx(0.45 / (0.45 + 0.6), rel=1e-5)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_weights_too_small_for_a_mean_are_no_score(scaling: str):
+    mask = torch.zeros(1, 4, 6, dtype=torch.bool)
+    mask[0, 1:3, 1:4] = True
+    cam = torch.zeros(1, 4, 6, dtype=torch.float64)
+    cam[0, 1, 1] = 5e-324  # the smallest number there is: a sixth of it is 0
+    score = sfd_score(cam, mask, scaling=scaling)
+    assert score.status == ["zero_cam" if scaling in ("antilog", "linear") else "no_background"]
+    assert score.sfd.isnan().tolist() == [score.status == ["zero_cam"]]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:  # the disk is full, a folder is gone: no fault of the program's
+        if error.filename is None and error.strerror is None:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"das-explain: {where}{error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         goes_on = "; the same command continues where it was" if set(sys.argv[1:2]) & set(RESUMED) else ""
         print(f"das-explain: stopped{goes_on}", file=sys.stderr)

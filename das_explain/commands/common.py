@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from das_explain.segment import Progress, Segmenter
     from das_explain.segment.export import Exported
     from das_explain.store import Run
+    from das_explain.types import Sample
 
 
 def comma_separated(text: str) -> tuple[str, ...]:
@@ -24,8 +25,10 @@ def comma_separated(text: str) -> tuple[str, ...]:
 
 def run_and_publish(dataset: Dataset, segmenter: Segmenter, plan: Plan, *, report: bool) -> Run:
     """Scores with a progress bar, prints the comparison, writes the report and says where everything is."""
+    from das_explain.data import draw_sample
     from das_explain.pipeline import publish, score_dataset
 
+    print_guessed(segmenter, draw_sample(dataset, plan.sample, plan.seed, plan.stratified))
     with progress_bars("masks", "images") as (finding, scoring):
         run = score_dataset(dataset, segmenter, plan, scoring, finding)
     print_tables(run)
@@ -33,6 +36,18 @@ def run_and_publish(dataset: Dataset, segmenter: Segmenter, plan: Plan, *, repor
         print(f"report      {publish(run)}")
     print(f"tables      {plan.out / 'scores.csv'} and beside it")
     return run
+
+
+def print_guessed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
+    """A line on the data's masks of which nothing tells whether they lie on the upright or on the stored photo."""
+    from das_explain.sources import orientation_unconfirmed
+
+    if segmenter is not None and segmenter.name == "masks" and (guessed := orientation_unconfirmed(samples)):
+        print(
+            f"note        {_count(len(guessed), 'photo')}, first {guessed[0].name}, with an EXIF orientation that the "
+            "mask's size cannot confirm: masks are taken as drawn on the upright photo; if they are not, store the "
+            "photos upright, or give each mask the orientation tag of its photo"
+        )
 
 
 def print_tables(run: Run) -> None:
@@ -121,15 +136,23 @@ def progress_bars(*units: str) -> Iterator[tuple[Progress, ...]]:
 
     class Rate(ProgressColumn):
         def render(self, task) -> Text:
-            unit = task.description
-            return Text(f"{task.speed:.1f} {unit}/s" if task.speed else f"-- {unit}/s")
+            # rich knows a speed only from the second step on, and a small run has but one.
+            seconds = task.finished_time or task.elapsed
+            speed = task.speed or ((task.completed - task.fields["before"]) / seconds if seconds else 0)
+            return Text(f"{speed:.1f} {task.description}/s" if speed else f"-- {task.description}/s")
 
     columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True))
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        tasks = [bar.add_task(unit, total=None, visible=False) for unit in units]
+        tasks = [bar.add_task(unit, total=None, visible=False, start=False, before=0) for unit in units]
 
         def report(task: TaskID) -> Progress:
-            return lambda done, of: bar.update(task, completed=done, total=of, visible=True)
+            def told(done: int, of: int) -> None:
+                if not bar.tasks[task].started:
+                    bar.start_task(task)
+                    bar.update(task, before=done)  # of an earlier run
+                bar.update(task, completed=done, total=of, visible=True)
+
+            return told
 
         yield tuple(report(task) for task in tasks)
 

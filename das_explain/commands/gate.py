@@ -43,16 +43,22 @@ def gate(
     device: Device = None,
 ) -> None:
     """Look inside attention gates: their maps, where deformable kernels look, and the network without them."""
-    from das_explain.commands.common import comma_separated, open_images_or_data, progress_bars
+    from das_explain.commands.common import comma_separated, open_images_or_data, print_guessed, progress_bars
+    from das_explain.store import check_folder
+
+    # Before torch is imported: a wrong path is told at once.
+    check_folder(out)
+    points = [_point(text) for text in at or ()]
+    dataset = open_images_or_data(images, regions.masks, regions.boxes)
+
     from das_explain.evaluate import Options
     from das_explain.gates import study_gates
     from das_explain.pipeline import check_options, load_contestants
 
     options = Options(method, target, threshold, scaling, box)
     check_options(options)
-    points = [_point(text) for text in at or ()]
-    dataset = open_images_or_data(images, regions.masks, regions.boxes)
     segmenter = regions.find(dataset, device, optional=True)
+    print_guessed(segmenter, dataset.samples)
     contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
     with progress_bars("masks", "images") as (finding, progress):
         summary = study_gates(

@@ -31,15 +31,21 @@ def heatmap(
     from rich.console import Console
     from rich.table import Table
 
-    from das_explain.commands.common import comma_separated, open_images_or_data, progress_bar
+    from das_explain.commands.common import comma_separated, open_images_or_data, print_guessed, progress_bar
+    from das_explain.store import check_folder
+
+    # Before torch is imported: a wrong path is told at once.
+    check_folder(out)
+    dataset = open_images_or_data(images, regions.masks, regions.boxes)
+
     from das_explain.evaluate import Options
     from das_explain.heatmaps import write_heatmaps
     from das_explain.pipeline import check_options, load_contestants
 
     options = Options(method, target, threshold, scaling, box, precision)
     check_options(options)
-    dataset = open_images_or_data(images, regions.masks, regions.boxes)
     segmenter = regions.find(dataset, device, optional=True)
+    print_guessed(segmenter, dataset.samples)
     contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
     with progress_bar("masks") as finding:
         rows = write_heatmaps(dataset, segmenter, contestants, options, out, workers=workers, finding=finding)

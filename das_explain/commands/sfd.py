@@ -13,8 +13,9 @@ Models = Annotated[
     list[str],
     typer.Option(
         "--model", "-m", metavar="NAME=SPEC",
+        # A bracket before @ would be markup to rich, and vanish.
         help="A model, named. Repeat it to compare; several with one NAME are copies of one design. SPEC: a model "
-        "directory, FILE@ARCH[:ATTENTION], torchvision:NAME[:WEIGHTS], timm:NAME, hf:USER/REPO, python:MODULE:FACTORY[@FILE]. "
+        "directory, FILE@ARCH[:ATTENTION], torchvision:NAME[:WEIGHTS], timm:NAME, hf:USER/REPO, python:MODULE:FACTORY\\[@FILE]. "
         "+gates=ones, mean or shuffled after a SPEC replaces the attention of its gates.",
     ),
 ]  # fmt: skip
@@ -57,10 +58,15 @@ def sfd(
     """Score models on a data set: heatmaps against the object's masks, into CSV, figures and a report."""
     from das_explain.commands.common import comma_separated, run_and_publish
     from das_explain.data import open_dataset
+    from das_explain.store import check_folder
+
+    # Before torch is imported: a wrong path is told at once.
+    check_folder(out)
+    dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=split, root=root)
+
     from das_explain.evaluate import Options
     from das_explain.pipeline import Plan
 
-    dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=split, root=root)
     plan = Plan(
         models=tuple(model),
         out=out,

@@ -6,8 +6,9 @@ decoding workers get the source and the samples of one batch at a time, never th
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from das_explain.errors import UsageError
-from das_explain.imageio import ImageError, decode_image, decode_mask, printable, stored_turn
+from das_explain.imageio import ImageError, decode_image, decode_mask, has_turn, printable, stored_turn, turned_unseen
 from das_explain.types import Region, Sample
 
 SPLITS = ("train", "test")
@@ -38,7 +39,8 @@ class Source(Protocol):
 class Listing:
     """What opening a data spec found: a source and its samples in order, and what identifies their content.
 
-    ``contents`` has one entry per sample (file sizes, a seed ...) that goes into the fingerprint with name and label.
+    ``contents`` has one entry per sample (a photo's size, its mask's hash, a seed ...) that goes into the fingerprint
+    with name and label.
     """
 
     source: Source
@@ -71,13 +73,35 @@ class Files:
 def turned_along(mask: np.ndarray, sample: Sample, size: tuple[int, int]) -> np.ndarray:
     """The mask, bool (H, W); turned upright if it was drawn on the unturned pixels of an EXIF-turned photo.
 
-    ``size`` is the (width, height) of the upright photo. Raises ``ImageError`` if the photo cannot be read.
+    Only the size tells, so a mask that fits either way (a square photo, or one turned over or mirrored only) is taken
+    as upright; ``orientation_unconfirmed`` finds those. ``size`` is the (width, height) of the upright photo. Raises
+    ``ImageError`` if the photo cannot be read.
     """
     if (mask.shape[1], mask.shape[0]) != size and mask.shape == size and sample.path is not None:
         turn = stored_turn(sample.path)
         if turn is not None:
             return np.asarray(Image.fromarray(mask).transpose(turn))
     return mask
+
+
+def orientation_unconfirmed(samples: Sequence[Sample]) -> list[Sample]:
+    """Those with a mask for which ``turned_along`` has to guess: turned by EXIF, and of the same size either way.
+
+    A mask with an orientation of its own is no guess: it is turned by that.
+    """
+    return [
+        sample
+        for sample in samples
+        if sample.mask_path is not None and sample.path is not None
+        if _told(turned_unseen, sample.path) and not _told(has_turn, sample.mask_path)
+    ]
+
+
+def _told(question: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return question(path)
+    except ImageError:  # the run will tell
+        return False
 
 
 def region_from_mask(mask: np.ndarray, size: tuple[int, int]) -> Region:
@@ -113,8 +137,26 @@ def file_size(path: Path | None) -> int:
         return -1
 
 
+def file_hash(path: Path | None) -> str:
+    """BLAKE2 of a file's bytes, or what ``file_size`` tells of one that is no plain file or cannot be read."""
+    size = file_size(path)
+    try:
+        if path is None or not path.is_file():  # nor is a device read, which may never end
+            return str(size)
+        content = hashlib.blake2b(digest_size=16)
+        with open(path, "rb") as file:
+            while part := file.read(1 << 20):
+                content.update(part)
+    except (OSError, ValueError):
+        return str(size)
+    return content.hexdigest()
+
+
 def file_listing(samples: Sequence[Sample], source: Files | None = None) -> Listing:
-    """The listing of samples that are files; their sizes in bytes stand for their content."""
-    contents = tuple(f"{file_size(sample.path)} {file_size(sample.mask_path)} {sample.boxes}" for sample in samples)
+    """The listing of samples that are files; a photo's size in bytes stands for its content, masks are read.
+
+    Masks are small, and one that is corrected often keeps its size: always, in formats without compression.
+    """
+    contents = tuple(f"{file_size(sample.path)} {file_hash(sample.mask_path)} {sample.boxes}" for sample in samples)
     has_masks = any(sample.mask_path is not None for sample in samples)
     return Listing(source or Files(), tuple(samples), contents, has_masks)

@@ -36,17 +36,18 @@ def list_table(path: Path) -> Listing:
         mask = _resolve(path.parent, row["mask"])[1] if row.get("mask") else None
         boxes = row_boxes(row, where)
         sample = Sample(name, len(samples), row.get("label") or None, file, mask, boxes)
-        known = samples.get(name)
+        place = _place(file)
+        known = samples.get(place)
         if known is None:
-            samples[name], lines[name] = sample, line
+            samples[place], lines[place] = sample, line
             continue
         if not boxes or not known.boxes:
             raise UsageError(
-                f"{where}: {name} is listed before, in line {lines[name]}; only rows with boxes may repeat"
+                f"{where}: {name} is listed before, in line {lines[place]}; only rows with boxes may repeat"
             )
         if (known.label, known.mask_path) != (sample.label, sample.mask_path):
-            raise UsageError(f"{where}: {name} has another label or mask than in line {lines[name]}")
-        samples[name] = replace(known, boxes=known.boxes + boxes)
+            raise UsageError(f"{where}: {name} has another label or mask than in line {lines[place]}")
+        samples[place] = replace(known, boxes=known.boxes + boxes)
     if not samples:
         raise UsageError(f"{printable(path)} lists no images: it has a header but no rows")
     if all(file_size(sample.path) < 0 for sample in samples.values()):
@@ -126,6 +127,11 @@ def _resolve(folder: Path, cell: str) -> tuple[str, Path]:
     inside = os.path.isabs(cell) and path.is_relative_to(os.path.abspath(folder))
     name = path.relative_to(os.path.abspath(folder)) if inside else Path(cell)
     return printable(name.as_posix()), path
+
+
+def _place(path: Path) -> str:
+    """One spelling of a path that has several. A link to a file is another image: some caches keep all files as links."""
+    return os.path.join(os.path.realpath(path.parent), path.name)
 
 
 def row_boxes(row: dict[str, str], where: str) -> tuple[Box, ...]:

@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import functional as F
 from das_explain.detectors import BACKGROUND
 from das_explain.errors import UsageError
 from das_explain.sources.objects import ObjectDataset, corners, open_objects
-from das_explain.train.data import EpochSampler, generator, prefer_the_network, share, workers_of
+from das_explain.train.data import EpochSampler, generator, prepare_worker, share, workers_of
 from das_explain.train.schema import Recipe
 
 _FLIP = 4  # what a random stream is for; 1 to 3 are those of ``data``
@@ -132,7 +132,7 @@ class DetectionData:
             persistent_workers=workers > 0,
             collate_fn=_as_it_is,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=prefer_the_network,
+            worker_init_fn=prepare_worker,
             generator=torch.Generator(),  # workers draw nothing from it, and the global stream stays as it is
         )
 

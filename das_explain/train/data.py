@@ -17,7 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from das_explain.data import SOURCES, Dataset, draw_sample, open_dataset
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.loader import available_cpus
+from das_explain.loader import available_cpus, end_with_parent
 from das_explain.preprocess import Geometry, Preprocess
 from das_explain.train.augment import random_view
 from das_explain.train.schema import Augment, Recipe
@@ -174,7 +174,7 @@ class TrainingData:
             batch_size,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=prefer_the_network,
+            worker_init_fn=prepare_worker,
             generator=torch.Generator(),  # workers draw nothing from it, and the global stream stays as it is
             **options,
         )
@@ -208,7 +208,11 @@ def open_split(recipe: Recipe, split: str) -> Dataset:
     return dataset
 
 
-def prefer_the_network(_: int) -> None:
-    """Workers give way to the network: on a CPU both want the same cores, and one late network thread stalls all."""
+def prepare_worker(_: int) -> None:
+    """Workers give way to the network: on a CPU both want the same cores, and one late network thread stalls all.
+
+    And they end when it does.
+    """
+    end_with_parent()
     if hasattr(os, "nice"):
         os.nice(10)

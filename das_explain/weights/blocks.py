@@ -15,6 +15,7 @@ from das_explain.nn.registry import BLOCKS
 from das_explain.nn.resnet import STAGES
 
 NOT_BLOCKS = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Softmax)
+SCRIPTED = "TorchScript, which cannot be watched at work; give the Python network that it was made from"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def find_blocks(
 
     Raises:
         UsageError: a wanted block does not exist; the message lists close names.
-        DasExplainError: the network does not take a blank image, or has no map at all.
+        DasExplainError: the network does not take a blank image, has no map at all, or a block is TorchScript.
     """
     modules = dict(_parts_first(network))
     if wanted:
@@ -57,6 +58,8 @@ def find_blocks(
         found = set(_last_of_each_resolution(probe(network, size).maps))
         if not found:
             raise DasExplainError(f"{architecture} has no module with a map (N, C, H, W) of the image to explain")
+    if scripted := [name for name in modules if name in found and isinstance(modules[name], torch.jit.ScriptModule)]:
+        raise DasExplainError(f"block {scripted[0]} of {architecture} is {SCRIPTED}")
     return {name: module for name, module in modules.items() if name in found}
 
 
@@ -79,7 +82,11 @@ def probe(network: nn.Module, size: tuple[int, int]) -> Probe:
 
     like = next(network.parameters(), torch.empty(0))
     modes = {module: module.training for module in network.modules()}
-    handles = [module.register_forward_hook(watch(name)) for name, module in network.named_modules() if name]
+    handles = [
+        module.register_forward_hook(watch(name))
+        for name, module in network.named_modules()
+        if name and not isinstance(module, torch.jit.ScriptModule)  # takes no hook
+    ]
     try:
         with torch.no_grad():
             logits = network.eval()(torch.zeros(1, 3, *size, device=like.device, dtype=like.dtype))

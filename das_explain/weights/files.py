@@ -73,8 +73,8 @@ def read_weights(path: Path, entry: str | None = None) -> list[Candidate]:
 
 def candidates(content: Any, source: str, entry: str | None = None) -> list[Candidate]:
     """The readings of what a file held. ``source`` is for messages."""
-    state, peeled, lightning = _state_dict(content, source, entry)
-    readings = [Candidate(state, peeled)]
+    first, lightning = _state_dict(content, source, entry)
+    readings = [first]
     while True:
         last = readings[-1]
         keys = [key for key in last.state if key != "n_averaged"]
@@ -98,7 +98,12 @@ def best_reading(readings: Sequence[Candidate], expected: Mapping[str, Any]) -> 
     return max(readings, key=lambda reading: len(reading.state.keys() & expected.keys()))
 
 
-def _state_dict(content: Any, source: str, entry: str | None) -> tuple[dict[str, Tensor], tuple[str, ...], bool]:
+def _state_dict(content: Any, source: str, entry: str | None) -> tuple[Candidate, bool]:
+    """The first reading, and whether Lightning wrote it.
+
+    Where no entry holds the weights and most entries are tensors, these are the weights; what a training loop put
+    among them (``epoch``) is left out. A tensor that the network does not have is still foreign.
+    """
     peeled: list[str] = []
     lightning = False
     while isinstance(content, Mapping):
@@ -107,10 +112,13 @@ def _state_dict(content: Any, source: str, entry: str | None) -> tuple[dict[str,
             if not isinstance(content.get(entry), Mapping):
                 raise DasExplainError(f"{source} has no entry {entry!r} with weights; it has {_names(content)}")
             wanted, entry = entry, None
-        elif content and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
-            return dict(content), tuple(peeled), lightning
         else:
             wanted = next((key for key in ENTRIES if isinstance(content.get(key), Mapping)), None)
+            named = {key: value for key, value in content.items() if isinstance(key, str)}
+            tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
+            if wanted is None and len(tensors) > len(content) / 2:
+                left_out = tuple(str(key) for key in content if key not in tensors)
+                return Candidate(tensors, tuple(peeled), left_out), lightning
         if wanted is None:
             hint = "; ?entry=NAME after the architecture names one" if any(map(_is_mapping, content.values())) else ""
             raise DasExplainError(f"{source} holds no state dict: its entries are {_names(content)}{hint}")

@@ -55,7 +55,7 @@ def load_strict(
 
     Raises:
         DasExplainError: a key is missing, foreign or of another shape. One line: the first three of each kind, and the
-            architecture that the file most likely belongs to.
+            architecture that the file most likely belongs to, or, where that is ``network``'s, what may be wrong.
     """
     expected = network.state_dict()
     reading = best_reading(readings, expected)
@@ -68,7 +68,8 @@ def load_strict(
                 f"{head_name(network)}.weight is {_shape(reading.state, head_name(network) + '.weight')}"
             )
         what = describe(found, expected, reading.state)
-        raise DasExplainError(f"{source} does not fit {wanted}: {what}{advise(readings, ask)}")
+        advice = _advise_for(network, found, reading.state, readings) or advise(readings, ask)
+        raise DasExplainError(f"{source} does not fit {wanted}: {what}{advice}")
     on_meta = any(tensor.is_meta for tensor in expected.values())
     state = {key: _plain(reading.state.get(key), tensor, key, source) for key, tensor in expected.items()}
     network.load_state_dict({k: v for k, v in state.items() if v is not None}, strict=False, assign=on_meta)
@@ -97,6 +98,30 @@ def advise(readings: Sequence[Candidate], ask: str | None = None) -> str:
     return f"; it is {likely}{asked}" if score == 1 else f"; {int(100 * score)}% of its keys fit {likely}{asked}"
 
 
+def _advise_for(
+    network: nn.Module, found: Differences, state: Mapping[str, Tensor], readings: Sequence[Candidate]
+) -> str | None:
+    """What may be wrong with a file that fits no known architecture better than ``network``; ``None`` if one does."""
+    expected, given = _sized(network.state_dict()), _sized(state)
+    share = len(expected & given) / len(expected | given)
+    if share < max(LIKELY, likely_architecture(readings)[0]):
+        return None
+    head = f"{head_name(network)}."
+    if found.missing and all(key.startswith(head) for key in found.missing):
+        reason = f"it has no head {head[:-1]}, or one by another name; give the weights of the whole classifier"
+    elif not found.foreign and not found.misshapen:
+        reason = "the file is incomplete; save the whole state dict again"
+    elif not found.missing and not found.misshapen:
+        reason = "the file is of a network with more parts, or holds more than a network; save model.state_dict() alone"
+    else:
+        reason = "it is of a variant of this network; python:MODULE:FACTORY@FILE loads any network of your own"
+    return f"; all else fits: {reason}"
+
+
+def _sized(state: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+    return {(key, tuple(tensor.shape)) for key, tensor in state.items() if not key.endswith(OPTIONAL)}
+
+
 def likely_architecture(readings: Sequence[Candidate]) -> tuple[float, str]:
     """The registry's architecture whose keys and shapes have most in common with the file's.
 
@@ -106,7 +131,7 @@ def likely_architecture(readings: Sequence[Candidate]) -> tuple[float, str]:
     best = (0.0, "")
     for architecture in BACKBONES:
         reading = best_reading(readings, _shapes(architecture, "none"))
-        given = {(key, tuple(tensor.shape)) for key, tensor in reading.state.items() if not key.endswith(OPTIONAL)}
+        given = _sized(reading.state)
         for attention in _likely_attentions(architecture, reading.state):
             arguments = infer_arguments(architecture, attention, reading.state)
             try:

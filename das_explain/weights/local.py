@@ -14,7 +14,7 @@ from torch import nn
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.preprocess import Preprocess
 from das_explain.weights import Opened
-from das_explain.weights.blocks import probe
+from das_explain.weights.blocks import SCRIPTED, probe
 from das_explain.weights.build import build_network, check_architecture, check_arguments
 from das_explain.weights.config import CONFIG, MAX_SIDE, WEIGHTS, read_config
 from das_explain.weights.files import Candidate, best_reading, read_weights
@@ -151,6 +151,8 @@ def _call(spec: ModelSpec, options: Mapping[str, Any]) -> nn.Module:
     finally:
         if here in sys.path:
             sys.path.remove(here)
+    if isinstance(network, torch.jit.ScriptModule):
+        raise DasExplainError(f"{spec.text}: {spec.variant} gave {SCRIPTED}")
     if not isinstance(network, nn.Module):
         raise DasExplainError(f"{spec.text}: {spec.variant} gave a {type(network).__name__}, not a torch.nn.Module")
     return network
@@ -180,5 +182,6 @@ def _notes(file: Path, reading: Candidate) -> list[str]:
         notes.append(f"{file}: taken from {', '.join(reading.peeled)}")
     if reading.left_out:
         names = ", ".join(reading.left_out[:3]) + (" ..." if len(reading.left_out) > 3 else "")
-        notes.append(f"{file}: {len(reading.left_out)} keys outside the network were left out ({names})")
+        count = f"{len(reading.left_out)} " + ("key" if len(reading.left_out) == 1 else "keys")
+        notes.append(f"{file}: left out, as no part of the network: {count} ({names})")
     return notes

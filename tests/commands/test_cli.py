@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from das_explain import commands
 from tests.models import model_directory
 from tests.test_pipeline import LABELS, write_photos
 
@@ -131,6 +132,8 @@ def test_heatmap_of_a_csv_has_scores(setting: dict, tmp_path: Path):
         (("sfd", "CSV", "--model", "a=missing-model", "--out", "OUT"), None, "missing-model"),
         (("sfd", "CSV", "--model", "PLAIN", "--out", "OUT", "--scaling", "log"), 2, "--scaling 'log'"),
         (("sfd", "CSV", "--model", "PLAIN", "--out", "OUT", "--blocks", "layer8"), 2, "no block 'layer8'"),
+        (("sfd", "CSV", "--model", "PLAIN", "--out", "CSV"), 2, "is a file; name a folder"),
+        (("gate", "CSV", "--model", "PLAIN", "--out", "CSV"), 2, "is a file; name a folder"),
         (("report", "nowhere"), 1, "holds no run"),
         (("heatmap", "CSV", "--model", "PLAIN", "--out", "OUT", "--method", "magic"), 2, "--method 'magic'"),
         (("sfd", "FLAT", "--model", "PLAIN", "--out", "OUT"), 2, "mask"),
@@ -147,3 +150,14 @@ def test_a_mistake_is_one_line_and_writes_nothing(setting: dict, tmp_path: Path,
     assert len(lines) == 1, done.stderr
     assert message in lines[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_one_line(monkeypatch, capsys):
+    def full() -> None:
+        raise OSError(28, "No space left on device", "runs/scores.csv")
+
+    monkeypatch.setattr(commands, "app", full)
+    with pytest.raises(SystemExit) as stopped:
+        commands.main()
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == "das-explain: runs/scores.csv: No space left on device\n"

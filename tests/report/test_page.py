@@ -27,6 +27,7 @@ ITEMS = [
 
 SCRIPT = """
   const result = { cards: shown(), count: document.querySelector('#pager-top p').textContent };
+  result.printed = document.getElementById('printed').checkVisibility();
   result.names = all('.card .open').slice(0, 3).map((node) => node.textContent);
   result.injected = all('.card b, .card img[onerror], main script').filter((node) => !node.matches('.score')).length;
   result.alts = all('.card canvas').every((node) => node.getAttribute('aria-label'))
@@ -306,3 +307,53 @@ def test_other_runs_load_without_complaint_and_fit_a_phone(tmp_path, name, items
         "width": 375, "scroll": 375, "over": [], "cards": len(items),
         "scatters": len(options.get("blocks", "12")) if len(options.get("models", "12")) > 1 else 0,
     }  # fmt: skip
+
+
+def test_paper_says_what_it_leaves_out(run, tmp_path):
+    shutil.copytree(run / "report", tmp_path / "report")
+    style = tmp_path / "report" / "report.css"
+    style.write_text(style.read_text(encoding="utf-8").replace("@media print", "@media all"), encoding="utf-8")
+    probe(
+        tmp_path / "report",
+        "const line = () => [document.getElementById('printed').checkVisibility(),"
+        " document.getElementById('printed').textContent, all('.card').filter((card) => card.checkVisibility()).length];"
+        "const seen = { start: line() };"
+        "for (const hash of ['#page=2', '#sort=abs&class=cat']) { await go(hash); seen[hash] = line(); }"
+        "return seen;",
+    )
+    seen = open_page(f"file://{tmp_path}/report/index.html", tmp_path / "profile").result()
+    assert seen["start"] == [
+        True, "12 of 31 images, sorted by order of the run (first to last); the rest is in the file.", 12
+    ]  # fmt: skip
+    assert seen["#page=2"] == [
+        True, "7 of 31 images, sorted by order of the run (first to last), from number 25 on; the rest is in the file.", 7
+    ]  # fmt: skip
+    cats = sum(item.label == "cat" for item in ITEMS)
+    assert seen["#sort=abs&class=cat"] == [
+        True, f"12 of 31 images, sorted by size of the difference (highest first), of {cats} that pass the filters; "
+        "the rest is in the file.", 12,
+    ]  # fmt: skip
+
+
+def test_a_run_that_fits_on_paper_and_the_screen_have_no_such_line(tmp_path, seen):
+    assert seen["printed"] is False
+    folder = make_run(tmp_path / "run", ITEMS[3:15])
+    build_report(folder)
+    probe(folder / "report", "return { text: document.getElementById('printed').textContent, cards: shown().length };")
+    page = open_page(f"file://{folder}/report/index.html", tmp_path / "profile")
+    assert page.result() == {"text": "", "cards": 12}
+
+
+def test_the_charts_of_a_block_stay_side_by_side(run, tmp_path):
+    """Regression: three columns, where the window had room for them, put one pair into two rows."""
+    shutil.copytree(run / "report", tmp_path / "report")
+    probe(
+        tmp_path / "report",
+        "const seen = {};"
+        "for (const width of [340, 640, 900, 1000, 1100, 1200, 1360]) {"
+        "  document.body.style.width = `${width}px`; await wait();"
+        "  seen[width] = all('.charts .pair').map((pair) => new Set([...pair.children].map((each) => each.offsetTop)).size);"
+        "} return seen;",
+    )
+    page = open_page(f"file://{tmp_path}/report/index.html", tmp_path / "profile", "--window-size=1500,900")
+    assert page.result() == {"340": [2, 2], **{str(width): [1, 1] for width in (640, 900, 1000, 1100, 1200, 1360)}}

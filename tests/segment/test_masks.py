@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from das_explain import imageio
+from das_explain.commands.common import print_guessed
 from das_explain.data import open_dataset
 from das_explain.errors import UsageError
 from das_explain.segment import SEGMENTERS, create_segmenter
+from das_explain.sources import orientation_unconfirmed
 from tests.photos import HEIGHT, STORED, WIDTH, object_mask, photo, store, store_mask
 
 
@@ -65,6 +67,32 @@ def test_mask_drawn_on_the_stored_pixels_is_turned_along(tmp_path, orientation):
 def test_mask_with_an_orientation_of_its_own(tmp_path):
     store(Image.fromarray(object_mask().astype(np.uint8) * 255), tmp_path / "m.png", 6)
     np.testing.assert_array_equal(masked(tmp_path, None, 6).mask, object_mask())
+
+
+def test_orientation_that_the_size_of_the_mask_cannot_confirm(tmp_path, capsys):
+    store_mask(object_mask(), tmp_path / "m.png")
+    store_mask(object_mask(40, 40), tmp_path / "square.png")
+    store(Image.fromarray(object_mask().astype(np.uint8) * 255), tmp_path / "tagged.png", 3)
+    (tmp_path / "broken.jpg").write_bytes(b"<html>")
+    rows = ["image,mask", "broken.jpg,m.png", "missing.jpg,m.png"]
+    for orientation in range(1, 9):
+        store(photo(), tmp_path / f"{orientation}.jpg", orientation)
+        store(photo(40, 40), tmp_path / f"square{orientation}.jpg", orientation)
+        rows += [f"{orientation}.jpg,m.png", f"square{orientation}.jpg,square.png"]
+    store(photo(), tmp_path / "own.jpg", 3)
+    store(photo(), tmp_path / "none.jpg", 3)
+    (tmp_path / "list.csv").write_text("\n".join([*rows, "own.jpg,tagged.png", "none.jpg,"]))
+    dataset = open_dataset(tmp_path / "list.csv")
+    samples, segmenter = dataset.samples, create_segmenter("masks", dataset)
+    guessed = {sample.name for sample in orientation_unconfirmed(samples)}
+    assert guessed == {*(f"{i}.jpg" for i in (2, 3, 4)), *(f"square{i}.jpg" for i in range(2, 9))}
+    print_guessed(segmenter, samples)
+    told = capsys.readouterr().out
+    assert told.startswith("note        10 photos, first 2.jpg, with an EXIF orientation")
+    assert told.count("\n") == 1
+    print_guessed(segmenter, [sample for sample in samples if sample.name not in guessed])
+    print_guessed(None, samples)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])

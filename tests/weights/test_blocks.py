@@ -74,6 +74,18 @@ def test_a_gated_stage_includes_its_gate() -> None:
     assert list(dict(blocks["layer3"].named_children())) == ["0", "1", "gate"]
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
+def test_torchscript_inside_a_network_is_no_block() -> None:
+    def part(channels: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(channels, 4, 3, 2, 1), nn.ReLU())
+
+    scripted = torch.jit.trace(part(4).eval(), torch.zeros(1, 4, 16, 16))
+    network = nn.Sequential(part(3), scripted, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    assert list(find_blocks(network, "mine", (32, 32))) == ["0"]
+    with pytest.raises(DasExplainError, match="block 1 of mine is TorchScript, which cannot be watched at work; give"):
+        find_blocks(network, "mine", (32, 32), ["1"])
+
+
 def test_wanted_modules_come_in_forward_order() -> None:
     network = create_model("mobilenet_v2", "das", 3)
     wanted = ["features.17", "features.3.gate", "features.3.conv.0"]

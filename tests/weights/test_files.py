@@ -103,6 +103,23 @@ def test_without_lightning_nothing_is_left_out() -> None:
     assert [reading.state.keys() for reading in candidates(mixed, "x")] == [mixed.keys()]
 
 
+@pytest.mark.parametrize("extra", [{"epoch": 3}, {"epoch": 3, "args": argparse.Namespace(lr=0.1), "optimizer": {}}])
+def test_bookkeeping_among_the_weights_is_left_out(extra: dict, tmp_path: Path) -> None:
+    torch.save({**extra, **prefixed("module.")}, tmp_path / "w.pth")
+    reading = best_reading(read_weights(tmp_path / "w.pth"), STATE)
+    assert reading.state.keys() == STATE.keys()
+    assert reading.left_out == tuple(extra)
+
+
+def test_a_tensor_among_other_things_is_no_state_dict() -> None:
+    with pytest.raises(DasExplainError, match="x holds no state dict: its entries are epoch, loss$"):
+        candidates({"epoch": 1, "loss": torch.tensor(2.0)}, "x")
+    with pytest.raises(DasExplainError, match=r"x holds no state dict: its entries are lr, student, teacher; \?entry"):
+        candidates({"lr": torch.tensor(2.0), "student": STATE, "teacher": OTHER}, "x")
+    tensors = {"lr": torch.tensor(2.0), "loss": torch.tensor(1.0)}
+    assert candidates({**tensors, "state_dict": STATE}, "x")[0].state.keys() == STATE.keys()
+
+
 def test_an_entry_can_be_named() -> None:
     content = {"student": STATE, "teacher": OTHER}
     assert torch.equal(candidates(content, "x", "teacher")[0].state["conv.bias"], OTHER["conv.bias"])

@@ -115,8 +115,31 @@ def test_gates_are_named() -> None:
 def test_a_near_miss_says_how_near() -> None:
     state = blank("resnet18")
     del state["layer4.1.conv2.weight"]
-    text = message(build_network("resnet18"), state)
-    assert text.endswith("1 key missing (layer4.1.conv2.weight); 99% of its keys fit resnet18")
+    text = message(build_network("resnet50"), state, ask="w.pth@{}")
+    assert text.endswith("; 99% of its keys fit resnet18: ask for w.pth@resnet18")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"layer4.1.conv2.weight": None}, "the file is incomplete; save the whole state dict again"),
+        ({"fc.weight": None, "fc.bias": None}, "it has no head fc, or one by another name; give the weights of"),
+        ({"fc.weight": None, "fc.bias": None, "top.weight": torch.ones(2)}, "it has no head fc, or one by another"),
+        ({"layer9.x": torch.ones(2)}, "the file is of a network with more parts, or holds more than a network; save"),
+        ({"bn1.weight": None, "norm1.weight": torch.ones(64)}, "it is of a variant of this network; python:MODULE:"),
+    ],
+)
+def test_what_was_asked_for_is_not_proposed_again(change: dict, reason: str) -> None:
+    state = {key: tensor for key, tensor in {**blank("resnet18"), **change}.items() if tensor is not None}
+    text = message(build_network("resnet18"), state, ask="w.pth@{}")
+    assert f"; all else fits: {reason}" in text
+    assert "ask for" not in text
+
+
+def test_a_network_of_one_s_own_gets_the_same_advice() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    state = {key: tensor for key, tensor in network.state_dict().items() if key != "1.bias"}
+    assert "1 key missing (1.bias); all else fits: the file is incomplete" in message(network, state)
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1.0])

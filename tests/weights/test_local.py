@@ -58,6 +58,15 @@ def test_a_weight_file(plain: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(model.network.state_dict().values(), network().state_dict().values()))
 
 
+def test_an_epoch_among_the_weights_is_left_out_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({**network().state_dict(), "epoch": 3}, path)
+    model = load_model(f"{path}@mobilenet_v2?size=32", device="cpu")
+    assert model.config["notes"] == [f"{path}: left out, as no part of the network: 1 key (epoch)"]
+    torch.save({**network().state_dict(), "epoch": torch.tensor(3)}, path)
+    assert "does not fit mobilenet_v2: 1 foreign key (epoch); all else fits: " in refused(f"{path}@mobilenet_v2")
+
+
 def test_arguments_of_a_gated_file_are_read_off_it(gated: Path) -> None:
     model = load_model(f"{gated}@mobilenet_v2:das", device="cpu")
     assert model.config["arguments"] == {"gates": ("features.3", "features.13"), "alpha": 0.5}
@@ -138,6 +147,8 @@ class Net(nn.Sequential):
 def text(): return "no network"
 def broken(): raise RuntimeError("on purpose\\nsecond line")
 def maps(): return nn.Conv2d(3, 2, 1)
+def scripted(): return torch.jit.script(Net())
+def traced(): return torch.jit.trace(Net(), torch.zeros(1, 3, 32, 32))
 """
 
 
@@ -176,12 +187,15 @@ def test_your_own_network_with_weights(module: str, tmp_path: Path) -> None:
         ("text", "text gave a str, not a torch.nn.Module"),
         ("broken", "broken failed: RuntimeError: on purpose"),
         ("Net?height=3", "Net failed: TypeError: "),
+        ("scripted", "scripted gave TorchScript, which cannot be watched at work; give the Python network that it was"),
+        ("traced", "traced gave TorchScript, which cannot be watched at work; give the Python network that it was"),
         (
             "maps",
             "the network must return logits (N, classes); for one image it returned a tensor of shape (1, 2, 224, 224)",
         ),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
 def test_your_own_mistakes(module: str, factory: str, message: str) -> None:
     assert message.format(module) in refused(f"python:{module}:{factory}")
 

@@ -3,6 +3,7 @@
 const cards = document.getElementById("cards");
 const controls = document.getElementById("controls");
 const pagers = [document.getElementById("pager-top"), document.getElementById("pager-bottom")];
+const PRINTED = 12; // cards that the style sheet leaves on paper
 let chosen = [];
 
 // ``typing`` leaves the controls as they are, so that a word being written is not disturbed.
@@ -35,6 +36,25 @@ function sortWords() {
   return up ? "lowest first" : "highest first";
 }
 
+// What can be sorted by: [[value, text], ...].
+function sortings() {
+  const pair = chosenPair(), sorts = [["order", "order of the run"]];
+  if (pair) sorts.push(["delta", `difference ${MODELS[pair[1]]} ${MINUS} ${MODELS[pair[0]]}`], ["abs", "size of the difference"]);
+  MODELS.forEach((model) => sorts.push([`sfd:${model}`, `sfd of ${model}`]));
+  return [...sorts, ["name", "name"]];
+}
+
+// Paper has no pager: it says which images it holds.
+function printedWords(page) {
+  const from = (page - 1) * PAGE, to = Math.min(chosen.length, from + PRINTED);
+  if (to - from >= IMAGES.length) return "";
+  const sorted = new Map(sortings()).get(state.sort);
+  return `${(to - from).toLocaleString("en")} of ${count(IMAGES.length, "image")}, sorted by ${sorted} (${sortWords()})`
+    + (from ? `, from number ${(from + 1).toLocaleString("en")} on` : "")
+    + (chosen.length < IMAGES.length ? `, of ${chosen.length.toLocaleString("en")} that pass the filters` : "")
+    + "; the rest is in the file.";
+}
+
 function toggles(name, text, list) {
   if (list.length < 2) return null;
   return el("fieldset", { class: "toggles" }, el("legend", {}, text),
@@ -50,11 +70,7 @@ function toggles(name, text, list) {
 
 function buildControls() {
   const focus = document.activeElement && controls.contains(document.activeElement) ? [document.activeElement.name, document.activeElement.value, document.activeElement.type] : null;
-  const pair = chosenPair();
-  const sorts = [["order", "order of the run"]];
-  if (pair) sorts.push(["delta", `difference ${MODELS[pair[1]]} ${MINUS} ${MODELS[pair[0]]}`], ["abs", "size of the difference"]);
-  MODELS.forEach((model) => sorts.push([`sfd:${model}`, `sfd of ${model}`]));
-  sorts.push(["name", "name"]);
+  const pair = chosenPair(), sorts = sortings();
   const hits = MODELS.length === 1
     ? [["", "right or wrong"], ["all", "right"], ["none", "wrong"]]
     : [["", "right or wrong"], ["all", "all right"], ["none", "all wrong"], ["mixed", "models differ"], ...MODELS.map((model) => [`only:${model}`, `only ${model} right`])];
@@ -129,6 +145,7 @@ function update(typing = false) {
   state.page = String(page);
   if (!typing) buildControls();
   pagers.forEach((place) => pager(place, page, pages));
+  document.getElementById("printed").textContent = printedWords(page);
   forget(cards);
   const columns = Math.max(1, shownBlocks().length), models = shownModels().length;
   const photo = models > 1 ? 2 : 1.3; // as wide as so many maps

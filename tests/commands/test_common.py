@@ -1,0 +1,87 @@
+"""What the commands show: the bar's rate, notes, and help texts as they are rendered."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from types import SimpleNamespace
+
+import pytest
+import rich.console
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from das_explain.commands import app, common
+from das_explain.commands.common import progress_bars, run_and_publish
+from das_explain.data import open_dataset
+from tests.photos import object_mask, photo, store, store_mask
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> io.StringIO:
+    """Where the bars are drawn: a terminal without colours."""
+    screen, console = io.StringIO(), rich.console.Console
+    monkeypatch.setattr(
+        rich.console,
+        "Console",
+        lambda **_: console(file=screen, force_terminal=True, color_system=None, width=120, legacy_windows=False),
+    )
+    return screen
+
+
+def last_rate(terminal: io.StringIO) -> str:
+    return re.findall(r"(\S+) (?:images|masks)/s", terminal.getvalue())[-1]
+
+
+def test_a_run_of_one_batch_has_a_rate(terminal):
+    with progress_bars("masks", "images") as (_, scoring):
+        scoring(0, 3)
+        time.sleep(0.05)
+        scoring(3, 3)
+    assert 0 < float(last_rate(terminal)) < 60.1
+
+
+def test_what_an_earlier_run_did_is_no_part_of_the_rate(terminal):
+    with progress_bars("images") as (scoring,):
+        scoring(1_000_000, 1_000_003)
+        time.sleep(0.05)
+        scoring(1_000_003, 1_000_003)
+    assert 0 < float(last_rate(terminal)) < 60.1
+
+
+def test_before_anything_is_done_there_is_no_rate(terminal):
+    with progress_bars("images") as (scoring,):
+        scoring(0, 3)
+    assert last_rate(terminal) == "--"
+
+
+@pytest.mark.parametrize("kind", ["masks", "boxes"])
+def test_a_run_tells_of_guessed_orientations_once(tmp_path, monkeypatch, capsys, kind):
+    store(photo(), tmp_path / "x.jpg", 3)
+    store_mask(object_mask(), tmp_path / "m.png")
+    (tmp_path / "list.csv").write_text("image,mask\nx.jpg,m.png\n")
+    monkeypatch.setattr("das_explain.pipeline.score_dataset", lambda *_: None)
+    monkeypatch.setattr(common, "print_tables", lambda _: None)
+    plan = SimpleNamespace(sample=None, seed=0, stratified=False, out=tmp_path)
+    run_and_publish(open_dataset(tmp_path / "list.csv"), SimpleNamespace(name=kind), plan, report=False)
+    assert capsys.readouterr().out.count("note ") == (kind == "masks")
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Every command and sub-command."""
+    top = get_command(app).commands.items()
+    return [(name, *more) for name, each in top for more in [(), *((sub,) for sub in getattr(each, "commands", ()))]]
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_help_loses_no_brackets(command):
+    """What rich takes for markup vanishes without a word."""
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "1000", "TERMINAL_WIDTH": "1000"}).output
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    node = get_command(app)
+    for name in command:
+        node = node.commands[name]
+    for each in node.params:
+        for word in re.findall(r"\S*\[\S*", each.help or ""):
+            assert word.replace("\\[", "[").strip("().,") in shown
