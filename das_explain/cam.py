@@ -7,7 +7,7 @@ blocks' gradients come from a single ``torch.autograd.grad``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -91,9 +91,7 @@ def explain(
             output = network(images)
         logits = check_logits(output, len(images))
         targets = check_targets(targets, logits)
-        missing = [name for name in modules if name not in taps]
-        if missing:
-            raise DasExplainError(f"block {missing[0]} did not run in the forward pass; choose another block")
+        check_all_ran(modules, taps)
         score = logits.gather(1, targets.view(-1, 1)).sum()
         gradients = _gradients(score, taps)
     cams = {name: _cam(taps[name].detach(), gradients[name], size) for name in modules}
@@ -148,10 +146,7 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     def hook_for(name: str):
         def hook(module: nn.Module, args: tuple, output):
             tensor = output[0] if isinstance(output, (tuple, list)) else output
-            if not isinstance(tensor, Tensor) or tensor.ndim != 4:
-                raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")
-            if name in taps:
-                raise DasExplainError(f"block {name} runs more than once in a forward pass; choose another block")
+            check_map(name, tensor, taps)
             is_root = not tensor.requires_grad
             taps[name] = tensor.detach().requires_grad_() if is_root else tensor
             following = taps[name].clone()
@@ -170,6 +165,21 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def check_map(name: str, output, seen: Container[str]) -> None:
+    """Raises DasExplainError unless a block's output is a map (N, C, H, W), and its first: it is not in ``seen``."""
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")
+    if name in seen:
+        raise DasExplainError(f"block {name} runs more than once in a forward pass; choose another block")
+
+
+def check_all_ran(blocks: Iterable[str], seen: Container[str]) -> None:
+    """Raises DasExplainError for the first block that is not in ``seen``."""
+    for name in blocks:
+        if name not in seen:
+            raise DasExplainError(f"block {name} did not run in the forward pass; choose another block")
 
 
 def check_logits(output, count: int) -> Tensor:

@@ -15,7 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from das_explain.cam import Cam, Explanation, as_found, check_logits, check_targets, explain, normalize, resolve_blocks
+from das_explain.cam import (
+    Cam,
+    Explanation,
+    as_found,
+    check_all_ran,
+    check_logits,
+    check_map,
+    check_targets,
+    explain,
+    normalize,
+    resolve_blocks,
+)
 from das_explain.errors import DasExplainError, UsageError
 
 METHODS = {
@@ -88,10 +99,7 @@ def _checked_logits(network: nn.Module, images: Tensor, modules: Mapping[str, nn
         def hook(module: nn.Module, args: tuple, output: object) -> None:
             if isinstance(output, (tuple, list)):
                 raise DasExplainError(f"block {name} gives several outputs; the method gradcam takes the first of them")
-            if not isinstance(output, Tensor) or output.ndim != 4:
-                raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")
-            if name in seen:
-                raise DasExplainError(f"block {name} runs more than once in a forward pass; choose another block")
+            check_map(name, output, seen)
             seen.append(name)
 
         return hook
@@ -103,8 +111,7 @@ def _checked_logits(network: nn.Module, images: Tensor, modules: Mapping[str, nn
     finally:
         for handle in handles:
             handle.remove()
-    if missing := [name for name in modules if name not in seen]:
-        raise DasExplainError(f"block {missing[0]} did not run in the forward pass; choose another block")
+    check_all_ran(modules, seen)
     return logits
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from das_explain.digest import sha256_of
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.imageio import printable
 
@@ -140,17 +141,9 @@ def file_hash(path: Path) -> str:
     known = _known_hashes(store)
     if key in known:
         return known[key]
-    with real.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+    digest = sha256_of(real)
     _remember(store, key, digest)
     return digest
-
-
-def _digest(file) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _hash_store() -> Path:

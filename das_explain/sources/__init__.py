@@ -6,7 +6,6 @@ decoding workers get the source and the samples of one batch at a time, never th
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from das_explain.digest import sha256_of
 from das_explain.errors import UsageError
 from das_explain.imageio import ImageError, decode_image, decode_mask, has_turn, printable, stored_turn, turned_unseen
 from das_explain.types import Region, Sample
@@ -137,19 +137,14 @@ def file_size(path: Path | None) -> int:
         return -1
 
 
-def file_hash(path: Path | None) -> str:
-    """BLAKE2 of a file's bytes, or what ``file_size`` tells of one that is no plain file or cannot be read."""
-    size = file_size(path)
+def mask_content(path: Path | None) -> str:
+    """SHA-256 of a mask's file, or what ``file_size`` tells of one that is no plain file or cannot be read."""
     try:
-        if path is None or not path.is_file():  # nor is a device read, which may never end
-            return str(size)
-        content = hashlib.blake2b(digest_size=16)
-        with open(path, "rb") as file:
-            while part := file.read(1 << 20):
-                content.update(part)
+        if path is not None and path.is_file():  # a device may never end
+            return sha256_of(path)
     except (OSError, ValueError):
-        return str(size)
-    return content.hexdigest()
+        pass
+    return str(file_size(path))
 
 
 def file_listing(samples: Sequence[Sample], source: Files | None = None) -> Listing:
@@ -157,6 +152,6 @@ def file_listing(samples: Sequence[Sample], source: Files | None = None) -> List
 
     Masks are small, and one that is corrected often keeps its size: always, in formats without compression.
     """
-    contents = tuple(f"{file_size(sample.path)} {file_hash(sample.mask_path)} {sample.boxes}" for sample in samples)
+    contents = tuple(f"{file_size(sample.path)} {mask_content(sample.mask_path)} {sample.boxes}" for sample in samples)
     has_masks = any(sample.mask_path is not None for sample in samples)
     return Listing(source or Files(), tuple(samples), contents, has_masks)
