@@ -5,7 +5,7 @@
 
 All explain the same network, images and targets, in turn, round after round, each timed call after an untimed one;
 the medians are compared. ``forward`` is one plain forward pass without gradients. ``this engine`` is
-``das_explain.grad_cam`` on the network as it is; ``folded`` and ``bf16`` run on ``das_explain.nn.fold.folded``, made
+``das_explain.grad_cam`` on the network as it is; ``folded`` and ``bf16`` run on ``das_explain.nn.fast.fold.folded``, made
 once, as ``das-explain sfd`` does on a CPU. The last column says how far the maps are from the same network's in
 float64: a random network's maps are sums that nearly cancel, so that float32 itself is off by some per cent at block 3,
 and bfloat16 says nothing about its maps.
@@ -28,9 +28,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 from torchcam.methods import GradCAM as TorchGradCAM
 
-from das_explain.cam import grad_cam
+from das_explain.cam.engine import grad_cam
 from das_explain.nn import create_model
-from das_explain.nn.fold import folded
+from das_explain.nn.fast.fold import folded
 
 PEER = "pytorch-grad-cam"
 
@@ -140,8 +140,10 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
 
-    print(f"{arguments.model}, attention {arguments.attention}, {arguments.blocks}, batch {arguments.batch}, "
-          f"{arguments.size} px, {torch.get_num_threads()} threads, torch {torch.__version__}")  # fmt: skip
+    print(
+        f"{arguments.model}, attention {arguments.attention}, {arguments.blocks}, batch {arguments.batch}, "
+        f"{arguments.size} px, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
     beside = {
         "of ours": "this engine",
         "of folded": "this engine, folded",

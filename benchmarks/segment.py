@@ -73,11 +73,17 @@ def save_sam2(folder: Path, tiny: bool) -> None:
     options: dict = {}
     edge = 256 if tiny else 1024
     if tiny:
-        backbone = {"model_type": "sam2_hiera_det_model", "image_size": [256, 256], "blocks_per_stage": [1, 1, 2, 1],
-                    "global_attention_blocks": [3]}  # fmt: skip
+        backbone = {
+            "model_type": "sam2_hiera_det_model",
+            "image_size": [256, 256],
+            "blocks_per_stage": [1, 1, 2, 1],
+            "global_attention_blocks": [3],
+        }
         sizes = [[64, 64], [32, 32], [16, 16]]
-        options = {"vision_config": {"backbone_config": backbone, "backbone_feature_sizes": sizes},
-                   "prompt_encoder_config": {"image_size": 256}}  # fmt: skip
+        options = {
+            "vision_config": {"backbone_config": backbone, "backbone_feature_sizes": sizes},
+            "prompt_encoder_config": {"image_size": 256},
+        }
     Sam2Model(Sam2Config(**options)).save_pretrained(folder)
     reader = getattr(transformers, "Sam2ImageProcessor", None) or transformers.Sam2ImageProcessorFast
     Sam2Processor(reader(size={"height": edge, "width": edge}), target_size=edge).save_pretrained(folder)
@@ -87,7 +93,7 @@ def save_originals(folder: Path, tiny: bool) -> None:
     """Checkpoints of the papers' own packages: Swin-T, ViT-B; the folder has a tokenizer by then."""
     from segment_anything.build_sam import _build_sam, build_sam_vit_b
 
-    from das_explain.segment.build import TextEncoder, hushed, replaced
+    from das_explain.segment.finders.build import TextEncoder, hushed, replaced
 
     network = _build_sam(768, 2, 12, [1]) if tiny else build_sam_vit_b()
     torch.save(network.state_dict(), folder / "sam.pth")
@@ -129,9 +135,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["DAS_EXPLAIN_CACHE"] = scratch  # neither fill the user's cache nor profit from it
         root = Path(scratch)
-        print(f"photo {width} x {height}, detector's side {side}, {arguments.precision}, batch {arguments.batch}, "
-              f"{torch.get_num_threads()} threads, torch {torch.__version__}, transformers {version('transformers')}"
-              f"{', TINY NETWORKS' if arguments.tiny else ''}; medians of {arguments.repeat}")  # fmt: skip
+        print(
+            f"photo {width} x {height}, detector's side {side}, {arguments.precision}, batch {arguments.batch}, "
+            f"{torch.get_num_threads()} threads, torch {torch.__version__}, transformers {version('transformers')}"
+            f"{', TINY NETWORKS' if arguments.tiny else ''}; medians of {arguments.repeat}"
+        )
         stages = "".join(f"{stage:>8}" for stage in STAGES)
         print(f"{'seconds per photo':24}{'load':>8}{stages}{'cached':>9}", flush=True)
         for finder in _finders(root, arguments, side):
@@ -139,11 +147,16 @@ def main() -> None:
 
 
 def _finders(root: Path, arguments: argparse.Namespace, side: int):
-    from das_explain.segment.finders import NAMES, create_finder
+    from das_explain.segment.finders.create import NAMES, create_finder
 
     wanted = [arguments.only] if arguments.only else list(NAMES)
-    common = {"device": "cpu", "precision": arguments.precision, "side": side, "box_threshold": 0.0,
-              "batch": arguments.batch}  # fmt: skip
+    common = {
+        "device": "cpu",
+        "precision": arguments.precision,
+        "side": side,
+        "box_threshold": 0.0,
+        "batch": arguments.batch,
+    }
     for name in wanted:
         if name == "grounded-sam-original" and not importlib.util.find_spec("groundingdino"):
             print(f"{name}: left out (groundingdino-py is not installed)", file=sys.stderr)
@@ -161,8 +174,13 @@ def _finders(root: Path, arguments: argparse.Namespace, side: int):
             yield create_finder(name, sam=str(root / "sam"), **common)
         elif name == "grounded-sam-original":
             save_originals(root, arguments.tiny)
-            yield create_finder(name, detector=str(root / "dino.pth"), sam=str(root / "sam.pth"),
-                                tokenizer=str(root / "detector"), **common)  # fmt: skip
+            yield create_finder(
+                name,
+                detector=str(root / "dino.pth"),
+                sam=str(root / "sam.pth"),
+                tokenizer=str(root / "detector"),
+                **common,
+            )
         else:
             sam = "sam2" if name == "grounded-sam2" else "sam"
             yield create_finder(name, detector=str(root / "detector"), sam=str(root / sam), **common)

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # for type checkers and editors
-    from das_explain.cam import Cam, grad_cam
-    from das_explain.checkpoint import load_model
+    from das_explain.cam.engine import Cam, grad_cam
+    from das_explain.checkpoint.load import load_model
     from das_explain.errors import DasExplainError, UsageError
-    from das_explain.sfd import SFD, sfd_score
+    from das_explain.measures.sfd import SFD, sfd_score
     from das_explain.types import LoadedModel, Region, Sample
 
 _HOME = {
-    "Cam": "cam",
-    "grad_cam": "cam",
-    "load_model": "checkpoint",
+    "Cam": "cam.engine",
+    "grad_cam": "cam.engine",
+    "load_model": "checkpoint.load",
     "DasExplainError": "errors",
     "UsageError": "errors",
-    "SFD": "sfd",
-    "sfd_score": "sfd",
+    "SFD": "measures.sfd",
+    "sfd_score": "measures.sfd",
     "LoadedModel": "types",
     "Region": "types",
     "Sample": "types",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from das_explain.preprocess import Preprocess
+    from das_explain.data.geometry import Preprocess
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from das_explain.checkpoint import save_model
+from das_explain.checkpoint.load import save_model
+from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.nn import create_model
-from das_explain.preprocess import Geometry, Preprocess
 
 
 def model_directory(

@@ -41,6 +41,10 @@ def coco_folder(folder: Path, count: int = 6, *, seed: int = 0, side: int = 64) 
 
 def _annotation(before: list, image: int, category: int, box: list[int]) -> dict:
     return {
-        "id": len(before), "image_id": 100 + image, "category_id": category, "bbox": box,
-        "area": box[2] * box[3], "iscrowd": 0,
-    }  # fmt: skip
+        "id": len(before),
+        "image_id": 100 + image,
+        "category_id": category,
+        "bbox": box,
+        "area": box[2] * box[3],
+        "iscrowd": 0,
+    }

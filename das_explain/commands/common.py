@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from das_explain.data import Dataset
-    from das_explain.pipeline import Plan
+    from das_explain.data.dataset import Dataset
+    from das_explain.evidence.run import Run
+    from das_explain.explain.pipeline import Plan
     from das_explain.segment import Progress, Segmenter
     from das_explain.segment.export import Exported
-    from das_explain.store import Run
     from das_explain.types import Sample
 
 
@@ -25,8 +25,8 @@ def comma_separated(text: str) -> tuple[str, ...]:
 
 def run_and_publish(dataset: Dataset, segmenter: Segmenter, plan: Plan, *, report: bool) -> Run:
     """Scores with a progress bar, prints the comparison, writes the report and says where everything is."""
-    from das_explain.data import draw_sample
-    from das_explain.pipeline import publish, score_dataset
+    from das_explain.data.dataset import draw_sample
+    from das_explain.explain.pipeline import publish, score_dataset
 
     print_guessed(segmenter, draw_sample(dataset, plan.sample, plan.seed, plan.stratified))
     with progress_bars("masks", "images") as (finding, scoring):
@@ -40,7 +40,7 @@ def run_and_publish(dataset: Dataset, segmenter: Segmenter, plan: Plan, *, repor
 
 def print_guessed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
     """A line on the data's masks of which nothing tells whether they lie on the upright or on the stored photo."""
-    from das_explain.sources import orientation_unconfirmed
+    from das_explain.data.sources import orientation_unconfirmed
 
     if segmenter is not None and segmenter.name == "masks" and (guessed := orientation_unconfirmed(samples)):
         print(
@@ -70,7 +70,9 @@ def print_tables(run: Run) -> None:
         table = Table("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins", title="comparison")
         for row in comparison.itertuples():
             pair, interval = f"{row.model_b} - {row.model_a}", f"{row.ci_low:+.3f} to {row.ci_high:+.3f}"
-            table.add_row(row.block, pair, f"{row.delta:+.3f}", interval, f"{row.p_adjusted:.2g}", f"{row.win_rate:.0%}")
+            table.add_row(
+                row.block, pair, f"{row.delta:+.3f}", interval, f"{row.p_adjusted:.2g}", f"{row.win_rate:.0%}"
+            )
         console.print(table)
     scores = run.table("scores")
     others = scores[scores["status"] != "ok"].groupby("status")["image"].agg(["size", "nunique"])
@@ -83,7 +85,7 @@ def print_tables(run: Run) -> None:
 
 def open_images_or_data(images: list[str], masks: Path | None, boxes: Path | None = None) -> Dataset:
     """Image files and folders of them; a single CSV, folder of classes or named data set is taken as ``sfd`` takes it."""
-    from das_explain.data import SOURCES, open_dataset, open_images
+    from das_explain.data.dataset import SOURCES, open_dataset, open_images
     from das_explain.errors import UsageError
 
     single = images[0]

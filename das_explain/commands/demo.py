@@ -16,8 +16,8 @@ def demo(
     """Compare the two shipped networks on the embedded photo set: tables, figures, report."""
     from das_explain.commands.common import run_and_publish
     from das_explain.commands.regions import Regions
-    from das_explain.data import open_dataset
-    from das_explain.pipeline import Plan
+    from das_explain.data.dataset import open_dataset
+    from das_explain.explain.pipeline import Plan
 
     dataset = open_dataset(f"collage:{count}")
     specs = tuple(f"{name}={models / folder}" for name, folder in SHIPPED.items())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from das_explain.measure import Measured
+    from das_explain.accuracy.evaluate import Measured
 
 
 def evaluate(
@@ -48,11 +48,11 @@ def evaluate(
 
     Example: das-explain evaluate plain=models/collage-resnet18 das=models/collage-das-resnet18 collage:1000
     """
+    from das_explain.accuracy.evaluate import Request, measure_classifiers, measure_detectors
+    from das_explain.checkpoint.spec import parse_spec
     from das_explain.commands.common import progress_bars
+    from das_explain.data.coco.objects import is_object_spec
     from das_explain.errors import UsageError
-    from das_explain.measure import Request, measure_classifiers, measure_detectors
-    from das_explain.sources.objects import is_object_spec
-    from das_explain.weights.spec import parse_spec
 
     *models, data = arguments
     models += model or []
@@ -61,9 +61,20 @@ def evaluate(
     detectors = is_object_spec(data)
     folder = out or Path("runs") / "evaluate" / "-".join(_plain(parse_spec(each).name) for each in models)
     request = Request(
-        tuple(models), data, folder, sample=sample, stratified=stratified, seed=seed, split=split, root=root,
-        batch=batch_size, workers=workers, device=device, draws=draws, overwrite=overwrite,
-    )  # fmt: skip
+        tuple(models),
+        data,
+        folder,
+        sample=sample,
+        stratified=stratified,
+        seed=seed,
+        split=split,
+        root=root,
+        batch=batch_size,
+        workers=workers,
+        device=device,
+        draws=draws,
+        overwrite=overwrite,
+    )
     if detectors:
         with progress_bars("images", "draws") as (progress, drawing):
             measured = measure_detectors(request, progress, drawing)
@@ -106,7 +117,7 @@ def _print_ap(measured: Measured) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from das_explain.average_precision import METRICS
+    from das_explain.accuracy.average_precision import METRICS
 
     console, ap = Console(), measured.tables["ap"]
     table = Table("metric", *ap["model"], title=f"COCO average precision, % (95 % interval), {ap['n'].iloc[0]} images")

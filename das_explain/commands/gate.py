@@ -44,16 +44,16 @@ def gate(
 ) -> None:
     """Look inside attention gates: their maps, where deformable kernels look, and the network without them."""
     from das_explain.commands.common import comma_separated, open_images_or_data, print_guessed, progress_bars
-    from das_explain.store import check_folder
+    from das_explain.evidence.run import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
     points = [_point(text) for text in at or ()]
     dataset = open_images_or_data(images, regions.masks, regions.boxes)
 
-    from das_explain.evaluate import Options
+    from das_explain.explain.evaluate import Options
+    from das_explain.explain.pipeline import check_options, load_contestants
     from das_explain.gates import study_gates
-    from das_explain.pipeline import check_options, load_contestants
 
     options = Options(method, target, threshold, scaling, box)
     check_options(options)
@@ -62,9 +62,18 @@ def gate(
     contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
     with progress_bars("masks", "images") as (finding, progress):
         summary = study_gates(
-            dataset, segmenter, contestants, options, out, at=points, drawn=drawn, batch=batch, workers=workers,
-            finding=finding, progress=progress,
-        )  # fmt: skip
+            dataset,
+            segmenter,
+            contestants,
+            options,
+            out,
+            at=points,
+            drawn=drawn,
+            batch=batch,
+            workers=workers,
+            finding=finding,
+            progress=progress,
+        )
     _print(summary)
     print(f"figures, arrays and tables  {out}")
 
@@ -95,9 +104,12 @@ def _print(summary: pd.DataFrame) -> None:
         )
         interval = f" [{low}, {high}]" if row.n > 1 else ""
         table.add_row(
-            row.model, f"{row.quantity} {row.block}".strip(), row.variant, str(row.n),
+            row.model,
+            f"{row.quantity} {row.block}".strip(),
+            row.variant,
+            str(row.n),
             f"{row.mean:.1%}" if share else f"{row.mean:.3f}",
             f"{change}{interval}" if row.change == row.change else "",  # NaN: of the trained network itself
             f"{row.p_adjusted:.2g}" if row.p_adjusted == row.p_adjusted else "",
-        )  # fmt: skip
+        )
     Console().print(table)

@@ -32,15 +32,15 @@ def heatmap(
     from rich.table import Table
 
     from das_explain.commands.common import comma_separated, open_images_or_data, print_guessed, progress_bar
-    from das_explain.store import check_folder
+    from das_explain.evidence.run import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
     dataset = open_images_or_data(images, regions.masks, regions.boxes)
 
-    from das_explain.evaluate import Options
-    from das_explain.heatmaps import write_heatmaps
-    from das_explain.pipeline import check_options, load_contestants
+    from das_explain.explain.evaluate import Options
+    from das_explain.explain.pipeline import check_options, load_contestants
+    from das_explain.figures.heatmaps import write_heatmaps
 
     options = Options(method, target, threshold, scaling, box, precision)
     check_options(options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
-    from das_explain.detectors import LoadedDetector
+    from das_explain.accuracy.detectors import LoadedDetector
     from das_explain.types import LoadedModel
 
 app = typer.Typer(
@@ -30,8 +30,8 @@ def known(context: typer.Context) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from das_explain.checkpoint.build import build_network
     from das_explain.nn.registry import ATTENTION, BACKBONES, BLOCKS
-    from das_explain.weights.build import build_network
 
     kinds = ("none", "das")
     table = Table("ARCH", *kinds, "blocks", title="Parameters by attention (1000 classes), in millions")
@@ -51,8 +51,8 @@ def show(
     """Show what a model spec gives: architecture, classes, blocks, preprocessing, fingerprint."""
     import json
 
-    from das_explain.checkpoint import load_model
-    from das_explain.detectors import is_detector, load_detector
+    from das_explain.accuracy.detectors import is_detector, load_detector
+    from das_explain.checkpoint.load import load_model
 
     if is_detector(spec) and labels is None:
         facts = _facts(load_detector(spec, device="cpu"))
@@ -81,7 +81,7 @@ def pack(
     force: Annotated[bool, typer.Option("--force", help="Replace a model that is there.")] = False,
 ) -> None:
     """Write a model directory from any model spec."""
-    from das_explain.checkpoint import load_model, save_model
+    from das_explain.checkpoint.load import load_model, save_model
     from das_explain.errors import DasExplainError, UsageError
 
     if directory.exists() and not directory.is_dir():

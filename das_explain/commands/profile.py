@@ -54,8 +54,8 @@ def _print_counts(models: list[str], size: int | None, memory: bool, time: bool)
     from rich.console import Console
     from rich.table import Table
 
-    from das_explain.nn.cost import peak_activations, relative_time
-    from das_explain.nn.profile import profile as count
+    from das_explain.nn.counts.cost import peak_activations, relative_time
+    from das_explain.nn.counts.profile import profile as count
 
     table = Table(box=box.SIMPLE_HEAD, title="One image; + over the same network without attention")
     table.add_column("model", overflow="fold", min_width=12)
@@ -96,7 +96,7 @@ def _print_comparison(key: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from das_explain.nn.comparison import COMPARISONS
+    from das_explain.nn.counts.comparison import COMPARISONS
 
     paper = COMPARISONS[key]
     table = Table(box=box.SIMPLE_HEAD, title=f"{paper.title}: printed, and counted here", padding=(0, 1, 0, 0))
@@ -130,9 +130,9 @@ def _print_comparison(key: str) -> None:
 
 
 def _open(text: str) -> tuple[str, nn.Module, Description, tuple[int, int]]:
+    from das_explain.checkpoint.build import build_network
+    from das_explain.checkpoint.spec import split_options
     from das_explain.nn.registry import BACKBONES
-    from das_explain.weights.build import build_network
-    from das_explain.weights.spec import split_options
 
     body, options = split_options(text)
     architecture, _, attention = body.partition(":")
@@ -140,7 +140,7 @@ def _open(text: str) -> tuple[str, nn.Module, Description, tuple[int, int]]:
         description = architecture, attention or "none", options.pop("num_classes", 1000), options
         return text, build_network(*description), description, (224, 224)
 
-    from das_explain.checkpoint import load_model
+    from das_explain.checkpoint.load import load_model
 
     model = load_model(text, device="cpu")
     described = tuple(model.config[key] for key in ("architecture", "attention", "num_classes", "arguments"))
@@ -149,8 +149,8 @@ def _open(text: str) -> tuple[str, nn.Module, Description, tuple[int, int]]:
 
 def _without_attention(description: Description) -> nn.Module | None:
     """The plain network of the same backbone, number of classes and stem; ``None`` if the model is itself plain."""
+    from das_explain.checkpoint.build import build_network
     from das_explain.nn.registry import GATE_ARGUMENTS
-    from das_explain.weights.build import build_network
 
     architecture, attention, num_classes, arguments = description
     if attention == "none":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from das_explain.data import Dataset
+    from das_explain.data.dataset import Dataset
     from das_explain.segment import Segmenter
 
 Root = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]

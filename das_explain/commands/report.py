@@ -11,8 +11,8 @@ import typer
 def report(run: Annotated[Path, typer.Argument(help="The run's folder: the --out of sfd.")]) -> None:
     """Write the figures and the HTML report of a run."""
     from das_explain.commands.common import print_tables
-    from das_explain.pipeline import publish
-    from das_explain.store import Run
+    from das_explain.evidence.run import Run
+    from das_explain.explain.pipeline import publish
 
     opened = Run.open(run)
     if not (run / "scores.csv").exists():

@@ -38,7 +38,7 @@ def segment(
 ) -> None:
     """Find the object on each photo: masks to look at, correct and bring back with --masks; no models involved."""
     from das_explain.commands.common import print_agreement, progress_bars
-    from das_explain.data import draw_sample, open_dataset
+    from das_explain.data.dataset import draw_sample, open_dataset
     from das_explain.errors import UsageError
     from das_explain.segment.export import export_masks
 
@@ -56,9 +56,18 @@ def segment(
     samples = draw_sample(dataset, sample, seed, stratified)
     with progress_bars("masks", "files") as (finding, writing):
         exported = export_masks(
-            dataset, samples, segmenter, out, against=human, shapes=coco, overlays=overlays, overwrite=overwrite,
-            workers=workers, finding=finding, writing=writing,
-        )  # fmt: skip
+            dataset,
+            samples,
+            segmenter,
+            out,
+            against=human,
+            shapes=coco,
+            overlays=overlays,
+            overwrite=overwrite,
+            workers=workers,
+            finding=finding,
+            writing=writing,
+        )
     print("masks       " + ", ".join(f"{count} {status}" for status, count in exported.counts.items()))
     if exported.agreement is not None:
         print_agreement(exported)

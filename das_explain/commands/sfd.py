@@ -12,16 +12,23 @@ from das_explain.commands.regions import Regions, Root, takes_regions
 Models = Annotated[
     list[str],
     typer.Option(
-        "--model", "-m", metavar="NAME=SPEC",
+        "--model",
+        "-m",
+        metavar="NAME=SPEC",
         # A bracket before @ would be markup to rich, and vanish.
         help="A model, named. Repeat it to compare; several with one NAME are copies of one design. SPEC: a model "
         "directory, FILE@ARCH[:ATTENTION], torchvision:NAME[:WEIGHTS], timm:NAME, hf:USER/REPO, python:MODULE:FACTORY\\[@FILE]. "
         "+gates=ones, mean or shuffled after a SPEC replaces the attention of its gates.",
     ),
-]  # fmt: skip
+]
 Blocks = Annotated[str, typer.Option(help="Blocks to explain, separated by commas; the last two unless given.")]
 Method = Annotated[str, typer.Option(help="gradcam, gradcam++, layercam, hirescam, xgradcam, eigencam, scorecam ...")]
-Target = Annotated[str, typer.Option(help="Class to explain: the image's label, each model's own prediction (predicted), or a class by name.")]
+Target = Annotated[
+    str,
+    typer.Option(
+        help="Class to explain: the image's label, each model's own prediction (predicted), or a class by name."
+    ),
+]
 Threshold = Annotated[float, typer.Option(help="tau: pixels with a weight of at least this belong to B.")]
 Scaling = Annotated[str, typer.Option(help="antilog (10^w - 1), antilog-literal (10^w), exp, linear.")]
 Box = Annotated[str, typer.Option(help="B: rect, region, or shared (one rectangle for all models).")]
@@ -57,15 +64,15 @@ def sfd(
 ) -> None:
     """Score models on a data set: heatmaps against the object's masks, into CSV, figures and a report."""
     from das_explain.commands.common import comma_separated, run_and_publish
-    from das_explain.data import open_dataset
-    from das_explain.store import check_folder
+    from das_explain.data.dataset import open_dataset
+    from das_explain.evidence.run import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
     dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=split, root=root)
 
-    from das_explain.evaluate import Options
-    from das_explain.pipeline import Plan
+    from das_explain.explain.evaluate import Options
+    from das_explain.explain.pipeline import Plan
 
     plan = Plan(
         models=tuple(model),

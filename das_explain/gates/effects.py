@@ -12,13 +12,13 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from das_explain.accuracy import wilson
+from das_explain.accuracy.classifiers import wilson
+from das_explain.batches.load import Batch
 from das_explain.errors import UsageError
-from das_explain.evaluate import Contestant, Options, Record, Scored, table_row
-from das_explain.loader import Batch
+from das_explain.explain.evaluate import Contestant, Options, Record, Scored, table_row
+from das_explain.explain.pipeline import quick
 from das_explain.nn.interventions import INTERVENTIONS, gates_of, intervene
-from das_explain.pipeline import quick
-from das_explain.stats import holm, mean_intervals, sign_flip_p_value
+from das_explain.stats.tables import holm, mean_intervals, sign_flip_p_value
 
 TRAINED = "trained"
 VARIANTS = (TRAINED, *INTERVENTIONS)

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from das_explain.figures import COLOURS, COLUMN, DPI, PAGE, frame_panel, show_photo
-from das_explain.lettering import fit, inches, plain, two_lines
+from das_explain.figures.lettering import fit, inches, plain, two_lines
+from das_explain.figures.plots import COLOURS, COLUMN, DPI, PAGE, frame_panel, show_photo
 
 SMALL, TEXT = 6.0, 7.0  # points
 GREY = "#666666"
@@ -123,8 +123,13 @@ def gate_figure(shown: GateFigure) -> Figure:
                 if map_ is None:
                     _draw_weights(at, gate.weights)
                 else:
-                    at.imshow(map_, cmap=MAP, norm=scale, extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-                              interpolation="nearest")  # fmt: skip
+                    at.imshow(
+                        map_,
+                        cmap=MAP,
+                        norm=scale,
+                        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+                        interpolation="nearest",
+                    )
                     frame_panel(at, height, width, shown.mask)
                 write(x, at_top + tall + 0.02, cell, _span(map_, gate.weights), SMALL, color=GREY)
             if scale is not None:
@@ -196,8 +201,17 @@ def _mark(at: Axes, points: np.ndarray) -> None:
         colour = POINTS[number % len(POINTS)]
         at.plot([x], [y], marker="+", markersize=6, color=colour, markeredgewidth=1.1, path_effects=_HALO)
         if len(points) > 1:
-            at.annotate(f"{number + 1}", (x, y), (3, 2), textcoords="offset points", size=SMALL, color=colour,
-                        path_effects=_HALO, annotation_clip=False, zorder=6)  # fmt: skip
+            at.annotate(
+                f"{number + 1}",
+                (x, y),
+                (3, 2),
+                textcoords="offset points",
+                size=SMALL,
+                color=colour,
+                path_effects=_HALO,
+                annotation_clip=False,
+                zorder=6,
+            )
 
 
 def _draw_places(at: Axes, gate: GatePanel, points: np.ndarray) -> None:
@@ -216,8 +230,15 @@ def _draw_sizes(at: Axes) -> None:
     """How large a dot is for a modulation of 0.5, 1 and 2, beside the row of places."""
     sizes = (0.5, 1.0, 2.0)
     heights = np.linspace(0.62, 0.86, len(sizes))
-    at.scatter([0.1] * len(sizes), heights, s=DOT * np.array(sizes), color=POINTS[0], edgecolors="black", linewidths=0.4,
-               clip_on=False)  # fmt: skip
+    at.scatter(
+        [0.1] * len(sizes),
+        heights,
+        s=DOT * np.array(sizes),
+        color=POINTS[0],
+        edgecolors="black",
+        linewidths=0.4,
+        clip_on=False,
+    )
     for size, y in zip(sizes, heights):
         at.text(0.32, y, f"{size:g}", size=SMALL, va="center")
     at.text(0.9, 0.74, "modulation", size=SMALL, va="center", ha="center", rotation=90)
@@ -235,9 +256,19 @@ def _legend(figure: Figure, x: float, y: float, shown: GateFigure, deformable: b
         dot = {"marker": "o", "linestyle": "none", "markeredgecolor": "black", "markeredgewidth": 0.4}
         keys["taps, with offsets"] = Line2D([], [], markersize=DOT**0.5, markerfacecolor=POINTS[0], **dot)
     if keys:
-        figure.legend(list(keys.values()), list(keys), loc="upper left", bbox_to_anchor=(x, y), fontsize=SMALL,
-                      frameon=False, borderpad=0, borderaxespad=0, handlelength=1.4, handletextpad=0.5,
-                      labelspacing=0.3)  # fmt: skip
+        figure.legend(
+            list(keys.values()),
+            list(keys),
+            loc="upper left",
+            bbox_to_anchor=(x, y),
+            fontsize=SMALL,
+            frameon=False,
+            borderpad=0,
+            borderaxespad=0,
+            handlelength=1.4,
+            handletextpad=0.5,
+            labelspacing=0.3,
+        )
 
 
 def _table_line(write, cells: Sequence[str], top: float, width: float, heading: bool) -> None:

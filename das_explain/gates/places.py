@@ -11,7 +11,7 @@ from math import isqrt
 
 import numpy as np
 
-from das_explain.preprocess import Geometry
+from das_explain.data.geometry import Geometry
 
 Points = np.ndarray
 

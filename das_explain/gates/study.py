@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from das_explain import figures
-from das_explain.data import Dataset
+from das_explain.batches.load import Batch, killed_workers_told
+from das_explain.data.dataset import Dataset
 from das_explain.errors import UsageError
-from das_explain.evaluate import (
+from das_explain.evidence.run import json_line, write_dicts
+from das_explain.explain.evaluate import (
     Contestant,
     Options,
     Record,
@@ -25,6 +26,9 @@ from das_explain.evaluate import (
     region_record,
     score_batch,
 )
+from das_explain.explain.pipeline import batches_for
+from das_explain.figures import plots as figures
+from das_explain.figures.heatmaps import unique_stem
 from das_explain.gates.effects import (
     EFFECT_COLUMNS,
     SUMMARY_COLUMNS,
@@ -46,11 +50,7 @@ from das_explain.gates.places import (
     photo_to_frame,
     rescale,
 )
-from das_explain.heatmaps import unique_stem
-from das_explain.loader import Batch, killed_workers_told
-from das_explain.pipeline import batches_for
 from das_explain.segment import Progress, Segmenter
-from das_explain.store import json_line, write_dicts
 
 ATTENTION_COLUMNS = (
     "image", "model", "gate", "channels", "height", "width", "a_mean", "a_min", "a_max", "a_sd_positions",
@@ -155,8 +155,11 @@ def _see(variants: list[Contestant], batch: Batch, readable: list[int], options:
 def _unreadable(contestants: Sequence[Contestant], batch: Batch, position: int) -> Iterator[Record]:
     for record in empty_rows(contestants, batch, position):
         for variant in VARIANTS:
-            yield {**dict.fromkeys(EFFECT_COLUMNS), **{k: v for k, v in record.items() if k in EFFECT_COLUMNS},
-                   "variant": variant}  # fmt: skip
+            yield {
+                **dict.fromkeys(EFFECT_COLUMNS),
+                **{k: v for k, v in record.items() if k in EFFECT_COLUMNS},
+                "variant": variant,
+            }
 
 
 def _described(model: _Seen, batch: Batch, position: int, row: int) -> Iterator[Record]:
@@ -207,9 +210,7 @@ def _places(view: GateView, row: int, points: Points, frame: tuple[int, int]) ->
     return grid, places, np.stack([modulation[:, y, x] for y, x in cells])
 
 
-def _shown(
-    model: _Seen, rows: Sequence[Record], batch: Batch, position: int, row: int, points: Points
-) -> GateFigure:  # fmt: skip
+def _shown(model: _Seen, rows: Sequence[Record], batch: Batch, position: int, row: int, points: Points) -> GateFigure:
     contestant = model.contestant
     frame = batch.frames[contestant.geometry][position].permute(1, 2, 0).numpy()
     panels = []
@@ -223,9 +224,15 @@ def _shown(
     last = [record for record in rows if record["block"] == rows[-1]["block"]]
     told = f"predicted {last[0]['predicted']}, logit and probability of {last[0]['target']}"
     return GateFigure(
-        photo=frame, model=contestant.name, about=told, gates=panels, points=points,
-        label=batch.samples[position].label, mask=_mask(model, batch, position), effects=_effect_lines(last),
-    )  # fmt: skip
+        photo=frame,
+        model=contestant.name,
+        about=told,
+        gates=panels,
+        points=points,
+        label=batch.samples[position].label,
+        mask=_mask(model, batch, position),
+        effects=_effect_lines(last),
+    )
 
 
 def _effect_lines(rows: Sequence[Record]) -> list[tuple[str, ...]]:

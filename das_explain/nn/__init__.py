@@ -1,7 +1,7 @@
 """The networks: torchvision's backbones, plain and with attention."""
 
-from das_explain.nn.abn import auxiliary_logits
-from das_explain.nn.das import DASGate
+from das_explain.nn.attention.abn import auxiliary_logits
+from das_explain.nn.attention.das import DASGate
 from das_explain.nn.gate import Gate
 from das_explain.nn.registry import (
     ATTENTION,

@@ -10,23 +10,23 @@ from typing import Any
 from torch import nn
 
 from das_explain.errors import UsageError
-from das_explain.nn.a2 import DoubleAttention
-from das_explain.nn.abn import branch_of
-from das_explain.nn.asr import ASR
-from das_explain.nn.bam import BAM
-from das_explain.nn.cbam import CBAM
-from das_explain.nn.das_ablations import das_gate
-from das_explain.nn.defcon1 import Defcon1
-from das_explain.nn.eca import BOTTLENECK_KERNELS, ECA
-from das_explain.nn.emca import Chain
-from das_explain.nn.gala import GALA
-from das_explain.nn.gc import GlobalContext
-from das_explain.nn.gsop import GSoP
-from das_explain.nn.mobilenet import BLOCK_PLACES, PAPER_GATES, mobilenet_v2
-from das_explain.nn.resnet import DEPTHS, STAGES, block_places, resnet
-from das_explain.nn.se import SE
-from das_explain.nn.srm import SRM
-from das_explain.nn.triplet import TripletAttention
+from das_explain.nn.attention.a2 import DoubleAttention
+from das_explain.nn.attention.abn import branch_of
+from das_explain.nn.attention.asr import ASR
+from das_explain.nn.attention.bam import BAM
+from das_explain.nn.attention.cbam import CBAM
+from das_explain.nn.attention.das_ablations import das_gate
+from das_explain.nn.attention.defcon1 import Defcon1
+from das_explain.nn.attention.eca import BOTTLENECK_KERNELS, ECA
+from das_explain.nn.attention.emca import Chain
+from das_explain.nn.attention.gala import GALA
+from das_explain.nn.attention.gc import GlobalContext
+from das_explain.nn.attention.gsop import GSoP
+from das_explain.nn.attention.se import SE
+from das_explain.nn.attention.srm import SRM
+from das_explain.nn.attention.triplet import TripletAttention
+from das_explain.nn.backbones.mobilenet import BLOCK_PLACES, PAPER_GATES, mobilenet_v2
+from das_explain.nn.backbones.resnet import DEPTHS, STAGES, block_places, resnet
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     **{name: partial(resnet, name) for name in DEPTHS},
@@ -91,15 +91,15 @@ ATTENTION: dict[str, Attention] = {
     "srm": Attention(SRM, _blocks),
     "triplet": Attention(TripletAttention, _blocks),
     "emca": Attention(
-        lambda backbone, classes, **own: Chain(**own), _on_resnets(_last_blocks), per_network=True,
+        lambda backbone, classes, **own: Chain(**own),
+        _on_resnets(_last_blocks),
+        per_network=True,
         arguments=("excitation",),
     ),
     "asr": Attention(ASR, _blocks, arguments=("reduction",)),
     "eca": Attention(ECA, _blocks, arguments=("kernel_size",), on_bottlenecks=_KERNELS),
-    "defcon1": Attention(
-        Defcon1, _blocks, arguments=("kernel_size", "offsets", "weighted"), on_bottlenecks=_KERNELS
-    ),
-}  # fmt: skip
+    "defcon1": Attention(Defcon1, _blocks, arguments=("kernel_size", "offsets", "weighted"), on_bottlenecks=_KERNELS),
+}
 GATE_ARGUMENTS = tuple(dict.fromkeys(name for attention in ATTENTION.values() for name in attention.arguments))
 BLOCKS: dict[str, tuple[str, ...]] = {name: _stages(name) for name in BACKBONES}
 """The blocks of each backbone that can be explained by name, in forward order; the last two are the default."""
@@ -150,9 +150,12 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     own = {**(kind.on_bottlenecks if backbone in BOTTLENECKS else {}), **given}
     make = kind.build(backbone, num_classes, **own) if kind.per_network else partial(kind.build, **own)
     network = _built(
-        f"{backbone} with attention {attention}", BACKBONES[backbone], make, kind.inside,
+        f"{backbone} with attention {attention}",
+        BACKBONES[backbone],
+        make,
+        kind.inside,
         **{"num_classes": num_classes, "gates": places, **kind.backbone, **kwargs},
-    )  # fmt: skip
+    )
     if hasattr(make, "finish"):
         make.finish(network)
     return network

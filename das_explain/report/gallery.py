@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from das_explain.preprocess import Preprocess
+from das_explain.data.geometry import Preprocess
 from das_explain.report.payload import (
     checked_map,
     colour_table,
@@ -125,14 +125,16 @@ class Gallery:
                 if painted:
                     used.add(number)
                 box = [finite(row.get(f"b_{side}"), 6) for side in ("x0", "y0", "x1", "y1")]
-                cells.append([
-                    finite(row.get("sfd")),
-                    self._status(row.get("status")),
-                    *(finite(row.get(name)) for name in ("w_r", "w_n", "cam_max", "r_area")),
-                    None if None in box else box,
-                    painted,
-                    number,
-                ])  # fmt: skip
+                cells.append(
+                    [
+                        finite(row.get("sfd")),
+                        self._status(row.get("status")),
+                        *(finite(row.get(name)) for name in ("w_r", "w_n", "cam_max", "r_area")),
+                        None if None in box else box,
+                        painted,
+                        number,
+                    ]
+                )
             models.append([facts, cells])
         return models, used
 

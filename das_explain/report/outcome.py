@@ -49,7 +49,7 @@ def lifts(run: Run) -> dict[tuple[str, str, str], Any]:
     if table.empty:
         if run.nulls.empty:
             return {}
-        from das_explain.stats import lift_over_nulls
+        from das_explain.stats.tables import lift_over_nulls
 
         table = lift_over_nulls(run.scores, run.nulls)
     return {(row.model, row.block, row.null): row for row in table.itertuples(index=False)}
@@ -150,7 +150,7 @@ def claims(run: Run) -> list[str]:
     """What the numbers may and may not be used to say."""
     groups = run.groups()
     if any(len(members) > 1 for members in groups.values()):
-        from das_explain.stats import claim
+        from das_explain.stats.tables import claim
 
         scored = set(run.scores["model"])
         members = {member: name for name, copies in groups.items() for member in copies if member in scored}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from das_explain.preprocess import Geometry, Preprocess
+from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.report.payload import finite, plain_text
 from das_explain.report.run import Run
 

@@ -58,8 +58,10 @@ class Run:
             if isinstance(members, list)
         }
         named = {member for members in groups.values() for member in members}
-        return {**{name: members for name, members in groups.items() if members},
-                **{model: [model] for model in self.models if model not in named}}  # fmt: skip
+        return {
+            **{name: members for name, members in groups.items() if members},
+            **{model: [model] for model in self.models if model not in named},
+        }
 
     def section(self, name: str) -> dict[str, Any]:
         """A section of ``run.json`` that should be an object, or ``{}``."""

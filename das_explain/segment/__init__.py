@@ -17,17 +17,17 @@ from das_explain.errors import UsageError
 from das_explain.types import Region, Sample
 
 if TYPE_CHECKING:
-    from das_explain.data import Dataset
+    from das_explain.data.dataset import Dataset
 
 SEGMENTERS = {  # name -> class, called as Class(dataset, **options); imported when asked for
     "masks": "das_explain.segment.masks:DataMasks",
     "boxes": "das_explain.segment.boxes:BoxMasks",
 }
 FINDERS = {  # name -> function, called as function(name, dataset=dataset, **options), that gives a Finder
-    "grounded-sam": "das_explain.segment.finders:create_finder",
-    "grounded-sam2": "das_explain.segment.finders:create_finder",
-    "grounded-sam-original": "das_explain.segment.finders:create_finder",
-    "boxes+sam": "das_explain.segment.finders:create_finder",
+    "grounded-sam": "das_explain.segment.finders.create:create_finder",
+    "grounded-sam2": "das_explain.segment.finders.create:create_finder",
+    "grounded-sam-original": "das_explain.segment.finders.create:create_finder",
+    "boxes+sam": "das_explain.segment.finders.create:create_finder",
 }
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""

@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from das_explain.data.images import full_size, printable
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.imageio import full_size, printable
 from das_explain.types import Region
 
 VARIABLE = "DAS_EXPLAIN_CACHE"

@@ -47,7 +47,7 @@ class CachedFinder:
     @property
     def device(self) -> torch.device:
         """Where the finder's networks run."""
-        from das_explain.segment.boxed import torch_device
+        from das_explain.segment.finders.boxed import torch_device
 
         return torch_device(self.finder.device)
 

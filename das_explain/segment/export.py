@@ -28,18 +28,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from das_explain.data import Dataset
+from das_explain.batches.load import killed_workers_told, read_ahead
+from das_explain.data.coco.write import SHAPES, CocoWriter, annotation
+from das_explain.data.dataset import Dataset
+from das_explain.data.images import MAX_MASK_PIXELS, full_size, printable
 from das_explain.errors import DasExplainError, UsageError, one_line
-from das_explain.imageio import MAX_MASK_PIXELS, full_size, printable
-from das_explain.loader import killed_workers_told, read_ahead
+from das_explain.evidence.run import json_line
 from das_explain.segment import Progress, Segmenter
 from das_explain.segment.cached import apart, beside, found
-from das_explain.segment.coco import SHAPES, CocoWriter, annotation
 from das_explain.segment.compare import AGAINST, against_row, agreement, summarize_agreement
 from das_explain.segment.masks import DataMasks
 from das_explain.segment.names import FileNames, inside
 from das_explain.segment.overlay import draw_overlay
-from das_explain.store import json_line
 from das_explain.types import Region, Sample
 
 COLUMNS = ("image", "label", "mask", "status", "prompt", "score", "iou", "boxes", "message", "name")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from das_explain.data.images import full_size
 from das_explain.errors import UsageError
-from das_explain.imageio import full_size
 from das_explain.types import Region, Sample
 
 if TYPE_CHECKING:
-    from das_explain.data import Dataset
+    from das_explain.data.dataset import Dataset
 
 
 class DataMasks:

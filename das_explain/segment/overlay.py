@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from das_explain.imageio import full_size
+from das_explain.data.images import full_size
 from das_explain.types import Region
 
 SIDE = 1024  # longest side of a drawing, in pixels; a small photo is enlarged to at least half of it
@@ -48,8 +48,14 @@ def _draw_boxes(image: Image.Image, detail: dict[str, Any], scale: float, line: 
         colour = USED if i in used else UNUSED
         draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=line)
         if i < len(scores):
-            draw.text((x0 + 2 * line, y0 + line), f"{scores[i]:.2f}", fill=colour, font=_font(14), stroke_width=1,
-                      stroke_fill=(0, 0, 0))  # fmt: skip
+            draw.text(
+                (x0 + 2 * line, y0 + line),
+                f"{scores[i]:.2f}",
+                fill=colour,
+                font=_font(14),
+                stroke_width=1,
+                stroke_fill=(0, 0, 0),
+            )
 
 
 def _caption(region: Region) -> str:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from das_explain.preprocess import FILTERS
+from das_explain.data.geometry import FILTERS
 from das_explain.train.schema import Augment
 
 _LUMA = np.array([0.299, 0.587, 0.114])

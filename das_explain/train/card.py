@@ -90,10 +90,15 @@ def how_trained(
     if (processes := recipe.loop.devices * recipe.loop.nodes) > 1:
         machine = f"{processes} processes, each {machine}"
     return {
-        "recipe": recipe.to_dict(), "command": command, "seed": recipe.seed, "precision": precision, "machine": machine,
-        "seconds": round(sum(float(row["seconds"]) for row in log), 1), "versions": versions(*packages),
+        "recipe": recipe.to_dict(),
+        "command": command,
+        "seed": recipe.seed,
+        "precision": precision,
+        "machine": machine,
+        "seconds": round(sum(float(row["seconds"]) for row in log), 1),
+        "versions": versions(*packages),
         "data": fingerprints,
-    }  # fmt: skip
+    }
 
 
 def _text(

@@ -38,7 +38,7 @@ class Classification:
         options = self.recipe.model
         network = create_model(options.architecture, options.attention, len(self.labels), **options.arguments)
         if options.warm_start:
-            from das_explain.checkpoint import warm_start
+            from das_explain.checkpoint.load import warm_start
 
             console.print(str(warm_start(network, options.warm_start)), highlight=False, soft_wrap=True)
         return network
@@ -51,7 +51,7 @@ class Classification:
 
     def finish(self, network: nn.Module, out: Path, console: Console, command: str | None) -> None:
         """Tests the weights that are shipped (rounded to half precision if so wished), writes the model directory."""
-        from das_explain.checkpoint import save_model
+        from das_explain.checkpoint.load import save_model
 
         recipe, data = self.recipe, self.data
         as_shipped(network, recipe)

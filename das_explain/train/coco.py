@@ -16,9 +16,9 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from das_explain.detectors import BACKGROUND
+from das_explain.accuracy.detectors import BACKGROUND
+from das_explain.data.coco.objects import ObjectDataset, corners, open_objects
 from das_explain.errors import UsageError
-from das_explain.sources.objects import ObjectDataset, corners, open_objects
 from das_explain.train.data import EpochSampler, generator, prepare_worker, share, workers_of
 from das_explain.train.schema import Recipe
 

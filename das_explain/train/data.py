@@ -15,10 +15,10 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from das_explain.data import SOURCES, Dataset, draw_sample, open_dataset
+from das_explain.batches.load import available_cpus, end_with_parent
+from das_explain.data.dataset import SOURCES, Dataset, draw_sample, open_dataset
+from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.loader import available_cpus, end_with_parent
-from das_explain.preprocess import Geometry, Preprocess
 from das_explain.train.augment import random_view
 from das_explain.train.schema import Augment, Recipe
 from das_explain.types import Sample

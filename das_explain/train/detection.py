@@ -11,10 +11,10 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from das_explain.average_precision import average_precision, coco_eval
+from das_explain.accuracy.average_precision import average_precision, coco_eval
 from das_explain.errors import UsageError
 from das_explain.nn import create_model
-from das_explain.nn.detection import DETECTOR_ARGUMENTS, check_backbone, detector_from
+from das_explain.nn.backbones.detection import DETECTOR_ARGUMENTS, check_backbone, detector_from
 from das_explain.train.classification import as_shipped
 from das_explain.train.coco import DetectionData, View
 from das_explain.train.data import workers_of
@@ -63,7 +63,7 @@ class Detection:
         rest = {name: value for name, value in model.arguments.items() if name not in own}
         classifier = create_model(model.architecture, model.attention, **rest)
         if model.warm_start:
-            from das_explain.checkpoint import warm_start
+            from das_explain.checkpoint.load import warm_start
 
             console.print(f"backbone: {warm_start(classifier, model.warm_start)}", highlight=False, soft_wrap=True)
         return detector_from(classifier, len(self.labels), **own)
@@ -76,8 +76,8 @@ class Detection:
 
     def finish(self, network: nn.Module, out: Path, console: Console, command: str | None) -> None:
         """Tests the weights that are shipped (``detections.json``, in COCO's format), writes the model directory."""
-        from das_explain.checkpoint import save_model
-        from das_explain.detectors import LoadedDetector, detect
+        from das_explain.accuracy.detectors import LoadedDetector, detect
+        from das_explain.checkpoint.load import save_model
 
         recipe, test = self.recipe, self.data.test
         as_shipped(network, recipe)

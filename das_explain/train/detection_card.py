@@ -8,7 +8,7 @@ from das_explain.train.card import clock, describe_schedule, how_trained
 from das_explain.train.schema import Recipe
 
 if TYPE_CHECKING:
-    from das_explain.average_precision import AveragePrecision
+    from das_explain.accuracy.average_precision import AveragePrecision
     from das_explain.train.coco import DetectionData
 
 
@@ -25,9 +25,11 @@ def detector_card(
     """``(training, card)``, as ``card.model_card``; ``unread``: test image -> why it could not be read."""
     training = {
         **how_trained(recipe, data.fingerprints, log, precision, command, "pycocotools"),
-        "ap": ap.values, "ap_by_category": {data.test.categories[n]: values["AP"] for n, values in ap.classes.items()},
-        "tested": len(data.test) - len(unread), "unreadable": unread,
-    }  # fmt: skip
+        "ap": ap.values,
+        "ap_by_category": {data.test.categories[n]: values["AP"] for n, values in ap.classes.items()},
+        "tested": len(data.test) - len(unread),
+        "unreadable": unread,
+    }
     return training, _text(recipe, data, log, training)
 
 

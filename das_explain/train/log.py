@@ -76,9 +76,13 @@ class EpochLog(Callback):
         self._writer = _tensorboard(self.board, trainer.current_epoch + 1)
         if self.console.is_terminal:
             columns = (
-                TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
-                TextColumn("{task.fields[now]}"), TimeRemainingColumn(compact=True), TextColumn("left"),
-            )  # fmt: skip
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[now]}"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("left"),
+            )
             self._bar = Progress(*columns, console=self.console, transient=True)
             batches = trainer.num_training_batches
             total, done = trainer.max_epochs * batches, trainer.current_epoch * batches

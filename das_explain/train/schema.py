@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from das_explain.data.geometry import IMAGENET_MEAN, IMAGENET_STD
 from das_explain.errors import UsageError
-from das_explain.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from das_explain.train.strict import build
 
 

@@ -70,8 +70,14 @@ def _convert(kind: Any, value: Any, key: str) -> Any:
 
 
 def _say(kind: Any) -> str:
-    words = {float: "a number", int: "a whole number", str: "text", bool: "true or false", dict: "keys and values",
-             type(None): "null"}  # fmt: skip
+    words = {
+        float: "a number",
+        int: "a whole number",
+        str: "text",
+        bool: "true or false",
+        dict: "keys and values",
+        type(None): "null",
+    }
     if typing.get_origin(kind) is Literal:
         return " or ".join(typing.get_args(kind))
     if typing.get_origin(kind) is tuple:

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from das_explain import commands
+from tests.explain.test_pipeline import LABELS, write_photos
 from tests.models import model_directory
-from tests.test_pipeline import LABELS, write_photos
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,8 +24,12 @@ def das_explain(*arguments: object, cwd: Path | None = None) -> subprocess.Compl
     environment = {**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning"}
     return subprocess.run(
         [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +61,19 @@ def test_help_imports_nothing_heavy():
 
 def test_sfd_then_report(setting: dict, tmp_path: Path):
     done = das_explain(
-        "sfd", setting["csv"], "--model", f"a={setting['plain']}", "--model", f"b={setting['das']}",
-        "--out", tmp_path / "run", "--workers", 0, "--blocks", "layer3,layer4",
-    )  # fmt: skip
+        "sfd",
+        setting["csv"],
+        "--model",
+        f"a={setting['plain']}",
+        "--model",
+        f"b={setting['das']}",
+        "--out",
+        tmp_path / "run",
+        "--workers",
+        0,
+        "--blocks",
+        "layer3,layer4",
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "layer4" in done.stdout
@@ -87,10 +101,19 @@ def test_sfd_again_does_nothing_again(setting: dict, tmp_path: Path):
 
 def test_sfd_with_rectangles(setting: dict, tmp_path: Path):
     pd.DataFrame(
-        [[str(setting["csv"].parent / "00.png"), "dot", 6, 4, 18, 18]], columns=["image", "label", "x0", "y0", "x1", "y1"]
+        [[str(setting["csv"].parent / "00.png"), "dot", 6, 4, 18, 18]],
+        columns=["image", "label", "x0", "y0", "x1", "y1"],
     ).to_csv(tmp_path / "boxes.csv", index=False)
-    done = das_explain("sfd", tmp_path / "boxes.csv", "--model", f"a={setting['plain']}", "--out", tmp_path / "run",
-                       "--box-masks", "--no-report")  # fmt: skip
+    done = das_explain(
+        "sfd",
+        tmp_path / "boxes.csv",
+        "--model",
+        f"a={setting['plain']}",
+        "--out",
+        tmp_path / "run",
+        "--box-masks",
+        "--no-report",
+    )
     assert done.returncode == 0, done.stderr
     scores = pd.read_csv(tmp_path / "run" / "scores.csv")
     # 12 x 14 of 52 x 40, seen through the centre crop of 40 x 40
@@ -99,8 +122,16 @@ def test_sfd_with_rectangles(setting: dict, tmp_path: Path):
 
 def test_heatmap_of_single_photos(setting: dict, tmp_path: Path):
     photos = [setting["csv"].parent / name for name in ("00.png", "broken.png", "01.png")]
-    done = das_explain("heatmap", *photos, "--model", f"a={setting['plain']}", "--model", f"b={setting['das']}",
-                       "--out", tmp_path / "maps")  # fmt: skip
+    done = das_explain(
+        "heatmap",
+        *photos,
+        "--model",
+        f"a={setting['plain']}",
+        "--model",
+        f"b={setting['das']}",
+        "--out",
+        tmp_path / "maps",
+    )
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "maps" / "heatmaps.csv")
     assert len(table) == 3 * 2 * 2
@@ -117,8 +148,18 @@ def test_heatmap_of_single_photos(setting: dict, tmp_path: Path):
 
 
 def test_heatmap_of_a_csv_has_scores(setting: dict, tmp_path: Path):
-    done = das_explain("heatmap", setting["csv"], "--model", f"a={setting['plain']}", "--out", tmp_path / "maps",
-                       "--method", "layercam", "--blocks", "layer2")  # fmt: skip
+    done = das_explain(
+        "heatmap",
+        setting["csv"],
+        "--model",
+        f"a={setting['plain']}",
+        "--out",
+        tmp_path / "maps",
+        "--method",
+        "layercam",
+        "--blocks",
+        "layer2",
+    )
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "maps" / "heatmaps.csv")
     assert set(table["block"]) == {"layer2"}
@@ -143,7 +184,12 @@ def test_heatmap_of_a_csv_has_scores(setting: dict, tmp_path: Path):
 def test_a_mistake_is_one_line_and_writes_nothing(setting: dict, tmp_path: Path, arguments, code, message):
     (tmp_path / "flat").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "flat" / "x.png")
-    places = {"CSV": setting["csv"], "PLAIN": f"a={setting['plain']}", "OUT": tmp_path / "out", "FLAT": tmp_path / "flat"}
+    places = {
+        "CSV": setting["csv"],
+        "PLAIN": f"a={setting['plain']}",
+        "OUT": tmp_path / "out",
+        "FLAT": tmp_path / "flat",
+    }
     done = das_explain(*(places.get(argument, argument) for argument in arguments), cwd=tmp_path)
     assert done.returncode == code or (code is None and done.returncode in (1, 2))
     lines = done.stderr.strip().splitlines()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from das_explain.commands import app, common
 from das_explain.commands.common import progress_bars, run_and_publish
-from das_explain.data import open_dataset
+from das_explain.data.dataset import open_dataset
 from tests.photos import object_mask, photo, store, store_mask
 
 
@@ -55,7 +55,7 @@ def test_a_run_tells_of_guessed_orientations_once(tmp_path, monkeypatch, capsys,
     store(photo(), tmp_path / "x.jpg", 3)
     store_mask(object_mask(), tmp_path / "m.png")
     (tmp_path / "list.csv").write_text("image,mask\nx.jpg,m.png\n")
-    monkeypatch.setattr("das_explain.pipeline.score_dataset", lambda *_: None)
+    monkeypatch.setattr("das_explain.explain.pipeline.score_dataset", lambda *_: None)
     monkeypatch.setattr(common, "print_tables", lambda _: None)
     plan = SimpleNamespace(sample=None, seed=0, stratified=False, out=tmp_path)
     run_and_publish(open_dataset(tmp_path / "list.csv"), SimpleNamespace(name=kind), plan, report=False)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from das_explain.checkpoint import fingerprint, load_model
+from das_explain.checkpoint.load import fingerprint, load_model
 from das_explain.commands.models import app
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn import create_model

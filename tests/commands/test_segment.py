@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from das_explain.commands import app
-from das_explain.data import open_dataset
+from das_explain.data.dataset import open_dataset
 from das_explain.errors import DasExplainError
 from das_explain.segment import FINDERS, create_segmenter
 from das_explain.segment.names import FileNames, inside
@@ -92,8 +92,13 @@ def test_everything_that_segment_writes_comes_back(photos, tmp_path):
     table = pd.read_csv(out / "masks.csv", keep_default_na=False).set_index("name")
     assert list(table.columns[:3]) == ["image", "label", "mask"]
     assert table.loc["dog/0.png", ["label", "status", "prompt", "score", "iou", "boxes"]].tolist() == [
-        "dog", "ok", "dog.", "0.875", "0.93", "4 3 19 12",
-    ]  # fmt: skip
+        "dog",
+        "ok",
+        "dog.",
+        "0.875",
+        "0.93",
+        "4 3 19 12",
+    ]
     assert table.loc["dog/broken.png", "status"] == "unreadable"
     assert (table.loc["dog/dark.png", "status"], table.loc["dog/dark.png", "boxes"]) == ("no_object", "")
 
@@ -270,11 +275,24 @@ def test_against_the_data_itself_and_photos_without_files(tmp_path):
 
 
 HOSTILE = [
-    "../../../etc/passwd", "..\\..\\boot.ini", "/etc/shadow", "C:\\x\\y.png", "a/../b/./c.jpg", "CON.png",
+    "../../../etc/passwd",
+    "..\\..\\boot.ini",
+    "/etc/shadow",
+    "C:\\x\\y.png",
+    "a/../b/./c.jpg",
+    "CON.png",
     "x\n\x1b[2Jy.png",
-    "", ".", "..", ".hidden", "ends with dot.", "x" * 400 + ".jpg", "ü" * 200, "x.png/y.jpg",
-    'q"<>|?*:.png', "\udcff.png",
-]  # fmt: skip
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "ends with dot.",
+    "x" * 400 + ".jpg",
+    "ü" * 200,
+    "x.png/y.jpg",
+    'q"<>|?*:.png',
+    "\udcff.png",
+]
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path):
@@ -293,8 +311,12 @@ def test_no_name_leads_out_of_the_folder(tmp_path):
 def test_names_stay_what_masks_are_matched_by():
     names = FileNames()
     assert [names.give(name) for name in ("cat/x.jpg", "cat/x.png", "Cat/X.jpeg", "dog/x.jpg", "a.b.jpg")] == [
-        "cat/x", "cat/x.png", "Cat/X.jpeg", "dog/x", "a.b",
-    ]  # fmt: skip
+        "cat/x",
+        "cat/x.png",
+        "Cat/X.jpeg",
+        "dog/x",
+        "a.b",
+    ]
 
 
 def test_a_link_inside_of_out_is_not_followed(photos, tmp_path):
@@ -393,7 +415,7 @@ def test_boxes_from_another_file_and_a_root(photos, tmp_path, monkeypatch):
     assert "--boxes goes with" in run("segment", "collage:2", "--out", tmp_path / "p", "--boxes", photos, code=2)
 
     asked = []
-    from das_explain.sources import vision
+    from das_explain.data.sources import vision
 
     def refuse(name, root, split):
         asked.append(root)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from das_explain.checkpoint import load_model, save_model
+from das_explain.checkpoint.load import load_model, save_model
 from das_explain.nn.interventions import gates_of
+from tests.explain.test_pipeline import LABELS, write_photos
 from tests.models import model_directory
-from tests.test_pipeline import LABELS, write_photos
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
+from das_explain.data.geometry import Preprocess
 from das_explain.errors import UsageError
-from das_explain.evaluate import Contestant, Options
+from das_explain.explain.evaluate import Contestant, Options
 from das_explain.gates.effects import EFFECT_COLUMNS, VARIANTS, fixed_targets, summarize_effects, variants_of
 from das_explain.nn import create_model
-from das_explain.preprocess import Preprocess
 from das_explain.types import LoadedModel
 
 
@@ -36,7 +36,7 @@ def table(correct: dict[str, list], logit: dict[str, list], sfd: dict[str, list]
                     "probability": 0.5,
                     "sfd": score,
                     "status": "ok" if score is not None else "zero_cam",
-                }  # fmt: skip
+                }
             )
     return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
 

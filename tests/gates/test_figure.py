@@ -15,9 +15,13 @@ def deformable(name: str, size: int) -> GatePanel:
     rng = np.random.default_rng(size)
     grid = np.stack([rng.uniform(5, 25, (9, 2)) for _ in range(2)])
     return GatePanel(
-        name=name, mean=rng.uniform(0.48, 0.52, (size, size)), passed=rng.uniform(0.3, 0.7, (size, size)),
-        grid=grid, places=grid + (3, 4), modulation=rng.uniform(0, 2, (2, 9)),
-    )  # fmt: skip
+        name=name,
+        mean=rng.uniform(0.48, 0.52, (size, size)),
+        passed=rng.uniform(0.3, 0.7, (size, size)),
+        grid=grid,
+        places=grid + (3, 4),
+        modulation=rng.uniform(0, 2, (2, 9)),
+    )
 
 
 def texts(figure: Figure) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from das_explain.data.geometry import Geometry
 from das_explain.gates.places import (
     cell_at,
     frame_to_photo,
@@ -19,7 +20,6 @@ from das_explain.gates.places import (
     rescale,
 )
 from das_explain.nn.deform import modulated_deform_conv2d
-from das_explain.preprocess import Geometry
 
 
 def test_a_constant_offset_by_hand() -> None:

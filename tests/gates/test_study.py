@@ -13,19 +13,19 @@ import pytest
 import torch
 from PIL import Image
 
-from das_explain import figures
-from das_explain.checkpoint import load_model, save_model, warm_start
+from das_explain.checkpoint.load import load_model, save_model, warm_start
 from das_explain.commands import main
-from das_explain.data import open_dataset
+from das_explain.data.dataset import open_dataset
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.evidence.run import Run
+from das_explain.explain.pipeline import Plan, score_dataset
+from das_explain.figures import plots as figures
 from das_explain.gates.effects import VARIANTS
 from das_explain.nn import create_model
 from das_explain.nn.interventions import intervene
-from das_explain.pipeline import Plan, score_dataset
 from das_explain.segment import create_segmenter
-from das_explain.store import Run
+from tests.explain.test_pipeline import LABELS
 from tests.models import model_directory
-from tests.test_pipeline import LABELS
 
 
 def das_explain(*arguments: object) -> int:

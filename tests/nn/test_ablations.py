@@ -12,9 +12,17 @@ from torch import Tensor, nn
 
 from das_explain.errors import UsageError
 from das_explain.nn import DASGate, create_model
-from das_explain.nn.das_ablations import NORMS, VARIANTS, FeatureNorm, GateLayers, NormedGate, das_gate, sample
-from das_explain.nn.resnet import block_places
-from das_explain.nn.tables import TABLE4, agreement, on_meta
+from das_explain.nn.attention.das_ablations import (
+    NORMS,
+    VARIANTS,
+    FeatureNorm,
+    GateLayers,
+    NormedGate,
+    das_gate,
+    sample,
+)
+from das_explain.nn.backbones.resnet import block_places
+from das_explain.nn.counts.tables import TABLE4, agreement, on_meta
 
 COUNTS = {
     "a": 12_765_680, "b": 11_800_552, "c": 11_816_748, "d": 11_922_900,

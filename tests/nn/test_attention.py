@@ -12,31 +12,42 @@ from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
 from das_explain.nn import auxiliary_logits, create_model
-from das_explain.nn.a2 import DoubleAttention
-from das_explain.nn.abn import ABN
-from das_explain.nn.asr import ASR, fused
-from das_explain.nn.bam import BAM
-from das_explain.nn.cbam import CBAM
-from das_explain.nn.defcon1 import Defcon1
-from das_explain.nn.eca import ECA, choose_kernel_size
-from das_explain.nn.emca import EMCA, Scale
-from das_explain.nn.gala import GALA
-from das_explain.nn.gc import GlobalContext
-from das_explain.nn.gsop import GSoP
-from das_explain.nn.resnet import block_places
-from das_explain.nn.se import SE
-from das_explain.nn.srm import SRM
-from das_explain.nn.triplet import TripletAttention
+from das_explain.nn.attention.a2 import DoubleAttention
+from das_explain.nn.attention.abn import ABN
+from das_explain.nn.attention.asr import ASR, fused
+from das_explain.nn.attention.bam import BAM
+from das_explain.nn.attention.cbam import CBAM
+from das_explain.nn.attention.defcon1 import Defcon1
+from das_explain.nn.attention.eca import ECA, choose_kernel_size
+from das_explain.nn.attention.emca import EMCA, Scale
+from das_explain.nn.attention.gala import GALA
+from das_explain.nn.attention.gc import GlobalContext
+from das_explain.nn.attention.gsop import GSoP
+from das_explain.nn.attention.se import SE
+from das_explain.nn.attention.srm import SRM
+from das_explain.nn.attention.triplet import TripletAttention
+from das_explain.nn.backbones.resnet import block_places
 from tests.nn.lively import lively, maps
 
 timm_layers = pytest.importorskip("timm.layers")
 
 MODULES = {
-    "se": SE, "bam": BAM, "cbam": CBAM, "gsop": GSoP, "a2": DoubleAttention, "gc": GlobalContext, "gala": GALA,
-    "srm": SRM, "triplet": TripletAttention, "emca": EMCA, "emca-eca": partial(EMCA, excitation="eca"), "asr": ASR,
-    "eca": ECA, "defcon1": Defcon1,
+    "se": SE,
+    "bam": BAM,
+    "cbam": CBAM,
+    "gsop": GSoP,
+    "a2": DoubleAttention,
+    "gc": GlobalContext,
+    "gala": GALA,
+    "srm": SRM,
+    "triplet": TripletAttention,
+    "emca": EMCA,
+    "emca-eca": partial(EMCA, excitation="eca"),
+    "asr": ASR,
+    "eca": ECA,
+    "defcon1": Defcon1,
     "abn": lambda channels: ABN(nn.Sequential(nn.Conv2d(channels, 40, 1), nn.ReLU()), 40, 5),
-}  # fmt: skip
+}
 
 
 def same_tensors(target: nn.Module, source: nn.Module) -> nn.Module:

@@ -11,9 +11,9 @@ from torch import nn
 
 from das_explain.errors import UsageError
 from das_explain.nn import create_model, das_mobilenet_v2, das_resnet18, das_resnet50, das_resnet101
-from das_explain.nn.mobilenet import PAPER_GATES, mobilenet_v2
+from das_explain.nn.backbones.mobilenet import PAPER_GATES, mobilenet_v2
+from das_explain.nn.backbones.resnet import resnet
 from das_explain.nn.registry import BACKBONES, BLOCKS
-from das_explain.nn.resnet import resnet
 
 SMALL = ("resnet18", "mobilenet_v2")
 KINDS = (*SMALL, "resnet50")  # one of each kind of block
@@ -95,8 +95,11 @@ def test_gates_stand_where_the_paper_puts_them() -> None:
     network = das_resnet18(num_classes=5)
     assert [list(getattr(network, f"layer{i}")._modules) for i in (1, 2, 3, 4)] == [["0", "1", "gate"]] * 4
     assert [getattr(network, f"layer{i}").gate.weight.shape[:2] for i in (1, 2, 3, 4)] == [
-        (64, 12), (128, 25), (256, 51), (512, 102)
-    ]  # fmt: skip
+        (64, 12),
+        (128, 25),
+        (256, 51),
+        (512, 102),
+    ]
     with torch.device("meta"):
         network = das_mobilenet_v2()
     assert [network.get_submodule(place).gate.weight.shape[0] for place in PAPER_GATES] == [16, 24, 32, 96, 160, 320]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torchvision.ops import deform_conv2d
 
 from das_explain.nn import DASGate
-from das_explain.nn import das as das_module
+from das_explain.nn.attention import das as das_module
 from das_explain.nn.deform import modulated_deform_conv2d
 
 SIZES = [(5, 4), (3, 7), (2, 2), (1, 5), (4, 1), (1, 1)]

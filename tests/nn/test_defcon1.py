@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.ops import deform_conv2d
 
-from das_explain.nn.defcon1 import Defcon1, deform_conv1d, shuffle
-from das_explain.nn.eca import ECA
-from das_explain.nn.tables import DEFCON1, on_meta
+from das_explain.nn.attention.defcon1 import Defcon1, deform_conv1d, shuffle
+from das_explain.nn.attention.eca import ECA
+from das_explain.nn.counts.tables import DEFCON1, on_meta
 from tests.nn.lively import lively, maps
 
 

@@ -9,11 +9,11 @@ import torch
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from das_explain.checkpoint.build import build_network
 from das_explain.errors import UsageError
 from das_explain.nn import attentions_of, create_model
-from das_explain.nn.detection import create_detector, detector_from
-from das_explain.nn.tables import TABLE2, agreement, detector
-from das_explain.weights.build import build_network
+from das_explain.nn.backbones.detection import create_detector, detector_from
+from das_explain.nn.counts.tables import TABLE2, agreement, detector
 
 SMALL = {"min_size": 64, "max_size": 96, "box_batch_size_per_image": 8}
 

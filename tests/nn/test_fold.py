@@ -11,10 +11,10 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils import spectral_norm as hooked_spectral_norm
 from torch.nn.utils import weight_norm as hooked_weight_norm
 
-from das_explain.cam import grad_cam
-from das_explain.evaluate import Options
-from das_explain.nn.fold import folded, same_logits
-from das_explain.pipeline import quick
+from das_explain.cam.engine import grad_cam
+from das_explain.explain.evaluate import Options
+from das_explain.explain.pipeline import quick
+from das_explain.nn.fast.fold import folded, same_logits
 
 SIZE = (24, 32)
 
@@ -55,15 +55,19 @@ def alive(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize(("build", "folds"), [
-    (Network, True),
-    (ReadsTheConvolution, False),
-    (HoldsAResult, False),
-    (lambda: Network(hooked_weight_norm), True),
-    (lambda: Network(hooked_spectral_norm), True),
-    (lambda: Network(parametrizations.weight_norm), True),
-    (lambda: Network(parametrizations.spectral_norm), True),
-], ids=("plain", "reads", "holds", "weight_norm, hooked", "spectral_norm, hooked", "weight_norm", "spectral_norm"))  # fmt: skip
+@pytest.mark.parametrize(
+    ("build", "folds"),
+    [
+        (Network, True),
+        (ReadsTheConvolution, False),
+        (HoldsAResult, False),
+        (lambda: Network(hooked_weight_norm), True),
+        (lambda: Network(hooked_spectral_norm), True),
+        (lambda: Network(parametrizations.weight_norm), True),
+        (lambda: Network(parametrizations.spectral_norm), True),
+    ],
+    ids=("plain", "reads", "holds", "weight_norm, hooked", "spectral_norm, hooked", "weight_norm", "spectral_norm"),
+)
 @pytest.mark.parametrize("precision", ("fp32", "bf16"))
 def test_whoever_wrote_the_network_its_maps_are_its_own(build: Callable[[], nn.Module], folds: bool, precision: str):
     torch.manual_seed(0)

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from das_explain.cam import grad_cam
+from das_explain.cam.engine import grad_cam
 from das_explain.nn import create_model
-from das_explain.nn.fold import folded
-from das_explain.nn.fused import FusedBlock, FusedConv2d, FusedStem, fusible
+from das_explain.nn.fast.fold import folded
+from das_explain.nn.fast.fused import FusedBlock, FusedConv2d, FusedStem, fusible
 
 CONVS = {
     "3x3": {"kernel_size": 3, "padding": 1},
@@ -79,10 +79,20 @@ def test_only_the_first_block_gets_a_gradient_that_is_right_in_its_mean_alone(ba
             torch.testing.assert_close(ours.map, theirs[name].map, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize(("options", "block"), [
-    ({}, "layer3.0.bn2"), ({}, "layer3.1.bn2"), ({}, "layer3.1.conv1"), ({}, "layer3.0.downsample"), ({}, "layer3.0"),
-    ({}, "bn1"), ({}, "maxpool"), ({"stem": "small"}, "bn1"), ({"stem": "small"}, "relu"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "block"),
+    [
+        ({}, "layer3.0.bn2"),
+        ({}, "layer3.1.bn2"),
+        ({}, "layer3.1.conv1"),
+        ({}, "layer3.0.downsample"),
+        ({}, "layer3.0"),
+        ({}, "bn1"),
+        ({}, "maxpool"),
+        ({"stem": "small"}, "bn1"),
+        ({"stem": "small"}, "relu"),
+    ],
+)
 def test_a_block_that_an_operation_in_place_follows_gets_its_whole_gradient(options: dict, block: str):
     torch.manual_seed(0)
     network, images = create_model("resnet18", num_classes=5, **options).eval(), torch.randn(2, 3, 48, 64)
@@ -112,9 +122,15 @@ def test_neither_input_is_written_to():
     assert torch.equal(x, before[0]) and torch.equal(shortcut, before[1])
 
 
-@pytest.mark.parametrize(("backbone", "attention", "blocks"), [
-    ("resnet18", "none", 8), ("resnet50", "none", 16), ("resnet18", "das", 8), ("resnet18", "se", 8),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("backbone", "attention", "blocks"),
+    [
+        ("resnet18", "none", 8),
+        ("resnet50", "none", 16),
+        ("resnet18", "das", 8),
+        ("resnet18", "se", 8),
+    ],
+)
 def test_a_folded_resnet_runs_on_fused_blocks_and_gives_the_same_logits(backbone: str, attention: str, blocks: int):
     torch.manual_seed(0)
     network, images = create_model(backbone, attention, num_classes=5).eval(), torch.randn(2, 3, 64, 96)
@@ -146,10 +162,17 @@ def test_nothing_is_fused_around_a_wanted_or_watched_module():
     assert seen == [0, 1, 1]
 
 
-@pytest.mark.parametrize("unfit", (
-    nn.Conv2d(3, 3, 3, padding="same"), nn.Conv2d(3, 3, 3, padding_mode="reflect", padding=1), nn.Conv2d(3, 3, 3).double(),
-    nn.ConvTranspose2d(3, 3, 3), nn.Conv2d(3, 3, 3, device="meta"),
-), ids=("same", "reflect", "float64", "transposed", "elsewhere"))  # fmt: skip
+@pytest.mark.parametrize(
+    "unfit",
+    (
+        nn.Conv2d(3, 3, 3, padding="same"),
+        nn.Conv2d(3, 3, 3, padding_mode="reflect", padding=1),
+        nn.Conv2d(3, 3, 3).double(),
+        nn.ConvTranspose2d(3, 3, 3),
+        nn.Conv2d(3, 3, 3, device="meta"),
+    ),
+    ids=("same", "reflect", "float64", "transposed", "elsewhere"),
+)
 def test_what_the_operator_cannot_do_is_left_alone(unfit: nn.Module):
     assert fusible(nn.Conv2d(3, 3, 3))
     assert not fusible(unfit)

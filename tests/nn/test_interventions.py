@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from das_explain.cam import grad_cam
+from das_explain.cam.engine import grad_cam
 from das_explain.errors import UsageError
 from das_explain.nn import ATTENTION, create_model
-from das_explain.nn.bam import BAM
-from das_explain.nn.das import DASGate
-from das_explain.nn.fold import folded
+from das_explain.nn.attention.bam import BAM
+from das_explain.nn.attention.das import DASGate
+from das_explain.nn.attention.se import SE
+from das_explain.nn.fast.fold import folded
 from das_explain.nn.gate import Gate
 from das_explain.nn.interventions import (
     INTERVENTIONS,
@@ -24,7 +25,6 @@ from das_explain.nn.interventions import (
     permutation,
     shuffled,
 )
-from das_explain.nn.se import SE
 
 ADDING = ("a2", "gc")
 MULTIPLYING = tuple(name for name in ATTENTION if name not in ADDING)

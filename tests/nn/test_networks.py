@@ -16,9 +16,9 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from das_explain.cam import grad_cam
+from das_explain.cam.engine import grad_cam
 from das_explain.nn import attentions_of, auxiliary_logits, create_model
-from das_explain.nn.fold import folded
+from das_explain.nn.fast.fold import folded
 from das_explain.nn.registry import BLOCKS, default_gates
 
 PAIRS = [(name, attention) for name in ("resnet18", "resnet50", "mobilenet_v2") for attention in attentions_of(name)]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Size, Tensor, nn
 
+from das_explain.checkpoint.build import build_network
 from das_explain.errors import UsageError
 from das_explain.nn import attentions_of, create_model
-from das_explain.nn.eca import BOTTLENECK_KERNELS, choose_kernel_size
+from das_explain.nn.attention.eca import BOTTLENECK_KERNELS, choose_kernel_size
+from das_explain.nn.backbones.resnet import STAGES
+from das_explain.nn.counts.tables import TABLE1, on_meta
 from das_explain.nn.registry import ATTENTION, BACKBONES, Attention, default_gates
-from das_explain.nn.resnet import STAGES
-from das_explain.nn.tables import TABLE1, on_meta
-from das_explain.weights.build import build_network
 
 pytestmark = pytest.mark.usefixtures("no_start")
 PAIRS = [(backbone, attention) for backbone in BACKBONES for attention in attentions_of(backbone)]

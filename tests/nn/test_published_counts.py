@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 from typer.testing import CliRunner
 
-from das_explain.checkpoint import save_model
+from das_explain.checkpoint.load import save_model
 from das_explain.commands import app
 from das_explain.errors import DasExplainError
 from das_explain.nn import DASGate, create_model
+from das_explain.nn.counts.profile import Profile, profile
 from das_explain.nn.deform import modulated_deform_conv2d
-from das_explain.nn.profile import Profile, profile
 
 # the paper's Table 1: millions of parameters, and 10^9 of what it calls FLOPs
 PRINTED = {
@@ -194,8 +194,16 @@ def test_command_prints_both_countings_and_the_differences() -> None:
     table = rows(run("resnet50", "resnet50:das"))
     assert table["resnet50"] == ["224x224", "25.557", "25.557", "4.089", "4.134"]
     assert table["resnet50:das"] == [
-        "224x224", "36.908", "26.902", "5.825", "4.391", "+11.351", "+1.345", "+1.736", "+0.257"
-    ]  # fmt: skip
+        "224x224",
+        "36.908",
+        "26.902",
+        "5.825",
+        "4.391",
+        "+11.351",
+        "+1.345",
+        "+1.736",
+        "+0.257",
+    ]
 
 
 def test_command_takes_a_model_spec_and_a_size(tmp_path) -> None:

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from das_explain.commands import app
 from das_explain.commands.profile import TABLES
 from das_explain.nn import create_model
-from das_explain.nn.comparison import COMPARISONS
-from das_explain.nn.cost import peak_activations, relative_time
-from das_explain.nn.profile import profile
-from das_explain.nn.ptflops import ptflops_macs
-from das_explain.nn.tables import DEFCON1, NOTES, TABLE1, TABLE2, agreement, detector, on_meta
+from das_explain.nn.counts.comparison import COMPARISONS
+from das_explain.nn.counts.cost import peak_activations, relative_time
+from das_explain.nn.counts.profile import profile
+from das_explain.nn.counts.ptflops import ptflops_macs
+from das_explain.nn.counts.tables import DEFCON1, NOTES, TABLE1, TABLE2, agreement, detector, on_meta
 
 PARAMETERS = {  # of the whole network, 1000 classes
     "resnet18": {

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from das_explain.preprocess import Geometry, Preprocess
+from das_explain.data.geometry import Geometry, Preprocess
 
 SCORES = [
     "image", "model", "block", "label", "target", "predicted", "confidence", "correct", "cam_max", "r_area",
@@ -72,10 +72,17 @@ def score(small: np.ndarray, mask: np.ndarray, threshold: float = 0.3) -> dict:
     weight = 10**cam - 1
     w_r, w_n = float(weight[mask].mean()), float(weight[inside & ~mask].mean()) if (inside & ~mask).any() else 0.0
     return {
-        "cam_max": 0.42, "r_area": float(mask.mean()),
-        "b_x0": int(x0), "b_y0": int(y0), "b_x1": int(x1), "b_y1": int(y1),
-        "w_r": w_r, "w_n": w_n, "sfd": w_r / (w_r + w_n), "status": "ok",
-    }  # fmt: skip
+        "cam_max": 0.42,
+        "r_area": float(mask.mean()),
+        "b_x0": int(x0),
+        "b_y0": int(y0),
+        "b_x1": int(x1),
+        "b_y1": int(y1),
+        "w_r": w_r,
+        "w_n": w_n,
+        "sfd": w_r / (w_r + w_n),
+        "status": "ok",
+    }
 
 
 def make_run(
@@ -105,10 +112,20 @@ def make_run(
     for index, item in enumerate(items):
         facts = {"image": item.name, "label": item.label or ""}
         record = {
-            "index": index, "image": item.name, "label": item.label, "status": item.status, "message": item.message,
-            "frame": "" if item.status == "unreadable" else f"frames/{index:06d}.jpg", "width": 320, "height": 240,
-            "mask": {}, "region": {"source": "masks"}, "scores": [], "nulls": [], "maps": {},
-        }  # fmt: skip
+            "index": index,
+            "image": item.name,
+            "label": item.label,
+            "status": item.status,
+            "message": item.message,
+            "frame": "" if item.status == "unreadable" else f"frames/{index:06d}.jpg",
+            "width": 320,
+            "height": 240,
+            "mask": {},
+            "region": {"source": "masks"},
+            "scores": [],
+            "nulls": [],
+            "maps": {},
+        }
         views: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         if item.status != "unreadable":
             for view in dict.fromkeys(geometry.values()):
@@ -127,10 +144,13 @@ def make_run(
         for number, model in enumerate(models):
             predicted = item.label if item.label and rng.random() < 0.7 else str(rng.choice(labels))
             seen = {
-                **facts, "model": model, "target": item.label or predicted, "predicted": predicted,
+                **facts,
+                "model": model,
+                "target": item.label or predicted,
+                "predicted": predicted,
                 "confidence": round(float(rng.uniform(0.3, 0.99)), 6),
                 "correct": None if item.label is None else predicted == item.label,
-            }  # fmt: skip
+            }
             if item.status == "unreadable":
                 seen = {**seen, "target": "", "predicted": "", "confidence": None, "correct": None}
             for block in blocks:
@@ -142,9 +162,19 @@ def make_run(
                     if frame_bytes:
                         small = rng.random((side, side))
                         row = {
-                            **seen, "block": block, "cam_max": 0.1, "r_area": 0.2, "b_x0": 4, "b_y0": 5, "b_x1": 60,
-                            "b_y1": 61, "w_r": 1.5, "w_n": 1.0, "sfd": float(rng.random()), "status": "ok",
-                        }  # fmt: skip
+                            **seen,
+                            "block": block,
+                            "cam_max": 0.1,
+                            "r_area": 0.2,
+                            "b_x0": 4,
+                            "b_y0": 5,
+                            "b_x1": 60,
+                            "b_y1": 61,
+                            "w_r": 1.5,
+                            "w_n": 1.0,
+                            "sfd": float(rng.random()),
+                            "status": "ok",
+                        }
                     else:
                         mask = views[view.key][1]
                         at = np.argwhere(mask).mean(axis=0) / mask.shape
@@ -153,9 +183,11 @@ def make_run(
                         small = blob(side, side, y, x, rng.uniform(0.12, 0.3), rng.uniform(0, 0.25, (side, side)))
                         row = {**seen, "block": block, **score(small, mask)}
                     record["maps"].setdefault(model, {})[block] = {
-                        "h": side, "w": side, "geometry": view.key,
+                        "h": side,
+                        "w": side,
+                        "geometry": view.key,
                         "data": base64.b64encode(np.rint(small * 255).astype(np.uint8).tobytes()).decode(),
-                    }  # fmt: skip
+                    }
                     for null, shift in (("shuffled", -0.05), ("centre", 0.02), ("uniform", None)):
                         value = 0.5 if shift is None else float(np.clip(row["sfd"] + shift + rng.normal(0, 0.06), 0, 1))
                         entry = {"model": model, "block": block, "null": null, "sfd": value, "status": "ok"}
@@ -173,19 +205,36 @@ def make_run(
     for name, frame in {**_tables(table, models, blocks), "lift.csv": _lift(table, nulls)}.items():
         frame.to_csv(folder / name, index=False)
     manifest = {
-        "schema": 1, "command": ["das-explain", "sfd", "photos.csv", "--out", str(folder)], "created": created,
-        "seed": seed, "sample": [item.name for item in items],
-        "versions": {"das-explain": "0.1.0", "python": "3.12.1", "torch": "2.14.1"}, "device": "cpu",
+        "schema": 1,
+        "command": ["das-explain", "sfd", "photos.csv", "--out", str(folder)],
+        "created": created,
+        "seed": seed,
+        "sample": [item.name for item in items],
+        "versions": {"das-explain": "0.1.0", "python": "3.12.1", "torch": "2.14.1"},
+        "device": "cpu",
         "models": [
-            {"name": model, "spec": f"models/{model}", "fingerprint": f"{i:064x}", "blocks": list(blocks),
-             "preprocess": Preprocess(geometry[model]).to_config(), "n_labels": len(labels)}
+            {
+                "name": model,
+                "spec": f"models/{model}",
+                "fingerprint": f"{i:064x}",
+                "blocks": list(blocks),
+                "preprocess": Preprocess(geometry[model]).to_config(),
+                "n_labels": len(labels),
+            }
             for i, model in enumerate(models)
         ],
         "data": {"spec": "photos.csv", "fingerprint": "ab" * 32, "count": len(items)},
-        "options": {"scaling": "antilog", "threshold": 0.3, "box": "rect", "method": "gradcam", "target": "label",
-                    "blocks": list(blocks)},
-        "segmenter": {"name": "masks"}, "counts": table["status"].value_counts().to_dict(),
-    }  # fmt: skip
+        "options": {
+            "scaling": "antilog",
+            "threshold": 0.3,
+            "box": "rect",
+            "method": "gradcam",
+            "target": "label",
+            "blocks": list(blocks),
+        },
+        "segmenter": {"name": "masks"},
+        "counts": table["status"].value_counts().to_dict(),
+    }
     (folder / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
@@ -214,8 +263,20 @@ def _tables(scores: pd.DataFrame, models: Sequence[str], blocks: Sequence[str]) 
         p = 0.004 if low > 0 or high < 0 else 0.31
         win = (difference > 0).mean()
         comparison.append([block, a, b, len(pair), *pair.mean(axis=0), delta, low, high, p, min(1, 2 * p), win])
-    columns = ["block", "model_a", "model_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value",
-               "p_adjusted", "win_rate"]  # fmt: skip
+    columns = [
+        "block",
+        "model_a",
+        "model_b",
+        "n",
+        "mean_a",
+        "mean_b",
+        "delta",
+        "ci_low",
+        "ci_high",
+        "p_value",
+        "p_adjusted",
+        "win_rate",
+    ]
     return {
         "summary.csv": pd.DataFrame(
             summary, columns=["model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high"]

@@ -7,7 +7,7 @@ import pytest
 
 from das_explain.report import charts, outcome, words
 from das_explain.report.run import Run
-from das_explain.stats import compare_groups
+from das_explain.stats.tables import compare_groups
 
 SUMMARY = ["model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high"]
 COMPARISON = [

@@ -198,9 +198,11 @@ def test_sorting_by_difference_size_score_and_name(seen, wide):
     views = seen["views"]
     # The page holds four digits of each score: neighbours closer than that may change places.
     for shown, values, up in (
-        (views["delta"], four, False), (views["deltaUp"], three, True), (views["abs"], four.abs(), False),
+        (views["delta"], four, False),
+        (views["deltaUp"], three, True),
+        (views["abs"], four.abs(), False),
         (views["sfd"], wide["das"]["layer3"], False),
-    ):  # fmt: skip
+    ):
         expected = ranked(values, up=up)
         assert len(set(shown)) == 24
         found = [values.get(i, np.nan) for i in shown]
@@ -273,14 +275,19 @@ def test_the_scatter_has_a_point_per_scored_image_and_opens_it(seen, wide):
 @pytest.mark.parametrize(
     ("name", "items", "options"),
     [
-        ("one model, one block, no labels", [Item(f"{i}.jpg", None) for i in range(3)],
-         {"models": ("only",), "blocks": ("layer4",)}),
-        ("three models, two geometries, long names",
-         [Item("folder/" * 30 + "x.jpg", "l" * 120), Item("b.jpg"), Item("c.jpg")],
-         {"models": ("a", "b" * 90, "<i>c"), "size": (48, 64), "second_size": (40, 40)}),
+        (
+            "one model, one block, no labels",
+            [Item(f"{i}.jpg", None) for i in range(3)],
+            {"models": ("only",), "blocks": ("layer4",)},
+        ),
+        (
+            "three models, two geometries, long names",
+            [Item("folder/" * 30 + "x.jpg", "l" * 120), Item("b.jpg"), Item("c.jpg")],
+            {"models": ("a", "b" * 90, "<i>c"), "size": (48, 64), "second_size": (40, 40)},
+        ),
         ("nothing scored", [Item("a.jpg", status="no_mask"), Item("b.jpg", status="unreadable")], {}),
     ],
-)  # fmt: skip
+)
 def test_other_runs_load_without_complaint_and_fit_a_phone(tmp_path, name, items, options):
     """In a frame of 375 px, since a headless window is never narrower than 500 px."""
     folder = make_run(tmp_path / "run", items, **options)
@@ -304,9 +311,12 @@ def test_other_runs_load_without_complaint_and_fit_a_phone(tmp_path, name, items
     result = page.result()
     assert page.console == []
     assert result == {
-        "width": 375, "scroll": 375, "over": [], "cards": len(items),
+        "width": 375,
+        "scroll": 375,
+        "over": [],
+        "cards": len(items),
         "scatters": len(options.get("blocks", "12")) if len(options.get("models", "12")) > 1 else 0,
-    }  # fmt: skip
+    }
 
 
 def test_paper_says_what_it_leaves_out(run, tmp_path):
@@ -323,16 +333,22 @@ def test_paper_says_what_it_leaves_out(run, tmp_path):
     )
     seen = open_page(f"file://{tmp_path}/report/index.html", tmp_path / "profile").result()
     assert seen["start"] == [
-        True, "12 of 31 images, sorted by order of the run (first to last); the rest is in the file.", 12
-    ]  # fmt: skip
+        True,
+        "12 of 31 images, sorted by order of the run (first to last); the rest is in the file.",
+        12,
+    ]
     assert seen["#page=2"] == [
-        True, "7 of 31 images, sorted by order of the run (first to last), from number 25 on; the rest is in the file.", 7
-    ]  # fmt: skip
+        True,
+        "7 of 31 images, sorted by order of the run (first to last), from number 25 on; the rest is in the file.",
+        7,
+    ]
     cats = sum(item.label == "cat" for item in ITEMS)
     assert seen["#sort=abs&class=cat"] == [
-        True, f"12 of 31 images, sorted by size of the difference (highest first), of {cats} that pass the filters; "
-        "the rest is in the file.", 12,
-    ]  # fmt: skip
+        True,
+        f"12 of 31 images, sorted by size of the difference (highest first), of {cats} that pass the filters; "
+        "the rest is in the file.",
+        12,
+    ]
 
 
 def test_a_run_that_fits_on_paper_and_the_screen_have_no_such_line(tmp_path, seen):

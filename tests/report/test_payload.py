@@ -137,10 +137,22 @@ def test_frames_come_from_the_run_folder_only(tmp_path):
     (run / "linked").symlink_to(tmp_path)
     assert safe_frame(run, "frames/1.jpg") == run / "frames" / "1.jpg"
     for name in (
-        "../outside.jpg", "frames/../../outside.jpg", str(tmp_path / "outside.jpg"), "frames/link.jpg",
-        "linked/outside.jpg", "frames/text.jpg", "frames/missing.jpg", "frames", "", None, 3, "frames\\1.jpg",
-        "C:/outside.jpg", "frames/1.jpg\0.png", "x" * 5000,
-    ):  # fmt: skip
+        "../outside.jpg",
+        "frames/../../outside.jpg",
+        str(tmp_path / "outside.jpg"),
+        "frames/link.jpg",
+        "linked/outside.jpg",
+        "frames/text.jpg",
+        "frames/missing.jpg",
+        "frames",
+        "",
+        None,
+        3,
+        "frames\\1.jpg",
+        "C:/outside.jpg",
+        "frames/1.jpg\0.png",
+        "x" * 5000,
+    ):
         assert safe_frame(run, name) is None, name
 
 

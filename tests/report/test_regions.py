@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from das_explain.preprocess import Geometry
+from das_explain.data.geometry import Geometry
 from das_explain.report import build_report
 from das_explain.report.outcome import settings
 from das_explain.report.regions import region_entry, told
@@ -18,9 +18,15 @@ IDENTITY = {
     "name": "grounded-sam",
     "sam": {"weights": "facebook/sam-vit-base", "sha256": "ab" * 32, "package": "transformers"},
     "detector": {"weights": "IDEA-Research/grounding-dino-tiny", "sha256": "cd" * 32, "side": 800},
-    "template": "a {label}", "overrides": "ef" * 32, "box_threshold": 0.35, "text_threshold": 0.25,
-    "retry_threshold": None, "choice": "best", "minimum_area": 0.0, "precision": "fp32",
-}  # fmt: skip
+    "template": "a {label}",
+    "overrides": "ef" * 32,
+    "box_threshold": 0.35,
+    "text_threshold": 0.25,
+    "retry_threshold": None,
+    "choice": "best",
+    "minimum_area": 0.0,
+    "precision": "fp32",
+}
 RECORD = {
     "width": 400, "height": 200,
     "region": {
@@ -34,9 +40,13 @@ def test_settings_of_a_segmenter_in_words():
     assert told(IDENTITY) == [
         "boxes by IDEA-Research/grounding-dino-tiny at 800 pixels, SHA-256 cdcdcdcdcdcd",
         "masks by facebook/sam-vit-base, SHA-256 abababababab",
-        "asked for “a {label}”", "other prompts from a table (efefefefefef)",
-        "box threshold 0.35", "text threshold 0.25", "the box with the best score", "precision fp32",
-    ]  # fmt: skip
+        "asked for “a {label}”",
+        "other prompts from a table (efefefefefef)",
+        "box threshold 0.35",
+        "text threshold 0.25",
+        "the box with the best score",
+        "precision fp32",
+    ]
     assert told({"name": "masks", "data": "photos.csv"}, "photos.csv") == []
 
 

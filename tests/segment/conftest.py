@@ -43,7 +43,7 @@ def files(nets, tmp_path_factory) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def make(nets):
     """Finders of the small networks; the loaded networks are shared."""
-    from das_explain.segment.finders import create_finder
+    from das_explain.segment.finders.create import create_finder
     from tests.segment.networks import SIDE
 
     loaded = {}

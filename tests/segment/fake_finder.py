@@ -18,9 +18,15 @@ class BrightFinder:
     """``log``: a file that gets one line per photo found; ``seconds``: how long each takes; ``shown``: how many it saw."""
 
     def __init__(
-        self, name: str = "grounded-sam", *, log: Path | None = None, seconds: float = 0.0, threshold: int = 150,
-        template: str = "{label}", fail: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        name: str = "grounded-sam",
+        *,
+        log: Path | None = None,
+        seconds: float = 0.0,
+        threshold: int = 150,
+        template: str = "{label}",
+        fail: str = "",
+    ) -> None:
         self.name, self.log, self.seconds = name, log, seconds
         self.threshold, self.template, self.fail = threshold, template, fail
         self.network: Any = None

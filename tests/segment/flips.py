@@ -74,7 +74,9 @@ def _of_sam(name: str, tensor: Tensor, axis: int) -> Tensor:
     elif re.search(r"upscale_conv\d\.weight|neck\.conv2\.weight", name):
         tensor = symmetric(tensor, 3 - axis)
     if name.startswith("mask_decoder.transformer."):
-        stronger = 3 if re.search(r"[qk]_proj\.weight", name) else 2 if re.search(r"(v|o|out)_proj\.weight", name) else 1
+        stronger = (
+            3 if re.search(r"[qk]_proj\.weight", name) else 2 if re.search(r"(v|o|out)_proj\.weight", name) else 1
+        )
         return stronger * commuting(tensor, *range(tensor.dim()))  # else what commutes hardly looks at the box
     if re.fullmatch(CODE, name):
         return commuting(tensor, 0)

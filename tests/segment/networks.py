@@ -46,16 +46,33 @@ def save_detector(folder: Path, seed: int = 0, **options: Any) -> Path:
 
     config = GroundingDinoConfig(
         backbone_config={
-            "model_type": "swin", "embed_dim": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 3],
-            "window_size": 4, "image_size": 64, "out_features": ["stage2", "stage3", "stage4"],
+            "model_type": "swin",
+            "embed_dim": 12,
+            "depths": [1, 1, 1, 1],
+            "num_heads": [1, 1, 2, 3],
+            "window_size": 4,
+            "image_size": 64,
+            "out_features": ["stage2", "stage3", "stage4"],
         },
         text_config={
-            "model_type": "bert", "vocab_size": 1100, "hidden_size": 64, "num_hidden_layers": 1,
-            "num_attention_heads": 1, "intermediate_size": 64, "max_position_embeddings": 512,
+            "model_type": "bert",
+            "vocab_size": 1100,
+            "hidden_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "intermediate_size": 64,
+            "max_position_embeddings": 512,
         },
-        d_model=256, encoder_layers=1, decoder_layers=2, encoder_ffn_dim=64, decoder_ffn_dim=64,
-        encoder_attention_heads=4, decoder_attention_heads=4, num_queries=QUERIES, **options,
-    )  # fmt: skip
+        d_model=256,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        num_queries=QUERIES,
+        **options,
+    )
     torch.manual_seed(seed)
     network = GroundingDinoForObjectDetection(config).eval()
     with torch.no_grad():  # untrained boxes lie on a grid, and untrained scores are all 0 or 1
@@ -77,10 +94,19 @@ def save_sam(folder: Path, seed: int = 0) -> Path:
     from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
 
     vision = {
-        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 128, "patch_size": 16,
-        "output_channels": 32, "window_size": 4, "global_attn_indexes": [1], "num_pos_feats": 16, "mlp_ratio": 2.0,
-        "initializer_range": 0.02, "mlp_dim": 64,
-    }  # fmt: skip
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 128,
+        "patch_size": 16,
+        "output_channels": 32,
+        "window_size": 4,
+        "global_attn_indexes": [1],
+        "num_pos_feats": 16,
+        "mlp_ratio": 2.0,
+        "initializer_range": 0.02,
+        "mlp_dim": 64,
+    }
     prompt = {"hidden_size": 32, "image_size": 128, "patch_size": 16, "mask_input_channels": 4}
     decoder = {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 8, "iou_head_hidden_dim": 32}
     torch.manual_seed(seed)
@@ -102,15 +128,23 @@ def save_sam2(folder: Path, seed: int = 0) -> Path:
 
     sizes = [[32, 32], [16, 16], [8, 8]]
     backbone = {
-        "model_type": "sam2_hiera_det_model", "hidden_size": 16, "num_attention_heads": 1, "image_size": [128, 128],
-        "blocks_per_stage": [1, 1, 2, 1], "embed_dim_per_stage": [16, 32, 64, 128],
-        "num_attention_heads_per_stage": [1, 1, 2, 2], "window_size_per_stage": [8, 4, 8, 4],
-        "global_attention_blocks": [3], "window_positional_embedding_background_size": [4, 4],
-    }  # fmt: skip
+        "model_type": "sam2_hiera_det_model",
+        "hidden_size": 16,
+        "num_attention_heads": 1,
+        "image_size": [128, 128],
+        "blocks_per_stage": [1, 1, 2, 1],
+        "embed_dim_per_stage": [16, 32, 64, 128],
+        "num_attention_heads_per_stage": [1, 1, 2, 2],
+        "window_size_per_stage": [8, 4, 8, 4],
+        "global_attention_blocks": [3],
+        "window_positional_embedding_background_size": [4, 4],
+    }
     vision = {
-        "backbone_config": backbone, "backbone_channel_list": [128, 64, 32, 16], "backbone_feature_sizes": sizes,
+        "backbone_config": backbone,
+        "backbone_channel_list": [128, 64, 32, 16],
+        "backbone_feature_sizes": sizes,
         "fpn_hidden_size": 32,
-    }  # fmt: skip
+    }
     prompt = {"hidden_size": 32, "image_size": 128, "patch_size": 16, "mask_input_channels": 4}
     decoder = {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 8, "iou_head_hidden_dim": 32}
     torch.manual_seed(seed)
@@ -139,7 +173,7 @@ def _enliven(network: torch.nn.Module) -> None:
 def scene(width: int, height: int, seed: int = 0) -> Image.Image:
     """An RGB photo without symmetry of any kind: a slope of a colour per corner, shapes and noise."""
     random = np.random.default_rng(seed)
-    y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j]
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     pixels = np.stack([220 * x * x, 200 * y + 30 * x, 180 * (1 - x) * y], axis=2)
     pixels[(x > 0.15) & (x < 0.4) & (y > 0.3) & (y < 0.9)] = (230, 60, 20)
     pixels[((x - 0.75) / 0.15) ** 2 + ((y - 0.25) / 0.2) ** 2 < 1] = (20, 90, 240)
@@ -199,7 +233,10 @@ _SAM = [
     (r"^vision_encoder\.neck\.layer_norm1", "image_encoder.neck.1"),
     (r"^vision_encoder\.neck\.conv2", "image_encoder.neck.2"),
     (r"^vision_encoder\.neck\.layer_norm2", "image_encoder.neck.3"),
-    (r"^prompt_encoder\.shared_embedding\.positional_embedding", "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),  # noqa: E501
+    (
+        r"^prompt_encoder\.shared_embedding\.positional_embedding",
+        "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+    ),  # noqa: E501
     (r"^prompt_encoder\.point_embed", "prompt_encoder.point_embeddings"),
     (r"^prompt_encoder\.mask_embed\.conv1", "prompt_encoder.mask_downscaling.0"),
     (r"^prompt_encoder\.mask_embed\.layer_norm1", "prompt_encoder.mask_downscaling.1"),

@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from das_explain.data import open_dataset
+from das_explain.batches.load import load_batches
+from das_explain.data.dataset import open_dataset
+from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError
-from das_explain.loader import load_batches
-from das_explain.pipeline import Plan, score_dataset
-from das_explain.preprocess import Geometry
+from das_explain.explain.pipeline import Plan, score_dataset
 from das_explain.segment.cached import CachedFinder, apart, beside, found
 from das_explain.types import Region
 from tests.models import model_directory
@@ -183,8 +183,11 @@ def test_weights_that_were_wrong_do_not_hold_the_folder(tmp_path, photos):
 def test_a_thread_of_its_own_unless_all_runs_on_the_processor():
     finder = CachedFinder(BrightFinder())
     for where, device, expected in (
-        ("cpu", "cpu", False), ("cuda:1", "cpu", True), ("cpu", "cuda", True), ("cuda", "cuda", True),
-    ):  # fmt: skip
+        ("cpu", "cpu", False),
+        ("cuda:1", "cpu", True),
+        ("cpu", "cuda", True),
+        ("cuda", "cuda", True),
+    ):
         finder.finder.device = where
         assert apart(finder, torch.device(device)) is expected
     assert not apart(None, torch.device("cuda"))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from das_explain.segment.detect import HubDetector
-from das_explain.segment.sam import HubSam
+from das_explain.segment.finders.detect import HubDetector
+from das_explain.segment.finders.sam import HubSam
 from tests.segment.networks import sample, scene
 
 BATCH = [  # sizes that give equal inputs, and others; prompts of equal length, and others
@@ -32,10 +32,16 @@ def assert_batches_change_nothing(finder, monkeypatch):
     assert encoded == [4, 3]
     assert sum(looked) == len(BATCH) > len(looked)
     for one, other in zip(alone, together):
-        assert (one.status, one.detail["prompt"], one.detail["used"]) == ("ok", other.detail["prompt"], other.detail["used"])  # noqa: E501
+        assert (one.status, one.detail["prompt"], one.detail["used"]) == (
+            "ok",
+            other.detail["prompt"],
+            other.detail["used"],
+        )  # noqa: E501
         assert one.detail["labels"] == other.detail["labels"]
         for what in ("boxes", "scores", "iou"):
-            np.testing.assert_allclose(one.detail[what], other.detail[what], rtol=1e-4, atol=2e-4 if what != "boxes" else 0.02)  # noqa: E501
+            np.testing.assert_allclose(
+                one.detail[what], other.detail[what], rtol=1e-4, atol=2e-4 if what != "boxes" else 0.02
+            )  # noqa: E501
         assert np.mean(one.mask == other.mask) > 0.9995
 
 

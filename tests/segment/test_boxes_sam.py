@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from das_explain.data import open_dataset
+from das_explain.data.dataset import open_dataset
+from das_explain.data.sources.rectangles import attach_boxes
 from das_explain.errors import UsageError
-from das_explain.segment.finders import create_finder
-from das_explain.segment.sam import HubSam
-from das_explain.sources.rectangles import attach_boxes
+from das_explain.segment.finders.create import create_finder
+from das_explain.segment.finders.sam import HubSam
 from das_explain.types import Sample
 from tests.segment.networks import scene
 
@@ -52,10 +52,13 @@ def test_no_box_and_boxes_outside_never_reach_sam(finder, monkeypatch):
 def test_boxes_are_clipped_and_follow_a_photo_decoded_smaller(finder, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        HubSam, "segment",
-        lambda self, images, boxes: asked.extend(boxes)
-        or [SimpleNamespace(mask=np.ones((120, 200), bool), iou=[1.0], alternatives=[], seconds={})],
-    )  # fmt: skip
+        HubSam,
+        "segment",
+        lambda self, images, boxes: (
+            asked.extend(boxes)
+            or [SimpleNamespace(mask=np.ones((120, 200), bool), iou=[1.0], alternatives=[], seconds={})]
+        ),
+    )
     sample, photo = boxed((-40, 80, 400, 999), (900, 0, 950, 9))
     photo.info["full_size"] = (800, 480)
     region = finder.find([sample], [photo])[0]

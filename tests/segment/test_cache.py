@@ -63,11 +63,14 @@ def test_the_key_is_the_photo_and_the_prompt():
     keys = {
         cache.key(each, prompt)
         for each, prompt in [
-            (photo, "a dog."), (photo, "a cat."), (Image.fromarray(changed), "a dog."), (wide, "a dog."),
+            (photo, "a dog."),
+            (photo, "a cat."),
+            (Image.fromarray(changed), "a dog."),
+            (wide, "a dog."),
             (photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "a dog."),
             (photo.transpose(Image.Transpose.TRANSPOSE), "a dog."),
         ]
-    }  # fmt: skip
+    }
     assert len(keys) == 6
     assert cache.key(photo.copy(), "a dog.") == cache.key(photo, "a dog.")
 
@@ -119,11 +122,15 @@ def test_a_damaged_file_counts_as_missing_and_is_replaced(tmp_path, damage):
 @pytest.mark.parametrize(
     ("mode", "text"),
     [
-        ("1", "[]"), ("1", '"ok"'), ("1", "{}"), ("1", '{"mask": true, "detail": {}}'),
-        ("1", '{"mask": true, "status": "ok", "detail": []}'), ("1", '{"mask": true, "status": 1, "detail": {}}'),
+        ("1", "[]"),
+        ("1", '"ok"'),
+        ("1", "{}"),
+        ("1", '{"mask": true, "detail": {}}'),
+        ("1", '{"mask": true, "status": "ok", "detail": []}'),
+        ("1", '{"mask": true, "status": 1, "detail": {}}'),
         ("L", '{"mask": true, "status": "ok", "detail": {}}'),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_this_version_does_not_write_counts_as_missing(tmp_path, mode, text):
     cache = cache_in(tmp_path)
     cache.store("0" * 64, Region(some_mask()))
@@ -292,9 +299,9 @@ def test_an_export_is_a_cache(tmp_path, monkeypatch):
 PROGRAM = """
 import sys
 from pathlib import Path
-from das_explain.data import open_dataset
-from das_explain.loader import load_batches
-from das_explain.preprocess import Geometry
+from das_explain.data.dataset import open_dataset
+from das_explain.batches.load import load_batches
+from das_explain.data.geometry import Geometry
 from das_explain.segment.cache import MaskCache
 from das_explain.segment.cached import CachedFinder
 from tests.segment.fake_finder import BrightFinder
@@ -322,8 +329,12 @@ def start(tmp_path: Path, seconds: float, order: str = "f") -> subprocess.Popen:
     }
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path / "photos"), str(tmp_path / "log"), str(seconds), order],
-        cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline() == "ready\n"
     return process
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from das_explain.data import open_dataset
+from das_explain.batches.load import load_batches
+from das_explain.data.dataset import open_dataset
+from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evaluate import Options
-from das_explain.loader import load_batches
-from das_explain.pipeline import Plan, score_dataset
-from das_explain.preprocess import Geometry
+from das_explain.explain.evaluate import Options
+from das_explain.explain.pipeline import Plan, score_dataset
 from das_explain.segment import FINDERS, create_segmenter
 from das_explain.segment.cache import MaskCache, clear, shelves
 from das_explain.segment.cached import CachedFinder

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from das_explain.segment.finders import create_finder
+from das_explain.segment.finders.create import create_finder
 from das_explain.types import Sample
 from tests.segment import networks
 from tests.segment.flips import flippable

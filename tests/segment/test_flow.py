@@ -155,7 +155,10 @@ def test_every_flag_reaches_the_finder(tmp_path, monkeypatch, command):
         seen.update(options)
         raise DasExplainError("seen")
 
-    parameters = [inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY) for each in ("dataset", "device", *FINDER_OPTIONS.values())]
+    parameters = [
+        inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY)
+        for each in ("dataset", "device", *FINDER_OPTIONS.values())
+    ]
     create.__signature__ = inspect.Signature(
         [inspect.Parameter("name", inspect.Parameter.POSITIONAL_OR_KEYWORD), *parameters]
     )

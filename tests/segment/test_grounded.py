@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from das_explain.errors import UsageError
-from das_explain.segment.detect import HubDetector, detections, padded
-from das_explain.segment.finders import create_finder
-from das_explain.segment.sam import HubSam
+from das_explain.segment.finders.create import create_finder
+from das_explain.segment.finders.detect import HubDetector, detections, padded
+from das_explain.segment.finders.sam import HubSam
 from tests.segment.networks import QUERIES, sample, scene
 
 CPU = torch.device("cpu")
@@ -30,7 +30,9 @@ def test_channels_are_red_green_blue(nets, make):
     assert np.mean(np.abs(pixels.permute(1, 2, 0).numpy() - expected)) < 0.05
 
 
-@pytest.mark.parametrize(("size", "shape"), [((640, 480), (800, 1066)), ((480, 640), (1066, 800)), ((2000, 500), (333, 1333))])
+@pytest.mark.parametrize(
+    ("size", "shape"), [((640, 480), (800, 1066)), ((480, 640), (1066, 800)), ((2000, 500), (333, 1333))]
+)
 def test_shorter_side_is_800_and_the_longer_at_most_1333(nets, size, shape):
     """Unless a smaller side is asked for: all by the same rule."""
     finder = create_finder("grounded-sam", detector=str(nets.detector), sam=str(nets.sam), device="cpu")
@@ -97,8 +99,10 @@ def test_no_box_never_reaches_sam(make, monkeypatch):
 
 def test_retry_is_the_lower_threshold_and_recorded(make):
     photo = scene(200, 120)
-    plain, retried = (make(box_threshold=high, retry_threshold=low).find([sample()], [photo])[0]
-                      for high, low in ((0.5, None), (0.9999, 0.5)))  # fmt: skip
+    plain, retried = (
+        make(box_threshold=high, retry_threshold=low).find([sample()], [photo])[0]
+        for high, low in ((0.5, None), (0.9999, 0.5))
+    )
     assert (plain.detail["retried"], retried.detail["retried"]) == (False, True)
     assert (plain.detail["threshold"], retried.detail["threshold"]) == (0.5, 0.5)
     assert retried.detail["boxes"] == plain.detail["boxes"]
@@ -164,15 +168,24 @@ def test_boxes_of_a_photo_decoded_smaller_are_in_its_own_pixels(make):
 
 
 def test_identity_needs_no_network_and_follows_every_setting(nets, make, tmp_path, monkeypatch):
-    monkeypatch.setattr("das_explain.segment.detect.load_strictly", lambda *_: pytest.fail("a network was loaded"))
+    monkeypatch.setattr(
+        "das_explain.segment.finders.detect.load_strictly", lambda *_: pytest.fail("a network was loaded")
+    )
     table = tmp_path / "prompts.csv"
     table.write_text("label,prompt\ncrane,bird\n")
     known = {"detector": str(nets.detector), "sam": str(nets.sam)}
     settings = [
-        {}, {"side": 400}, {"template": "a {label}"}, {"overrides": table}, {"box_threshold": 0.3},
-        {"text_threshold": 0.2}, {"retry_threshold": 0.1}, {"choice": "union"}, {"minimum_area": 0.1},
+        {},
+        {"side": 400},
+        {"template": "a {label}"},
+        {"overrides": table},
+        {"box_threshold": 0.3},
+        {"text_threshold": 0.2},
+        {"retry_threshold": 0.1},
+        {"choice": "union"},
+        {"minimum_area": 0.1},
         {"precision": "bf16"},
-    ]  # fmt: skip
+    ]
     told = [json.dumps(create_finder("grounded-sam", **known, **each).identity(), sort_keys=True) for each in settings]
     assert len(set(told)) == len(settings)
     copy = pickle.loads(pickle.dumps(create_finder("grounded-sam", **known)))

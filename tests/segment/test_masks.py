@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from das_explain import imageio
 from das_explain.commands.common import print_guessed
-from das_explain.data import open_dataset
+from das_explain.data import images as imageio
+from das_explain.data.dataset import open_dataset
+from das_explain.data.sources import orientation_unconfirmed
 from das_explain.errors import UsageError
 from das_explain.segment import SEGMENTERS, create_segmenter
-from das_explain.sources import orientation_unconfirmed
 from tests.photos import HEIGHT, STORED, WIDTH, object_mask, photo, store, store_mask
 
 

@@ -9,11 +9,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.segment.build import TextEncoder, build_sam
-from das_explain.segment.finders import create_finder
-from das_explain.segment.original import OriginalSam
-from das_explain.segment.sam import HubSam
-from das_explain.segment.weights import Weights
+from das_explain.segment.finders.build import TextEncoder, build_sam
+from das_explain.segment.finders.create import create_finder
+from das_explain.segment.finders.original import OriginalSam
+from das_explain.segment.finders.sam import HubSam
+from das_explain.segment.finders.weights import Weights
 from das_explain.types import Sample
 from tests.segment.networks import LONGEST, SIDE, scene
 from tests.segment.test_batches import assert_batches_change_nothing
@@ -89,8 +89,12 @@ def test_sam_checkpoint_that_does_not_fit(files, tmp_path, kind):
     else:
         state = {"fc.weight": torch.zeros(2, 2)}
     torch.save(state, tmp_path / "sam.pth")
-    expected = {"missing": f"1 key.* missing.*{key}", "foreign": "foreign.*mask_decoder.more.weight", "misshapen": key,
-                "other": "is not a SAM checkpoint"}[kind]  # fmt: skip
+    expected = {
+        "missing": f"1 key.* missing.*{key}",
+        "foreign": "foreign.*mask_decoder.more.weight",
+        "misshapen": key,
+        "other": "is not a SAM checkpoint",
+    }[kind]
     with pytest.raises(DasExplainError, match=expected):
         OriginalSam(Weights("sam.pth", tmp_path / "sam.pth"), CPU)
 
@@ -134,8 +138,9 @@ def same_frames(hub, grounded, monkeypatch):
     from segment_anything.utils.transforms import ResizeLongestSide
 
     def apply_image(self, pixels):
-        frame = hub.masker.processor.image_processor(Image.fromarray(pixels), do_normalize=False, do_rescale=False,
-                                                     do_pad=False, return_tensors="np")  # fmt: skip
+        frame = hub.masker.processor.image_processor(
+            Image.fromarray(pixels), do_normalize=False, do_rescale=False, do_pad=False, return_tensors="np"
+        )
         height, width = frame["reshaped_input_sizes"][0]
         return frame["pixel_values"][0].transpose(1, 2, 0)[:height, :width]
 
@@ -202,8 +207,15 @@ def test_where_the_resizing_differs(hub, grounded, size):
 
 
 def test_bf16_stays_close(nets, files, grounded):
-    finder = create_finder("grounded-sam-original", detector=str(files.detector), sam=str(files.sam),
-                           tokenizer=str(nets.detector), side=SIDE, device="cpu", precision="bf16")  # fmt: skip
+    finder = create_finder(
+        "grounded-sam-original",
+        detector=str(files.detector),
+        sam=str(files.sam),
+        tokenizer=str(nets.detector),
+        side=SIDE,
+        device="cpu",
+        precision="bf16",
+    )
     exact, close = (each.find([Sample("x", 0, "dog")], [scene(200, 120)])[0] for each in (grounded, finder))
     assert exact.detail["scores"] != close.detail["scores"]
     np.testing.assert_allclose(exact.detail["scores"][:5], close.detail["scores"][:5], atol=0.03)
@@ -218,8 +230,13 @@ def test_nothing_on_stdout_and_nothing_fetched(nets, files, grounded, capsys, mo
     import socket
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("asked the network"))
-    finder = create_finder("grounded-sam-original", detector=str(files.detector), sam=str(files.sam),
-                           tokenizer=str(nets.detector), side=SIDE)  # fmt: skip
+    finder = create_finder(
+        "grounded-sam-original",
+        detector=str(files.detector),
+        sam=str(files.sam),
+        tokenizer=str(nets.detector),
+        side=SIDE,
+    )
     finder.find([Sample("x", 0, "dog")], [scene(60, 50)])
     assert capsys.readouterr().out == ""
 
@@ -234,10 +251,14 @@ def test_detector_checkpoint_that_does_not_fit(nets, files, grounded, tmp_path, 
     else:
         state = {"fc.weight": torch.zeros(2, 2)}
     torch.save({"model": state}, tmp_path / "dino.pth")
-    finder = create_finder("grounded-sam-original", detector=str(tmp_path / "dino.pth"), sam=str(files.sam),
-                           tokenizer=str(nets.detector))  # fmt: skip
-    expected = {"missing": "is no Grounding DINO.*level_embed", "foreign": "1 foreign key.*transformer.more",
-                "other": "is not a Grounding DINO checkpoint"}[kind]  # fmt: skip
+    finder = create_finder(
+        "grounded-sam-original", detector=str(tmp_path / "dino.pth"), sam=str(files.sam), tokenizer=str(nets.detector)
+    )
+    expected = {
+        "missing": "is no Grounding DINO.*level_embed",
+        "foreign": "1 foreign key.*transformer.more",
+        "other": "is not a Grounding DINO checkpoint",
+    }[kind]
     with pytest.raises(DasExplainError, match=expected):
         finder.find([Sample("x", 0, "dog")], [scene(60, 50)])
 
@@ -247,8 +268,9 @@ def test_text_encoder_is_bert_under_a_mask_of_phrases():
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    bert = BertModel(BertConfig(vocab_size=50, hidden_size=64, num_hidden_layers=2, num_attention_heads=1,
-                                intermediate_size=64)).eval()  # fmt: skip
+    bert = BertModel(
+        BertConfig(vocab_size=50, hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=64)
+    ).eval()
     ids, kinds, places = torch.arange(6)[None], torch.zeros(1, 6, dtype=torch.long), torch.arange(6)[None]
     encoder = TextEncoder(bert)
     assert set(encoder.state_dict()) == set(bert.state_dict())

@@ -43,13 +43,25 @@ def test_masks_by_both_stacks_agree(nets, files, photos, tmp_path):
     original = ("--segmenter", "grounded-sam-original", "--tokenizer", nets.detector)
     printed = run(*common, *original, "--detector", files.detector, "--sam", files.sam, "--out", tmp_path / "own")
     assert "3 ok" in printed
-    run(*common, "--segmenter", "grounded-sam", "--detector", nets.detector, "--sam", nets.sam, "--out", tmp_path / "hub")
+    run(
+        *common,
+        "--segmenter",
+        "grounded-sam",
+        "--detector",
+        nets.detector,
+        "--sam",
+        nets.sam,
+        "--out",
+        tmp_path / "hub",
+    )
     own, hub = masks(tmp_path / "own"), masks(tmp_path / "hub")
     assert len(own) == len(hub) == 3
     for one, other in zip(own.values(), hub.values()):
         assert 0.01 < one.mean() < 0.99
         assert np.mean(one == other) >= 0.999
-    finder, = (json.loads(path.read_text()) for path in (tmp_path / "cache").rglob("grounded-sam-original-*/finder.json"))
+    (finder,) = (
+        json.loads(path.read_text()) for path in (tmp_path / "cache").rglob("grounded-sam-original-*/finder.json")
+    )
     assert (finder["detector"]["package"], finder["sam"]["package"]) == ("groundingdino", "segment-anything")
 
 

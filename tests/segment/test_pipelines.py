@@ -48,7 +48,11 @@ def reference_boxes(nets):
         with torch.no_grad():
             out = network(**inputs)
         found = processor.post_process_grounded_object_detection(
-            out, inputs["input_ids"], threshold=threshold, text_threshold=0.25, target_sizes=[(photo.height, photo.width)]
+            out,
+            inputs["input_ids"],
+            threshold=threshold,
+            text_threshold=0.25,
+            target_sizes=[(photo.height, photo.width)],
         )[0]
         order = found["scores"].argsort(descending=True).tolist()
         boxes = found["boxes"][order].numpy().clip(0, [*photo.size, *photo.size])
@@ -109,7 +113,9 @@ def test_masks_are_those_of_the_processor(nets, make, reference_boxes, name, sha
 def test_mask_depends_on_photo_and_box(make, name):
     """Else the tests above hold nothing to anything."""
     masker, photo = make(name).masker, scene(200, 120)
-    wide, tall = (masker.segment([photo], [np.array([box])])[0].mask for box in ([10.0, 40, 190, 80], [80.0, 5, 120, 115]))
+    wide, tall = (
+        masker.segment([photo], [np.array([box])])[0].mask for box in ([10.0, 40, 190, 80], [80.0, 5, 120, 115])
+    )
     swapped = masker.segment([photo], [np.array([[40.0, 10, 80, 190]])])[0].mask
     other = masker.segment([photo.transpose(Image.Transpose.ROTATE_180)], [np.array([[10.0, 40, 190, 80]])])[0].mask
     for mask in (tall, swapped, other):

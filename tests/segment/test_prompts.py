@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from das_explain.errors import UsageError
-from das_explain.segment.prompts import Prompts, phrase, read_overrides
+from das_explain.segment.finders.prompts import Prompts, phrase, read_overrides
 
 
 @pytest.mark.parametrize(

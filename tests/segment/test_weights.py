@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.segment import weights as room
-from das_explain.segment.detect import HubDetector
-from das_explain.segment.finders import create_finder
-from das_explain.segment.sam import HubSam
-from das_explain.segment.weights import Weights, file_hash, find_file, find_folder
+from das_explain.segment.finders import weights as room
+from das_explain.segment.finders.create import create_finder
+from das_explain.segment.finders.detect import HubDetector
+from das_explain.segment.finders.sam import HubSam
+from das_explain.segment.finders.weights import Weights, file_hash, find_file, find_folder
 from das_explain.types import Sample
 from tests.segment.networks import SIDE, scene
 
@@ -217,7 +217,7 @@ def test_names_that_do_not_go(nets, name, sam, message):
 
 def test_transformers_before_sam2(nets, monkeypatch):
     """4.51 to 4.55 have all but SAM 2."""
-    monkeypatch.setattr("das_explain.segment.finders.version", lambda _: "4.51.3")
+    monkeypatch.setattr("das_explain.segment.finders.create.version", lambda _: "4.51.3")
     message = r"^SAM 2 needs transformers >= 4.56 \(here is 4.51.3\): pip install -U transformers, or .* grounded-sam$"
     with pytest.raises(DasExplainError, match=message):
         create_finder("grounded-sam2", detector=str(nets.detector))  # before anything is looked for on the hub

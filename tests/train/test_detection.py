@@ -13,11 +13,11 @@ import torch
 
 pytest.importorskip("lightning")
 
-from das_explain.checkpoint import save_model
-from das_explain.detectors import load_detector
+from das_explain.accuracy.detectors import load_detector
+from das_explain.checkpoint.load import save_model
+from das_explain.data.coco.objects import open_objects
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn import create_model
-from das_explain.sources.objects import open_objects
 from das_explain.train import load_recipe, train
 from das_explain.train.callbacks import LastCheckpoint
 from das_explain.train.coco import AspectBatches, DetectionData
@@ -41,10 +41,20 @@ def tiny(coco: Path) -> Callable[..., Recipe]:
     """The package's recipe at toy size: ResNet-18 with one gate, 64 px, 3 epochs of 2 steps, the first of them initial."""
     arguments = "{gates: [layer4], trainable_layers: 2, min_size: 64, max_size: 96, box_batch_size_per_image: 16}"
     small = [
-        "model.architecture=resnet18", "model.warm_start=null", f"model.arguments={arguments}",
-        f"data.train={coco}", f"data.test={coco}", "optimizer.lr=0.01", "initial.epochs=1", "schedule.epochs=3",
-        "schedule.milestones=[1]", "schedule.warmup_epochs=0.5", "loop.batch_size=2", "loop.workers=0", "loop.device=cpu",
-    ]  # fmt: skip
+        "model.architecture=resnet18",
+        "model.warm_start=null",
+        f"model.arguments={arguments}",
+        f"data.train={coco}",
+        f"data.test={coco}",
+        "optimizer.lr=0.01",
+        "initial.epochs=1",
+        "schedule.epochs=3",
+        "schedule.milestones=[1]",
+        "schedule.warmup_epochs=0.5",
+        "loop.batch_size=2",
+        "loop.workers=0",
+        "loop.device=cpu",
+    ]
     return lambda settings: load_recipe("coco-fasterrcnn-resnet50", [*small, *settings])
 
 
@@ -74,8 +84,9 @@ def test_a_mirrored_view_has_mirrored_boxes(tiny) -> None:
     flipped, its = mirrored.view(3, 0)
     assert torch.equal(flipped, image.flip(2))
     width = image.shape[2]
-    expected = torch.stack([width - target["boxes"][:, 2], target["boxes"][:, 1],
-                            width - target["boxes"][:, 0], target["boxes"][:, 3]], 1)  # fmt: skip
+    expected = torch.stack(
+        [width - target["boxes"][:, 2], target["boxes"][:, 1], width - target["boxes"][:, 0], target["boxes"][:, 3]], 1
+    )
     assert torch.equal(its["boxes"], expected)
     x0, y0, x1, y1 = its["boxes"][0].int().tolist()
     assert (flipped[:, y0:y1, x0:x1] == torch.tensor([220, 40, 40])[:, None, None]).all(), (
@@ -175,11 +186,16 @@ def test_stages_momentum_and_the_backbone_alone(tiny, tmp_path, monkeypatch) -> 
         optimizer.step()
         scheduler.step()
         if step == 1:  # the last of the initial stage
-            moved = {name.startswith("backbone.body.") for name, p in network.named_parameters()
-                     if not torch.equal(p, before[name])}  # fmt: skip
+            moved = {
+                name.startswith("backbone.body.")
+                for name, p in network.named_parameters()
+                if not torch.equal(p, before[name])
+            }
             assert moved == {True}
-    assert rates == [[pytest.approx(r), pytest.approx(q)] for r, q in
-                     [(0.01, 0), (0.01, 0), (0.01, 0.01), (0.01, 0.01), (0.001, 0.001), (0.001, 0.001)]]  # fmt: skip
+    assert rates == [
+        [pytest.approx(r), pytest.approx(q)]
+        for r, q in [(0.01, 0), (0.01, 0), (0.01, 0.01), (0.01, 0.01), (0.001, 0.001), (0.001, 0.001)]
+    ]
     assert len(optimizer.state) > 0
     monkeypatch.setattr(module, "optimizers", lambda use_pl_optimizer: optimizer)
     monkeypatch.setattr(type(module), "current_epoch", 0)

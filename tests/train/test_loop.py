@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 pytest.importorskip("lightning")
 
-from das_explain.checkpoint import save_model
+from das_explain.checkpoint.load import save_model
 from das_explain.errors import UsageError
 from das_explain.nn import auxiliary_logits, create_model
 from das_explain.train import Recipe, load_recipe, train

@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("lightning")
 
-from das_explain.checkpoint import load_model
+from das_explain.checkpoint.load import load_model
 from das_explain.errors import UsageError
 from das_explain.nn import create_model
 from das_explain.train import available_recipes, load_recipe, train
@@ -21,19 +21,29 @@ PRINTED = {
     "imagenet-das-resnet": ("resnet50", "das", 100, 256, 0.1, 1e-4, {0: 0.1, 29: 0.1, 30: 1e-2, 60: 1e-3, 90: 1e-4}),
     "imagenet-das-mobilenetv2": ("mobilenet_v2", "das", 400, 96, 0.045, 4e-5, {1: 0.045 * 0.98, 50: 0.045 * 0.98**50}),
     "cifar100-das-resnet": (
-        "resnet18", "das", 300, 128, 0.1, 5e-4,
+        "resnet18",
+        "das",
+        300,
+        128,
+        0.1,
+        5e-4,
         {0: 0.1, 69: 0.1, 70: 0.02, 130: 0.004, 200: 8e-4, 259: 8e-4, 260: 1.6e-4, 299: 1.6e-4},
     ),
     "dogs-das-resnet": ("resnet18", "das", 300, 32, 0.1, 1e-4, {0: 0.1, 150: 0.05}),
     "cifar100-defcon1": (
-        "resnet50", "defcon1", 400, 128, 0.01, 1e-4,
+        "resnet50",
+        "defcon1",
+        400,
+        128,
+        0.01,
+        1e-4,
         {0: 0.01, 25: 0.005, 50: 0.01, 100: 0.005, 150: 0.01, 250: 0.005, 350: 0.01},
     ),
     "cifar100-defcon1-cosine": ("resnet50", "defcon1", 400, 128, 0.01, 1e-4, {0: 0.01, 50: 0.0, 100: 0.01}),
     "cifar100-defcon1-plateau": ("resnet50", "defcon1", 400, 128, 0.01, 1e-4, {0: 0.01, 399: 0.01}),
     "cifar100-defcon1-eca": ("resnet50", "defcon1", 100, 256, 0.1, 1e-4, {29: 0.1, 30: 0.01, 60: 0.001}),
     "cifar100-defcon1-baselines": ("resnet50", "eca", 200, 128, 0.1, 5e-4, {59: 0.1, 60: 0.02, 120: 4e-3, 160: 8e-4}),
-}  # fmt: skip
+}
 CIFAR = [name for name in PRINTED if name.startswith("cifar100")]
 
 
@@ -89,9 +99,15 @@ def test_defcon1_s_network_has_the_parameters_of_its_table_1():
 def test_settings_reach_the_other_rows_of_the_tables():
     counts = {
         setting: _parameters(_network("dogs-das-resnet", setting))
-        for setting in ("model.arguments.alpha=0.2", "model.arguments.alpha=0.1", "model.arguments.variant=f",
-                        "model.arguments.norms=[batch,layer]", "model.attention=none", "model.attention=triplet")
-    }  # fmt: skip
+        for setting in (
+            "model.arguments.alpha=0.2",
+            "model.arguments.alpha=0.1",
+            "model.arguments.variant=f",
+            "model.arguments.norms=[batch,layer]",
+            "model.attention=none",
+            "model.attention=triplet",
+        )
+    }
     assert len(set(counts.values())) == len(counts), counts
     assert counts["model.arguments.alpha=0.2"] == _parameters(_network("dogs-das-resnet"))
     assert _network("cifar100-defcon1-eca", "model.arguments.offsets=shuffle").layer1[0].gate.offsets == "shuffle"
@@ -115,12 +131,16 @@ LEARNS = {  # what else is made small; the rate, where 0.1 is for many more imag
     "dogs-das-resnet": ["optimizer.lr=0.02"],
     **{
         name: [
-            "model.architecture=resnet18", "model.arguments.stem=imagenet", "input.resize=32", "data.held_out=4",
+            "model.architecture=resnet18",
+            "model.arguments.stem=imagenet",
+            "input.resize=32",
+            "data.held_out=4",
             "optimizer.lr=0.01",
         ]
-        for name in CIFAR if "defcon1" in name
+        for name in CIFAR
+        if "defcon1" in name
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PRINTED)

@@ -25,9 +25,17 @@ def test_every_shipped_recipe_is_valid_and_described():
 def test_settings_change_single_fields_in_order():
     recipe = load_recipe(
         "collage-resnet18",
-        ["optimizer.lr=5e-4", "schedule.epochs=4", "schedule.epochs=3", "model.arguments.stem=small",
-         "data.per_epoch=null", "augment.scale=[0.5, 1]", "loop.workers=0", "loop.precision=32"],
-    )  # fmt: skip
+        [
+            "optimizer.lr=5e-4",
+            "schedule.epochs=4",
+            "schedule.epochs=3",
+            "model.arguments.stem=small",
+            "data.per_epoch=null",
+            "augment.scale=[0.5, 1]",
+            "loop.workers=0",
+            "loop.precision=32",
+        ],
+    )
     assert recipe.optimizer.lr == 5e-4
     assert recipe.schedule.epochs == 3
     assert recipe.model.arguments == {"stem": "small"}

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 pytest.importorskip("lightning")
 
-from das_explain.checkpoint import load_model
+from das_explain.checkpoint.load import load_model
 from das_explain.errors import DasExplainError
 from das_explain.train import load_recipe, train
 from das_explain.train.callbacks import LastCheckpoint
@@ -92,13 +92,28 @@ def test_loss_goes_down_and_the_model_directory_is_what_was_tested(tiny, tmp_pat
     [
         [*SMALL, "loop.workers=0"],
         [*SMALL, "loop.workers=1", "loop.precision=bf16"],
-        [*SMALL, "loop.ema=0.5", "loop.accumulate=2", "schedule.name=restarts", "schedule.period=0.6",
-         "data.per_epoch=9"],
-        [*SMALL, "schedule.name=plateau", "schedule.warmup_epochs=0", "schedule.patience=0", "data.held_out=2",
-         "loop.validate=true", "optimizer.lr=0.01", "optimizer.momentum=0", "loop.ema=0.5"],
+        [
+            *SMALL,
+            "loop.ema=0.5",
+            "loop.accumulate=2",
+            "schedule.name=restarts",
+            "schedule.period=0.6",
+            "data.per_epoch=9",
+        ],
+        [
+            *SMALL,
+            "schedule.name=plateau",
+            "schedule.warmup_epochs=0",
+            "schedule.patience=0",
+            "data.held_out=2",
+            "loop.validate=true",
+            "optimizer.lr=0.01",
+            "optimizer.momentum=0",
+            "loop.ema=0.5",
+        ],
     ],
     ids=["plain", "bf16", "restarts", "plateau"],
-)  # fmt: skip
+)
 def test_a_killed_run_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch, settings):
     recipe = load_recipe(tiny, ["schedule.epochs=3", "data.per_epoch=6", "loop.batch_size=3", *settings])
     train(recipe, tmp_path / "whole")

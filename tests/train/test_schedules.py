@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from das_explain.checkpoint import load_model
+from das_explain.checkpoint.load import load_model
 from das_explain.train import load_recipe, train
 from das_explain.train.data import TrainingData
 from das_explain.train.schedules import create_optimizer, lr_factor
@@ -47,13 +47,17 @@ def test_learning_rate_by_hand():
     [
         (Schedule(name="cosine", period=6), lambda optimizer: CosineAnnealingLR(optimizer, 6)),
         (Schedule(name="exponential", gamma=0.98), lambda optimizer: ExponentialLR(optimizer, 0.98)),
-        (Schedule(name="step", milestones=(7, 13, 20), gamma=0.2),
-         lambda optimizer: MultiStepLR(optimizer, [7, 13, 20], 0.2)),
-        (Schedule(name="restarts", period=3, period_factor=2),
-         lambda optimizer: CosineAnnealingWarmRestarts(optimizer, 3, 2)),
+        (
+            Schedule(name="step", milestones=(7, 13, 20), gamma=0.2),
+            lambda optimizer: MultiStepLR(optimizer, [7, 13, 20], 0.2),
+        ),
+        (
+            Schedule(name="restarts", period=3, period_factor=2),
+            lambda optimizer: CosineAnnealingWarmRestarts(optimizer, 3, 2),
+        ),
         (Schedule(name="restarts", period=5), lambda optimizer: CosineAnnealingWarmRestarts(optimizer, 5)),
     ],
-)  # fmt: skip
+)
 def test_epochs_are_those_of_torch_s_schedulers(schedule, scheduler):
     optimizer = _sgd()
     theirs = scheduler(optimizer)
@@ -72,10 +76,20 @@ def test_restarts_go_on_within_an_epoch_as_torch_s():
 
 
 def test_plateau_follows_torch_s_on_the_held_out_loss(tiny, tmp_path):
-    settings = ["loop.half=false", "model.architecture=mobilenet_v2", "model.arguments={}",
-                "schedule.name=plateau", "schedule.patience=0", "schedule.gamma=0.5",
-                "schedule.warmup_epochs=0", "schedule.epochs=3", "optimizer.lr=0.01",
-                "optimizer.momentum=0", "data.held_out=2", "loop.validate=true"]  # fmt: skip
+    settings = [
+        "loop.half=false",
+        "model.architecture=mobilenet_v2",
+        "model.arguments={}",
+        "schedule.name=plateau",
+        "schedule.patience=0",
+        "schedule.gamma=0.5",
+        "schedule.warmup_epochs=0",
+        "schedule.epochs=3",
+        "optimizer.lr=0.01",
+        "optimizer.momentum=0",
+        "data.held_out=2",
+        "loop.validate=true",
+    ]
     recipe = load_recipe(tiny, settings)
     model = load_model(str(train(recipe, tmp_path / "out")))
     with (tmp_path / "out" / "log.csv").open(newline="") as file:

@@ -11,7 +11,7 @@ import torchvision
 from scipy.io import savemat
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from das_explain.data import open_dataset
+from das_explain.data.dataset import open_dataset
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.train import load_recipe
 from das_explain.train.data import open_split

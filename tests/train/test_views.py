@@ -135,9 +135,15 @@ class _Place:
         return self.draws.pop(0)
 
 
-@pytest.mark.parametrize(("width", "height", "resize", "padding", "place"), [
-    (32, 32, 32, 4, (-4, 4)), (32, 32, 32, 4, (0, 0)), (32, 32, 32, 4, (3, -2)), (48, 40, 36, 0, (11, 4)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("width", "height", "resize", "padding", "place"),
+    [
+        (32, 32, 32, 4, (-4, 4)),
+        (32, 32, 32, 4, (0, 0)),
+        (32, 32, 32, 4, (3, -2)),
+        (48, 40, 36, 0, (11, 4)),
+    ],
+)
 def test_a_fixed_crop_is_torchvision_s(width, height, resize, padding, place):
     photo = Image.fromarray(np.random.default_rng(0).integers(1, 256, (height, width, 3), dtype=np.uint8))
     rng = _Place(*place)
@@ -149,8 +155,15 @@ def test_a_fixed_crop_is_torchvision_s(width, height, resize, padding, place):
 
 
 def test_fixed_crops_come_from_the_recipe_and_reach_every_place(tiny):
-    settings = ["augment.crop=fixed", "augment.padding=1", "augment.flip=0", "augment.brightness=0",
-                "augment.contrast=0", "augment.saturation=0", "input.resize=36"]  # fmt: skip
+    settings = [
+        "augment.crop=fixed",
+        "augment.padding=1",
+        "augment.flip=0",
+        "augment.brightness=0",
+        "augment.contrast=0",
+        "augment.saturation=0",
+        "input.resize=36",
+    ]
     data = TrainingData(load_recipe(tiny, settings))
     photo = functional.resize(data.train.dataset.read(data.train.samples[0]), 36)  # 40 x 36
     padded = np.asarray(functional.pad(photo, 1))

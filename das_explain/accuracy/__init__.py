@@ -1,0 +1,1 @@
+"""How often classifiers are right, how precise detectors are."""

@@ -1,0 +1,302 @@
+"""What ``das-explain evaluate`` does: models and data in, a folder of tables out.
+
+    evaluation.json   what was measured: command, models, data, versions, counts by status
+    predictions.csv   classifiers: a row per image and model; accuracy.csv, classes.csv, comparison.csv follow from it
+    images.csv        detectors: a row per image; ap.csv, classes.csv, comparison.csv; detections-N.json of each model
+
+They are written at the end; the same command measures anew and replaces them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from das_explain.accuracy import classifiers as accuracy
+from das_explain.accuracy.average_precision import METRICS, AveragePrecision, average_precision, coco_eval, percentiles
+from das_explain.accuracy.detectors import detect, load_detector
+from das_explain.batches.load import killed_workers_told, load_batches
+from das_explain.data.coco.objects import open_objects
+from das_explain.data.dataset import draw_sample, open_dataset
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.evidence.run import package_versions, write_dicts
+from das_explain.explain.evaluate import Options
+from das_explain.explain.pipeline import load_contestants
+
+if TYPE_CHECKING:
+    from das_explain.data.coco.objects import ObjectDataset
+    from das_explain.segment import Progress
+    from das_explain.types import Sample
+
+BATCH = 16
+MANIFEST, SCHEMA = "evaluation.json", 1
+TABLES = ("predictions.csv", "accuracy.csv", "images.csv", "ap.csv", "classes.csv", "comparison.csv")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure. ``models`` are specs; ``data`` is a data spec, or ``FILE.json[@FOLDER]`` for detectors.
+
+    ``draws``: of the bootstrap of detectors' AP; 0 leaves out its intervals.
+    """
+
+    models: tuple[str, ...]
+    data: str
+    out: Path
+    sample: int | None = None
+    stratified: bool = False
+    seed: int = 0
+    split: str | None = None
+    root: Path | None = None
+    batch: int | None = None
+    workers: int | None = None
+    device: str | None = None
+    draws: int = 200
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The tables by file name without ``.csv``, how many rows have which status, and sentences for a person."""
+
+    tables: dict[str, pd.DataFrame]
+    counts: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+
+def measure_classifiers(request: Request, progress: Progress = lambda done, of: None) -> Measured:
+    """Top-1 and top-5 with intervals, by class and paired between models.
+
+    Raises:
+        UsageError: the data has no labels, an option does not go with it.
+        DasExplainError: a model cannot be loaded, labels do not match, the folder holds something else.
+    """
+    dataset = open_dataset(request.data, split=request.split, root=request.root)
+    if dataset.labels is None:
+        raise UsageError(
+            f"{request.data} has no labels, so nothing can be right or wrong: sort it into folders by class"
+        )
+    samples = draw_sample(dataset, request.sample, request.seed, request.stratified)
+    contestants, _ = load_contestants(request.models, dataset.labels, (), request.device, Options())
+    models = [_about(each.model, each.name) for each in contestants]
+    _check_folder(request, models, dataset.fingerprint)
+    geometries = [each.model.preprocess.geometry for each in contestants]
+    with killed_workers_told():
+        batches = load_batches(dataset, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers)
+        rows = list(accuracy.predict(contestants, batches, len(samples), progress))
+    predictions = pd.DataFrame(rows, columns=accuracy.PREDICTIONS).astype({"rank": "Int64"})
+    counts = dict(Counter(predictions["status"]))
+    if "ok" not in counts:
+        raise DasExplainError(f"not one image could be scored: {_words(counts)}")
+    classes = {each.name: each.model.config["num_classes"] for each in contestants}
+    tables = {
+        "predictions": predictions,
+        "accuracy": accuracy.accuracy_table(predictions, classes),
+        "classes": accuracy.class_table(predictions, classes),
+        "comparison": accuracy.comparison_table(predictions, list(classes)),
+    }
+    notes = [
+        f"{name}: no top-5, as it has only {count} classes" for name, count in classes.items() if count <= accuracy.K
+    ]
+    _write(request, models, dataset.fingerprint, len(samples), tables, counts)
+    return Measured(tables, counts, notes)
+
+
+def measure_detectors(
+    request: Request, progress: Progress = lambda done, of: None, drawing: Progress = lambda done, of: None
+) -> Measured:
+    """COCO's AP with bootstrap intervals, by category and paired between detectors; ``drawing`` tells of the bootstrap.
+
+    Raises:
+        UsageError: the data is no COCO file, a model no detector, an option does not go with them.
+        DasExplainError: a model cannot be loaded, categories do not match, the folder holds something else.
+    """
+    given = {
+        "--stratified": request.stratified,
+        "--split": request.split,
+        "--root": request.root,
+        "--batch-size": request.batch,
+    }
+    if foreign := [name for name, value in given.items() if value]:
+        raise UsageError(f"{foreign[0]} does not go with a COCO file (a detector sees one photo at a time)")
+    coco_eval()
+    data = open_objects(request.data)
+    samples = draw_sample(data, request.sample, request.seed)
+    detectors = [load_detector(spec, device=request.device) for spec in request.models]
+    names = [each.name for each in detectors]
+    if len(set(names)) < len(names):
+        raise UsageError("two detectors have the same name: write NAME=SPEC")
+    models = [_about(each, each.name) for each in detectors]
+    _check_folder(request, models, data.fingerprint)
+    images, tested, found = [], [], [[] for _ in detectors]
+    with killed_workers_told():
+        for sample, message, results in detect(detectors, data, samples, workers=request.workers, progress=progress):
+            images.append(_image_row(sample, message, data, dict(zip(names, results))))
+            if not message:
+                tested.append(sample)
+                for mine, new in zip(found, results):
+                    mine += new
+    counts = dict(Counter(row["status"] for row in images))
+    if not tested:
+        raise DasExplainError(f"not one image could be read: {images[0]['message']}")
+    total = request.draws * len(detectors)
+    scores = {}
+    for place, (name, mine) in enumerate(zip(names, found)):
+        before = place * request.draws
+        scores[name] = average_precision(
+            data,
+            tested,
+            mine,
+            draws=request.draws,
+            seed=request.seed,
+            progress=lambda done, _, before=before: drawing(before + done, total),
+        )
+    tables = {
+        "images": pd.DataFrame(images).astype({f"found_{name}": "Int64" for name in names}),
+        "ap": pd.DataFrame([_ap_row(name, len(tested), ap) for name, ap in scores.items()]),
+        "classes": pd.DataFrame(_category_rows(scores, data, tested)),
+        "comparison": pd.DataFrame(_ap_differences(scores, len(tested))),
+    }
+    notes = []
+    for detector in detectors:
+        if unknown := [name for name in data.categories.values() if name not in detector.labels]:
+            notes.append(f"{detector.name} has no class {', '.join(unknown[:3])}: {len(unknown)} categories with AP 0")
+    _write(request, models, data.fingerprint, len(samples), tables, counts)
+    for number, mine in enumerate(found, 1):
+        (request.out / f"detections-{number}.json").write_text(json.dumps(mine), encoding="utf-8")
+    return Measured(tables, counts, notes)
+
+
+def _about(model: Any, name: str) -> dict[str, str]:
+    return {"name": name, "spec": model.spec, "fingerprint": model.fingerprint}
+
+
+def _image_row(
+    sample: Sample, message: str, data: ObjectDataset, results: dict[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    found = {f"found_{name}": None if message else len(mine) for name, mine in results.items()}
+    status = "unreadable" if message else "ok"
+    return {"image": sample.name, "objects": len(data.objects(sample)), **found, "status": status, "message": message}
+
+
+def _ap_row(name: str, images: int, ap: AveragePrecision) -> dict[str, Any]:
+    row: dict[str, Any] = {"model": name, "n": images}
+    for metric, value in ap.values.items():
+        low, high = ap.interval(metric)
+        row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
+    return row
+
+
+def _category_rows(
+    scores: dict[str, AveragePrecision], data: ObjectDataset, tested: Sequence[Sample]
+) -> list[dict[str, Any]]:
+    objects = Counter(
+        each["category_id"] for sample in tested for each in data.objects(sample) if not each.get("iscrowd")
+    )
+    return [
+        {"model": name, "category": data.categories[number], "objects": objects[number], **values}
+        for name, ap in scores.items()
+        for number, values in ap.classes.items()
+    ]
+
+
+def _ap_differences(scores: dict[str, AveragePrecision], images: int) -> list[dict[str, Any]]:
+    """b - a, with the interval of the difference over the same draws of images."""
+    rows = []
+    for a, b in combinations(scores, 2):
+        differences = scores[b].resampled - scores[a].resampled
+        for place, metric in enumerate(METRICS):
+            value_a, value_b = scores[a].values[metric], scores[b].values[metric]
+            low, high = percentiles(differences[:, place])
+            difference = None if value_a is None or value_b is None else value_b - value_a
+            rows.append(
+                {
+                    "metric": metric,
+                    "model_a": a,
+                    "model_b": b,
+                    "n": images,
+                    "a": value_a,
+                    "b": value_b,
+                    "difference": difference,
+                    "ci_low": low,
+                    "ci_high": high,
+                }
+            )
+    return rows
+
+
+def _identity(request: Request, models: Sequence[dict[str, str]], fingerprint: str) -> dict[str, Any]:
+    sample = {"sample": request.sample, "stratified": request.stratified, "seed": request.seed}
+    return {"schema": SCHEMA, "models": list(models), "data": request.data, "data_fingerprint": fingerprint, **sample}
+
+
+def _check_folder(request: Request, models: Sequence[dict[str, str]], fingerprint: str) -> None:
+    """Whether the results may be written there: into a new folder, or in place of the same evaluation's."""
+    path = request.out / MANIFEST
+    if request.overwrite:
+        return
+    if path.is_file():
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+            same = all(there.get(key) == value for key, value in _identity(request, models, fingerprint).items())
+        except (OSError, ValueError, AttributeError):
+            same = False
+        if not same:
+            raise DasExplainError(
+                f"{request.out} holds another evaluation: another --out keeps it, --overwrite replaces it"
+            )
+    elif taken := [name for name in TABLES if (request.out / name).exists()]:
+        raise DasExplainError(f"{request.out / taken[0]} is of something else: name another --out, or --overwrite it")
+
+
+def _write(
+    request: Request,
+    models: Sequence[dict[str, str]],
+    fingerprint: str,
+    count: int,
+    tables: dict[str, pd.DataFrame],
+    counts: dict[str, int],
+) -> None:
+    try:
+        request.out.mkdir(parents=True, exist_ok=True)
+        for name in (*TABLES, MANIFEST, *(path.name for path in request.out.glob("detections-*.json"))):
+            (request.out / name).unlink(missing_ok=True)
+        for name, table in tables.items():
+            if len(table):
+                write_dicts(request.out / f"{name}.csv", list(table.columns), _records(table))
+        manifest = {
+            **_identity(request, models, fingerprint),
+            "command": sys.argv,
+            "images": count,
+            "counts": counts,
+            "draws": request.draws,
+            "versions": package_versions(),
+        }
+        (request.out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DasExplainError(f"cannot write to {request.out}: {error.strerror}") from None
+
+
+def _records(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Rows in which nothing, NaN and None alike, is None; numbers with six digits."""
+    columns = {name: [_cell(value) for value in table[name]] for name in table.columns}
+    return (dict(zip(columns, row)) for row in zip(*columns.values()))
+
+
+def _cell(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return float(f"{value:.6g}") if isinstance(value, (float, np.floating)) else value
+
+
+def _words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in counts.items())

@@ -1,0 +1,305 @@
+"""Decodes ahead of the network: workers turn samples into frames and masks, which become batches in a fixed order.
+
+Each image is decoded once; every geometry's frame and mask are made from it in the worker, so that photos and full-size
+masks do not travel, except a photo on which a finder has to look first. Whatever goes wrong with one image becomes its
+status; memory does not grow with the data set.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from das_explain.data.geometry import Geometry
+from das_explain.data.images import full_size
+from das_explain.errors import DasExplainError, one_line
+from das_explain.types import Region, Sample
+
+if TYPE_CHECKING:
+    from das_explain.data.dataset import Dataset
+    from das_explain.data.sources import Source
+    from das_explain.segment import Progress, Segmenter
+
+PREFETCH = 2  # batches ahead, per worker
+WATCHED_EVERY = 1.0  # seconds in which a worker notices that its parent is gone
+
+
+@dataclass
+class Batch:
+    """N samples as the network sees them. ``frames`` and ``masks`` have one entry per ``Geometry.key``.
+
+    ``statuses[i]`` is ``ok``, ``unreadable`` (the frame is black), or the region's status, and ``messages[i]`` says in
+    one line what was wrong, else is empty. ``regions[i]`` has lost its full-size mask (``mask=None``) but keeps status
+    and detail, with ``area``, the share of the photo that the object covers. ``sizes[i]`` is (width, height) of the
+    upright photo, (0, 0) if it was unreadable. Without a segmenter ``masks`` is empty and no region is looked for.
+    """
+
+    samples: list[Sample]
+    frames: dict[str, torch.Tensor] = field(default_factory=dict)  # uint8 (N, 3, H, W), RGB
+    masks: dict[str, torch.Tensor] = field(default_factory=dict)  # bool (N, H, W), all false where there is no region
+    regions: list[Region] = field(default_factory=list)
+    statuses: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory, for copies to a GPU."""
+        return replace(
+            self,
+            frames={key: tensor.pin_memory() for key, tensor in self.frames.items()},
+            masks={key: tensor.pin_memory() for key, tensor in self.masks.items()},
+        )
+
+
+def load_batches(
+    dataset: Dataset,
+    samples: Sequence[Sample] | Sequence[Sequence[Sample]],
+    geometries: Sequence[Geometry],
+    segmenter: Segmenter | None = None,
+    *,
+    batch_size: int = 8,
+    workers: int | None = None,
+    finding: Progress = lambda done, of: None,
+    ahead: bool = False,
+) -> Iterator[Batch]:
+    """Yields the samples in batches, in order: ``batch_size`` at a time, or the batches given as a list of lists.
+
+    ``workers`` is the number of decoding processes, 0 to decode in this one, ``None`` for ``default_workers()``; they
+    start at once. Where the segmenter is a finder, masks that are not in its cache are made on the way: when a batch is
+    asked for, or, with ``ahead``, in a thread that keeps up to ``PREFETCH`` batches before the networks. ``finding`` is
+    told of it, see ``segment.cached.found``. Raises ``DasExplainError`` if a worker process itself is killed, and what
+    the finder raises when it cannot work at all.
+    """
+    from das_explain.segment.cached import beside, found
+
+    batches: Sequence[Sequence[Sample]] = samples  # type: ignore[assignment]
+    if samples and isinstance(samples[0], Sample):
+        batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
+    order = [sample for batch in batches for sample in batch]
+    longest = max(map(len, batches), default=0)
+    decoder = _Decoder(dataset.source, list(dict.fromkeys(geometries)), segmenter)
+    if not hasattr(segmenter, "find"):
+        return _stacked(read_ahead(decoder, order, workers, ahead=PREFETCH * longest), batches, decoder)
+    # Photos may travel here: one batch of them in all, however many workers there are.
+    usable = max(1, default_workers() if workers is None else workers)
+    items = found(read_ahead(decoder, order, workers, ahead=-(-longest // usable)), segmenter, finding, len(order))
+    items = map(decoder.settled, items)
+    return _stacked(beside(items, PREFETCH * longest) if ahead and order else items, batches, decoder)
+
+
+def read_ahead(
+    reader: Any, order: Sequence[Any], workers: int | None = None, *, ahead: int = PREFETCH
+) -> Iterator[Any]:
+    """Yields ``reader[item]`` for the items of ``order``, in order, computed in ``workers`` processes.
+
+    ``workers`` as in ``load_batches``; each works up to ``ahead`` items ahead. They start at once, from the caller's
+    thread, whichever thread asks for the items. Raises ``DasExplainError`` if one of them is killed, and what the
+    reader raises.
+    """
+    workers = min(default_workers() if workers is None else workers, len(order))
+    loader = DataLoader(
+        _Told(reader),
+        sampler=order,  # type: ignore[arg-type]
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=_prepare_worker,
+        prefetch_factor=max(PREFETCH, ahead) if workers else None,
+    )
+    with one_opencv_thread() if workers else nullcontext():
+        items = iter(loader)
+    return _checked(items)
+
+
+def _checked(items: Iterator[Any]) -> Iterator[Any]:
+    with killed_workers_told():
+        for item in items:
+            if isinstance(item, DasExplainError):
+                raise item
+            yield item
+
+
+@contextmanager
+def killed_workers_told() -> Iterator[None]:
+    """Makes one clear line of the death of a worker process, which torch reports wherever the main thread happens to be."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "killed by signal" not in str(error) and "exited unexpectedly" not in str(error):
+            raise
+        raise DasExplainError(
+            "a decoding worker was killed, probably for lack of memory: run the same command again with fewer --workers"
+        ) from None
+
+
+def available_cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers() -> int:
+    """Half of the processors this process may use, between 1 and 8; 0 if it may use only one."""
+    usable = available_cpus()
+    return 0 if usable == 1 else max(1, min(8, usable // 2))
+
+
+@dataclass
+class _Shown:
+    """One sample as the networks see it, on its way from a worker: arrays, since torch would put tensors into shared
+    memory, of which containers have little (64 MB by default in Docker), and a worker that runs out of it dies without
+    a word. ``photo`` is there where its ``region`` is still to be found.
+    """
+
+    sample: Sample
+    frames: dict[str, np.ndarray] = field(default_factory=dict)  # uint8 (H, W, 3); none if it was unreadable
+    masks: dict[str, np.ndarray] = field(default_factory=dict)  # bool (H, W); none without a mask
+    region: Region | None = None
+    status: str = "ok"
+    message: str = ""
+    size: tuple[int, int] = (0, 0)
+    photo: Image.Image | None = None
+
+
+class _Decoder:
+    """sample -> _Shown, in a worker."""
+
+    def __init__(self, source: Source, geometries: list[Geometry], segmenter: Segmenter | None) -> None:
+        self.source, self.geometries, self.segmenter = source, geometries, segmenter
+
+    def __getitem__(self, sample: Sample) -> _Shown:
+        shown = _Shown(sample, region=Region(None, "no_mask"))
+        try:
+            image = self.source.read(sample)
+            shown.frames = {each.key: each.frame(image) for each in self.geometries}
+            shown.size = full_size(image)
+        except Exception as error:  # one image never stops a run
+            shown.status, shown.message = "unreadable", one_line(error)
+            return shown
+        if self.segmenter is not None:
+            try:
+                shown.region = self.segmenter.region(sample, image)
+                if shown.region is None:
+                    shown.photo = image
+                else:
+                    self._frame(shown, image.size)
+            except Exception as error:
+                shown.status, shown.message, shown.masks = "mask_unreadable", one_line(error), {}
+                shown.region = Region(None, shown.status, {"message": shown.message})
+        return shown
+
+    def settled(self, shown: _Shown) -> _Shown:
+        """The same without the photo, once the region is known that it was kept for."""
+        if shown.photo is not None:
+            self._frame(shown, shown.photo.size)
+            shown.photo = None
+        return shown
+
+    def _frame(self, shown: _Shown, size: tuple[int, int]) -> None:
+        """Takes what the networks need from the region of a decoded photo of ``size`` (width, height)."""
+        region = shown.region
+        shown.status, shown.message = region.status, region.detail.get("message", "")
+        if region.mask is None:
+            return
+        if region.mask.shape != size[::-1]:
+            raise ValueError(f"a mask of shape {region.mask.shape} for a photo of {size[0]} x {size[1]}")
+        shown.masks = {each.key: each.frame_mask(region.mask) for each in self.geometries}
+        area = round(float(region.mask.mean()), 6)
+        shown.region = Region(None, region.status, {**region.detail, "area": area})
+
+
+def _stacked(items: Iterator[_Shown], batches: Sequence[Sequence[Sample]], decoder: _Decoder) -> Iterator[Batch]:
+    """The items as batches of the given lengths."""
+    with killed_workers_told():
+        for samples in batches:
+            batch = _batch(list(islice(items, len(samples))), decoder)
+            yield batch.pin_memory() if torch.cuda.is_available() else batch
+
+
+def _batch(rows: list[_Shown], decoder: _Decoder) -> Batch:
+    batch = Batch(
+        [shown.sample for shown in rows],
+        regions=[shown.region for shown in rows],
+        statuses=[shown.status for shown in rows],
+        messages=[shown.message for shown in rows],
+        sizes=[shown.size for shown in rows],
+    )
+    for geometry in decoder.geometries:
+        frames = np.zeros((len(rows), *geometry.size, 3), np.uint8)
+        masks = np.zeros((len(rows), *geometry.size), bool)
+        for row, shown in enumerate(rows):
+            frames[row] = shown.frames.get(geometry.key, 0)
+            masks[row] = shown.masks.get(geometry.key, False)
+        batch.frames[geometry.key] = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+        if decoder.segmenter is not None:
+            batch.masks[geometry.key] = torch.from_numpy(masks)
+    return batch
+
+
+class _Told(TorchDataset):
+    """Hands a clear error over as an item: torch would wrap its message into a traceback."""
+
+    def __init__(self, reader: Any) -> None:
+        self.reader = reader
+
+    def __getitem__(self, item: Any) -> Any:
+        try:
+            return self.reader[item]
+        except DasExplainError as error:
+            return error
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _prepare_worker(_: int) -> None:
+    """One thread in an OpenCV that the worker loads itself (torch's loader has done the same for torch); no orphans."""
+    os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Lets this process end within ``WATCHED_EVERY`` seconds of its parent, also where that one is killed.
+
+    torch's own watchdog only ends the worker's loop; the process then waits for its queue to be emptied, which nobody
+    does any more, and keeps its memory for ever. ``os._exit`` does not wait.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCHED_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+@contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """While workers are forked, which inherit the setting (set in a worker it may wait for threads it lacks)."""
+    cv2 = sys.modules.get("cv2")
+    if cv2 is None:
+        yield
+        return
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -1,0 +1,1 @@
+"""Class activation maps: this project's own engine, and other methods through pytorch-grad-cam."""

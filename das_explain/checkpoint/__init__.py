@@ -1,0 +1,1 @@
+"""From a model spec to a network that is ready to be explained."""

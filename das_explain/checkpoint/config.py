@@ -1,0 +1,146 @@
+"""``config.json`` of a model directory: what its weights are.
+
+It may come from a stranger, so every value is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from das_explain.checkpoint.build import MAX_CLASSES
+from das_explain.checkpoint.labels import check_labels
+from das_explain.data.geometry import FILTERS, Preprocess
+from das_explain.errors import DasExplainError
+
+FORMAT = 1
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+"""The files of a model directory; no other is read, whatever the config says."""
+MAX_BYTES = 64 * 2**20
+MAX_SIDE = 8192
+TASKS = ("classification", "detection")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What ``config.json`` says. ``arguments`` are checked by ``build``, where the network is known."""
+
+    architecture: str
+    num_classes: int
+    attention: str = "none"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    labels: list[str] | None = None
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    training: dict[str, Any] | None = None
+    task: str = "classification"
+
+    def to_json(self) -> str:
+        """The file's text."""
+        values = {
+            "format": FORMAT,
+            "architecture": self.architecture,
+            "attention": self.attention,
+            "arguments": self.arguments,
+            "num_classes": self.num_classes,
+            "labels": self.labels,
+            "preprocess": self.preprocess.to_config(),
+            "training": self.training,
+        }
+        if self.task == "detection":
+            del values["preprocess"]  # a detector scales and normalises by itself
+            values["task"] = self.task
+        try:
+            return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        except (TypeError, ValueError) as error:
+            raise DasExplainError(f"{CONFIG} cannot hold this description of the model: {error}") from None
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Reads and checks ``config.json``.
+
+    Raises:
+        DasExplainError: not JSON, another format, or a value of the wrong kind; the message names file and entry.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DasExplainError(f"{path} is too large for a model's description")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DasExplainError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict) or "format" not in values:
+        raise DasExplainError(f"{path} does not describe a das-explain model: it has no entry 'format'{_whose(values)}")
+    if values["format"] != FORMAT or isinstance(values["format"], bool):
+        raise DasExplainError(f"{path} has format {values['format']!r}; this version of das-explain reads {FORMAT}")
+
+    def entry(key: str, kind: type, default: Any = None) -> Any:
+        value = values.get(key, default)
+        if type(value) is not kind:
+            raise DasExplainError(f"{path}: {key} must be {_KIND[kind]}, not {_brief(value)}")
+        return value
+
+    num_classes = entry("num_classes", int)
+    if not 1 <= num_classes <= MAX_CLASSES:
+        raise DasExplainError(f"{path}: num_classes must lie in 1..{MAX_CLASSES}, not {num_classes}")
+    labels = values.get("labels")
+    task = entry("task", str, "classification")
+    if task not in TASKS:
+        raise DasExplainError(f"{path}: task must be {' or '.join(TASKS)}, not {_brief(task)}")
+    return ModelConfig(
+        architecture=entry("architecture", str),
+        num_classes=num_classes,
+        attention=entry("attention", str, "none"),
+        arguments=entry("arguments", dict, {}),
+        labels=None if labels is None else check_labels(labels, str(path), num_classes),
+        preprocess=_preprocess(entry("preprocess", dict, {}), path),
+        training=None if values.get("training") is None else entry("training", dict),
+        task=task,
+    )
+
+
+def _preprocess(values: Mapping[str, Any], path: Path) -> Preprocess:
+    def check(key: str, good: bool, what: str) -> None:
+        if key in values and not good:
+            raise DasExplainError(f"{path}: preprocess.{key} must be {what}, not {_brief(values[key])}")
+
+    size, resize = values.get("size"), values.get("resize")
+    sides = size if isinstance(size, list) and len(size) == 2 else [size]
+    check("size", all(map(_side, sides)), f"a side or [height, width] in 1..{MAX_SIDE}")
+    check("resize", _side(resize), f"a side in 1..{MAX_SIDE}")
+    filters = ", ".join(FILTERS)
+    check("interpolation", isinstance(values.get("interpolation"), str) and values["interpolation"] in FILTERS, filters)
+    check("fit", values.get("fit") in ("crop", "squash"), "crop or squash")
+    check("mean", _three(values.get("mean"), -math.inf), "three numbers")
+    check("std", _three(values.get("std"), 0), "three positive numbers")
+    return Preprocess.from_config(dict(values))
+
+
+def _side(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= MAX_SIDE
+
+
+def _three(value: Any, above: float) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(type(v) in (int, float) and math.isfinite(v) and v > above for v in value)
+    )
+
+
+_KIND = {int: "a whole number", str: "a text", dict: "an object"}
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _whose(values: Any) -> str:
+    if isinstance(values, dict) and "pretrained_cfg" in values:
+        return " (it is one of timm's: timm:NAME loads those)"
+    if isinstance(values, dict) and "model_type" in values:
+        return " (it is one of transformers')"
+    return ""

@@ -1,0 +1,256 @@
+"""Strict loading: the weights fit the network exactly, or one line says what differs and which network they fit."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from das_explain.checkpoint.build import backbone_defaults, build_network, head_name
+from das_explain.checkpoint.files import Candidate, best_reading
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.nn.registry import BACKBONES, attentions_of, default_gates
+
+OPTIONAL = "num_batches_tracked"  # a counter that inference does not use and old files do not have
+GATE = re.compile(r"^(.*\.)?gate\d*\.")
+LIKELY = 0.5  # share of common keys and shapes below which no architecture is proposed
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Between a network's keys and a file's: names, in the network's or the file's order."""
+
+    missing: tuple[str, ...]
+    foreign: tuple[str, ...]
+    misshapen: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.foreign or self.misshapen)
+
+
+def differences(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Differences:
+    """What keeps ``state`` from being loaded into a network whose state dict is ``expected``."""
+    return Differences(
+        missing=tuple(key for key in expected if key not in state and not key.endswith(OPTIONAL)),
+        foreign=tuple(key for key in state if key not in expected and not key.endswith(OPTIONAL)),
+        misshapen=tuple(key for key in expected if key in state and expected[key].shape != state[key].shape),
+    )
+
+
+def load_strict(
+    network: nn.Module, readings: Sequence[Candidate], *, source: str, wanted: str, ask: str | None = None
+) -> Candidate:
+    """Loads the best reading of a file into ``network``, as float32 on the CPU; a network on meta becomes real.
+
+    Args:
+        source: the file, for messages.
+        wanted: what the network is, for messages: ``resnet18 with attention das``.
+        ask: how another architecture would be asked for, with ``{}`` in its place; ``None`` where it cannot be.
+
+    Raises:
+        DasExplainError: a key is missing, foreign or of another shape. One line: the first three of each kind, and the
+            architecture that the file most likely belongs to, or, where that is ``network``'s, what may be wrong.
+    """
+    expected = network.state_dict()
+    reading = best_reading(readings, expected)
+    found = differences(expected, reading.state)
+    if found:
+        classes = _class_counts(network, found, reading.state)
+        if classes:
+            raise DasExplainError(
+                f"{source} has {classes[0]} classes, where {classes[1]} are expected ({wanted}): its "
+                f"{head_name(network)}.weight is {_shape(reading.state, head_name(network) + '.weight')}"
+            )
+        what = describe(found, expected, reading.state)
+        advice = _advise_for(network, found, reading.state, readings) or advise(readings, ask)
+        raise DasExplainError(f"{source} does not fit {wanted}: {what}{advice}")
+    on_meta = any(tensor.is_meta for tensor in expected.values())
+    state = {key: _plain(reading.state.get(key), tensor, key, source) for key, tensor in expected.items()}
+    network.load_state_dict({k: v for k, v in state.items() if v is not None}, strict=False, assign=on_meta)
+    return reading
+
+
+def describe(found: Differences, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """The differences in one phrase: counts and the first three names of each kind."""
+    parts = []
+    if found.missing:
+        parts.append(f"{_count(found.missing, 'key')} missing ({_first(found.missing)})")
+    if found.foreign:
+        parts.append(f"{_count(found.foreign, 'foreign key')} ({_first(found.foreign)})")
+    if found.misshapen:
+        shapes = [f"{key} is {_shape(state, key)}, not {_shape(expected, key)}" for key in found.misshapen]
+        parts.append(f"{_count(found.misshapen, 'other shape')} ({_first(shapes)})")
+    return ", ".join(parts)
+
+
+def advise(readings: Sequence[Candidate], ask: str | None = None) -> str:
+    """The end of an error message: the likely architecture of a file, beginning with a semicolon."""
+    score, likely = likely_architecture(readings)
+    if score < LIKELY:
+        return "; no known architecture resembles it: python:MODULE:FACTORY@FILE loads any network of your own"
+    asked = f": ask for {ask.format(likely)}" if ask else ""
+    return f"; it is {likely}{asked}" if score == 1 else f"; {int(100 * score)}% of its keys fit {likely}{asked}"
+
+
+def _advise_for(
+    network: nn.Module, found: Differences, state: Mapping[str, Tensor], readings: Sequence[Candidate]
+) -> str | None:
+    """What may be wrong with a file that fits no known architecture better than ``network``; ``None`` if one does."""
+    expected, given = _sized(network.state_dict()), _sized(state)
+    share = len(expected & given) / len(expected | given)
+    if share < max(LIKELY, likely_architecture(readings)[0]):
+        return None
+    head = f"{head_name(network)}."
+    if found.missing and all(key.startswith(head) for key in found.missing):
+        reason = f"it has no head {head[:-1]}, or one by another name; give the weights of the whole classifier"
+    elif not found.foreign and not found.misshapen:
+        reason = "the file is incomplete; save the whole state dict again"
+    elif not found.missing and not found.misshapen:
+        reason = "the file is of a network with more parts, or holds more than a network; save model.state_dict() alone"
+    else:
+        reason = "it is of a variant of this network; python:MODULE:FACTORY@FILE loads any network of your own"
+    return f"; all else fits: {reason}"
+
+
+def _sized(state: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:
+    return {(key, tuple(tensor.shape)) for key, tensor in state.items() if not key.endswith(OPTIONAL)}
+
+
+def likely_architecture(readings: Sequence[Candidate]) -> tuple[float, str]:
+    """The registry's architecture whose keys and shapes have most in common with the file's.
+
+    Returns:
+        (share of common keys in 0..1, ``ARCH`` or ``ARCH:ATTENTION``).
+    """
+    best = (0.0, "")
+    for architecture in BACKBONES:
+        reading = best_reading(readings, _shapes(architecture, "none"))
+        given = _sized(reading.state)
+        for attention in _likely_attentions(architecture, reading.state):
+            arguments = infer_arguments(architecture, attention, reading.state)
+            try:
+                classes = class_count(architecture, reading.state)
+                shapes = _shapes(architecture, attention, tuple(arguments.items()), classes)
+            except UsageError:  # the file's gate places are not this backbone's
+                continue
+            common = len(shapes.items() & given) / len(shapes.items() | given)
+            name = architecture if attention == "none" else f"{architecture}:{attention}"
+            best = max(best, (common, name), key=lambda pair: pair[0])
+    return best
+
+
+def infer_arguments(
+    architecture: str, attention: str, state: Mapping[str, Tensor], given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The network's arguments as far as the shapes of its weights tell them; those in ``given`` are left alone.
+
+    ``stem`` is read off the first convolution, ``gates`` off the gates' names, ``alpha`` off what they compress to.
+    """
+    given, defaults = dict(given or {}), backbone_defaults(architecture)
+    inferred: dict[str, Any] = {}
+    first = state.get("conv1.weight")
+    if "stem" in defaults and first is not None and tuple(first.shape[2:]) == (3, 3):
+        inferred["stem"] = "small"
+    if attention != "none":
+        places = dict.fromkeys(_place(key) for key in state if GATE.match(key))
+        if places and set(places) != set(default_gates(architecture, attention) or ()):
+            inferred["gates"] = tuple(sorted(places, key=_natural))
+    if attention == "das":
+        compressions = [state[key] for key in state if key.endswith(".pointwise.weight") and GATE.match(key)]
+        alpha = _alpha(compressions)
+        if alpha is not None:
+            inferred["alpha"] = alpha
+    return {**inferred, **given}
+
+
+def class_count(architecture: str, state: Mapping[str, Tensor], default: int = 1000) -> int:
+    """The number of classes of a weight file for one of the registry's architectures, read off its head."""
+    head = state.get(f"{_head(architecture)}.weight")
+    return int(head.shape[0]) if head is not None and head.dim() == 2 and head.shape[0] else default
+
+
+@cache
+def _shapes(
+    architecture: str, attention: str, arguments: tuple = (), num_classes: int = 1000
+) -> dict[str, tuple[int, ...]]:
+    state = build_network(architecture, attention, num_classes, dict(arguments)).state_dict()
+    return {key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith(OPTIONAL)}
+
+
+def _likely_attentions(architecture: str, state: Mapping[str, Tensor]) -> list[str]:
+    """Those whose gates have most names of tensors in common with the file's; ``none`` for a file without gates."""
+    given = _gate_names(state)
+    if not given:
+        return ["none"]
+    common = {}
+    for attention in attentions_of(architecture):
+        names = _gate_names(_shapes("resnet18", attention))  # the same in any backbone
+        common[attention] = len(names & given) / len(names | given)
+    return [attention for attention, share in common.items() if share == max(common.values())]
+
+
+def _gate_names(state: Iterable[str]) -> frozenset[str]:
+    return frozenset(key[GATE.match(key).end() :] for key in state if GATE.match(key) and not key.endswith(OPTIONAL))
+
+
+@cache
+def _head(architecture: str) -> str | None:
+    return head_name(build_network(architecture))
+
+
+def _class_counts(network: nn.Module, found: Differences, state: Mapping[str, Tensor]) -> tuple[int, int] | None:
+    """(the file's, the network's), when that is all that differs."""
+    head = head_name(network)
+    if head is None or found.missing or found.foreign or not set(found.misshapen) <= {f"{head}.weight", f"{head}.bias"}:
+        return None
+    given, expected = state[f"{head}.weight"].shape, network.get_submodule(head).weight.shape
+    return (given[0], expected[0]) if len(given) == 2 and given[1] == expected[1] else None
+
+
+def _plain(tensor: Tensor | None, expected: Tensor, key: str, source: str) -> Tensor | None:
+    if tensor is None:  # only ever the counter of batches
+        return torch.zeros(expected.shape, dtype=expected.dtype) if expected.is_meta else None
+    if tensor.is_floating_point() != expected.is_floating_point() or tensor.is_complex() or tensor.is_quantized:
+        raise DasExplainError(f"{source} holds {key} in {tensor.dtype}, where {expected.dtype} is needed")
+    dtype = torch.float32 if expected.is_floating_point() else expected.dtype
+    return tensor.detach().to(dtype, copy=True, memory_format=torch.contiguous_format)  # free of the file
+
+
+def _place(key: str) -> str:
+    """``layer1.gate.weight`` -> ``layer1``; ``layer1.gate0.weight`` -> ``layer1.0``."""
+    stage, number = re.match(r"^(.*?)\.?gate(\d*)\.", key).groups()
+    return f"{stage}.{number}" if number else stage
+
+
+def _natural(place: str) -> list[Any]:
+    return [int(part) if part.isdigit() else part for part in place.split(".")]
+
+
+def _alpha(compressions: Iterable[Tensor]) -> float | None:
+    """The roundest alpha for which int(alpha * c) is right for each gate; ``None`` if there is none."""
+    pairs = [(tensor.shape[0], tensor.shape[1]) for tensor in compressions if tensor.dim() == 4]
+    if not pairs:
+        return None
+    low = max(hidden / channels if hidden > 1 else 0.0 for hidden, channels in pairs)
+    for alpha in (0.2, *(math.ceil(low * 10**digits) / 10**digits for digits in range(1, 7))):
+        if 0 < alpha <= 1 and all(max(1, int(alpha * channels)) == hidden for hidden, channels in pairs):
+            return alpha
+    return None
+
+
+def _count(names: Sequence[str], noun: str) -> str:
+    return f"{len(names)} {noun}{'s' if len(names) != 1 else ''}"
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _shape(state: Mapping[str, Tensor], key: str) -> str:
+    return "x".join(map(str, state[key].shape)) or "a single number"

@@ -1,0 +1,66 @@
+"""Warm start: a trained backbone's weights into the network with gates, which keep the weights they start with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from das_explain.checkpoint.build import head_name
+from das_explain.checkpoint.files import Candidate, best_reading, candidates
+from das_explain.checkpoint.fit import GATE, OPTIONAL, Differences, advise, describe, differences
+from das_explain.errors import DasExplainError
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a warm start took over: counts of tensors, and the class counts if the head was left as it was."""
+
+    loaded: int
+    gates_kept: tuple[str, ...]
+    head_skipped: tuple[int, int] | None
+    source: str
+
+    def __str__(self) -> str:
+        gates = f"; {len(self.gates_kept)} gates start fresh" if self.gates_kept else ""
+        head = ""
+        if self.head_skipped:
+            given, wanted = self.head_skipped
+            head = f"; the head starts fresh, for {wanted} classes where the weights have {given}"
+        return f"warm start: {self.loaded} tensors from {self.source}{gates}{head}"
+
+
+def copy_weights(network: nn.Module, weights: Mapping[str, Tensor] | list[Candidate], source: str) -> WarmStart:
+    """Copies ``weights`` into ``network``: everything but gates the file does not have and a head of other classes.
+
+    Args:
+        network: changed in place.
+        weights: a state dict (wrappers are peeled), or the readings of a file.
+        source: where they come from, for the summary and messages.
+
+    Raises:
+        DasExplainError: any other key is missing, foreign or of another shape; the network is left as it was.
+    """
+    readings = weights if isinstance(weights, list) else candidates(weights, source)
+    expected, head = network.state_dict(), head_name(network)
+    state = dict(best_reading(readings, expected).state)
+    skipped = None
+    given = state.get(f"{head}.weight")
+    if given is not None and given.shape != expected[f"{head}.weight"].shape:
+        skipped = (int(given.shape[0]), int(expected[f"{head}.weight"].shape[0]))
+        state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{head}.")}
+    found = differences(expected, state)
+    fresh = tuple(key for key in found.missing if GATE.match(key))
+    partly = {GATE.match(key)[0] for key in fresh} & {GATE.match(key)[0] for key in state if GATE.match(key)}
+    allowed = set() if partly else set(fresh)
+    if skipped:
+        allowed |= {key for key in expected if key.startswith(f"{head}.")}
+    rest = Differences(tuple(key for key in found.missing if key not in allowed), found.foreign, found.misshapen)
+    if rest:
+        what = describe(rest, expected, state)
+        raise DasExplainError(f"{source} does not fit the network to be warm-started: {what}{advise(readings)}")
+    network.load_state_dict({key: tensor for key, tensor in state.items() if key in expected}, strict=False)
+    loaded = sum(key in expected and not key.endswith(OPTIONAL) for key in state)
+    gates = tuple(dict.fromkeys(GATE.match(key)[0].rstrip(".") for key in fresh))
+    return WarmStart(loaded=loaded, gates_kept=gates, head_skipped=skipped, source=source)

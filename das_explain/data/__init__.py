@@ -1,0 +1,1 @@
+"""Photos and where they come from: data specs, drawing a sample, decoding, the geometry of the networks' frames."""

@@ -1,0 +1,1 @@
+"""The one home of COCO's format: reading, writing, run-length encoding."""

@@ -1,0 +1,1 @@
+"""The embedded photo set: cut-outs and the scenes composed of them."""

@@ -1,0 +1,181 @@
+"""Data specs -> samples: opening a data set, its fingerprint, and drawing a part of it.
+
+====================================  ===================================================================
+a folder                              one sub-folder per class, or flat and unlabelled
+a CSV file                            ``image[,label][,mask]`` and rectangles, see ``sources.table``
+``collage[:train|test][:N]``          the embedded photo set, 100 test images unless told otherwise
+``torchvision:OxfordIIITPet`` ...     a data set of torchvision, see ``sources.vision``
+``cifar:FOLDER[:train|test]``         CIFAR-10 or CIFAR-100, binary version, see ``sources.cifar``
+``stanford-dogs:FOLDER[:train|test]`` Stanford Dogs with its official split, see ``sources.dogs``
+====================================  ===================================================================
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from das_explain.data.coco.masks import with_coco
+from das_explain.data.images import EXTENSIONS, ImageError, printable
+from das_explain.data.sources import Listing, Source, file_listing
+from das_explain.data.sources.folder import list_folder, list_images
+from das_explain.data.sources.matching import attach_mask_table, attach_masks
+from das_explain.data.sources.rectangles import attach_boxes
+from das_explain.data.sources.table import list_table
+from das_explain.errors import UsageError
+from das_explain.types import Region, Sample
+
+__all__ = ["Dataset", "ImageError", "draw_sample", "open_dataset", "open_images"]
+
+SOURCES = {  # what precedes the colon in a spec -> the function that lists it: (rest, *, split, root) -> Listing
+    "cifar": "das_explain.data.sources.cifar:list_cifar",
+    "collage": "das_explain.data.sources.collages:list_collage",
+    "stanford-dogs": "das_explain.data.sources.dogs:list_dogs",
+    "torchvision": "das_explain.data.sources.vision:list_torchvision",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples in a fixed order, and how to read them.
+
+    ``labels`` are the sorted class names, or ``None`` if no sample has a label. ``fingerprint`` is a SHA-256 over the
+    names, labels and boxes of the samples, the sizes in bytes of their photos and the contents of their masks: the same
+    on every machine and after a copy (times and folders do not enter), and cheap; an edit that keeps a photo's size
+    goes unnoticed.
+    """
+
+    spec: str
+    samples: tuple[Sample, ...]
+    labels: tuple[str, ...] | None
+    fingerprint: str
+    source: Source
+    has_masks: bool
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, sample: Sample) -> Image.Image:
+        """The photo, decoded: upright RGB. Raises ``ImageError``."""
+        return self.source.read(sample)
+
+    def read_mask(self, sample: Sample, size: tuple[int, int]) -> Region:
+        """The object's mask at ``size`` (width, height) of the upright photo, or a region whose status says why not."""
+        return self.source.read_mask(sample, size)
+
+
+def open_dataset(
+    spec: str | Path,
+    *,
+    masks: Path | None = None,
+    boxes: Path | None = None,
+    split: str | None = None,
+    root: Path | None = None,
+) -> Dataset:
+    """Lists the samples of a data spec without reading an image.
+
+    ``masks``: for folders and CSVs, a folder of mask images, a CSV of them (see ``sources.matching``) or a COCO file
+    (``sources.coco``); ``boxes``: for them, rectangles from another file (``sources.rectangles``); ``split``: for
+    specs with a colon, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises ``UsageError``.
+    """
+    spec = str(spec)
+    kind, _, rest = spec.partition(":")
+    if kind in SOURCES:
+        if masks is not None:
+            raise UsageError(f"--masks goes with a folder or a CSV, not with {spec}")
+        if boxes is not None:
+            raise UsageError(f"--boxes goes with a folder or a CSV, not with {spec}")
+        module, function = SOURCES[kind].split(":")
+        return _dataset(spec, getattr(importlib.import_module(module), function)(rest, split=split, root=root))
+    if split is not None:
+        raise UsageError(f"--split goes with {', '.join(SOURCES)}, not with {spec}")
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        if masks is not None and masks.is_dir() and masks.samefile(path):
+            raise UsageError(
+                f"photos and masks are both looked for in {printable(path)}: put the masks in a folder apart"
+            )
+        listing = list_folder(path, without=masks)
+    elif not path.exists():
+        close = difflib.get_close_matches(kind, SOURCES, 1)
+        hint = f"did you mean {close[0]}?" if close else "a folder, a CSV, collage[:N] or torchvision:NAME"
+        raise UsageError(f"no such data: {printable(spec)} ({hint})")
+    elif path.suffix.lower() in EXTENSIONS:
+        listing = list_images([path])
+    else:
+        listing = list_table(path)
+    if boxes is not None:
+        listing = file_listing(attach_boxes(listing.samples, boxes))
+    return _dataset(spec, _with_masks(listing, masks))
+
+
+def open_images(paths: Sequence[str | Path], *, masks: Path | None = None) -> Dataset:
+    """A data set of image files named one by one (folders give all images inside), unlabelled, in the order given."""
+    listing = list_images([Path(path).expanduser() for path in paths])
+    return _dataset(" ".join(map(str, paths)), _with_masks(listing, masks))
+
+
+def draw_sample(dataset: Dataset, count: int | None, seed: int, stratified: bool = False) -> tuple[Sample, ...]:
+    """``count`` samples without replacement, in the data set's order; all if ``count`` is ``None`` or large enough.
+
+    A sample's luck depends on ``seed`` and its name only, not on the order of the data set, the machine, or ``count``:
+    a larger draw contains the smaller one. ``stratified`` draws the same number from every class; a class that is too
+    small gives all it has and the others more; a remainder goes to classes picked by the seed.
+    """
+    if count is not None and count < 1:
+        raise UsageError(f"cannot draw {count} images: the sample needs at least 1")
+    if stratified and dataset.labels is None:
+        raise UsageError(f"{dataset.spec} has no labels to stratify by")
+    if count is None or count >= len(dataset.samples):
+        return dataset.samples
+    strata: dict[str, list[Sample]] = {}
+    for sample in dataset.samples:
+        strata.setdefault((sample.label or "") if stratified else "", []).append(sample)
+    shares = _shares({label: len(members) for label, members in strata.items()}, count, seed)
+    drawn = [
+        sample
+        for label, members in strata.items()
+        for sample in sorted(members, key=lambda each: _luck(seed, each.name))[: shares[label]]
+    ]
+    return tuple(sorted(drawn, key=lambda sample: sample.index))
+
+
+def _shares(sizes: dict[str, int], count: int, seed: int) -> dict[str, int]:
+    """How many to draw from each class: equal as far as their sizes allow, ``count`` in total."""
+    shares = dict.fromkeys(sizes, 0)
+    order = sorted(sizes, key=lambda label: _luck(seed, label))
+    while count > 0:
+        open_classes = [label for label in order if shares[label] < sizes[label]]
+        each, rest = divmod(count, len(open_classes))
+        for place, label in enumerate(open_classes):
+            more = min(each + (each == 0 and place < rest), sizes[label] - shares[label])
+            shares[label] += more
+            count -= more
+    return shares
+
+
+def _luck(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}\n{name}".encode()).digest()
+
+
+def _with_masks(listing: Listing, masks: Path | None) -> Listing:
+    if masks is None:
+        return listing
+    if masks.suffix.lower() == ".json" and not masks.is_dir():
+        return with_coco(listing, masks)
+    attach = attach_mask_table if masks.suffix.lower() == ".csv" and not masks.is_dir() else attach_masks
+    return file_listing(attach(listing.samples, masks))
+
+
+def _dataset(spec: str, listing: Listing) -> Dataset:
+    labels = sorted({sample.label for sample in listing.samples if sample.label is not None})
+    content = hashlib.sha256()
+    for sample, told in zip(listing.samples, listing.contents):
+        content.update(repr((sample.name, sample.label, told)).encode("utf-8", "backslashreplace"))
+    return Dataset(spec, listing.samples, tuple(labels) or None, content.hexdigest(), listing.source, listing.has_masks)

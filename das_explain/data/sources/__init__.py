@@ -1,0 +1,165 @@
+"""Where samples come from. A data source is one file here and one line in ``data.SOURCES``.
+
+A source reads; which samples there are was settled when the data set was opened. It is picklable and small: the
+decoding workers get the source and the samples of one batch at a time, never the whole list.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from das_explain.data.images import (
+    ImageError,
+    decode_image,
+    decode_mask,
+    has_turn,
+    printable,
+    stored_turn,
+    turned_unseen,
+)
+from das_explain.errors import UsageError
+from das_explain.files import sha256_of
+from das_explain.types import Region, Sample
+
+SPLITS = ("train", "test")
+
+
+class Source(Protocol):
+    """Reads the samples of one kind of data set."""
+
+    def read(self, sample: Sample) -> Image.Image:
+        """The upright photo, RGB. Raises ``ImageError``."""
+        ...
+
+    def read_mask(self, sample: Sample, size: tuple[int, int]) -> Region:
+        """The object's mask for a photo of ``size`` (width, height), or a region whose status says why not."""
+        ...
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What opening a data spec found: a source and its samples in order, and what identifies their content.
+
+    ``contents`` has one entry per sample (a photo's size, its mask's hash, a seed ...) that goes into the fingerprint
+    with name and label.
+    """
+
+    source: Source
+    samples: tuple[Sample, ...]
+    contents: tuple[str, ...]
+    has_masks: bool
+
+
+@dataclass(frozen=True)
+class Files:
+    """Photos and masks in files (``sample.path``, ``sample.mask_path``); ``background`` as in ``decode_mask``."""
+
+    background: int = 0
+
+    def read(self, sample: Sample) -> Image.Image:
+        """Decodes ``sample.path``."""
+        return decode_image(sample.path)
+
+    def read_mask(self, sample: Sample, size: tuple[int, int]) -> Region:
+        """Decodes ``sample.mask_path``; a mask drawn on the unturned pixels of an EXIF-turned photo is turned along."""
+        if sample.mask_path is None:
+            return Region(None, "no_mask")
+        try:
+            mask = turned_along(decode_mask(sample.mask_path, background=self.background), sample, size)
+        except ImageError as error:
+            return Region(None, "mask_unreadable", {"message": str(error)})
+        return region_from_mask(mask, size)
+
+
+def turned_along(mask: np.ndarray, sample: Sample, size: tuple[int, int]) -> np.ndarray:
+    """The mask, bool (H, W); turned upright if it was drawn on the unturned pixels of an EXIF-turned photo.
+
+    Only the size tells, so a mask that fits either way (a square photo, or one turned over or mirrored only) is taken
+    as upright; ``orientation_unconfirmed`` finds those. ``size`` is the (width, height) of the upright photo. Raises
+    ``ImageError`` if the photo cannot be read.
+    """
+    if (mask.shape[1], mask.shape[0]) != size and mask.shape == size and sample.path is not None:
+        turn = stored_turn(sample.path)
+        if turn is not None:
+            return np.asarray(Image.fromarray(mask).transpose(turn))
+    return mask
+
+
+def orientation_unconfirmed(samples: Sequence[Sample]) -> list[Sample]:
+    """Those with a mask for which ``turned_along`` has to guess: turned by EXIF, and of the same size either way.
+
+    A mask with an orientation of its own is no guess: it is turned by that.
+    """
+    return [
+        sample
+        for sample in samples
+        if sample.mask_path is not None and sample.path is not None
+        if _told(turned_unseen, sample.path) and not _told(has_turn, sample.mask_path)
+    ]
+
+
+def _told(question: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return question(path)
+    except ImageError:  # the run will tell
+        return False
+
+
+def region_from_mask(mask: np.ndarray, size: tuple[int, int]) -> Region:
+    """A region from a bool mask (H, W), checked against the photo's ``size`` (width, height)."""
+    height, width = mask.shape
+    if (width, height) != size:
+        message = f"the mask has {width} x {height} pixels, its photo {size[0]} x {size[1]}"
+        return Region(None, "mask_mismatch", {"message": message})
+    if not mask.any():
+        return Region(None, "no_object", {"message": "the mask is empty"})
+    return Region(mask)
+
+
+def folder_and_split(kind: str, rest: str, split: str | None) -> tuple[Path, str]:
+    """The parts of a spec ``kind:FOLDER[:train|test]``, and ``test`` unless one is given. Raises ``UsageError``."""
+    folder, _, last = rest.rpartition(":")
+    if folder and last in SPLITS and split in (None, last):
+        rest, split = folder, last
+    split = split or "test"
+    if split not in SPLITS or not rest:
+        raise UsageError(f"no such data: {kind}:{printable(rest)} ({kind}:FOLDER[:train|test])")
+    path = Path(rest).expanduser()
+    if not path.is_dir():
+        raise UsageError(f"no such folder: {printable(rest)} ({kind}:FOLDER[:train|test])")
+    return path, split
+
+
+def file_size(path: Path | None) -> int:
+    """Bytes, or -1 for a file that is not there (or not wanted)."""
+    try:
+        return os.stat(path).st_size if path is not None else -1
+    except (OSError, ValueError):
+        return -1
+
+
+def mask_content(path: Path | None) -> str:
+    """SHA-256 of a mask's file, or what ``file_size`` tells of one that is no plain file or cannot be read."""
+    try:
+        if path is not None and path.is_file():  # a device may never end
+            return sha256_of(path)
+    except (OSError, ValueError):
+        pass
+    return str(file_size(path))
+
+
+def file_listing(samples: Sequence[Sample], source: Files | None = None) -> Listing:
+    """The listing of samples that are files; a photo's size in bytes stands for its content, masks are read.
+
+    Masks are small, and one that is corrected often keeps its size: always, in formats without compression.
+    """
+    contents = tuple(f"{file_size(sample.path)} {mask_content(sample.mask_path)} {sample.boxes}" for sample in samples)
+    has_masks = any(sample.mask_path is not None for sample in samples)
+    return Listing(source or Files(), tuple(samples), contents, has_masks)

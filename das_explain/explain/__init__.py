@@ -1,0 +1,1 @@
+"""One batch of photos and all models to evidence."""

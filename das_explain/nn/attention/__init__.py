@@ -1,0 +1,1 @@
+"""The attention modules of both papers and those they are compared with, one file each."""

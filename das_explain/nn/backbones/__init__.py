@@ -1,0 +1,1 @@
+"""The networks that attention is built into."""

@@ -1,0 +1,1 @@
+"""Parameters and operations, truly and as the papers count."""

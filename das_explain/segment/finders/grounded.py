@@ -1,0 +1,134 @@
+"""The finders of the paper: boxes by Grounding DINO for a phrase made of the label, masks in them by SAM."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from das_explain.segment.finders.boxed import Asked, SamFinder, package_of, to_full, torch_device
+from das_explain.segment.finders.prompts import Prompts
+from das_explain.segment.finders.weights import Weights
+from das_explain.types import Region, Sample
+
+if TYPE_CHECKING:
+    from das_explain.segment.finders.detect import Detections, Detector
+
+LISTED = 50  # boxes at most in an image's record, but all that are used
+
+
+class GroundedFinder(SamFinder):
+    """Boxes by Grounding DINO, for a phrase made of the label: the same for all models that are compared."""
+
+    def __init__(
+        self,
+        name: str,
+        sam: Weights,
+        weights: Weights,
+        prompts: Prompts,
+        *,
+        tokenizer: Weights | None,
+        box_threshold: float,
+        text_threshold: float,
+        retry_threshold: float | None,
+        choice: str,
+        minimum_area: float,
+        side: int,
+        **network: Any,
+    ) -> None:
+        super().__init__(name, sam, **network)
+        self.weights, self.tokenizer, self.prompts = weights, tokenizer, prompts
+        self.box_threshold, self.text_threshold, self.retry_threshold = box_threshold, text_threshold, retry_threshold
+        self.choice, self.minimum_area, self.side = choice, minimum_area, side
+
+    @cached_property
+    def detector(self) -> Detector:
+        """Grounding DINO, loaded."""
+        if self.weights.is_file:
+            from das_explain.segment.finders.original import OriginalDetector
+
+            return OriginalDetector(
+                self.weights, self.tokenizer, torch_device(self.device), side=self.side, precision=self.precision
+            )
+        from das_explain.segment.finders.detect import HubDetector
+
+        return HubDetector(self.weights, torch_device(self.device), side=self.side, precision=self.precision)
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides a mask, but not the prompt."""
+        detector = {
+            "weights": self.weights.spec,
+            "sha256": self.weights.sha256(),
+            "package": package_of(self.weights, "groundingdino"),
+            "side": self.side,
+        }
+        if self.tokenizer is not None:
+            detector["tokenizer"] = self.tokenizer.sha256()
+        return {
+            **super().identity(),
+            "detector": detector,
+            **self.prompts.identity(),
+            "box_threshold": self.box_threshold,
+            "text_threshold": self.text_threshold,
+            "retry_threshold": self.retry_threshold,
+            "choice": self.choice,
+            "minimum_area": self.minimum_area,
+        }
+
+    def prompt(self, sample: Sample) -> str:
+        """The phrase, with its full stop."""
+        return self.prompts.of(sample.label)
+
+    def find(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Region]:
+        """See ``SamFinder.find``."""
+        self.detector  # noqa: B018  as in SamFinder
+        return super().find(samples, images)
+
+    def _asked(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
+        prompts = [self.prompt(sample) for sample in samples]
+
+        def detect(part: list[int]) -> list[tuple[Detections, float]]:
+            start = time.perf_counter()
+            seen = self.detector.detect([images[i] for i in part], [prompts[i] for i in part])
+            return [(each, (time.perf_counter() - start) / len(part)) for each in seen]
+
+        alike = sorted(range(len(images)), key=lambda i: images[i].width / images[i].height)
+        found = dict(zip(alike, self._batches(alike, detect)))
+        return [
+            found[i] if isinstance(found[i], Exception) else self._chosen(prompts[i], image, *found[i])
+            for i, image in enumerate(images)
+        ]
+
+    def _chosen(self, prompt: str, image: Image.Image, seen: Detections, seconds: float) -> Asked | Region:
+        from das_explain.segment.finders.detect import choose, found_words
+
+        threshold, kept = self.box_threshold, seen.above(self.box_threshold)
+        used = choose(kept.boxes, self.choice, self.minimum_area, image.size)
+        retried = not used and self.retry_threshold is not None
+        if retried:  # the same scores, held to less
+            threshold = self.retry_threshold
+            kept = seen.above(threshold)
+            used = choose(kept.boxes, self.choice, self.minimum_area, image.size)
+        listed = kept.first(max([LISTED, *(i + 1 for i in used)]))
+        told = self._told(
+            prompt,
+            listed.boxes * to_full(image),
+            scores=[round(float(score), 4) for score in listed.scores],
+            labels=found_words(listed, self.text_threshold, self.detector),
+            used=used,
+            retried=retried,
+            threshold=threshold,
+            seconds={"detect": round(seconds, 4)},
+        )
+        if used:
+            return kept.boxes[used], told
+        return Region(None, "no_object", {**told, "message": self._why(seen, kept, prompt)})
+
+    def _why(self, seen: Detections, kept: Detections, prompt: str) -> str:
+        if len(kept.scores):
+            return f"no box for {prompt!r} covers {self.minimum_area:g} of the photo"
+        best = f"; the best scores {seen.scores[0]:.3f}" if len(seen.scores) else ""
+        return f"no box for {prompt!r} scores above {self.box_threshold:g}{best}"

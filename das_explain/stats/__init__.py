@@ -1,0 +1,1 @@
+"""Intervals, tests and claims over the tables of a run."""

@@ -1,0 +1,77 @@
+"""The rows of scores.csv: what is said where a network has gone wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from das_explain.batches.load import Batch
+from das_explain.cam.engine import Explanation, normalize
+from das_explain.data.geometry import Preprocess
+from das_explain.explain.evaluate import Contestant, Record, Scored, table_row
+from das_explain.measures.sfd import sfd_score
+from das_explain.types import LoadedModel, Sample
+
+NAN, INF = float("nan"), float("inf")
+
+
+def row_of(
+    logits: list[float], raw: Tensor, status: str = "ok", label: str | None = "bee", masks: bool = True
+) -> Record:
+    """The row of one 4 x 4 image, R being its upper left quarter; the network knows the classes ant, bee and cat."""
+    preprocess = Preprocess()
+    network = torch.nn.Identity()
+    model = LoadedModel("m", "m", network, {"b": network}, ["ant", "bee", "cat"], preprocess, "")
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[:, :2, :2] = status == "ok" and masks
+    batch = Batch([Sample("a.png", 0, label)], statuses=[status])
+    if masks:
+        batch.masks[preprocess.geometry.key] = mask
+    cam = normalize(raw[None], (4, 4))
+    explanation = Explanation(torch.tensor([logits]), torch.tensor([1]), {"b": cam})
+    contestant = Contestant(model, network, {"b": network}, {"ant": 0, "bee": 1, "cat": 2})
+    return table_row(Scored(contestant, explanation, {"b": sfd_score(cam.map, mask)}), "b", 0, batch, 0)
+
+
+RAW = torch.arange(16.0).view(4, 4)
+BROKEN = torch.where(RAW == 5, NAN, RAW)
+
+
+def test_an_ordinary_row() -> None:
+    row = row_of([0.0, 3.0, 1.0], RAW)
+    assert (row["status"], row["target"], row["predicted"], row["correct"]) == ("ok", "bee", "bee", True)
+    assert row["confidence"] == pytest.approx(0.843795)
+    assert row["cam_max"] == 15
+    assert row["r_area"] == 0.25
+    assert 0 < row["sfd"] < 1
+
+
+@pytest.mark.parametrize(
+    "case",
+    [{}, {"masks": False}, {"status": "no_mask"}, {"status": "no_object"}, {"label": "dog"}, {"label": None}],
+)
+def test_a_map_that_is_not_finite_is_said_whatever_the_mask(case: dict) -> None:
+    row = row_of([0.0, 3.0, 1.0], BROKEN, **case)
+    assert row["status"] == "nonfinite_cam"
+    assert row["sfd"] is row["w_r"] is row["b_x0"] is None
+    assert row["predicted"] == "bee"  # the logits are sound
+
+
+@pytest.mark.parametrize(
+    ("case", "status"),
+    [({"masks": False}, "no_mask"), ({"status": "no_object"}, "no_object"), ({"label": "dog"}, "unknown_label")],
+)
+def test_a_finite_map_keeps_the_status_of_its_mask(case: dict, status: str) -> None:
+    assert row_of([0.0, 3.0, 1.0], RAW, **case)["status"] == status
+
+
+@pytest.mark.parametrize("logits", [[NAN, NAN, NAN], [1.0, NAN, 2.0], [INF, INF, 0.0], [-INF, -INF, -INF]])
+def test_logits_without_probabilities_claim_no_class(logits: list[float]) -> None:
+    row = row_of(logits, BROKEN)
+    assert row["predicted"] is row["confidence"] is row["correct"] is row["target"] is None
+
+
+def test_a_class_that_is_ruled_out_does_no_harm() -> None:
+    row = row_of([-INF, 3.0, 1.0], RAW)
+    assert (row["predicted"], row["correct"]) == ("bee", True)

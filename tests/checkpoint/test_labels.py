@@ -1,0 +1,141 @@
+"""Class names to logits: each rule by hand, and what happens where two rules could apply."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from das_explain.checkpoint.labels import check_labels, imagenet_labels, match_labels, read_labels, sidecar
+from das_explain.data.geometry import Preprocess
+from das_explain.errors import DasExplainError
+from das_explain.types import LoadedModel
+
+
+def model(labels: list[str] | None, num_classes: int | None = None) -> LoadedModel:
+    count = len(labels) if num_classes is None else num_classes
+    return LoadedModel("net", "net", nn.Identity(), {}, labels, Preprocess(), "", {"num_classes": count})
+
+
+PETS = ["Abyssinian", "american_bulldog", "Saint Bernard", "wheaten-terrier", "7"]
+
+
+def test_by_name_exactly_then_loosely() -> None:
+    data = ["wheaten_terrier", "Abyssinian", "SAINT-BERNARD", "American  Bulldog", "poodle", "7"]
+    found = {"wheaten_terrier": 3, "Abyssinian": 0, "SAINT-BERNARD": 2, "American  Bulldog": 1, "7": 4}
+    assert match_labels(data, model(PETS)) == found
+    assert list(match_labels(data, model(PETS))) == [name for name in data if name != "poodle"]
+
+
+def test_an_exact_name_goes_before_a_loose_one() -> None:
+    labels = ["Cardigan", "cardigan", "cup"]  # in ImageNet the first is a dog
+    assert match_labels(["Cardigan", "cardigan", "CARDIGAN", "cup"], model(labels)) == {
+        "Cardigan": 0,
+        "cardigan": 1,
+        "cup": 2,
+    }
+
+
+def test_a_name_of_two_logits_fits_none() -> None:
+    labels = ["tench", "crane", "crane", "bow-tie", "bow tie"]
+    assert match_labels(["crane", "Crane", "Bow Tie", "tench"], model(labels)) == {"tench": 0}
+    assert match_labels(["bow-tie", "bow tie"], model(labels)) == {"bow-tie": 3, "bow tie": 4}
+
+
+def test_numbers_are_indices_only_if_no_name_fits() -> None:
+    assert match_labels(["0", "3", "04"], model(["a", "b", "c", "d", "e"])) == {"0": 0, "3": 3, "04": 4}
+    assert match_labels(["1", "0"], model(["1", "0"])) == {"1": 0, "0": 1}
+    assert match_labels(["7", "0"], model(PETS)) == {"7": 4}
+    with pytest.raises(DasExplainError):
+        match_labels(["0", "5"], model(["a", "b", "c", "d", "e"]))
+
+
+def test_numbers_beyond_the_last_index_are_sorted_names() -> None:
+    assert match_labels(["1", "10", "2"], model(None, 3)) == {"1": 0, "10": 1, "2": 2}
+
+
+def test_sorted_order_needs_a_model_without_names_and_equal_counts() -> None:
+    assert match_labels(["dog", "cat", "dog", "ant"], model(None, 3)) == {"dog": 2, "cat": 1, "ant": 0}
+    with pytest.raises(
+        DasExplainError, match="the data has 'dog', 'cat', 'ant' \\(3 classes\\), the model 'x', 'y', 'z'"
+    ):
+        match_labels(["dog", "cat", "ant"], model(["x", "y", "z"]))
+    with pytest.raises(DasExplainError, match="the data has 'dog', 'cat' \\(2 classes\\), the model 3 classes without"):
+        match_labels(["dog", "cat"], model(None, 3))
+
+
+def test_nothing_to_match_is_no_error() -> None:
+    assert match_labels([], model(PETS)) == {}
+
+
+@pytest.mark.parametrize("labels", [None, imagenet_labels()])
+def test_synsets_by_timm_s_table(labels: list[str] | None) -> None:
+    pytest.importorskip("timm")
+    data = ["n03000684", "n01440764", "n02102040", "n99999999"]  # chain saw, tench, English springer
+    found = match_labels(data, model(labels, 1000))
+    assert found == {"n03000684": 491, "n01440764": 0, "n02102040": 217}
+    assert [imagenet_labels()[index] for index in found.values()] == ["chain saw", "tench", "English springer"]
+
+
+def test_synsets_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm.data", None)
+    data = [f"n{i:08d}" for i in reversed(range(1000))]
+    assert match_labels(data, model(imagenet_labels())) == {name: int(name[1:]) for name in data}
+    with pytest.raises(DasExplainError, match=r"synset ids need timm: pip install 'das-explain\[timm\]'$"):
+        match_labels(data[:10], model(imagenet_labels()))
+
+
+def test_synsets_of_another_model_are_not_guessed() -> None:
+    with pytest.raises(DasExplainError, match="no class of the data is one of model net"):
+        match_labels(["n01440764"], model([f"c{i}" for i in range(1000)]))
+
+
+def test_imagenet_s_names() -> None:
+    labels = imagenet_labels()
+    assert (len(labels), labels[0], labels[281], labels[999]) == (1000, "tench", "tabby", "toilet tissue")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("l.txt", "\ufeffcat\r\n dog \r\nzebra crossing\r\n\r\n"), ("l.json", '["cat", " dog ", "zebra crossing"]')],
+)
+def test_files_of_names(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    assert read_labels(tmp_path / name) == ["cat", "dog", "zebra crossing"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("l.txt", b"cat\n\ndog\n", "l.txt: '' is no class name"),
+        ("l.txt", b"cat\n\x1b[31mdog\n", "is no class name (empty, or with unprintable characters)"),
+        ("l.txt", b"\xff\xfe\x00", "cannot be read as class names"),
+        ("l.json", b'{"0": "cat"}', "class names must be a list of texts"),
+        ("l.json", b"[1, 2]", "class names must be a list of texts"),
+        ("l.json", b"[" * 100_000, "cannot be read as class names"),
+        ("l.json", b"", "cannot be read as class names"),
+    ],
+)
+def test_bad_files_of_names(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DasExplainError) as error:
+        read_labels(tmp_path / name)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_and_wrong_count(tmp_path: Path) -> None:
+    with pytest.raises(DasExplainError, match="no such file of class names"):
+        read_labels(tmp_path / "l.txt")
+    with pytest.raises(DasExplainError, match=r"l\.txt names 2 classes, but the model has 3"):
+        check_labels(["a", "b"], "l.txt", 3)
+
+
+def test_names_beside_the_weights(tmp_path: Path) -> None:
+    assert sidecar(tmp_path / "w.pth") is None
+    (tmp_path / "w.labels.json").write_text('["a"]')
+    assert sidecar(tmp_path / "w.pth") == ["a"]
+    (tmp_path / "w.labels.txt").write_text("b\n")
+    assert sidecar(tmp_path / "w.pth") == ["b"]

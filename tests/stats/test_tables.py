@@ -1,0 +1,406 @@
+"""Statistics against hand-computed tables, scipy, simulations with a known truth, and properties that must hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.stats import tables as stats
+
+
+def rows(model: str, block: str, values: dict[str, float | None], status: str = "ok", **more) -> list[dict]:
+    """Score rows of one model and block; a value of None is a row without a score."""
+    return [
+        {"image": image, "model": model, "block": block, "sfd": np.nan if value is None else value}
+        | {"status": "zero_cam" if value is None else status, **more}
+        for image, value in values.items()
+    ]
+
+
+def table(*parts: list[dict]) -> pd.DataFrame:
+    return pd.DataFrame([row for part in parts for row in part])
+
+
+def matrix_table(block: str, **models: np.ndarray) -> pd.DataFrame:
+    return table(*(rows(name, block, {f"{i:04}": x for i, x in enumerate(xs)}) for name, xs in models.items()))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 499)
+
+
+# --- summarize
+
+
+def test_summary_by_hand():
+    scores = table(
+        rows("resnet", "layer4", {"b": 0.5, "a": 0.7, "c": None}),
+        rows("resnet", "layer3", {"a": 0.2, "b": None, "c": None}),
+        rows("das", "layer4", {"a": None, "b": None, "c": None}),
+        rows("das", "features.17", {"a": 0.25, "b": 0.25, "c": 0.25}),
+        rows("das", "features.17", {"d": 1.0}, status="no_background"),  # flagged, its 1.0 is not in the mean
+    )
+    summary = stats.summarize(scores)
+    assert list(summary.columns) == ["model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high"]
+    assert summary[["model", "block", "n", "n_scored"]].to_numpy().tolist() == [
+        ["resnet", "layer4", 3, 2],
+        ["resnet", "layer3", 3, 1],
+        ["das", "layer4", 3, 0],
+        ["das", "features.17", 4, 3],
+    ]
+    np.testing.assert_allclose(summary["mean_sfd"], [0.6, 0.2, np.nan, 0.25], atol=1e-15)
+    # two values: the bootstrap means are 0.5, 0.6, 0.7 with odds 1:2:1, so the 95 % ends are the values themselves
+    np.testing.assert_allclose(summary["ci_low"], [0.5, np.nan, np.nan, 0.25], atol=1e-15)
+    np.testing.assert_allclose(summary["ci_high"], [0.7, np.nan, np.nan, 0.25], atol=1e-15)
+
+
+def test_no_rows_give_empty_tables_with_their_columns():
+    nothing = pd.DataFrame(columns=["image", "model", "block", "null", "sfd", "status"])
+    assert list(stats.summarize(nothing).columns) == stats.SUMMARY
+    assert list(stats.compare(nothing).columns) == stats.COMPARISON
+    assert list(stats.compare_groups(nothing, {}).columns) == stats.GROUPS
+    assert list(stats.lift_over_nulls(nothing, nothing).columns) == stats.LIFTS
+    assert stats.claim(nothing) == "Nothing was scored."
+
+
+def test_interval_equals_scipys_bca():
+    rng = np.random.default_rng(3)
+    for n in (2, 3, 17, 400):
+        values = rng.beta(1, 6, n)
+        reference = scipy_stats.bootstrap(
+            (values,),
+            np.mean,
+            n_resamples=stats.RESAMPLES,
+            method="BCa",
+            batch=max(1, 1_000_000 // n),
+            rng=np.random.default_rng(stats._SEED),
+        )
+        ((mean, low, high),) = stats.mean_intervals([values])
+        assert mean == pytest.approx(values.mean(), abs=1e-15)
+        np.testing.assert_allclose([low, high], reference.confidence_interval, rtol=0, atol=1e-12)
+        skewed = (high - mean) - (mean - low)
+        if n == 400:
+            assert skewed > 1e-4, "BCa leans to the long tail; a plain normal interval would not"
+
+
+def test_a_column_is_the_same_alone_and_in_company():
+    rng = np.random.default_rng(0)
+    columns = [rng.random(n) for n in (30, 7, 30, 1, 30, 0)]
+    together = stats.mean_intervals(columns)
+    np.testing.assert_array_equal(together, [stats.mean_intervals([column])[0] for column in columns])
+
+
+def test_intervals_over_images_cover_the_truth():
+    columns = np.random.default_rng(8).beta(2, 5, (300, 40))
+    covered = np.mean([low <= 2 / 7 <= high for _, low, high in stats.mean_intervals(columns)])
+    assert 0.90 <= covered <= 0.98
+
+
+# --- compare
+
+
+def test_comparison_by_hand():
+    scores = table(
+        rows("a", "layer4", {"1": 0.2, "2": 0.4, "3": 0.6, "4": None, "5": 0.9}),
+        rows("b", "layer4", {"1": 0.5, "2": 0.6, "3": 0.6, "4": 0.8, "5": None}),
+        rows("c", "layer4", {"1": None, "2": None, "3": None, "4": 0.1, "5": 0.1}),
+        rows("a", "layer3", {"1": 0.2}),
+        rows("b", "features.17", {"1": 0.2}),
+    )
+    result = stats.compare(scores)
+    assert list(result.columns) == stats.COMPARISON
+    assert result[["block", "model_a", "model_b", "n"]].to_numpy().tolist() == [
+        ["layer4", "a", "b", 3],
+        ["layer4", "a", "c", 1],
+        ["layer4", "b", "c", 1],
+    ]  # layer3 and features.17 have no partner
+    first = result.iloc[0]
+    assert (first.mean_a, first.mean_b, first.delta) == pytest.approx((0.4, 1.7 / 3, 0.5 / 3))
+    assert first.win_rate == pytest.approx((1 + 1 + 0.5) / 3)
+    assert first.p_value == 0.5  # differences 0.3, 0.2, 0: |sum| >= 0.5 in 4 of 8 sign patterns
+    assert result["p_value"].isna().tolist() == [False, True, True]
+    assert result["p_adjusted"].tolist()[0] == 0.5  # the NaN rows are no tests
+    assert result.iloc[1][["delta", "win_rate"]].tolist() == pytest.approx([-0.8, 0.0])
+    assert np.isnan(result.iloc[1].ci_low)
+
+
+def test_a_pair_without_common_images_is_a_row_without_numbers():
+    result = stats.compare(table(rows("a", "x", {"1": 0.2, "2": None}), rows("b", "x", {"1": None, "2": 0.3})))
+    assert result["n"].tolist() == [0]
+    assert result.drop(columns=["block", "model_a", "model_b", "n"]).isna().all(axis=None)
+
+
+def test_p_value_by_hand_and_against_scipy():
+    assert stats.sign_flip_p_value([1, 2, 3]) == 2 / 8
+    assert stats.sign_flip_p_value([1, -1, 1, 1]) == 10 / 16
+    for tied in ([0.1, 0.2, -0.3, 0.6], [-0.1, -0.2, 0.3, 0.6], [0.6, 0.3, -0.2, -0.1]):  # 0.6 in sum, up to rounding
+        assert stats.sign_flip_p_value(tied) == 10 / 16
+    assert stats.sign_flip_p_value([0.0, 0.0, 0.0]) == 1
+    assert stats.sign_flip_p_value(np.zeros(50)) == 1
+    assert np.isnan(stats.sign_flip_p_value([0.3]))
+    assert stats.sign_flip_p_value(np.ones(200)) == 1 / 10_000  # never 0
+    rng = np.random.default_rng(5)
+    for n, tolerance in ((6, 1e-12), (12, 1e-12), (60, 0.015)):
+        x = rng.normal(0.2, 1, n)
+        reference = scipy_stats.permutation_test(
+            (x,),
+            lambda x, axis: x.mean(axis),
+            permutation_type="samples",
+            n_resamples=9999,
+            vectorized=True,
+            rng=np.random.default_rng(1),
+        )
+        assert stats.sign_flip_p_value(x) == pytest.approx(reference.pvalue, abs=tolerance)
+
+
+def test_p_values_are_uniform_when_nothing_differs_and_small_when_something_does(quick):
+    rng = np.random.default_rng(11)
+    null = np.array([stats.sign_flip_p_value(rng.normal(0, 0.2, 30)) for _ in range(600)])
+    assert scipy_stats.kstest(null, "uniform").pvalue > 0.01
+    assert 0.02 <= np.mean(null <= 0.05) <= 0.08
+    real = np.array([stats.sign_flip_p_value(rng.normal(0.1, 0.2, 30)) for _ in range(100)])
+    assert np.mean(real <= 0.05) > 0.6  # the t test's power here is 0.75
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(stats.holm(np.array([0.01, 0.04, np.nan, 0.03])), [0.03, 0.06, np.nan, 0.06])
+    np.testing.assert_allclose(stats.holm(np.array([0.6, 0.5, 0.001])), [1.0, 1.0, 0.003])
+    assert stats.holm(np.array([])).tolist() == []
+
+
+def test_holm_is_over_all_rows_of_the_comparison():
+    rng = np.random.default_rng(2)
+    scores = pd.concat(
+        [matrix_table(block, a=rng.random(9), b=rng.random(9), c=rng.random(9) + 0.5) for block in ("x", "y")]
+    )
+    result = stats.compare(scores)
+    p = result["p_value"].to_numpy()
+    assert len(p) == 6
+    by_hand, reached = {}, 0.0
+    for rank, i in enumerate(sorted(range(6), key=lambda i: p[i])):
+        reached = max(reached, min(1, (6 - rank) * p[i]))
+        by_hand[i] = reached
+    assert result["p_adjusted"].tolist() == pytest.approx([by_hand[i] for i in range(6)])
+
+
+sfd_values = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=20)
+
+
+@settings(deadline=None, max_examples=30)
+@given(pairs=sfd_values)
+def test_swapping_the_models_mirrors_the_comparison(pairs):
+    a, b = np.array(pairs).T
+    one = stats.compare(matrix_table("x", a=a, b=b)).iloc[0]
+    other = stats.compare(matrix_table("x", b=b, a=a)).iloc[0]
+    assert (one.model_a, one.model_b) == (other.model_b, other.model_a)
+    assert one.delta == -other.delta
+    assert (one.ci_low, one.ci_high) == pytest.approx((-other.ci_high, -other.ci_low), abs=1e-9)
+    assert one.p_value == other.p_value
+    assert one.win_rate == pytest.approx(1 - other.win_rate)
+
+
+@settings(deadline=None, max_examples=30)
+@given(pairs=sfd_values, shift=st.floats(-1, 1))
+def test_a_constant_added_to_one_model_moves_delta_and_interval_by_it(pairs, shift):
+    a, b = np.array(pairs).T
+    before = stats.compare(matrix_table("x", a=a, b=b)).iloc[0]
+    after = stats.compare(matrix_table("x", a=a, b=b + shift)).iloc[0]
+    for column in ("delta", "ci_low", "ci_high", "mean_b"):
+        assert after[column] == pytest.approx(before[column] + shift, abs=1e-8)
+    assert before.ci_low - 1e-12 <= before.delta <= before.ci_high + 1e-12 or np.isnan(before.ci_low)
+    assert min(b - a) - 1e-9 <= before.ci_low <= before.ci_high <= max(b - a) + 1e-9
+
+
+@settings(deadline=None, max_examples=15)
+@given(random=st.randoms(use_true_random=False), missing=st.sets(st.integers(0, 59), max_size=20))
+def test_the_order_of_rows_changes_no_digit(random, missing):
+    values = np.random.default_rng(4).random((5, 12))
+    values.reshape(-1)[list(missing)] = np.nan
+    models = {name: [None if np.isnan(x) else x for x in xs] for name, xs in zip("abcde", values, strict=True)}
+    scores = matrix_table("x", **models)
+    nulls = scores.assign(null="centre", sfd=scores["sfd"] ** 2)
+    groups = {"a": "plain", "b": "plain", "c": "das", "d": "das"}
+    heads = list(range(0, 60, 12))  # one row of each model stays in front: the order of models is the input's to choose
+    tail = [i for i in range(60) if i not in heads]
+    random.shuffle(tail)
+    shuffled, shuffled_nulls = (frame.iloc[heads + tail] for frame in (scores, nulls))
+    for one, other in (
+        (stats.summarize(scores), stats.summarize(shuffled)),
+        (stats.compare(scores), stats.compare(shuffled)),
+        (stats.compare_groups(scores, groups), stats.compare_groups(shuffled, groups)),
+        (stats.lift_over_nulls(scores, nulls), stats.lift_over_nulls(shuffled, shuffled_nulls)),
+    ):
+        assert len(one)
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_another_model_moves_no_digit_of_the_others():
+    rng = np.random.default_rng(6)
+    a, b, c = rng.random((3, 25))
+    alone = stats.summarize(matrix_table("x", a=a, b=b))
+    pd.testing.assert_frame_equal(
+        alone, stats.summarize(matrix_table("x", a=a, c=c, b=b)).iloc[[0, 2]].reset_index(drop=True), check_exact=True
+    )
+
+
+# --- groups
+
+
+def trained(rng, copies: int, images: np.ndarray, mean: float, between: float, noise: float = 0.1) -> np.ndarray:
+    """sfd (copies, images): images (n,) differ, and each training lands elsewhere, by ``between`` (a deviation)."""
+    own = rng.normal(0, between, (copies, 1))
+    return mean + own + images + rng.normal(0, noise, (copies, len(images)))
+
+
+def grouped(plain: np.ndarray, das: np.ndarray) -> tuple[pd.DataFrame, dict[str, str]]:
+    models = {f"plain-{i}": row for i, row in enumerate(plain)} | {f"das-{i}": row for i, row in enumerate(das)}
+    return matrix_table("layer4", **models), {name: name.split("-")[0] for name in models}
+
+
+def test_one_copy_speaks_of_checkpoints_and_several_of_designs():
+    """As in a first try of the claim: one seed says worse, the next better, "significantly"; three say nothing."""
+    rng = np.random.default_rng(1)
+    images = rng.normal(0, 0.15, 689)
+    plain, das = (trained(rng, 3, images, 0.59, 0.03) for _ in range(2))
+    one_seed = [stats.compare(grouped(plain[i : i + 1], das[i : i + 1])[0]).iloc[0] for i in range(3)]
+    signs = {np.sign(row.delta) for row in one_seed if row.ci_low > 0 or row.ci_high < 0}
+    assert signs == {-1.0, 1.0}, "the simulated seeds contradict one another, as the real ones did"
+
+    scores, groups = grouped(plain, das)
+    row = stats.compare_groups(scores, groups).iloc[0]
+    assert (row.group_a, row.group_b, row.copies_a, row.copies_b, row.n) == ("plain", "das", 3, 3, 689)
+    assert row.claim == "designs"
+    assert row.delta == pytest.approx(das.mean() - plain.mean())
+    assert (row.mean_a, row.mean_b) == pytest.approx((plain.mean(), das.mean()))
+    assert row.ci_low < 0 < row.ci_high
+    assert row.ci_high - row.ci_low > 5 * (row.image_ci_high - row.image_ci_low)
+
+    scores, groups = grouped(plain[:1], das)
+    row = stats.compare_groups(scores, groups).iloc[0]
+    assert (row.copies_a, row.copies_b, row.claim) == (1, 3, "checkpoints")
+    assert (row.ci_low, row.ci_high) == (row.image_ci_low, row.image_ci_high)
+
+
+@pytest.mark.parametrize("copies", [2, 3, 6])
+def test_group_intervals_cover_the_truth_where_image_intervals_do_not(copies, quick):
+    rng = np.random.default_rng(copies)
+    covered, narrow = [], []
+    for _ in range(120):
+        images = rng.normal(0, 0.15, 60)
+        a, b = trained(rng, copies, images, 0.6, 0.04), trained(rng, copies, images, 0.6, 0.04)
+        low, high = stats.hierarchical_interval(a, b)
+        covered.append(low <= 0 <= high)
+        ((_, low, high),) = stats.mean_intervals([b.mean(axis=0) - a.mean(axis=0)])
+        narrow.append(low <= 0 <= high)
+    assert np.mean(covered) >= 0.90
+    assert np.mean(narrow) <= 0.75
+
+
+def test_group_interval_without_variation_between_copies_is_close_to_the_image_interval():
+    rng = np.random.default_rng(9)
+    a, b = np.repeat(rng.random((2, 300)), 4, axis=0).reshape(2, 4, 300)
+    low, high = stats.hierarchical_interval(a, b)
+    ((_, image_low, image_high),) = stats.mean_intervals([b[0] - a[0]])
+    assert (low, high) == pytest.approx((image_low, image_high), abs=0.004)
+    assert stats.hierarchical_interval(a * 0 + 0.4, a * 0 + 0.5) == pytest.approx((0.1, 0.1))
+
+
+def test_group_interval_between_copies_is_welchs_when_images_agree():
+    """All images alike: only the copies vary, and the interval must be the one of Welch's t test on copy means."""
+    a, b = np.array([0.50, 0.53, 0.59]), np.array([0.60, 0.61, 0.68, 0.67])
+    low, high = stats.hierarchical_interval(np.tile(a[:, None], 20), np.tile(b[:, None], 20))
+    reference = scipy_stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((reference.low, reference.high), abs=0.006)
+
+
+def test_groups_favour_neither_side():
+    rng = np.random.default_rng(12)
+    images = rng.normal(0, 0.1, 50)
+    plain, das = trained(rng, 3, images, 0.5, 0.03), trained(rng, 2, images, 0.6, 0.03)
+    scores, groups = grouped(plain, das)
+    one = stats.compare_groups(scores, groups).iloc[0]
+    backwards = pd.concat([scores[scores["model"].str.startswith(name)] for name in ("das", "plain")])
+    other = stats.compare_groups(backwards, groups).iloc[0]
+    assert (other.group_a, other.group_b) == ("das", "plain")
+    assert (one.delta, one.ci_low, one.ci_high) == pytest.approx((-other.delta, -other.ci_high, -other.ci_low))
+
+
+def test_groups_use_only_images_scored_for_every_copy():
+    scores = table(
+        rows("p1", "x", {"1": 0.1, "2": 0.2, "3": 0.3}),
+        rows("p2", "x", {"1": 0.3, "2": None, "3": 0.5}),
+        rows("d1", "x", {"1": 0.6, "2": 0.6, "3": 0.8}),
+        rows("d1", "y", {"1": 0.6}),
+    )
+    row = stats.compare_groups(scores, {"p1": "p", "p2": "p"}).iloc[0]
+    assert (row.group_b, row.n, row.claim) == ("d1", 2, "checkpoints")
+    assert (row.mean_a, row.mean_b, row.delta) == pytest.approx((0.3, 0.7, 0.4))
+
+
+def test_claims_in_words():
+    scores = matrix_table("x", **{name: np.array([0.5]) for name in ("p1", "p2", "d1", "d2")})
+    assert stats.claim(scores).startswith("This run compares checkpoints, not designs")
+    both = stats.claim(scores, {"p1": "plain", "p2": "plain", "d1": "das", "d2": "das"})
+    assert both.startswith("This run compares designs")
+    assert "plain 2, das 2" in both
+    assert "fewer than 5" in both
+    half = stats.claim(scores[scores["model"] != "d2"], {"p1": "plain", "p2": "plain"})
+    assert "A comparison with d1 speaks of checkpoints, not of designs" in half
+    assert "nothing is compared" in stats.claim(scores[scores["model"] == "p1"])
+    many = matrix_table("x", **{f"{design}{i}": np.array([0.5]) for design in "pd" for i in range(5)})
+    assert "fewer" not in stats.claim(many, {name: name[0] for name in many["model"]})
+
+
+# --- nulls
+
+
+def test_lift_by_hand():
+    scores = table(rows("a", "x", {"1": 0.6, "2": 0.8, "3": 0.7, "4": None}), rows("b", "x", {"1": 0.5, "2": 0.5}))
+    nulls = table(
+        rows("a", "x", {"1": 0.5, "2": 0.5, "3": None, "4": 0.9, "5": 0.1}, null="centre"),
+        rows("a", "x", {"1": 0.5, "2": 0.5, "3": 0.5}, null="uniform"),
+        rows("b", "x", {"1": 0.75, "2": 0.75}, null="centre"),
+    )
+    result = stats.lift_over_nulls(scores, nulls)
+    assert list(result.columns) == ["model", "block", "mean_sfd", "null", "mean_null", "lift", "ci_low", "ci_high", "n"]
+    assert result[["model", "block", "null", "n"]].to_numpy().tolist() == [
+        ["a", "x", "centre", 2],
+        ["a", "x", "uniform", 3],
+        ["b", "x", "centre", 2],
+    ]
+    np.testing.assert_allclose(result["mean_sfd"], [0.7, 0.7, 0.5])
+    np.testing.assert_allclose(result["mean_null"], [0.5, 0.5, 0.75])
+    np.testing.assert_allclose(result["lift"], [0.2, 0.2, -0.25])
+    np.testing.assert_allclose(result[["ci_low", "ci_high"]].iloc[[0, 2]], [[0.1, 0.3], [-0.25, -0.25]])
+
+
+# --- broken tables
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="status"), "no column status"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), "image 1, block x, model a stands twice"),
+        (lambda t: t.assign(sfd=[0.5, np.nan]), "image 2, block x, model a is ok but has no sfd"),
+        (lambda t: t.assign(sfd=["0.5", "high"]), "image 2, block x, model a is ok but has no sfd"),
+    ],
+)
+def test_broken_tables_are_named(change, message):
+    scores = change(table(rows("a", "x", {"1": 0.5, "2": 0.6})))
+    with pytest.raises(DasExplainError, match=message):
+        stats.summarize(scores)
+
+
+def test_groups_that_cannot_be_meant_are_usage_errors():
+    scores = matrix_table("x", a=np.array([0.5]), b=np.array([0.5]))
+    with pytest.raises(UsageError, match="no model is called c: the run's models are a, b"):
+        stats.compare_groups(scores, {"c": "plain"})
+    with pytest.raises(UsageError, match="a is both a group and a model outside it"):
+        stats.claim(scores, {"b": "a"})
