@@ -26,7 +26,8 @@ from das_explain.accuracy.average_precision import METRICS, AveragePrecision, av
 from das_explain.accuracy.detectors import detect, load_detector
 from das_explain.batches.load import killed_workers_told, load_batches
 from das_explain.data.coco.objects import open_objects
-from das_explain.data.dataset import draw_sample, open_dataset
+from das_explain.data.dataset import open_dataset
+from das_explain.data.draw import draw_sample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.run import package_versions, write_dicts
 from das_explain.explain.evaluate import Options

@@ -25,7 +25,7 @@ def comma_separated(text: str) -> tuple[str, ...]:
 
 def run_and_publish(dataset: Dataset, segmenter: Segmenter, plan: Plan, *, report: bool) -> Run:
     """Scores with a progress bar, prints the comparison, writes the report and says where everything is."""
-    from das_explain.data.dataset import draw_sample
+    from das_explain.data.draw import draw_sample
     from das_explain.explain.pipeline import publish, score_dataset
 
     print_guessed(segmenter, draw_sample(dataset, plan.sample, plan.seed, plan.stratified))

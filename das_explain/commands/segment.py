@@ -38,7 +38,8 @@ def segment(
 ) -> None:
     """Find the object on each photo: masks to look at, correct and bring back with --masks; no models involved."""
     from das_explain.commands.common import print_agreement, progress_bars
-    from das_explain.data.dataset import draw_sample, open_dataset
+    from das_explain.data.dataset import open_dataset
+    from das_explain.data.draw import draw_sample
     from das_explain.errors import UsageError
     from das_explain.segment.export import export_masks
 

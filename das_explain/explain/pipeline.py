@@ -15,7 +15,8 @@ from torch import nn
 from das_explain.batches.load import Batch, killed_workers_told, load_batches
 from das_explain.cam.methods import METHODS
 from das_explain.checkpoint.load import load_model, match_labels
-from das_explain.data.dataset import Dataset, draw_sample
+from das_explain.data.dataset import Dataset
+from das_explain.data.draw import draw_sample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.run import Run
 from das_explain.explain.evaluate import Contestant, Options, evaluate

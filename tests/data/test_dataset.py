@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from das_explain.data.dataset import Dataset, draw_sample, open_dataset, open_images
+from das_explain.data.dataset import Dataset, open_dataset, open_images
+from das_explain.data.draw import draw_sample
 from das_explain.data.images import ImageError
 from das_explain.data.sources import Files
 from das_explain.errors import DasExplainError, UsageError
