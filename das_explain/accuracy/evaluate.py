@@ -24,7 +24,8 @@ import pandas as pd
 from das_explain.accuracy import classifiers as accuracy
 from das_explain.accuracy.average_precision import METRICS, AveragePrecision, average_precision, coco_eval, percentiles
 from das_explain.accuracy.detectors import detect, load_detector
-from das_explain.batches.load import killed_workers_told, load_batches
+from das_explain.batches.load import load_batches
+from das_explain.batches.workers import killed_workers_told
 from das_explain.data.coco.objects import open_objects
 from das_explain.data.dataset import draw_sample, open_dataset
 from das_explain.errors import DasExplainError, UsageError
@@ -34,8 +35,7 @@ from das_explain.explain.pipeline import load_contestants
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset
-    from das_explain.segment import Progress
-    from das_explain.types import Sample
+    from das_explain.types import Progress, Sample
 
 BATCH = 16
 MANIFEST, SCHEMA = "evaluation.json", 1
@@ -91,7 +91,9 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
     _check_folder(request, models, dataset.fingerprint)
     geometries = [each.model.preprocess.geometry for each in contestants]
     with killed_workers_told():
-        batches = load_batches(dataset, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers)
+        batches = load_batches(
+            dataset.source, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers
+        )
         rows = list(accuracy.predict(contestants, batches, len(samples), progress))
     predictions = pd.DataFrame(rows, columns=accuracy.PREDICTIONS).astype({"rank": "Int64"})
     counts = dict(Counter(predictions["status"]))

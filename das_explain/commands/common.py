@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from das_explain.data.dataset import Dataset
     from das_explain.evidence.run import Run
     from das_explain.explain.pipeline import Plan
-    from das_explain.segment import Progress, Segmenter
+    from das_explain.segment import Segmenter
     from das_explain.segment.export import Exported
-    from das_explain.types import Sample
+    from das_explain.types import Progress, Sample
 
 
 def comma_separated(text: str) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from das_explain.batches.load import Batch, killed_workers_told, load_batches
+from das_explain.batches.load import Batch, load_batches
+from das_explain.batches.workers import killed_workers_told
 from das_explain.cam.methods import METHODS
 from das_explain.checkpoint.load import load_model, match_labels
 from das_explain.data.dataset import Dataset, draw_sample
@@ -21,9 +22,9 @@ from das_explain.evidence.run import Run
 from das_explain.explain.evaluate import Contestant, Options, evaluate
 from das_explain.measures.sfd import BOXES, SCALINGS
 from das_explain.nn.fast.fold import folded, same_logits
-from das_explain.segment import Progress, Segmenter
+from das_explain.segment import Segmenter
 from das_explain.segment.cached import apart
-from das_explain.types import LoadedModel, Sample
+from das_explain.types import LoadedModel, Progress, Sample
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def batches_for(
     """``load_batches`` in every contestant's geometry, with masks found ahead where that does not slow them down."""
     geometries = [contestant.model.preprocess.geometry for contestant in contestants]
     ahead = apart(segmenter, next(contestants[0].network.parameters()).device)
-    return load_batches(dataset, samples, geometries, segmenter, ahead=ahead, **options)
+    return load_batches(dataset.source, samples, geometries, segmenter, ahead=ahead, **options)
 
 
 def check_options(options: Options) -> None:

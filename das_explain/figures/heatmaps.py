@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from das_explain.batches.load import Batch, killed_workers_told
+from das_explain.batches.load import Batch
+from das_explain.batches.workers import killed_workers_told
 from das_explain.data.dataset import Dataset
 from das_explain.errors import DasExplainError, one_line
 from das_explain.evidence.run import SCORE_COLUMNS, check_folder, json_line, write_dicts
@@ -23,7 +24,8 @@ from das_explain.explain.evaluate import (
 )
 from das_explain.explain.pipeline import batches_for
 from das_explain.figures import plots as figures
-from das_explain.segment import Progress, Segmenter
+from das_explain.segment import Segmenter
+from das_explain.types import Progress
 
 LONGEST_STEM = 200  # bytes: a file name may have 255, and "-heatmap.png" and the like are still to come
 
