@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from das_explain.batches.load import Batch
 from das_explain.cam.engine import Cam, Explanation
 from das_explain.cam.methods import explain_with
-from das_explain.measures.sfd import SFD, centre_map, sfd_score
+from das_explain.measures.sfd import SFD, sfd_score
+from das_explain.nulls.centre import centre_map
 from das_explain.types import LoadedModel
 
 Record = dict[str, Any]
