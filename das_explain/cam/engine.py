@@ -234,8 +234,12 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
     The two min-max steps must not be merged: each divides by (1e-7 + max), which matters for faint maps.
     """
     native = _min_max(raw)
-    resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    return Cam(map=_min_max(resized), native=native, raw_max=raw.flatten(1).amax(1))
+    return Cam(map=upsample(native, size), native=native, raw_max=raw.flatten(1).amax(1))
+
+
+def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
+    """A block's maps float32 (N, h, w) in [0, 1] -> (N, *size): bilinear, then min-max again."""
+    return _min_max(F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0])
 
 
 def _min_max(maps: Tensor) -> Tensor:

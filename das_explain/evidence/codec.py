@@ -25,7 +25,7 @@ import pyarrow as pa
 from PIL import Image
 
 from das_explain.errors import DasExplainError
-from das_explain.evidence.values import Evidence, Key, Logits, Maps, Photo
+from das_explain.evidence.values import Evidence, Key, Logits, BlockMaps, Photo
 
 QUALITY = 88  # of the frames' JPEG
 MOST_SIDE = 4096  # of a frame: a damaged number must not fill the memory
@@ -196,7 +196,7 @@ def _same(values: np.ndarray) -> int:
     return int(values[0])
 
 
-def _maps(lists: pa.ListArray, n: int) -> dict[Key, Maps]:
+def _maps(lists: pa.ListArray, n: int) -> dict[Key, BlockMaps]:
     keys, field = _grouped(lists, n, ("model", "block"))
     if not keys:
         return {}
@@ -206,7 +206,7 @@ def _maps(lists: pa.ListArray, n: int) -> dict[Key, Maps]:
     maps, start = {}, 0
     for k, (model, block) in enumerate(keys):
         h, w = _same(heights[:, k]), _same(widths[:, k])
-        maps[Key(model, block)] = Maps(values[:, start : start + h * w].reshape(n, h, w), raw_max[:, k])
+        maps[Key(model, block)] = BlockMaps(values[:, start : start + h * w].reshape(n, h, w), raw_max[:, k])
         start += h * w
     return maps
 

@@ -41,7 +41,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Maps:
+class BlockMaps:
     """One block's maps of n images: ``native`` float32 (n, h, w) in [0, 1], NaN where the map is not finite, and
     ``raw_max`` float32 (n,), the maximum before normalisation, in units of the target's logit."""
 
@@ -110,7 +110,7 @@ class Evidence:
     sizes: dict[str, tuple[int, int]]
     frames: dict[str, list[bytes]]
     masks: dict[str, np.ndarray]
-    maps: dict[Key, Maps]
+    maps: dict[Key, BlockMaps]
     logits: dict[str, Logits]
     measured: dict[tuple[Key, str], tuple[np.ndarray, list[str]]] = field(default_factory=dict)
 
