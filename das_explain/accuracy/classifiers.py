@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
-from das_explain.stats.tables import holm
+from das_explain.stats.intervals import CONFIDENCE, wilson
+from das_explain.stats.significance import holm, mcnemar_p_value
 
 if TYPE_CHECKING:
     from das_explain.batches.load import Batch
@@ -26,7 +27,6 @@ PREDICTIONS = ("image", "model", "label", "predicted", "confidence", "rank", "st
 ``status``: ``ok``, ``unreadable``, ``unlabelled``, ``unknown_label`` (no class of the model) or ``nonfinite`` (the
 logits are). Accuracies are over the rows that are ``ok``."""
 K = 5
-CONFIDENCE = 0.95
 
 
 def predict(
@@ -120,12 +120,6 @@ def comparison_table(predictions: pd.DataFrame, models: Sequence[str]) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927)."""
-    low, high = binomtest(right, n).proportion_ci(CONFIDENCE, "wilson")
-    return float(low), float(high)
-
-
 def _paired(a: str, b: str, right: pd.DataFrame) -> dict[str, Any]:
     both = right.reindex(columns=[a, b]).dropna().astype(bool)
     n, only_a, only_b = len(both), int((both[a] & ~both[b]).sum()), int((both[b] & ~both[a]).sum())
@@ -144,7 +138,7 @@ def _paired(a: str, b: str, right: pd.DataFrame) -> dict[str, Any]:
         "ci_high": float(p_b - p_a + reach),
         "only_a": only_a,
         "only_b": only_b,
-        "p_value": float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0,
+        "p_value": mcnemar_p_value(only_b, only_a),
     }
 
 
