@@ -1,9 +1,42 @@
-"""What identifies a file's content."""
+"""Files that are whole or not there, what identifies their content, and how numbers are written into them."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import os
+import platform
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+PACKAGES = ("das-explain", "torch", "torchvision", "numpy", "pandas", "scipy", "pillow", "grad-cam")
+
+
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Has ``write`` make a file under a temporary name beside ``path``, then gives it that name in one step.
+
+    Whoever reads ``path`` finds the old file or the new one, never a part. Where ``write`` raises, ``path`` is left as
+    it was and nothing else stays behind. The temporary name is the process's own and ends like ``path``, for writers
+    that go by the suffix.
+    """
+    part = path.with_name(f".{path.stem[:100]}.{os.getpid()}.part{path.suffix}")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """A text as UTF-8, whole or not at all, with line ends as they are; lone surrogates become the bytes they stand for."""
+    data = text.encode("utf-8", "surrogateescape")
+    replace_file(path, lambda part: part.write_bytes(data))
+
+
+def six_digits(value: float) -> float | None:
+    """Six significant digits: what float32 carries, and the same on every run. NaN and infinity become ``None``."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def sha256_of(path: Path) -> str:
@@ -13,3 +46,16 @@ def sha256_of(path: Path) -> str:
         while part := file.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Python, the platform and the packages that results depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions

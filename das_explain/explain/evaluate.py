@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from das_explain.batches.load import Batch
-from das_explain.cam.engine import Cam, Explanation
+from das_explain.cam.engine import Cam, Maps
 from das_explain.cam.methods import explain_with
 from das_explain.measures.sfd import SFD, centre_map, sfd_score
 from das_explain.types import LoadedModel
@@ -67,7 +67,7 @@ class Scored:
     """One model's maps of a batch and their scores, over the batch's readable images only."""
 
     contestant: Contestant
-    explanation: Explanation
+    explanation: Maps
     scores: dict[str, SFD]
 
 
@@ -157,7 +157,7 @@ def model_inputs(contestant: Contestant, batch: Batch, readable: list[int], opti
 
 def _explain(
     contestant: Contestant, batch: Batch, readable: list[int], options: Options, targets: Tensor | None
-) -> Explanation:
+) -> Maps:
     images, wanted = model_inputs(contestant, batch, readable, options)
     targets = wanted if targets is None else targets
     device, bf16 = images.device, options.precision == "bf16"
