@@ -1,4 +1,4 @@
-"""Files: whole-or-nothing writing, what identifies a content, six digits, and the versions that results depend on."""
+"""Files that are whole or not there, what identifies their content, and how numbers are written into them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,42 @@ from typing import Any
 PACKAGES = ("das-explain", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "pillow", "grad-cam")
 
 
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Has ``write`` make a file under a temporary name beside ``path``, then gives it that name in one step.
+
+    Whoever reads ``path`` finds the old file or the new one, never a part. Where ``write`` raises, ``path`` is left as
+    it was and nothing else stays behind. The temporary name is the process's own and ends like ``path``, for writers
+    that go by the suffix.
+    """
+    part = path.with_name(f".{path.stem[:100]}.{os.getpid()}.part{path.suffix}")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """A text as UTF-8, whole or not at all, with line ends as they are; lone surrogates become the bytes they stand for."""
+    data = text.encode("utf-8", "surrogateescape")
+    replace_file(path, lambda part: part.write_bytes(data))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file for people, whole or not at all."""
+    write_text_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def json_line(record: dict[str, Any]) -> bytes:
+    """A record as a line of a ``.jsonl`` file. Raises ValueError for NaN, which JSON does not have."""
+    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogateescape")
+
+
+def six_digits(value: float) -> float | None:
+    """Six significant digits: what float32 carries, and the same on every run. NaN and infinity become ``None``."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes, read in parts."""
     digest = hashlib.sha256()
@@ -21,33 +57,6 @@ def sha256_of(path: Path) -> str:
         while part := file.read(1 << 20):
             digest.update(part)
     return digest.hexdigest()
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """``write`` makes a file beside ``path``, which then takes its place: whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """A JSON file for people, whole or not at all."""
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def json_line(record: dict[str, Any]) -> bytes:
-    """A record as a line of a ``.jsonl`` file. Raises ValueError for NaN, which JSON does not have."""
-    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def six_digits(value: float) -> float | None:
-    """Six significant digits: what float32 carries, and the same on every run. NaN and infinity become None."""
-    number = float(value)
-    return float(f"{number:.6g}") if math.isfinite(number) else None
 
 
 def package_versions() -> dict[str, str]:

@@ -47,9 +47,9 @@ class CachedFinder:
     @property
     def device(self) -> torch.device:
         """Where the finder's networks run."""
-        from das_explain.segment.finders.boxed import torch_device
+        from das_explain.devices import find_device
 
-        return torch_device(self.finder.device)
+        return find_device(self.finder.device)
 
     def region(self, sample: Sample, image: Image.Image) -> Region | None:
         """What the cache holds for the photo, detail as the finder gave it; ``None`` if ``find`` has to look."""
