@@ -7,9 +7,12 @@ import json
 import math
 import os
 import platform
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from das_explain.errors import UsageError
 
 PACKAGES = ("das-explain", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "pillow", "grad-cam")
 
@@ -70,3 +73,14 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+def check_folder(out: Path) -> None:
+    """Raises UsageError unless files can be written to ``out``, be it there or still to be made. Leaves no trace."""
+    try:
+        there = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise UsageError(f"--out {there} is a file; name a folder")
+        tempfile.TemporaryDirectory(dir=there).cleanup()
+    except OSError as error:
+        raise UsageError(f"cannot write to --out {out}: {error.strerror or error}; choose another folder") from None

@@ -19,7 +19,7 @@ from das_explain.stats.significance import holm, mcnemar_p_value
 
 if TYPE_CHECKING:
     from das_explain.batches.load import Batch
-    from das_explain.explain.evaluate import Contestant
+    from das_explain.explain.contestants import Contestant
     from das_explain.types import Progress
 
 PREDICTIONS = ("image", "model", "label", "predicted", "confidence", "rank", "status", "message")

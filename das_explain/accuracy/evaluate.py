@@ -29,9 +29,9 @@ from das_explain.batches.workers import killed_workers_told
 from das_explain.data.coco.objects import open_objects
 from das_explain.data.dataset import draw_sample, open_dataset
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.run import package_versions, write_dicts
-from das_explain.explain.evaluate import Options
-from das_explain.explain.pipeline import load_contestants
+from das_explain.evidence.tables import write_rows
+from das_explain.files import package_versions
+from das_explain.explain.contestants import ExplainOptions, load_contest
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset
@@ -274,7 +274,7 @@ def _write(
             (request.out / name).unlink(missing_ok=True)
         for name, table in tables.items():
             if len(table):
-                write_dicts(request.out / f"{name}.csv", list(table.columns), _records(table))
+                write_rows(request.out / f"{name}.csv", list(table.columns), _records(table))
         manifest = {
             **_identity(request, models, fingerprint),
             "command": sys.argv,

@@ -14,6 +14,7 @@ from das_explain.commands.heatmap import heatmap
 from das_explain.commands.models import app as models
 from das_explain.commands.profile import profile
 from das_explain.commands.report import report
+from das_explain.commands.score import score
 from das_explain.commands.segment import segment
 from das_explain.commands.sfd import sfd
 from das_explain.commands.train import train
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (heatmap, sfd, gate, segment, report, demo, train, profile, evaluate):
+for command in (heatmap, sfd, score, gate, segment, report, demo, train, profile, evaluate):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")

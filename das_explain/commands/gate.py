@@ -44,7 +44,7 @@ def gate(
 ) -> None:
     """Look inside attention gates: their maps, where deformable kernels look, and the network without them."""
     from das_explain.commands.common import comma_separated, open_images_or_data, print_guessed, progress_bars
-    from das_explain.evidence.run import check_folder
+    from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)

@@ -32,7 +32,7 @@ def heatmap(
     from rich.table import Table
 
     from das_explain.commands.common import comma_separated, open_images_or_data, print_guessed, progress_bar
-    from das_explain.evidence.run import check_folder
+    from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)

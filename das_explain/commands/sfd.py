@@ -59,32 +59,36 @@ def sfd(
     batch: Batch = 16,
     workers: Workers = None,
     device: Device = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: who makes the evidence.")] = "local",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run's results in --out.")] = False,
     report: Annotated[bool, typer.Option(help="Draw the figures and write the HTML report.")] = True,
 ) -> None:
     """Score models on a data set: heatmaps against the object's masks, into CSV, figures and a report."""
     from das_explain.commands.common import comma_separated, run_and_publish
-    from das_explain.data.dataset import open_dataset
-    from das_explain.evidence.run import check_folder
+    from das_explain.data.dataset import draw_sample, open_dataset
+    from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
     dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=split, root=root)
 
-    from das_explain.explain.evaluate import Options
-    from das_explain.explain.pipeline import Plan
+    from das_explain.explain.contestants import ExplainOptions
+    from das_explain.explain.plan import Plan
+    from das_explain.scoring.options import ScoreOptions
 
     plan = Plan(
         models=tuple(model),
-        out=out,
-        options=Options(method, target, threshold, scaling, box, precision),
+        samples=draw_sample(dataset, sample, seed, stratified),
+        source=dataset.source,
+        segmenter=regions.find(dataset, device),
+        labels=dataset.labels,
+        options=ExplainOptions(method=method, target=target, precision=precision),
         blocks=comma_separated(blocks),
-        sample=sample,
-        stratified=stratified,
-        seed=seed,
         batch=batch,
         workers=workers,
         device=device,
-        overwrite=overwrite,
     )
-    run_and_publish(dataset, regions.find(dataset, device), plan, report=report)
+    scoring = ScoreOptions(threshold=threshold, scaling=scaling, box=box)
+    run_and_publish(
+        plan, dataset, out, scoring, report=report, seed=seed, stratified=stratified, engine=engine, overwrite=overwrite
+    )

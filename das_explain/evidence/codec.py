@@ -25,7 +25,7 @@ import pyarrow as pa
 from PIL import Image
 
 from das_explain.errors import DasExplainError
-from das_explain.evidence.values import Evidence, Key, Logits, BlockMaps, Photo
+from das_explain.evidence.values import BlockMaps, Evidence, Key, Logits, Photo
 
 QUALITY = 88  # of the frames' JPEG
 MOST_SIDE = 4096  # of a frame: a damaged number must not fill the memory
@@ -33,7 +33,13 @@ _SIDES = [("height", pa.int32()), ("width", pa.int32())]
 _FRAME = pa.struct([("geometry", pa.string()), *_SIDES, ("jpeg", pa.binary())])
 _MASK = pa.struct([("geometry", pa.string()), *_SIDES, ("bits", pa.binary())])
 _MAP = pa.struct(
-    [("model", pa.string()), ("block", pa.string()), *_SIDES, ("raw_max", pa.float32()), ("native", pa.list_(pa.float32()))]
+    [
+        ("model", pa.string()),
+        ("block", pa.string()),
+        *_SIDES,
+        ("raw_max", pa.float32()),
+        ("native", pa.list_(pa.float32())),
+    ]
 )
 _LOGITS = pa.struct(
     [
@@ -45,7 +51,13 @@ _LOGITS = pa.struct(
     ]
 )
 _MEASURED = pa.struct(
-    [("model", pa.string()), ("block", pa.string()), ("measure", pa.string()), ("value", pa.float64()), ("status", pa.string())]
+    [
+        ("model", pa.string()),
+        ("block", pa.string()),
+        ("measure", pa.string()),
+        ("value", pa.float64()),
+        ("status", pa.string()),
+    ]
 )
 SCHEMA = pa.schema(
     [
@@ -174,7 +186,9 @@ def _array(table: pa.Table, name: str) -> pa.ListArray:
     return array if array.offset == 0 else pa.concat_arrays([array])
 
 
-def _grouped(lists: pa.ListArray, n: int, names: Sequence[str]) -> tuple[list[tuple[str, ...]], Callable[[str], pa.Array]]:
+def _grouped(
+    lists: pa.ListArray, n: int, names: Sequence[str]
+) -> tuple[list[tuple[str, ...]], Callable[[str], pa.Array]]:
     """The keys (values of ``names``) that every shown image has, in order, and each field as one array of n * keys."""
     structs = lists.flatten()
     if n == 0:

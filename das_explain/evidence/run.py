@@ -1,16 +1,15 @@
 """A run's folder: the only place that results are written to, and what makes a killed run continue.
 
-    run.json       how the results came about: command, options, seed, versions, fingerprints, assumptions, counts
-    sample.csv     the images that were drawn, in the data set's order
-    evidence/      what photos and models left behind, see ``codec`` and ``shards``
-    scores.csv, measures.csv, nulls.csv, summary.csv, comparison.csv, lift.csv ...    read from the evidence
+run.json       how the results came about: command, options, seed, versions, fingerprints, assumptions, counts
+sample.csv     the images that were drawn, in the data set's order
+evidence/      what photos and models left behind, see ``codec`` and ``shards``
+scores.csv, measures.csv, nulls.csv, summary.csv, comparison.csv, lift.csv ...    read from the evidence
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,30 +18,19 @@ from typing import Any
 import pandas as pd
 
 from das_explain.data.geometry import Geometry, Preprocess
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import DasExplainError
 from das_explain.evidence.codec import SCHEMA as EVIDENCE
 from das_explain.evidence.codec import SCORING_COLUMNS, decode
 from das_explain.evidence.shards import Shards, shard_range
 from das_explain.evidence.tables import SAMPLE, TABLES, read_table, write_rows
 from das_explain.evidence.values import Evidence
-from das_explain.files import package_versions, write_json
+from das_explain.files import check_folder, package_versions, write_json
 from das_explain.types import Sample
 
 SCHEMA = 2
 IDENTITY = ("schema", "models", "data", "sample", "options", "segmenter", "seed")
 """Entries of the manifest that decide the evidence: a folder is continued only when all of them agree. How it is made
 (batch, workers, engine, device) and how it is scored are none of them."""
-
-
-def check_folder(out: Path) -> None:
-    """Raises UsageError unless files can be written to ``out``, be it there or still to be made. Leaves no trace."""
-    try:
-        there = next(path for path in (out, *out.absolute().parents) if path.exists())
-        if not there.is_dir():
-            raise UsageError(f"--out {there} is a file; name a folder")
-        tempfile.TemporaryDirectory(dir=there).cleanup()
-    except OSError as error:
-        raise UsageError(f"cannot write to --out {out}: {error.strerror or error}; choose another folder") from None
 
 
 class Run:
@@ -55,7 +43,9 @@ class Run:
 
     def __repr__(self) -> str:
         models = ", ".join(self.models)
-        return f"Run({str(self.folder)!r}: {models} on {len(self.sample)} images of {self.manifest['data'].get('spec')})"
+        return (
+            f"Run({str(self.folder)!r}: {models} on {len(self.sample)} images of {self.manifest['data'].get('spec')})"
+        )
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -91,7 +81,10 @@ class Run:
                 is no run, or another process is writing to it.
         """
         manifest = json.loads(json.dumps({"schema": SCHEMA, **manifest, "sample": [s.name for s in samples]}))
-        manifest |= {"versions": package_versions(), "created": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+        manifest |= {
+            "versions": package_versions(),
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
         check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, manifest)

@@ -44,6 +44,10 @@ class Shards:
     def __len__(self) -> int:
         return shard_count(self.count)
 
+    def images(self, number: int) -> int:
+        """How many images are in a shard."""
+        return len(shard_range(number, self.count))
+
     def path(self, number: int) -> Path:
         """Where a shard is, or will be."""
         return self.folder / f"part-{number:05d}.parquet"
@@ -64,7 +68,9 @@ class Shards:
         os.close(handle)
         try:
             # Maps and pictures hardly compress; the rest is small.
-            pq.write_table(table, name, compression="zstd", compression_level=1, use_dictionary=_DICTIONARY, write_statistics=False)
+            pq.write_table(
+                table, name, compression="zstd", compression_level=1, use_dictionary=_DICTIONARY, write_statistics=False
+            )
             os.replace(name, self.path(number))
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -79,7 +85,9 @@ class Shards:
             raise DasExplainError(f"{path} is missing: run the same sfd command again to make it") from None
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
-            raise DasExplainError(f"{path} is damaged ({reason}): delete it and run the same sfd command again") from None
+            raise DasExplainError(
+                f"{path} is damaged ({reason}): delete it and run the same sfd command again"
+            ) from None
 
     def tables(self, columns: Sequence[str] = SCORING_COLUMNS) -> Iterator[pa.Table]:
         """All shards in order, one at a time."""

@@ -90,6 +90,11 @@ class Contest:
     groups: dict[str, list[str]]
 
     @property
+    def assumptions(self) -> list[str]:
+        """Choices made on the user's behalf when the models were loaded and the labels matched, once each."""
+        return list(dict.fromkeys(note for each in self.contestants for note in each.model.config.get("notes") or ()))
+
+    @property
     def geometries(self) -> list:
         """How each sees a photo."""
         return [contestant.model.preprocess.geometry for contestant in self.contestants]

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from das_explain.batches.ahead import can_overlap
 from das_explain.batches.load import Batch, load_batches
-from das_explain.cam.engine import Explanation
+from das_explain.cam.engine import Maps
 from das_explain.cam.methods import explain_with
 from das_explain.data.sources import Source
 from das_explain.evidence.codec import jpeg
-from das_explain.evidence.values import Evidence, Key, BlockMaps, Photo, keep_logits
+from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
 from das_explain.explain.contestants import Contest, Contestant, ExplainOptions
 from das_explain.segment import Segmenter
 from das_explain.types import Progress, Sample, no_progress
@@ -68,7 +68,7 @@ class Explainer:
                 evidence.maps[Key(contestant.name, block)] = maps
         return evidence
 
-    def explain_model(self, contestant: Contestant, seen: Batch, targets: Tensor | None = None) -> Explanation:
+    def explain_model(self, contestant: Contestant, seen: Batch, targets: Tensor | None = None) -> Maps:
         """One model's maps of a batch of readable photos; ``targets`` int64 (n,): the logits to explain."""
         images, wanted = model_inputs(contestant, seen, self.options)
         targets = wanted if targets is None else targets

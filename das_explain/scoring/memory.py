@@ -52,7 +52,9 @@ def score(
     """
     scoring = {name: options.pop(name) for name in ("threshold", "scaling", "box") if name in options}
     how = {each.name: options.pop(each.name) for each in fields(ExplainOptions) if each.name in options}
-    blocks, device, batch = (options.pop(name, default) for name, default in (("blocks", ()), ("device", None), ("batch", 16)))
+    blocks, device, batch = (
+        options.pop(name, default) for name, default in (("blocks", ()), ("device", None), ("batch", 16))
+    )
     if options:
         raise UsageError(f"score has no option {next(iter(options))!r}")
     if len(images) != len(masks) or (labels is not None and len(labels) != len(images)):
@@ -62,7 +64,11 @@ def score(
     explaining, scoring_options = ExplainOptions(**how), ScoreOptions(**scoring, measures=(), nulls=()).resolved()
     explaining.check()
     contest = load_contest(
-        _named(models), None if labels is None else tuple(sorted(set(labels))), explaining, blocks=tuple(blocks), device=device
+        _named(models),
+        None if labels is None else tuple(sorted(set(labels))),
+        explaining,
+        blocks=tuple(blocks),
+        device=device,
     )
     memory = _Memory(list(images), list(masks))
     samples = [

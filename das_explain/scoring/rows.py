@@ -164,9 +164,7 @@ class Scorer:
             maps, partner = torch.cat([maps, donors]), partner + len(maps)
         return null.make(maps, masks, partner, **context)
 
-    def _context(
-        self, needs: Sequence[str], native: Sequence[int], names: list[str], geometry: str
-    ) -> dict[str, Any]:
+    def _context(self, needs: Sequence[str], native: Sequence[int], names: list[str], geometry: str) -> dict[str, Any]:
         context: dict[str, Any] = {}
         if "native" in needs:
             context["native"] = tuple(native)
@@ -280,7 +278,9 @@ class Scorer:
 
     def measure_rows(self, evidence: Evidence, scored: Scored) -> pd.DataFrame:
         """The rows of measures.csv: image by image, models, blocks and measures in order."""
-        return self._long(evidence, scored, [(key, m.name, "") for key in self.keys for m in self.measures], nulls=False)
+        return self._long(
+            evidence, scored, [(key, m.name, "") for key in self.keys for m in self.measures], nulls=False
+        )
 
     def null_rows(self, evidence: Evidence, scored: Scored) -> pd.DataFrame:
         """The rows of nulls.csv: of images whose own map could be scored by some measure."""

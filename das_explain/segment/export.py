@@ -34,7 +34,7 @@ from das_explain.data.coco.write import SHAPES, CocoWriter, annotation
 from das_explain.data.dataset import Dataset
 from das_explain.data.images import MAX_MASK_PIXELS, full_size, printable
 from das_explain.errors import DasExplainError, UsageError, one_line
-from das_explain.evidence.run import json_line
+from das_explain.files import json_line
 from das_explain.segment import Segmenter
 from das_explain.segment.compare import AGAINST, against_row, agreement, summarize_agreement
 from das_explain.segment.masks import DataMasks
