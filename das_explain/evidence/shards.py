@@ -8,9 +8,7 @@ makes the same one.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import pyarrow.parquet as pq
 
 from das_explain.errors import DasExplainError
 from das_explain.evidence.codec import SCHEMA, SCORING_COLUMNS
+from das_explain.files import replace_file
 
 SIZE = 64  # images of a shard; a smaller one costs more to open, a larger one more work when a run is killed
 _NAME = re.compile(r"part-(\d{5,})\.parquet")
@@ -64,17 +63,9 @@ class Shards:
     def write(self, number: int, table: pa.Table) -> None:
         """Puts a shard under its final name, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", dir=self.folder)
-        os.close(handle)
-        try:
-            # Maps and pictures hardly compress; the rest is small.
-            pq.write_table(
-                table, name, compression="zstd", compression_level=1, use_dictionary=_DICTIONARY, write_statistics=False
-            )
-            os.replace(name, self.path(number))
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        # Maps and pictures hardly compress; the rest is small.
+        how = {"compression": "zstd", "compression_level": 1, "use_dictionary": _DICTIONARY, "write_statistics": False}
+        replace_file(self.path(number), lambda part: pq.write_table(table, part, **how))
 
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """A shard's table, or some of its columns. Raises DasExplainError if it is not there, or damaged."""
