@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from das_explain import __version__
 from das_explain.commands.cache import app as cache
 from das_explain.commands.demo import demo
+from das_explain.commands.doctor import doctor
 from das_explain.commands.evaluate import evaluate
 from das_explain.commands.gate import gate
 from das_explain.commands.heatmap import heatmap
@@ -25,13 +28,28 @@ RESUMED = ("sfd", "demo", "segment", "train")
 app = typer.Typer(
     help="Shows whether an attention gate makes a CNN look at the object: maps, sfd score, comparison.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for command in (heatmap, sfd, score, gate, segment, report, demo, train, profile, evaluate):
+for command in (heatmap, sfd, score, gate, segment, report, demo, train, profile, evaluate, doctor):
     app.command()(command)
 app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"das-explain {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """What stands before the command."""
 
 
 def main() -> None:
