@@ -11,6 +11,7 @@ from das_explain.commands.demo import demo
 from das_explain.commands.evaluate import evaluate
 from das_explain.commands.gate import gate
 from das_explain.commands.heatmap import heatmap
+from das_explain.commands.help import Command, Group
 from das_explain.commands.models import app as models
 from das_explain.commands.profile import profile
 from das_explain.commands.report import report
@@ -22,13 +23,15 @@ from das_explain.errors import DasExplainError
 RESUMED = ("sfd", "demo", "segment", "train")
 
 app = typer.Typer(
+    cls=Group,
     help="Shows whether an attention gate makes a CNN look at the object: maps, sfd score, comparison.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (heatmap, sfd, gate, segment, report, demo, train, profile, evaluate):
-    app.command()(command)
+COMMANDS = (heatmap, sfd, gate, segment, report, demo, train, profile, evaluate)
+for command in COMMANDS:
+    app.command(cls=Command)(command)
 app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")
 

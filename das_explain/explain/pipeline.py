@@ -28,12 +28,16 @@ from das_explain.types import LoadedModel, Sample
 
 @dataclass(frozen=True)
 class Plan:
-    """What to score and how. ``models`` are specs; a name given twice makes one group of checkpoints (one design)."""
+    """What to score and how. ``models`` are specs; a name given twice makes one group of checkpoints (one design).
+
+    ``label_files``: per model a file of its class names, or ``None``; empty: each model's own.
+    """
 
     models: tuple[str, ...]
     out: Path
     options: Options = Options()
     blocks: tuple[str, ...] = ()
+    label_files: tuple[Path | None, ...] = ()
     sample: int | None = None
     stratified: bool = False
     seed: int = 0
@@ -58,7 +62,9 @@ def score_dataset(
     """
     check_options(plan.options)
     samples = draw_sample(dataset, plan.sample, plan.seed, plan.stratified)
-    contestants, groups = load_contestants(plan.models, dataset.labels, plan.blocks, plan.device, plan.options)
+    contestants, groups = load_contestants(
+        plan.models, dataset.labels, plan.blocks, plan.device, plan.options, label_files=plan.label_files
+    )
     batches = _random_batches(samples, plan.batch, plan.seed)
     manifest = _manifest(dataset, segmenter, plan, contestants, groups, len(samples))
     run = Run.start(plan.out, manifest, samples, overwrite=plan.overwrite)
@@ -110,12 +116,18 @@ def load_contestants(
     blocks: Sequence[str],
     device: str | None,
     options: Options,
+    *,
+    label_files: Sequence[Path | None] = (),
 ) -> tuple[list[Contestant], dict[str, list[str]]]:
     """Loads the models and matches the data's labels to their logits; also group name -> members' names.
 
     ``blocks``: any modules' dotted names, the same for every model; none: the last two blocks of each.
+    ``label_files``: per model a file of its class names, or ``None`` for its own.
     """
-    models = [load_model(spec, device=device, blocks=blocks or None) for spec in specs]
+    models = [
+        load_model(spec, device=device, blocks=blocks or None, labels=file)
+        for spec, file in zip(specs, label_files or [None] * len(specs), strict=True)
+    ]
     geometries = {model.preprocess.geometry: model for model in models}
     if options.box == "shared" and len(geometries) > 1:
         names = " and ".join(model.name for model in list(geometries.values())[:2])
