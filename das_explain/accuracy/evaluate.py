@@ -31,7 +31,6 @@ from das_explain.data.dataset import draw_sample, open_dataset
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.tables import write_rows
 from das_explain.files import package_versions
-from das_explain.explain.contestants import ExplainOptions, load_contest
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset
@@ -46,12 +45,15 @@ TABLES = ("predictions.csv", "accuracy.csv", "images.csv", "ap.csv", "classes.cs
 class Request:
     """What to measure. ``models`` are specs; ``data`` is a data spec, or ``FILE.json[@FOLDER]`` for detectors.
 
+    ``label_files``: per classifier a file of its class names, or ``None``; empty: each model's own.
+
     ``draws``: of the bootstrap of detectors' AP; 0 leaves out its intervals.
     """
 
     models: tuple[str, ...]
     data: str
     out: Path
+    label_files: tuple[Path | None, ...] = ()
     sample: int | None = None
     stratified: bool = False
     seed: int = 0
@@ -86,7 +88,9 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
             f"{request.data} has no labels, so nothing can be right or wrong: sort it into folders by class"
         )
     samples = draw_sample(dataset, request.sample, request.seed, request.stratified)
-    contestants, _ = load_contestants(request.models, dataset.labels, (), request.device, Options())
+    contestants, _ = load_contestants(
+        request.models, dataset.labels, (), request.device, Options(), label_files=request.label_files
+    )
     models = [_about(each.model, each.name) for each in contestants]
     _check_folder(request, models, dataset.fingerprint)
     geometries = [each.model.preprocess.geometry for each in contestants]
@@ -126,10 +130,13 @@ def measure_detectors(
         "--stratified": request.stratified,
         "--split": request.split,
         "--root": request.root,
-        "--batch-size": request.batch,
+        "--batch": request.batch,
+        "--labels": any(request.label_files),
     }
     if foreign := [name for name, value in given.items() if value]:
-        raise UsageError(f"{foreign[0]} does not go with a COCO file (a detector sees one photo at a time)")
+        raise UsageError(
+            f"{foreign[0]} does not go with a COCO file: detectors see one photo at a time and name their classes themselves"
+        )
     coco_eval()
     data = open_objects(request.data)
     samples = draw_sample(data, request.sample, request.seed)

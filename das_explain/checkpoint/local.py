@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from das_explain.checkpoint.opened import Opened
 from torch import nn
 
 from das_explain.checkpoint.blocks import SCRIPTED, probe
@@ -18,6 +17,7 @@ from das_explain.checkpoint.config import CONFIG, MAX_SIDE, WEIGHTS, read_config
 from das_explain.checkpoint.files import Candidate, best_reading, read_weights
 from das_explain.checkpoint.fit import advise, class_count, infer_arguments, load_strict
 from das_explain.checkpoint.labels import read_labels, sidecar
+from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError, UsageError

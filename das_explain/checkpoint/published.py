@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 import torchvision
-from das_explain.checkpoint.local import read_directory
-from das_explain.checkpoint.opened import Opened
 
 from das_explain.checkpoint.build import (
     TORCHVISION_ARGUMENTS,
@@ -24,6 +22,8 @@ from das_explain.checkpoint.build import (
 from das_explain.checkpoint.config import CARD, CONFIG, WEIGHTS
 from das_explain.checkpoint.files import read_weights
 from das_explain.checkpoint.labels import IMAGENET_CLASSES
+from das_explain.checkpoint.local import read_directory
+from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.data.geometry import FILTERS, Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError

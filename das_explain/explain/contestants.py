@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -107,18 +108,21 @@ def load_contest(
     *,
     blocks: Sequence[str] = (),
     device: str | None = None,
+    label_files: Sequence[Path | None] = (),
 ) -> Contest:
     """Loads the models and matches the data's labels to their logits.
 
     ``blocks``: any modules' dotted names, the same for every model; none: the last two blocks of each.
+    ``label_files``: per model a file of its class names, or ``None``.
 
     Raises:
         UsageError: a model, a block or a target class that does not exist.
         DasExplainError: a model that cannot be loaded, labels that do not match.
     """
+    files = list(label_files) or [None] * len(models)
     loaded = [
-        each if isinstance(each, LoadedModel) else load_model(each, device=device, blocks=blocks or None)
-        for each in models
+        each if isinstance(each, LoadedModel) else load_model(each, device=device, blocks=blocks or None, labels=file)
+        for each, file in zip(models, files, strict=True)
     ]
     groups: dict[str, list[str]] = {}
     for model in loaded:

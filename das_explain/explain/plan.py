@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from das_explain.data.sources import Source
 from das_explain.explain.contestants import ExplainOptions, load_contest
@@ -15,7 +16,8 @@ from das_explain.types import Sample
 class Plan:
     """The evidence that is wanted, and how to go about it.
 
-    ``models`` are specs; ``samples`` were drawn once; ``labels`` are the data's class names. ``batch``, ``workers`` and
+    ``models`` are specs; ``samples`` were drawn once; ``labels`` are the data's class names;
+    ``label_files`` the models', where theirs do not tell. ``batch``, ``workers`` and
     ``device`` move no number beyond rounding.
     """
 
@@ -24,6 +26,7 @@ class Plan:
     source: Source
     segmenter: Segmenter | None
     labels: tuple[str, ...] | None = None
+    label_files: tuple[Path | None, ...] = ()
     options: ExplainOptions = field(default_factory=ExplainOptions)
     blocks: tuple[str, ...] = ()
     batch: int = 16
@@ -32,5 +35,7 @@ class Plan:
 
     def explainer(self) -> Explainer:
         """Loads the models."""
-        contest = load_contest(self.models, self.labels, self.options, blocks=self.blocks, device=self.device)
+        contest = load_contest(
+            self.models, self.labels, self.options, blocks=self.blocks, device=self.device, label_files=self.label_files
+        )
         return Explainer(contest, self.options)

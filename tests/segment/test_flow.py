@@ -13,9 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from das_explain.commands import app
-from das_explain.commands.regions import FINDER_OPTIONS, flag
 from das_explain.errors import DasExplainError
 from das_explain.segment import FINDERS
+from das_explain.segment.choose import FINDER_OPTIONS
 from tests.models import model_directory
 from tests.photos import store
 from tests.segment.fake_finder import BrightFinder, bright_photo
@@ -165,10 +165,14 @@ def test_every_flag_reaches_the_finder(tmp_path, monkeypatch, command):
     monkeypatch.setattr("tests.segment.fake_finder.create", create)
     monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:create")
     store(bright_photo(0), tmp_path / "photos" / "cat" / "0.png")
-    values = {field: VALUES.get(flag(field), "0.1") for field in FINDER_OPTIONS}
-    given = [part for field, value in values.items() for part in (flag(field), value)]
+    values = {field: VALUES.get(_flag(field), "0.1") for field in FINDER_OPTIONS}
+    given = [part for field, value in values.items() for part in (_flag(field), value)]
     with pytest.raises(DasExplainError, match="seen"):
         run(command[0], tmp_path / "photos", *command[1:], "--out", tmp_path, "--segmenter", "grounded-sam", *given)
     assert {option: str(value) for option, value in seen.items()} == {
         FINDER_OPTIONS[field]: value for field, value in values.items()
     }
+
+
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
