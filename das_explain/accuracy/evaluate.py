@@ -30,6 +30,7 @@ from das_explain.data.coco.objects import open_objects
 from das_explain.data.dataset import draw_sample, open_dataset
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.tables import write_rows
+from das_explain.explain.contestants import ExplainOptions, load_contest
 from das_explain.files import package_versions
 
 if TYPE_CHECKING:
@@ -88,12 +89,12 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
             f"{request.data} has no labels, so nothing can be right or wrong: sort it into folders by class"
         )
     samples = draw_sample(dataset, request.sample, request.seed, request.stratified)
-    contestants, _ = load_contestants(
-        request.models, dataset.labels, (), request.device, Options(), label_files=request.label_files
+    contest = load_contest(
+        request.models, dataset.labels, ExplainOptions(), device=request.device, label_files=request.label_files
     )
+    contestants, geometries = contest.contestants, contest.geometries
     models = [_about(each.model, each.name) for each in contestants]
     _check_folder(request, models, dataset.fingerprint)
-    geometries = [each.model.preprocess.geometry for each in contestants]
     with killed_workers_told():
         batches = load_batches(
             dataset.source, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from das_explain.commands.common import comma_separated
+from das_explain.commands.help import SCORING
+from das_explain.commands.options import comma_separated
 
 
 def score(
-    run: Annotated[Path, typer.Argument(help="The run's folder: the --out of sfd.")],
-    threshold: Annotated[Optional[float], typer.Option(help="tau; as before unless given.")] = None,  # noqa: UP045
-    scaling: Annotated[Optional[str], typer.Option(help="antilog, antilog-literal, exp, linear.")] = None,  # noqa: UP045
-    box: Annotated[Optional[str], typer.Option(help="B: rect, region, or shared.")] = None,  # noqa: UP045
-    measure: Annotated[Optional[str], typer.Option(help="Measures, separated by commas.")] = None,  # noqa: UP045
-    nulls: Annotated[Optional[str], typer.Option(help="Nulls, separated by commas, or all.")] = None,  # noqa: UP045
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder: the --out of sfd.")],
     out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Another folder for the result; the run's own unless given."),
-    ] = None,  # noqa: UP045
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Another folder for the result; the run's own unless given."),
+    ] = None,
     report: Annotated[bool, typer.Option(help="Draw the figures and write the HTML report.")] = True,
+    threshold: Annotated[
+        float | None,
+        typer.Option(metavar="TAU", rich_help_panel=SCORING, help="Pixels of at least this weight belong to B."),
+    ] = None,
+    scaling: Annotated[
+        str | None, typer.Option(metavar="NAME", rich_help_panel=SCORING, help="antilog, antilog-literal, exp, linear.")
+    ] = None,
+    box: Annotated[
+        str | None, typer.Option(metavar="NAME", rich_help_panel=SCORING, help="B: rect, region, or shared.")
+    ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(metavar="all|NAME,NAME", rich_help_panel=SCORING, help="What is measured, beside sfd."),
+    ] = None,
+    nulls: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|NAME,NAME", rich_help_panel=SCORING, help="Maps blind to the photo, to compare with."
+        ),
+    ] = None,
 ) -> None:
-    """Score a finished run again with other options: no network is run."""
+    """Score a finished run again, from its evidence: no network runs. What is not given is as it was before.
+
+    Example: das-explain score runs/mine --threshold 0.5 --out runs/mine-0.5
+    """
     from dataclasses import replace
 
     from das_explain.commands.common import score_and_publish
@@ -37,7 +56,7 @@ def score(
     given = {"threshold": threshold, "scaling": scaling, "box": box}
     options = replace(options, **{name: value for name, value in given.items() if value is not None})
     if measure is not None:
-        options = replace(options, measures=comma_separated(measure))
+        options = replace(options, measures=None if measure == "all" else comma_separated(measure))
     if nulls is not None:
         options = replace(options, nulls=None if nulls == "all" else comma_separated(nulls))
     options = options.resolved()
