@@ -14,9 +14,11 @@ from das_explain.commands.doctor import doctor
 from das_explain.commands.evaluate import evaluate
 from das_explain.commands.gate import gate
 from das_explain.commands.heatmap import heatmap
+from das_explain.commands.help import Command, Group
 from das_explain.commands.models import app as models
 from das_explain.commands.profile import profile
 from das_explain.commands.report import report
+from das_explain.commands.score import score
 from das_explain.commands.segment import segment
 from das_explain.commands.sfd import sfd
 from das_explain.commands.train import train
@@ -25,13 +27,15 @@ from das_explain.errors import DasExplainError
 RESUMED = ("sfd", "demo", "segment", "train")
 
 app = typer.Typer(
+    cls=Group,
     help="Shows whether an attention gate makes a CNN look at the object: maps, sfd score, comparison.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-for command in (heatmap, sfd, gate, segment, report, demo, train, profile, evaluate, doctor):
-    app.command()(command)
+COMMANDS = (heatmap, sfd, score, report, segment, gate, demo, train, evaluate, profile, doctor)
+for command in COMMANDS:
+    app.command(cls=Command)(command)
 app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")
 

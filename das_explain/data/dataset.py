@@ -31,7 +31,7 @@ from das_explain.data.sources.table import list_table
 from das_explain.errors import UsageError
 from das_explain.types import Region, Sample
 
-__all__ = ["Dataset", "ImageError", "open_dataset", "open_images"]
+__all__ = ["Dataset", "ImageError", "open_any", "open_dataset", "open_images"]
 
 SOURCES = {  # what precedes the colon in a spec -> the function that lists it: (rest, *, split, root) -> Listing
     "cifar": "das_explain.data.sources.cifar:list_cifar",
@@ -114,6 +114,28 @@ def open_dataset(
     if boxes is not None:
         listing = file_listing(attach_boxes(listing.samples, boxes), notes=listing.notes)
     return _dataset(spec, _with_masks(listing, masks))
+
+
+def open_any(
+    specs: Sequence[str],
+    *,
+    masks: Path | None = None,
+    boxes: Path | None = None,
+    split: str | None = None,
+    root: Path | None = None,
+) -> Dataset:
+    """A data spec as ``open_dataset`` takes it, or image files and folders named one by one.
+
+    A single folder, CSV or named data set is a data spec; the rest are images. Raises ``UsageError``.
+    """
+    single = specs[0]
+    is_data = single.partition(":")[0] in SOURCES or Path(single).is_dir() or single.lower().endswith(".csv")
+    if len(specs) == 1 and is_data:
+        return open_dataset(single, masks=masks, boxes=boxes, split=split, root=root)
+    for flag, value in (("--boxes", boxes), ("--split", split), ("--root", root)):
+        if value is not None:
+            raise UsageError(f"{flag} goes with data, not with images named one by one")
+    return open_images(specs, masks=masks)
 
 
 def open_images(paths: Sequence[str | Path], *, masks: Path | None = None) -> Dataset:

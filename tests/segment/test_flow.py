@@ -12,9 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from das_explain.commands import app
-from das_explain.commands.regions import FINDER_OPTIONS, flag
 from das_explain.errors import DasExplainError
 from das_explain.segment import FINDERS
+from das_explain.segment.choose import FINDER_OPTIONS
 from das_explain.segment.finders.options import FinderOptions
 from tests.models import model_directory
 from tests.photos import store
@@ -157,9 +157,13 @@ def test_every_flag_reaches_the_finder(tmp_path, monkeypatch, command):
 
     monkeypatch.setattr(FinderOptions, "create", create)
     store(bright_photo(0), tmp_path / "photos" / "cat" / "0.png")
-    values = {field: VALUES.get(flag(field), "0.1") for field in FINDER_OPTIONS}
-    given = [part for field, value in values.items() for part in (flag(field), value)]
+    values = {field: VALUES.get(_flag(field), "0.1") for field in FINDER_OPTIONS}
+    given = [part for field, value in values.items() for part in (_flag(field), value)]
     with pytest.raises(DasExplainError, match="seen"):
         run(command[0], tmp_path / "photos", *command[1:], "--out", tmp_path, "--segmenter", "grounded-sam", *given)
     told = {FINDER_OPTIONS[field]: value for field, value in values.items()}
     assert {option: str(seen[option]) for option in told} == told
+
+
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"

@@ -6,8 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from das_explain.devices import find_device
 from das_explain.errors import DasExplainError, UsageError, check_package
-from das_explain.segment.finders.boxed import BoxesFinder, SamFinder, torch_device
+from das_explain.segment.finders.boxed import BoxesFinder, SamFinder
 from das_explain.segment.finders.grounded import GroundedFinder
 from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.prompts import Prompts, read_overrides
@@ -68,7 +69,7 @@ def create_finder(name: str, options: FinderOptions, dataset: Dataset | None = N
     )
     if dataset is not None:
         _check_data(name, dataset, prompts)
-    torch_device(options.device)
+    find_device(options.device)
     if name == "boxes+sam":
         if options.detector is not None:
             raise UsageError(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from das_explain.segment.finders.boxed import Asked, SamFinder, package_of, to_full, torch_device
+from das_explain.devices import find_device
+from das_explain.segment.finders.boxed import Asked, SamFinder, package_of, to_full
 from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.prompts import Prompts
 from das_explain.segment.finders.weights import Weights
@@ -46,13 +47,13 @@ class GroundedFinder(SamFinder):
             return OriginalDetector(
                 self.weights,
                 self.tokenizer,
-                torch_device(self.device),
+                find_device(self.device),
                 side=self.options.side,
                 precision=self.precision,
             )
         from das_explain.segment.finders.detect import HubDetector
 
-        return HubDetector(self.weights, torch_device(self.device), side=self.options.side, precision=self.precision)
+        return HubDetector(self.weights, find_device(self.device), side=self.options.side, precision=self.precision)
 
     def identity(self) -> dict[str, Any]:
         """All that decides a mask, but not the prompt."""

@@ -1,0 +1,146 @@
+"""How help looks: options in panels, the common ones first, as plain text that nothing takes for markup.
+
+A command's docstring is its help; the paragraph that begins with ``Example:`` ends it. An option stands in the panel
+that its ``rich_help_panel`` names, else in the first one. Mistakes on the command line are one line, as all others.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from das_explain.errors import DasExplainError, UsageError
+
+COMMON, DATA, MODELS, MAPS = "Common options", "Data", "Models", "Maps"
+SCORING, REGION, FINDERS, RUNNING = "Scoring", "Region R", "Finding R with networks", "Running"
+PANELS = (COMMON, DATA, MODELS, MAPS, SCORING, REGION, FINDERS, RUNNING)
+WIDTH = 100
+COLUMN = 28  # where an option's text begins
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
+_BadCommandLine = typer.BadParameter.__base__  # click's UsageError, wherever this Typer has its click from
+
+
+class Stopped(DasExplainError):
+    """Ctrl-C; the message says whether the same command goes on where it was."""
+
+    exit_code = 130
+
+
+class _OneDialect:
+    """What a command and a group of commands have in common."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.context_settings = {**SETTINGS, **self.context_settings}
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _one_line_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, context: Any) -> Any:
+        with _one_line_errors():
+            return super().invoke(context)
+
+    def format_help(self, context: Any, formatter: Any) -> None:
+        formatter.write("\n".join(_page(self, context, formatter.width)) + "\n")
+
+
+class Command(_OneDialect, TyperCommand):
+    """A command whose help has panels: ``app.command(cls=Command)``."""
+
+
+class Group(_OneDialect, TyperGroup):
+    """The same for a command of commands: ``typer.Typer(cls=Group)``."""
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except _BadCommandLine as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # shows the help
+            raise
+        where = error.ctx.command_path if error.ctx else "das-explain"
+        message = error.format_message().rstrip(".").replace("\n", " ")
+        raise UsageError(f"{message}; see {where} --help") from None
+
+
+def _page(command: Any, context: Any, width: int) -> Iterator[str]:
+    params = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
+    arguments = [each for each in params if each.param_type_name == "argument"]
+    paragraphs = [" ".join(each.split("\n")) for each in (command.help or "").split("\n\n")]
+    examples = [each for each in paragraphs if each.startswith("Example")]
+    words = [_argument(each) for each in arguments]
+    usage = ["Usage:", context.command_path, *words, "[OPTIONS]", *(["COMMAND ..."] * isinstance(command, Group))]
+    yield " ".join(usage)
+    for paragraph in paragraphs:
+        if paragraph not in examples:
+            yield ""
+            yield from _wrapped(paragraph, width, "  ")
+    if arguments:
+        yield from _panel("Arguments", [(name, _told(each, context)) for name, each in zip(words, arguments)], width)
+    panels: dict[str, list[tuple[str, str]]] = dict.fromkeys(PANELS, ())
+    for each in params:
+        if each not in arguments:
+            panel = getattr(each, "rich_help_panel", None) or COMMON
+            panels[panel] = [*panels.get(panel, ()), (_names(each), _told(each, context))]
+    for title, rows in panels.items():
+        if rows:
+            yield from _panel(title if len(params) > 1 else "Options", rows, width)
+    commands = [command.get_command(context, name) for name in getattr(command, "commands", ())]
+    if rows := [(each.name, each.get_short_help_str(width)) for each in commands if not each.hidden]:
+        yield from _panel("Commands", rows, width)
+    for example in examples:
+        yield ""
+        yield example
+
+
+def _panel(title: str, rows: list[tuple[str, str]], width: int) -> Iterator[str]:
+    yield ""
+    yield f"{title}:"
+    for name, text in rows:
+        lines = _wrapped(text, width, " " * COLUMN)
+        first = f"  {name}"
+        if len(first) <= COLUMN - 2 and lines:
+            lines[0] = first + lines[0][len(first) :]
+        else:
+            lines.insert(0, first)
+        yield from lines
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _argument(param: Any) -> str:
+    name = param.metavar or param.name.upper()
+    name = name if param.metavar or param.nargs == 1 else f"{name}..."
+    return name if param.required or name.startswith("[") else f"[{name}]"
+
+
+def _names(option: Any) -> str:
+    names = ", ".join(sorted(option.opts, key=len))
+    if option.secondary_opts:
+        names += f" / {option.secondary_opts[0]}"
+    return names if option.is_flag else f"{names} {option.metavar or option.name.upper()}"
+
+
+def _told(param: Any, context: Any) -> str:
+    """The text, and what holds if nothing is given."""
+    words = [param.help or ""]
+    if param.param_type_name == "argument" and not param.required and param.default is None:
+        return words[0]
+    if param.required and param.param_type_name == "option":
+        words.append("[required]")
+    elif getattr(param, "secondary_opts", None):
+        words.append(f"[default: {'yes' if param.default else 'no'}]")
+    elif not getattr(param, "is_flag", False) and param.default not in (None, (), [], ""):
+        words.append(f"[default: {param.default}]")
+    return " ".join(words)

@@ -1,0 +1,339 @@
+"""The one dialect: options that several commands take, each with its text and its default once.
+
+A frozen dataclass holds the options that belong together, a field per flag: ``Annotated[type, typer.Option(...)]`` and
+the default. A command asks for them by annotating a parameter with the class, and gets an instance:
+
+    @takes_options
+    def compare(
+        runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="The runs' folders.")],
+        data: Annotated[Data, Without("label_map")],
+        running: Running,
+        out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the tables.")] = Path("compared"),
+    ) -> None:
+        \"\"\"Set runs beside one another.
+
+        Example: das-explain compare runs/a runs/b
+        \"\"\"
+        from das_explain.study import compare_runs     # heavy imports inside, so that --help answers at once
+
+        print(compare_runs(runs, out=out, workers=running.workers))
+
+and stands in ``COMMANDS`` of ``commands/__init__.py``. A command's own flags come into the panel "Common options" unless
+they name another (``rich_help_panel=SCORING``); ``Without`` leaves flags out, which keep their defaults; a subclass of
+the dataclass may give a field another default or text.
+
+Nothing here imports more than Typer. What the classes hold are plain values, handed to the lower rooms by keyword.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from das_explain.commands.help import COMMON, DATA, MAPS, MODELS, RUNNING, SCORING
+
+if TYPE_CHECKING:
+    from das_explain.data.dataset import Dataset
+    from das_explain.scoring.options import ScoreOptions
+    from das_explain.types import Sample
+
+
+@dataclass(frozen=True)
+class Without:
+    """``Annotated[Data, Without("root")]``: the options but for these fields, which keep their defaults."""
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Puts flags in the place of each parameter that is annotated with an options dataclass.
+
+    Typer reads them off the signature. Lists arrive as tuples. Raises ``TypeError``, when the module is imported, for
+    two flags of one name and for a field left out that has no default.
+    """
+    own = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, tuple[type, list[str]]] = {}
+    for parameter in own.parameters.values():
+        kind, without = _options_class(parameter.annotation)
+        if kind is None:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        else:
+            flags = list(_flags(kind, without))
+            groups[parameter.name] = kind, [flag.name for flag in flags]
+            parameters += flags
+
+    @functools.wraps(command)
+    def expanded(**arguments: Any) -> None:
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+        for name, (kind, names) in groups.items():
+            values[name] = kind(**{each: values.pop(each) for each in names})
+        command(**values)
+
+    names = [each.name for each in parameters]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise TypeError(f"{command.__name__}: two options are called {', '.join(sorted(twice))}")
+    expanded.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return expanded
+
+
+def _options_class(annotation: Any) -> tuple[type | None, tuple[str, ...]]:
+    without: tuple[str, ...] = ()
+    if get_origin(annotation) is Annotated:
+        annotation, *marks = get_args(annotation)
+        without = tuple(name for mark in marks if isinstance(mark, Without) for name in mark.names)
+    return (annotation, without) if is_dataclass(annotation) else (None, ())
+
+
+def _flags(kind: type, without: tuple[str, ...]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    known = {field.name: field for field in fields(kind)}
+    if unknown := set(without) - set(known):
+        raise TypeError(f"{kind.__name__} has no {', '.join(sorted(unknown))} to leave out")
+    for name, field in known.items():
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        if name not in without:
+            hint = _for_typer(hints[name])
+            yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+        elif default is inspect.Parameter.empty:
+            raise TypeError(f"{kind.__name__}.{name} has no default and cannot be left out")
+
+
+def _for_typer(hint: Any) -> Any:
+    """``tuple[X, ...]`` is what an instance holds; a flag that repeats is a list to Typer."""
+    kind, *marks = get_args(hint)
+    if get_origin(kind) is tuple:
+        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+    return Annotated[(kind, *marks)]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which photos of the data: the same for every command that takes data."""
+
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", rich_help_panel=COMMON, help="Images to draw; all unless given."),
+    ] = None
+    seed: Annotated[int, typer.Option(metavar="N", rich_help_panel=DATA, help="Of all that is drawn.")] = 0
+    stratified: Annotated[
+        bool, typer.Option("--stratified", rich_help_panel=DATA, help="Draw equally from the classes.")
+    ] = False
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=DATA,
+            help="Of data sets that have one: train or test; test unless given.",
+        ),
+    ] = None
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=DATA,
+            help="Where torchvision's data sets lie; the user's cache unless given.",
+        ),
+    ] = None
+    label_map: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            rich_help_panel=DATA,
+            help="What the models call the data's classes: columns data,model; by name unless given.",
+        ),
+    ] = None
+
+    def draw(self, dataset: Dataset) -> tuple[Sample, ...]:
+        """The samples to use, in the data set's order."""
+        from das_explain.data.draw import draw_sample
+
+        return draw_sample(dataset, count=self.sample, seed=self.seed, stratified=self.stratified)
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which networks, and which of their blocks."""
+
+    model: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME=SPEC",
+            rich_help_panel=COMMON,
+            help="A model and its name (das-explain help models says what a SPEC is). Repeat it to compare; several "
+            "with one NAME are copies of one design.",
+        ),
+    ]
+    blocks: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            rich_help_panel=COMMON,
+            help="Blocks to explain; the last two of each model unless given.",
+        ),
+    ] = ""
+    labels: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="[NAME=]FILE",
+            rich_help_panel=MODELS,
+            help="Class names in logit order, a line each or a JSON list, of the model NAME or of all; the "
+            "checkpoint's own unless given.",
+        ),
+    ] = ()
+    precision: Annotated[
+        str,
+        typer.Option(metavar="fp32|bf16", rich_help_panel=MODELS, help="bf16 where the processor is quick at it."),
+    ] = "fp32"
+
+    @property
+    def block_names(self) -> tuple[str, ...]:
+        """The blocks asked for; none: the last two of each model."""
+        return comma_separated(self.blocks)
+
+    def label_files(self) -> tuple[Path | None, ...]:
+        """Per model, in order, the file of its class names; ``None``: its own. Raises ``UsageError``."""
+        return label_files(self.model, self.labels)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """How maps are made."""
+
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=MAPS,
+            help="gradcam, gradcam++, layercam, hirescam, xgradcam, eigencam, scorecam ...",
+        ),
+    ] = "gradcam"
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="label|predicted|CLASS",
+            rich_help_panel=MAPS,
+            help="What is explained: the photo's class, each model's own prediction, or one class by name.",
+        ),
+    ] = "label"
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How maps are scored."""
+
+    threshold: Annotated[
+        float,
+        typer.Option(metavar="TAU", rich_help_panel=SCORING, help="Pixels of at least this weight belong to B."),
+    ] = 0.3
+    scaling: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=SCORING,
+            help="antilog (10^w - 1), antilog-literal (10^w), exp or linear.",
+        ),
+    ] = "antilog"
+    box: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=SCORING,
+            help="B: rect, region, or shared (one rectangle for all models).",
+        ),
+    ] = "rect"
+    measure: Annotated[
+        str,
+        typer.Option(
+            metavar="all|NAME,NAME", rich_help_panel=SCORING, help="What is measured on the maps, beside sfd."
+        ),
+    ] = "all"
+    nulls: Annotated[
+        str,
+        typer.Option(
+            metavar="all|NAME,NAME",
+            rich_help_panel=SCORING,
+            help="Maps that are blind to the photo, to compare with: shuffled, centre, uniform.",
+        ),
+    ] = "all"
+
+    def options(self) -> ScoreOptions:
+        """The same for the scoring room, names checked. Raises ``UsageError``."""
+        from das_explain.scoring.options import ScoreOptions
+
+        return ScoreOptions(
+            threshold=self.threshold,
+            scaling=self.scaling,
+            box=self.box,
+            measures=None if self.measure == "all" else comma_separated(self.measure),
+            nulls=None if self.nulls == "all" else comma_separated(self.nulls),
+        ).resolved()
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where and how fast: what moves no number."""
+
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=RUNNING, help="cpu, cuda, cuda:1 or mps; the best there is unless given."
+        ),
+    ] = None
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Photos per forward pass.")
+    ] = 16
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            rich_help_panel=RUNNING,
+            help="Processes that decode photos; as many as help unless given.",
+        ),
+    ] = None
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", rich_help_panel=RUNNING, help="This machine, or many with Ray.")
+    ] = "local"
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", rich_help_panel=RUNNING, help="Replace other results that are in --out."),
+    ] = False
+
+
+def comma_separated(text: str) -> tuple[str, ...]:
+    """``"layer3, layer4"`` -> ``("layer3", "layer4")``."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def label_files(specs: tuple[str, ...], given: tuple[str, ...]) -> tuple[Path | None, ...]:
+    """``--labels`` -> a file per model spec, in order: ``NAME=FILE`` for the model (or copies) NAME, ``FILE`` for the
+    others. Raises ``UsageError`` for a NAME that no model has, and for two files of one.
+    """
+    if not given:
+        return (None,) * len(specs)
+    from das_explain.checkpoint.spec import parse_spec
+    from das_explain.errors import UsageError
+
+    names = [parse_spec(spec).name for spec in specs]
+    files: dict[str | None, Path] = {}
+    for text in given:
+        head, equals, tail = text.partition("=")
+        name, file = (head, tail) if equals and not Path(text).exists() else (None, text)
+        if name is not None and name not in names:
+            raise UsageError(f"--labels {text}: no model is called {name!r}; there are {', '.join(names)}")
+        if name in files:
+            raise UsageError(f"--labels {text}: another file is given for {name or 'all models'} already")
+        files[name] = Path(file)
+    return tuple(files.get(name, files.get(None)) for name in names)
