@@ -40,7 +40,6 @@ def segment(
     """
     from das_explain.commands.common import print_agreement, progress_bars
     from das_explain.data.dataset import open_dataset
-    from das_explain.data.draw import draw_sample
     from das_explain.errors import UsageError
     from das_explain.segment.choose import choose_segmenter
     from das_explain.segment.export import export_masks
