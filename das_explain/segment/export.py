@@ -236,8 +236,13 @@ class _Exporter:
 def _recorded(item: _Item, detail: dict[str, Any], size: tuple[int, int]) -> _Item:
     """Fills in ``record``, with the names that the journal of ``sfd`` has."""
     item.record = {
-        **{"index": item.sample.index, "image": item.sample.name, "label": item.sample.label},
-        **{"status": item.row["status"], "message": item.row["message"], "width": size[0], "height": size[1]},
+        "index": item.sample.index,
+        "image": item.sample.name,
+        "label": item.sample.label,
+        "status": item.row["status"],
+        "message": item.row["message"],
+        "width": size[0],
+        "height": size[1],
         "region": detail,
     }
     return item

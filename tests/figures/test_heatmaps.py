@@ -17,12 +17,12 @@ from das_explain.commands import app
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.files import check_folder
 from das_explain.explain.evaluate import Options
 from das_explain.explain.pipeline import load_contestants
 from das_explain.figures import heatmaps
 from das_explain.figures import plots as figures
 from das_explain.figures.heatmaps import unique_stem, write_heatmaps
+from das_explain.files import check_folder
 from das_explain.segment import create_segmenter
 from tests.models import model_directory
 from tests.photos import object_mask, photo, store, store_mask

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from das_explain.batches.ahead import can_overlap, fill_regions, in_a_thread
 from das_explain.batches.load import load_batches
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError
 from das_explain.explain.pipeline import Plan, score_dataset
-from das_explain.batches.ahead import can_overlap, fill_regions, in_a_thread
 from das_explain.segment.cached import CachedFinder
 from das_explain.types import Region
 from tests.models import model_directory
