@@ -30,6 +30,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     Returns:
         No extras. Statuses ``nonfinite_cam``, ``no_object``, ``whole_frame`` (nothing to tell R from), ``zero_cam``.
 
+    >>> import torch
     >>> maps, masks = torch.tensor([[[0.9, 0.5, 0.5, 0.1]]]), torch.tensor([[[True, True, False, False]]])
     >>> compute(maps, masks).values  # of four pairs three are in order, and one is tied
     tensor([0.8750], dtype=torch.float64)
@@ -40,10 +41,10 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _area(curve: Curve) -> float:
-    pixels, hits = curve.steps
+    pixels, hits = curve.exactly
     # Each pixel off R is beaten by the hits above its level, and by half of those on it.
-    beaten = (pixels - hits) @ (2 * curve.hits - hits)
-    return float(beaten) / 2 / float(curve.hits[-1] * (curve.pixels[-1] - curve.hits[-1]))
+    beaten = (pixels - hits) @ (curve.hits - hits / 2)
+    return float(beaten) / float(curve.hits[0]) / float(curve.pixels[0] - curve.hits[0])
 
 
 MEASURE = Measure("auroc", False, (0.0, 1.0), True, compute, title="AUROC")

@@ -33,6 +33,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     Returns:
         No extras. Statuses ``nonfinite_cam``, ``no_object``, ``zero_cam``.
 
+    >>> import torch
     >>> maps, masks = torch.tensor([[[0.9, 0.5, 0.1, 0.0]]]), torch.tensor([[[True, False, True, False]]])
     >>> compute(maps, masks).values  # (1/1 + 2/3) / 2
     tensor([0.8333], dtype=torch.float64)
@@ -43,8 +44,8 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _area(curve: Curve) -> float:
-    _, hits = curve.steps
-    return float(hits @ (curve.hits / curve.pixels)) / float(curve.hits[-1])
+    _, hits = curve.exactly
+    return float(hits @ (curve.hits / curve.pixels)) / float(curve.hits[0])
 
 
 MEASURE = Measure("average_precision", False, (0.0, 1.0), True, compute)

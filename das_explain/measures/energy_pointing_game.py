@@ -37,9 +37,8 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     check_maps(maps, masks)
     regions = regions_of(masks, options)
     scored, status = judge(maps, regions)
-    on_object = maps * regions.inside
-    inside, outside = total(on_object), total(maps - on_object)  # each pixel in one of them: at most 1, exactly
-    return Measured((inside / (inside + outside)).where(scored, torch.nan), status, {})
+    share = total(maps * regions.inside) / total(maps)
+    return Measured(share.clamp(max=1).where(scored, torch.nan), status, {})
 
 
 MEASURE = Measure("energy_pointing_game", False, (0.0, 1.0), True, compute)

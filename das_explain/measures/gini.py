@@ -24,6 +24,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     Returns:
         No extras. Statuses ``nonfinite_cam``, ``zero_cam``.
 
+    >>> import torch
     >>> compute(torch.tensor([[[0.0, 0.0, 0.0, 1.0]]]), torch.ones(1, 1, 4, dtype=torch.bool)).values
     tensor([0.7500], dtype=torch.float64)
     """
@@ -33,8 +34,8 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _gini(curve: Curve) -> float:
-    pixels, _ = curve.steps
-    count = int(curve.pixels[-1])
+    pixels, _ = curve.exactly
+    count = int(curve.pixels[0])
     # Over the pixels of one level the factors add up to pixels * (below - above): those below it less those above it.
     below_less_above = count - 2 * curve.pixels + pixels
     level = curve.level.astype(float)

@@ -42,10 +42,15 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
         raise UsageError(f"threshold must lie in (0, 1], not {options.threshold}")
     regions = regions_of(masks, options)
     scored, status = judge(maps, regions)
-    salient = maps >= _at_least(options.threshold, maps.dtype)
-    both = (salient & masks).view(torch.uint8).flatten(1).sum(1)
-    either = (salient | masks).view(torch.uint8).flatten(1).sum(1)
-    return Measured((both.double() / either).where(scored, torch.nan), status, {})
+    weights, on_object = maps.detach().cpu().numpy(), masks.cpu().numpy()
+    salient = weights >= weights.dtype.type(_at_least(options.threshold, maps.dtype))
+    both, either = (_count(region).to(maps.device) for region in (salient & on_object, salient | on_object))
+    return Measured((both / either).where(scored, torch.nan), status, {})
+
+
+def _count(region: np.ndarray) -> Tensor:
+    """True pixels of each, bool (N, H, W) -> float64 (N,)."""
+    return torch.tensor([np.count_nonzero(each) for each in region], dtype=torch.float64)
 
 
 def _at_least(threshold: float, dtype: torch.dtype) -> float:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class Curve(NamedTuple):
-    """One map, thresholded at each of its L distinct weights, from the highest down.
+    """One map, thresholded at each of its L distinct weights.
 
-    ``level`` float32 (L,), descending; ``pixels`` int64 (L,): how many weigh at least that; ``hits`` int64 (L,): how
-    many of these lie on R. Pixels of the same weight enter together, so that no order among them has to be chosen.
+    ``level`` float32 (L,), ascending; ``pixels`` int32 (L,): how many weigh at least that; ``hits`` int32 (L,): how many
+    of these lie on R. Pixels of the same weight enter together, so that no order among them has to be chosen.
     """
 
     level: np.ndarray
@@ -20,9 +20,9 @@ class Curve(NamedTuple):
     hits: np.ndarray
 
     @property
-    def steps(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels and hits that each level adds, int64 (L,) each."""
-        return np.diff(self.pixels, prepend=0), np.diff(self.hits, prepend=0)
+    def exactly(self) -> tuple[np.ndarray, np.ndarray]:
+        """How many weigh exactly that, and how many of these lie on R: float64 (L,) each, whole numbers."""
+        return tuple(count - np.append(count[1:], 0.0) for count in (self.pixels, self.hits))
 
 
 class Ranking:
@@ -35,8 +35,9 @@ class Ranking:
     def curve(self, row: int) -> Curve:
         """The curve of map ``row``, which must be finite.
 
+        >>> import torch
         >>> Ranking(torch.tensor([[[0.5, 1.0, 0.5]]]), torch.tensor([[[True, False, False]]])).curve(0)
-        Curve(level=array([1. , 0.5], dtype=float32), pixels=array([1, 3]), hits=array([0, 1]))
+        Curve(level=array([0.5, 1. ], dtype=float32), pixels=array([3, 1], dtype=int32), hits=array([1, 0], dtype=int32))
         """
         if row not in self._curves:
             weights = self.maps[row].detach().float().clamp(min=0).cpu().numpy().ravel()
@@ -48,14 +49,15 @@ def _curve(weights: np.ndarray, mask: np.ndarray) -> Curve:
     # Non-negative floats are ordered as their bits are; the sign's place, at the other end, holds whether it is on R.
     keys = _sorted(weights.view(np.uint32) << np.uint32(1) | mask.view(np.uint8))
     level = (keys >> np.uint32(1)).view(np.float32)
-    starts = np.flatnonzero(np.concatenate(([True], level[1:] != level[:-1])))  # of each level, ascending
-    on_object = np.add.reduceat((keys & np.uint32(1)).astype(np.int32), starts)
-    pixels = len(keys) - starts
-    return Curve(level[starts][::-1], pixels[::-1], np.cumsum(on_object[::-1], dtype=np.int64))
+    first = np.append(True, level[1:] != level[:-1])  # of each level
+    on_object = (keys & np.uint32(1)).astype(np.int32)
+    below = np.cumsum(on_object, dtype=np.int32) - on_object
+    pixels = (len(keys) - np.flatnonzero(first)).astype(np.int32)
+    return Curve(level[first], pixels, (on_object.sum() - below[first]).astype(np.int32))
 
 
 def _sorted(keys: np.ndarray) -> np.ndarray:
-    """uint32 in ascending order, half by half: NumPy's stable sort of 16 bits counts, in half the time of ``np.sort``."""
+    """uint32 in ascending order, half by half: NumPy's stable sort of 16 bits counts (on 50,000 half ``np.sort``'s time)."""
     order = np.argsort(keys.astype(np.uint16), kind="stable")
     keys = keys[order]
     return keys[np.argsort((keys >> np.uint32(16)).astype(np.uint16), kind="stable")]

@@ -35,6 +35,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     Returns:
         No extras. Statuses ``nonfinite_cam``, ``no_object``, ``zero_cam``.
 
+    >>> import torch
     >>> maps, masks = torch.tensor([[[0.9, 0.5, 0.5, 0.1]]]), torch.tensor([[[True, True, False, False]]])
     >>> compute(maps, masks).values  # the first is on R, the second is with one half
     tensor([0.7500], dtype=torch.float64)
@@ -45,9 +46,10 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _accuracy(curve: Curve) -> float:
-    area = int(curve.hits[-1])
-    last = int(np.searchsorted(curve.pixels, area))  # the level on which the |R|-th pixel stands
-    pixels, hits = (int(count[last - 1]) if last else 0 for count in (curve.pixels, curve.hits))
+    area = int(curve.hits[0])
+    last = int(np.count_nonzero(curve.pixels >= area)) - 1  # the level on which the |R|-th pixel stands
+    above = last + 1 < len(curve.pixels)
+    pixels, hits = (int(count[last + 1]) if above else 0 for count in (curve.pixels, curve.hits))
     share = (int(curve.hits[last]) - hits) / (int(curve.pixels[last]) - pixels)
     return (hits + share * (area - pixels)) / area
 
