@@ -35,7 +35,7 @@ class _OneDialect:
     """What a command and a group of commands have in common."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **{**options, "rich_markup_mode": None})
         self.context_settings = {**SETTINGS, **self.context_settings}
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
@@ -63,17 +63,20 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except _BadCommandLine as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # shows the help
-            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message())
+            raise typer.Exit(error.exit_code) from None
         where = error.ctx.command_path if error.ctx else "das-explain"
-        message = error.format_message().rstrip(".").replace("\n", " ")
-        raise UsageError(f"{message}; see {where} --help") from None
+        message = error.format_message().rstrip(".")
+        raise UsageError(f"{' '.join(message.split())}; see {where} --help") from None
+    except KeyboardInterrupt:
+        raise Stopped("stopped") from None
 
 
 def _page(command: Any, context: Any, width: int) -> Iterator[str]:
     params = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
     arguments = [each for each in params if each.param_type_name == "argument"]
-    paragraphs = [" ".join(each.split("\n")) for each in (command.help or "").split("\n\n")]
+    paragraphs = _paragraphs(command)
     examples = [each for each in paragraphs if each.startswith("Example")]
     words = [_argument(each) for each in arguments]
     usage = ["Usage:", context.command_path, *words, "[OPTIONS]", *(["COMMAND ..."] * isinstance(command, Group))]
@@ -92,12 +95,16 @@ def _page(command: Any, context: Any, width: int) -> Iterator[str]:
     for title, rows in panels.items():
         if rows:
             yield from _panel(title if len(params) > 1 else "Options", rows, width)
-    commands = [command.get_command(context, name) for name in getattr(command, "commands", ())]
-    if rows := [(each.name, each.get_short_help_str(width)) for each in commands if not each.hidden]:
+    commands = getattr(command, "commands", {})
+    if rows := [(name, _paragraphs(each)[0]) for name, each in commands.items() if not each.hidden]:
         yield from _panel("Commands", rows, width)
     for example in examples:
         yield ""
         yield example
+
+
+def _paragraphs(command: Any) -> list[str]:
+    return [" ".join(each.split()) for each in (command.help or "").split("\n\n")]
 
 
 def _panel(title: str, rows: list[tuple[str, str]], width: int) -> Iterator[str]:
