@@ -25,6 +25,12 @@ def one_line(error: BaseException) -> str:
     return text if isinstance(error, DasExplainError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message; ours as it is, others with their kind before it."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    return line if isinstance(error, DasExplainError) else f"{type(error).__name__}: {line}".rstrip(": ")
+
+
 def missing_package(package: str, extra: str, purpose: str) -> DasExplainError:
     """The error for an optional package that is not installed; names the extra to install."""
     return DasExplainError(f"{purpose} needs the package {package}: pip install 'das-explain[{extra}]'")

@@ -19,8 +19,7 @@ from das_explain.errors import missing_package
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset
-    from das_explain.segment import Progress
-    from das_explain.types import Sample
+    from das_explain.types import Progress, Sample
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 """The columns of DAS Table 2: the mean over IoU 0.50:0.05:0.95, at 0.5, at 0.75; of small (below 32 x 32 pixels),

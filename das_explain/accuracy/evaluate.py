@@ -24,18 +24,18 @@ import pandas as pd
 from das_explain.accuracy import classifiers as accuracy
 from das_explain.accuracy.average_precision import METRICS, AveragePrecision, average_precision, coco_eval, percentiles
 from das_explain.accuracy.detectors import detect, load_detector
-from das_explain.batches.load import killed_workers_told, load_batches
+from das_explain.batches.load import load_batches
+from das_explain.batches.workers import killed_workers_told
 from das_explain.data.coco.objects import open_objects
 from das_explain.data.dataset import draw_sample, open_dataset
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.run import package_versions, write_dicts
-from das_explain.explain.evaluate import Options
-from das_explain.explain.pipeline import load_contestants
+from das_explain.evidence.tables import write_rows
+from das_explain.explain.contestants import ExplainOptions, load_contest
+from das_explain.files import package_versions
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset
-    from das_explain.segment import Progress
-    from das_explain.types import Sample
+    from das_explain.types import Progress, Sample
 
 BATCH = 16
 MANIFEST, SCHEMA = "evaluation.json", 1
@@ -89,14 +89,16 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
             f"{request.data} has no labels, so nothing can be right or wrong: sort it into folders by class"
         )
     samples = draw_sample(dataset, request.sample, request.seed, request.stratified)
-    contestants, _ = load_contestants(
-        request.models, dataset.labels, (), request.device, Options(), label_files=request.label_files
+    contest = load_contest(
+        request.models, dataset.labels, ExplainOptions(), device=request.device, label_files=request.label_files
     )
+    contestants, geometries = contest.contestants, contest.geometries
     models = [_about(each.model, each.name) for each in contestants]
     _check_folder(request, models, dataset.fingerprint)
-    geometries = [each.model.preprocess.geometry for each in contestants]
     with killed_workers_told():
-        batches = load_batches(dataset, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers)
+        batches = load_batches(
+            dataset.source, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers
+        )
         rows = list(accuracy.predict(contestants, batches, len(samples), progress))
     predictions = pd.DataFrame(rows, columns=accuracy.PREDICTIONS).astype({"rank": "Int64"})
     counts = dict(Counter(predictions["status"]))
@@ -280,7 +282,7 @@ def _write(
             (request.out / name).unlink(missing_ok=True)
         for name, table in tables.items():
             if len(table):
-                write_dicts(request.out / f"{name}.csv", list(table.columns), _records(table))
+                write_rows(request.out / f"{name}.csv", list(table.columns), _records(table))
         manifest = {
             **_identity(request, models, fingerprint),
             "command": sys.argv,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from das_explain import __version__
 from das_explain.commands.cache import app as cache
 from das_explain.commands.demo import demo
+from das_explain.commands.doctor import doctor
 from das_explain.commands.evaluate import evaluate
 from das_explain.commands.gate import gate
 from das_explain.commands.heatmap import heatmap
@@ -15,6 +18,7 @@ from das_explain.commands.help import Command, Group
 from das_explain.commands.models import app as models
 from das_explain.commands.profile import profile
 from das_explain.commands.report import report
+from das_explain.commands.score import score
 from das_explain.commands.segment import segment
 from das_explain.commands.sfd import sfd
 from das_explain.commands.topics import help_page
@@ -27,15 +31,30 @@ app = typer.Typer(
     cls=Group,
     help="Shows whether an attention gate makes a CNN look at the object: maps, sfd score, comparison.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-COMMANDS = (heatmap, sfd, gate, segment, report, demo, train, profile, evaluate)
+COMMANDS = (heatmap, sfd, score, report, segment, gate, demo, train, evaluate, profile, doctor)
 for command in COMMANDS:
     app.command(cls=Command)(command)
 app.command("help", cls=Command)(help_page)
 app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"das-explain {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """What stands before the command."""
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from das_explain.text import cut_middle
@@ -15,27 +16,40 @@ if TYPE_CHECKING:
     from das_explain.commands.regions import Regions
     from das_explain.data.dataset import Dataset
     from das_explain.evidence.run import Run
-    from das_explain.explain.pipeline import Plan
-    from das_explain.segment import Progress, Segmenter
+    from das_explain.explain.plan import Plan
+    from das_explain.scoring.options import ScoreOptions
+    from das_explain.segment import Segmenter
     from das_explain.segment.export import Exported
-    from das_explain.types import Sample
+    from das_explain.types import Progress, Sample
 
 SHORTEST, LONGEST = 8, 24  # characters of a name in a table
 
 
-def run_and_publish(dataset: Dataset, segmenter: Segmenter, plan: Plan, *, report: bool) -> Run:
-    """Scores with a progress bar, prints the comparison, writes the report and says where everything is."""
-    from das_explain.data.dataset import draw_sample
-    from das_explain.explain.pipeline import publish, score_dataset
+def run_and_publish(
+    plan: Plan, dataset: Dataset, out: Path, scoring: ScoreOptions, *, report: bool, **collecting: Any
+) -> Run:
+    """Explains, scores, prints the comparison, writes the report and says where everything is."""
+    from das_explain.engines.collect import collect
 
-    print_guessed(segmenter, draw_sample(dataset, plan.sample, plan.seed, plan.stratified))
-    with progress_bars("masks", "images") as (finding, scoring):
-        run = score_dataset(dataset, segmenter, plan, scoring, finding)
+    scoring = scoring.resolved()
+    print_guessed(plan.segmenter, plan.samples)
+    with progress_bars("masks", "images") as (finding, explaining):
+        run = collect(plan, dataset, out, progress=explaining, finding=finding, **collecting)
+    score_and_publish(run, scoring, report=report)
+    return run
+
+
+def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool) -> None:
+    """Reads a run's tables off its evidence, prints them, writes the report and says where everything is."""
+    from das_explain.report.publish import publish
+    from das_explain.scoring.run import score_run
+
+    with progress_bars("scored") as (progress,):
+        score_run(run, scoring, progress)
     print_tables(run)
     if report:
         print(f"report      {publish(run)}")
-    print(f"tables      {plan.out / 'scores.csv'} and beside it")
-    return run
+    print(f"tables      {run.folder / 'scores.csv'} and beside it")
 
 
 def print_guessed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
@@ -96,7 +110,7 @@ def span(low: float | None, high: float | None, style: str = ".3f") -> str:
 def print_tables(run: Run) -> None:
     """The summary beside its null, the comparison, and the statuses that are not ok."""
     lifts = run.table("lift")
-    shuffled = lifts[lifts["null"] == "shuffled"].set_index(["model", "block"])["lift"]
+    shuffled = lifts[(lifts["null"] == "shuffled") & (lifts["measure"] == "sfd")].set_index(["model", "block"])["lift"]
     rows = [
         (
             row.model,
@@ -124,12 +138,14 @@ def print_tables(run: Run) -> None:
     columns = ("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins")
     print_table(columns, rows, title="comparison")
     scores = run.table("scores")
-    others = scores[scores["status"] != "ok"].groupby("status")["image"].agg(["size", "nunique"])
+    others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
     if len(others):
         counted = (
             f"{_count(row.size, 'row')} of {_count(row.nunique, 'image')} {row.Index}" for row in others.itertuples()
         )
-        print("not scored  " + ", ".join(counted))
+        print("statuses    " + ", ".join(counted))
+    for sentence in run.manifest.get("assumptions", []):
+        print(f"assumed     {sentence}")
 
 
 def print_heatmaps(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -21,12 +21,19 @@ def demo(
     """
     from das_explain.commands.common import run_and_publish
     from das_explain.data.dataset import open_dataset
-    from das_explain.explain.pipeline import Plan
+    from das_explain.explain.plan import Plan
+    from das_explain.scoring.options import ScoreOptions
     from das_explain.segment.choose import choose_segmenter
 
     dataset = open_dataset(f"collage:{count}")
-    specs = tuple(f"{name}={models / folder}" for name, folder in SHIPPED.items())
-    run_and_publish(dataset, choose_segmenter(dataset), Plan(models=specs, out=out, overwrite=True), report=True)
+    plan = Plan(
+        models=tuple(f"{name}={models / folder}" for name, folder in SHIPPED.items()),
+        samples=dataset.samples,
+        source=dataset.source,
+        segmenter=choose_segmenter(dataset),
+        labels=dataset.labels,
+    )
+    run_and_publish(plan, dataset, out, ScoreOptions(), report=True, overwrite=True)
 
 
 SHIPPED = {"plain": "collage-resnet18", "das": "collage-das-resnet18"}

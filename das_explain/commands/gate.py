@@ -21,7 +21,7 @@ def gate(
         typer.Argument(metavar="IMAGE...", help="Image files and folders of them, or DATA (das-explain help data)."),
     ],
     models: Models,
-    photos: Annotated[Data, Without("label_map")],
+    photos: Data,
     regions: Regions,
     maps: Maps,
     scoring: Annotated[Scoring, Without("measure", "nulls")],
@@ -50,43 +50,38 @@ def gate(
     Example: das-explain gate photos/ -m das=das.pth@resnet50:das --figures 20
     """
     from das_explain.commands.common import open_photos, print_guessed, progress_bars
-    from das_explain.evidence.run import check_folder
+    from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
     points = [_point(text) for text in at]
     dataset = open_photos(images, photos, regions)
 
-    from das_explain.explain.evaluate import Options
-    from das_explain.explain.pipeline import check_options, load_contestants
+    from das_explain.explain.contestants import ExplainOptions, load_contest
+    from das_explain.explain.explainer import Explainer
     from das_explain.gates import study_gates
     from das_explain.segment.choose import choose_segmenter
 
-    options = Options(
-        method=maps.method,
-        target=maps.target,
-        threshold=scoring.threshold,
-        scaling=scoring.scaling,
-        box=scoring.box,
-        precision=models.precision,
-    )
-    check_options(options)
+    options = ExplainOptions(method=maps.method, target=maps.target, precision=models.precision)
+    options.check()
+    score_options = scoring.options()
     segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
     print_guessed(segmenter, dataset.samples)
-    contestants, _ = load_contestants(
+    contest = load_contest(
         models.model,
         dataset.labels,
-        models.block_names,
-        running.device,
         options,
+        blocks=models.block_names,
+        device=running.device,
         label_files=models.label_files(),
     )
+    explainer = Explainer(contest, options)
     with progress_bars("masks", "images") as (finding, progress):
         summary = study_gates(
             dataset,
             segmenter,
-            contestants,
-            options,
+            explainer,
+            score_options,
             out,
             at=points,
             drawn=drawn,

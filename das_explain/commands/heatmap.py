@@ -18,7 +18,7 @@ def heatmap(
         typer.Argument(metavar="IMAGE...", help="Image files and folders of them, or DATA (das-explain help data)."),
     ],
     models: Models,
-    photos: Annotated[Data, Without("label_map")],
+    photos: Data,
     regions: Regions,
     maps: Maps,
     scoring: Annotated[Scoring, Without("measure", "nulls")],
@@ -30,42 +30,37 @@ def heatmap(
     Example: das-explain heatmap dog.jpg cat.jpg -m plain=plain.pth@resnet50 -m das=das.pth@resnet50:das
     """
     from das_explain.commands.common import open_photos, print_guessed, print_heatmaps, progress_bar
-    from das_explain.evidence.run import check_folder
+    from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
     dataset = open_photos(images, photos, regions)
 
-    from das_explain.explain.evaluate import Options
-    from das_explain.explain.pipeline import check_options, load_contestants
+    from das_explain.explain.contestants import ExplainOptions, load_contest
+    from das_explain.explain.explainer import Explainer
     from das_explain.figures.heatmaps import write_heatmaps
     from das_explain.segment.choose import choose_segmenter
 
-    options = Options(
-        method=maps.method,
-        target=maps.target,
-        threshold=scoring.threshold,
-        scaling=scoring.scaling,
-        box=scoring.box,
-        precision=models.precision,
-    )
-    check_options(options)
+    options = ExplainOptions(method=maps.method, target=maps.target, precision=models.precision)
+    options.check()
+    score_options = scoring.options()
     segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
     print_guessed(segmenter, dataset.samples)
-    contestants, _ = load_contestants(
+    contest = load_contest(
         models.model,
         dataset.labels,
-        models.block_names,
-        running.device,
         options,
+        blocks=models.block_names,
+        device=running.device,
         label_files=models.label_files(),
     )
+    explainer = Explainer(contest, options)
     with progress_bar("masks") as finding:
         rows = write_heatmaps(
             dataset,
             segmenter,
-            contestants,
-            options,
+            explainer,
+            score_options,
             out,
             batch=running.batch,
             workers=running.workers,

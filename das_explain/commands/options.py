@@ -40,6 +40,7 @@ from das_explain.commands.help import COMMON, DATA, MAPS, MODELS, RUNNING, SCORI
 
 if TYPE_CHECKING:
     from das_explain.data.dataset import Dataset
+    from das_explain.scoring.options import ScoreOptions
     from das_explain.types import Sample
 
 
@@ -254,8 +255,10 @@ class Scoring:
     ] = "rect"
     measure: Annotated[
         str,
-        typer.Option(metavar="NAME,NAME", rich_help_panel=SCORING, help="What is measured on the maps, beside sfd."),
-    ] = "sfd,pointing_game"
+        typer.Option(
+            metavar="all|NAME,NAME", rich_help_panel=SCORING, help="What is measured on the maps, beside sfd."
+        ),
+    ] = "all"
     nulls: Annotated[
         str,
         typer.Option(
@@ -265,10 +268,17 @@ class Scoring:
         ),
     ] = "all"
 
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """The measures asked for."""
-        return comma_separated(self.measure)
+    def options(self) -> ScoreOptions:
+        """The same for the scoring room, names checked. Raises ``UsageError``."""
+        from das_explain.scoring.options import ScoreOptions
+
+        return ScoreOptions(
+            threshold=self.threshold,
+            scaling=self.scaling,
+            box=self.box,
+            measures=None if self.measure == "all" else comma_separated(self.measure),
+            nulls=None if self.nulls == "all" else comma_separated(self.nulls),
+        ).resolved()
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's fo
     """
     from das_explain.commands.common import print_tables
     from das_explain.evidence.run import Run
-    from das_explain.explain.pipeline import publish
+    from das_explain.report.publish import publish
+    from das_explain.scoring.run import score_run
 
     opened = Run.open(run)
     if not (run / "scores.csv").exists():
-        opened.finish()
+        score_run(opened)
     print_tables(opened)
     print(f"report      {publish(opened)}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from das_explain.commands.options import Data, Maps, Models, Running, Scoring, Without, takes_options
+from das_explain.commands.options import Data, Maps, Models, Running, Scoring, takes_options
 from das_explain.commands.regions import Regions
 
 
@@ -19,11 +19,11 @@ def sfd(
         Path,
         typer.Option(metavar="FOLDER", help="The run's folder. The same command continues a run that was cut off."),
     ],
-    photos: Annotated[Data, Without("label_map")],
+    photos: Data,
     regions: Regions,
     maps: Maps,
-    scoring: Annotated[Scoring, Without("measure", "nulls")],
-    running: Annotated[Running, Without("engine")],
+    scoring: Scoring,
+    running: Running,
     report: Annotated[bool, typer.Option(help="Draw the figures and write the HTML report.")] = True,
 ) -> None:
     """Score models on a data set: heatmaps against the object's masks, into CSV, figures and a report.
@@ -32,36 +32,37 @@ def sfd(
     """
     from das_explain.commands.common import run_and_publish
     from das_explain.data.dataset import open_dataset
-    from das_explain.evidence.run import check_folder
+    from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
     dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root)
 
-    from das_explain.explain.evaluate import Options
-    from das_explain.explain.pipeline import Plan
+    from das_explain.explain.contestants import ExplainOptions
+    from das_explain.explain.plan import Plan
     from das_explain.segment.choose import choose_segmenter
 
     plan = Plan(
         models=models.model,
-        out=out,
-        options=Options(
-            method=maps.method,
-            target=maps.target,
-            threshold=scoring.threshold,
-            scaling=scoring.scaling,
-            box=scoring.box,
-            precision=models.precision,
-        ),
-        blocks=models.block_names,
+        samples=photos.draw(dataset),
+        source=dataset.source,
+        segmenter=choose_segmenter(dataset, regions.options(running.device)),
+        labels=dataset.labels,
         label_files=models.label_files(),
-        sample=photos.sample,
-        stratified=photos.stratified,
-        seed=photos.seed,
+        options=ExplainOptions(method=maps.method, target=maps.target, precision=models.precision),
+        blocks=models.block_names,
         batch=running.batch,
         workers=running.workers,
         device=running.device,
+    )
+    run_and_publish(
+        plan,
+        dataset,
+        out,
+        scoring.options(),
+        report=report,
+        seed=photos.seed,
+        stratified=photos.stratified,
+        engine=running.engine,
         overwrite=running.overwrite,
     )
-    segmenter = choose_segmenter(dataset, regions.options(running.device))
-    run_and_publish(dataset, segmenter, plan, report=report)

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
-from das_explain.accuracy.classifiers import wilson
 from das_explain.batches.load import Batch
 from das_explain.errors import UsageError
 from das_explain.explain.evaluate import Contestant, Options, Record, Scored, table_row
 from das_explain.explain.pipeline import quick
 from das_explain.nn.interventions import INTERVENTIONS, gates_of, intervene
-from das_explain.stats.tables import holm, mean_intervals, sign_flip_p_value
+from das_explain.stats.intervals import mean_intervals, wilson
+from das_explain.stats.significance import holm, mcnemar_p_value, sign_flip_p_value
+from das_explain.statuses import SCORED
 
 TRAINED = "trained"
 VARIANTS = (TRAINED, *INTERVENTIONS)
@@ -115,8 +115,7 @@ def summarize_effects(table: pd.DataFrame) -> pd.DataFrame:
 def _mcnemar(values: np.ndarray, before: np.ndarray) -> float:
     if len(values) < 2:
         return np.nan
-    gained, lost = int((values > before).sum()), int((values < before).sum())
-    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return mcnemar_p_value(int((values > before).sum()), int((values < before).sum()))
 
 
 def _paired(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray, np.ndarray]]:
@@ -127,7 +126,7 @@ def _paired(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarra
         first = mine[mine["block"] == blocks[0]]  # what belongs to an image stands in the rows of every block
         for quantity, block, rows in (
             *((quantity, "", first) for quantity in ("top1", "kept", "logit", "probability")),
-            *(("sfd", block, mine[(mine["block"] == block) & (mine["status"] == "ok")]) for block in blocks),
+            *(("sfd", block, mine[(mine["block"] == block) & mine["status"].isin(SCORED)]) for block in blocks),
         ):
             wide = rows.assign(value=pd.to_numeric(rows[quantity], errors="coerce").astype(float))
             wide = wide.pivot(index="image", columns="variant", values="value").reindex(columns=list(VARIANTS))

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from das_explain.batches.load import Batch, killed_workers_told
+from das_explain.batches.load import Batch
+from das_explain.batches.workers import killed_workers_told
 from das_explain.data.dataset import Dataset
 from das_explain.errors import UsageError
 from das_explain.evidence.run import json_line, write_dicts
@@ -50,7 +51,8 @@ from das_explain.gates.places import (
     photo_to_frame,
     rescale,
 )
-from das_explain.segment import Progress, Segmenter
+from das_explain.segment import Segmenter
+from das_explain.types import Progress
 
 ATTENTION_COLUMNS = (
     "image", "model", "gate", "channels", "height", "width", "a_mean", "a_min", "a_max", "a_sd_positions",

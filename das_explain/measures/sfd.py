@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from das_explain.errors import UsageError
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions
 
 SCALINGS = {
     "antilog": lambda w: torch.expm1(w * math.log(10)),  # 10^w - 1, which would cancel to 0 for a faint map
@@ -160,11 +161,31 @@ def _check(cam: Tensor, mask: Tensor, threshold: float, scaling: str, box: str) 
         raise UsageError(f"box {box!r} is unknown; choose among {', '.join(BOXES)}")
 
 
-def centre_map(height: int, width: int, sigma: float = 0.25, device: torch.device | None = None) -> Tensor:
-    """A Gaussian at the frame's centre that never saw a photo: float32 (1, H, W), maximum near 1.
+def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
+    """sfd of each map, in [0, 1]: ``sfd_score`` as a measure.
 
-    The null against which a score must be read: objects stand in the middle of photos. ``sigma`` is in sides.
+    Args:
+        maps: float (N, H, W) in [0, 1]. masks: bool (N, H, W).
+        options: ``threshold``, ``scaling`` and ``box``; box ``shared`` takes the further pixels of ``shared``.
+
+    Returns:
+        Extras, float64 or int64 (N,): ``w_r``, ``w_n`` and B's edges ``b_x0, b_y0, b_x1, b_y1`` (exclusive).
+
+    Raises:
+        UsageError: as ``sfd_score``; a shared box without its pixels.
+
+    >>> maps, masks = torch.tensor([[[1.0, 0.0], [0.0, 0.5]]]), torch.tensor([[[True, True], [False, False]]])
+    >>> compute(maps, masks, MeasureOptions(scaling="linear")).values
+    tensor([0.6667], dtype=torch.float64)
     """
-    y = (torch.arange(height, device=device) + 0.5) / height - 0.5
-    x = (torch.arange(width, device=device) + 0.5) / width - 0.5
-    return torch.exp(-(y.view(1, -1, 1) ** 2 + x.view(1, 1, -1) ** 2) / (2 * sigma**2))
+    box, shared = options.box, None
+    if box == "shared":
+        if options.shared is None:
+            raise UsageError("box 'shared' needs the salient pixels of all models, in options.shared")
+        box, shared = "rect", options.shared
+    score = sfd_score(maps, masks, threshold=options.threshold, scaling=options.scaling, box=box, shared=shared)
+    edges = dict(zip(("b_x0", "b_y0", "b_x1", "b_y1"), score.box.unbind(1), strict=True))
+    return Measured(score.sfd, score.status, {"w_r": score.w_r, "w_n": score.w_n, **edges})
+
+
+MEASURE = Measure("sfd", False, (0.0, 1.0), True, compute)

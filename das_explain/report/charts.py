@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from das_explain.report.run import Run
+from das_explain.statuses import SCORED
 
 WIDTH, LEFT, RIGHT = 320, 12, 12
 TOP, BOTTOM = 8, 36
@@ -63,7 +64,7 @@ def steps(heights: np.ndarray, base: float, scale: float, *, closed: bool) -> st
 
 
 def _scored(table, model: str, block: str, null: str | None = None) -> np.ndarray:
-    chosen = (table["model"] == model) & (table["block"] == block) & (table["status"] == "ok")
+    chosen = (table["model"] == model) & (table["block"] == block) & table["status"].isin(SCORED)
     if null is not None:
         chosen &= table["null"] == null
     values = table.loc[chosen, "sfd"].to_numpy(dtype=float)

@@ -44,7 +44,7 @@ class Finding:
 
 
 def lifts(run: Run) -> dict[tuple[str, str, str], Any]:
-    """(model, block, null) -> row of lift.csv (made here if it is missing): mean_null, lift, ci_low, ci_high, n."""
+    """(model, block, null) -> row of lift.csv for sfd (made here if it is missing): mean_null, lift, ci_low, ci_high, n."""
     table = run.lift
     if table.empty:
         if run.nulls.empty:
@@ -52,6 +52,7 @@ def lifts(run: Run) -> dict[tuple[str, str, str], Any]:
         from das_explain.stats.tables import lift_over_nulls
 
         table = lift_over_nulls(run.scores, run.nulls)
+    table = table[table["measure"] == "sfd"]
     return {(row.model, row.block, row.null): row for row in table.itertuples(index=False)}
 
 
@@ -150,7 +151,7 @@ def claims(run: Run) -> list[str]:
     """What the numbers may and may not be used to say."""
     groups = run.groups()
     if any(len(members) > 1 for members in groups.values()):
-        from das_explain.stats.tables import claim
+        from das_explain.stats.claims import claim
 
         scored = set(run.scores["model"])
         members = {member: name for name, copies in groups.items() for member in copies if member in scored}

@@ -22,7 +22,7 @@ SUMMARY_NUMBERS = ("n", "n_scored", "mean_sfd", "ci_low", "ci_high")
 COMPARISON_NUMBERS = (
     "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value", "p_adjusted", "win_rate",
 )  # fmt: skip
-LIFT_NUMBERS = ("mean_sfd", "mean_null", "lift", "ci_low", "ci_high", "n")
+LIFT_NUMBERS = ("mean", "mean_null", "lift", "ci_low", "ci_high", "n")
 DESIGN_NUMBERS = ("copies_a", "copies_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high")
 
 
@@ -148,6 +148,6 @@ def read_run(folder: Path) -> Run:
         summary=_table(folder / "summary.csv", ("model", "block"), SUMMARY_NUMBERS, required=True),
         comparison=optional("comparison.csv", ("block", "model_a", "model_b"), COMPARISON_NUMBERS),
         nulls=optional("nulls.csv", ("image", "model", "block", "null", "status"), ("sfd",)),
-        lift=optional("lift.csv", ("model", "block", "null"), LIFT_NUMBERS),
+        lift=optional("lift.csv", ("model", "block", "measure", "null"), LIFT_NUMBERS),
         designs=optional("designs.csv", ("block", "group_a", "group_b", "claim"), DESIGN_NUMBERS),
     )

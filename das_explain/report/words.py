@@ -15,7 +15,7 @@ NULLS = {
 }
 STATUSES = {
     "ok": "scored",
-    "no_background": "box B holds nothing but the object: sfd is 1 by definition, and stays out of the means",
+    "no_background": "box B holds nothing but the object: sfd is 1 by definition, and counts",
     "no_object": "no object was found, region R is empty",
     "zero_cam": "the map is zero everywhere: there is nothing to score",
     "nonfinite_cam": "the map holds NaN or infinity",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
@@ -29,14 +29,14 @@ FINDERS = {  # name -> function, called as function(name, dataset=dataset, **opt
     "grounded-sam-original": "das_explain.segment.finders.create:create_finder",
     "boxes+sam": "das_explain.segment.finders.create:create_finder",
 }
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
 
 
 class Segmenter(Protocol):
     """Finds the object of a photo. Runs in the decoding workers, so it is picklable and holds no list of samples."""
 
     name: str
+    needs_networks: bool
+    """Whether ``region`` may answer ``None``; the segmenter then has ``find``, ``batch`` and ``device``."""
 
     def identity(self) -> dict[str, Any]:
         """JSON-serialisable: what makes the masks, with its settings; goes into ``run.json``."""

@@ -28,19 +28,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from das_explain.batches.load import killed_workers_told, read_ahead
+from das_explain.batches.ahead import can_overlap, fill_regions, in_a_thread
+from das_explain.batches.workers import killed_workers_told, read_ahead
 from das_explain.data.coco.write import SHAPES, CocoWriter, annotation
 from das_explain.data.dataset import Dataset
 from das_explain.data.images import MAX_MASK_PIXELS, full_size, printable
 from das_explain.errors import DasExplainError, UsageError, one_line
-from das_explain.evidence.run import json_line
-from das_explain.segment import Progress, Segmenter
-from das_explain.segment.cached import apart, beside, found
+from das_explain.files import json_line
+from das_explain.segment import Segmenter
 from das_explain.segment.compare import AGAINST, against_row, agreement, summarize_agreement
 from das_explain.segment.masks import DataMasks
 from das_explain.segment.names import FileNames, inside
 from das_explain.segment.overlay import draw_overlay
-from das_explain.types import Region, Sample
+from das_explain.types import Progress, Region, Sample
 
 COLUMNS = ("image", "label", "mask", "status", "prompt", "score", "iou", "boxes", "message", "name")
 Row = dict[str, Any]
@@ -100,10 +100,10 @@ def export_masks(
         rows: list[Row] = []
         agreements: list[Row] = []
         items = read_ahead(exporter, tasks, workers)
-        if hasattr(segmenter, "find"):
-            items = found(items, segmenter, finding, len(tasks))
-            if tasks and apart(segmenter, torch.device("cpu")):  # which writes
-                items = beside(items, segmenter.batch)
+        if segmenter.needs_networks:
+            items = fill_regions(items, segmenter, finding, len(tasks))
+            if tasks and can_overlap(segmenter, torch.device("cpu")):  # which writes
+                items = in_a_thread(items, segmenter.batch)
         with (
             killed_workers_told(),
             CocoWriter(out / "coco.json", categories, {"description": f"R by {segmenter.name}"}) as coco,

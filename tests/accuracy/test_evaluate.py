@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from das_explain.batches.load import Batch
-from das_explain.cam.engine import Explanation, normalize
+from das_explain.cam.engine import Maps, normalize
 from das_explain.data.geometry import Preprocess
 from das_explain.explain.evaluate import Contestant, Record, Scored, table_row
 from das_explain.measures.sfd import sfd_score
@@ -29,7 +29,7 @@ def row_of(
     if masks:
         batch.masks[preprocess.geometry.key] = mask
     cam = normalize(raw[None], (4, 4))
-    explanation = Explanation(torch.tensor([logits]), torch.tensor([1]), {"b": cam})
+    explanation = Maps(torch.tensor([logits]), torch.tensor([1]), {"b": cam})
     contestant = Contestant(model, network, {"b": network}, {"ant": 0, "bee": 1, "cat": 2})
     return table_row(Scored(contestant, explanation, {"b": sfd_score(cam.map, mask)}), "b", 0, batch, 0)
 

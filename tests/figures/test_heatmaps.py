@@ -17,7 +17,7 @@ from das_explain.commands import app
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.run import check_folder
+from das_explain.files import check_folder
 from das_explain.explain.evaluate import Options
 from das_explain.explain.pipeline import load_contestants
 from das_explain.figures import heatmaps

@@ -342,9 +342,9 @@ def test_lift_figure_shows_means_and_intervals(scores):
         marked = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in figures.MARKERS]
         np.testing.assert_allclose(marked, mine["mean_null"])
         bars = {line.get_xdata()[0] for line in axes.lines if line.get_color() == "black"}
-        assert bars == set(mine["mean_sfd"])
+        assert bars == set(mine["mean"])
         whiskers = [line.get_xdata() for line in axes.lines if line.get_linewidth() == 1.2]
-        np.testing.assert_allclose(whiskers, mine[["mean_sfd"]].to_numpy() - mine[["ci_high", "ci_low"]].to_numpy())
+        np.testing.assert_allclose(whiskers, mine[["mean"]].to_numpy() - mine[["ci_high", "ci_low"]].to_numpy())
         low, high = axes.get_xlim()
         assert low <= min(marked) <= max(marked) <= high
     legend = [text.get_text() for text in figure.legends[0].get_texts()]

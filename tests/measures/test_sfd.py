@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from das_explain.cam.engine import normalize
 from das_explain.errors import UsageError
-from das_explain.measures.sfd import SCALINGS, bounding_box, centre_map, fill_box, sfd_score
+from das_explain.measures.sfd import SCALINGS, bounding_box, fill_box, sfd_score
 
 BOUNDS = {
     "antilog": (0.0, 1.0),
@@ -164,13 +164,6 @@ def test_bounding_box_and_its_filling():
     filled = fill_box(boxes, 5, 7)
     assert filled.sum((1, 2)).tolist() == [12, 0]
     assert filled[0, 1:4, 2:6].all()
-
-
-def test_centre_map_peaks_in_the_middle_and_is_symmetric():
-    centre = centre_map(5, 7)
-    assert centre[0, 2, 3] == centre.max() == pytest.approx(1)
-    assert torch.allclose(centre, centre.flip(1))
-    assert torch.allclose(centre, centre.flip(2))
 
 
 @st.composite

@@ -19,6 +19,7 @@ import pandas as pd
 from PIL import Image
 
 from das_explain.data.geometry import Geometry, Preprocess
+from das_explain.statuses import SCORED
 
 SCORES = [
     "image", "model", "block", "label", "target", "predicted", "confidence", "correct", "cam_max", "r_area",
@@ -287,10 +288,10 @@ def _tables(scores: pd.DataFrame, models: Sequence[str], blocks: Sequence[str]) 
 
 def _lift(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     """lift.csv with normal intervals."""
-    both = scores[scores["status"] == "ok"].merge(nulls, on=["image", "model", "block"], suffixes=("", "_null"))
+    both = scores[scores["status"].isin(SCORED)].merge(nulls, on=["image", "model", "block"], suffixes=("", "_null"))
     rows = []
     for (model, block, null), group in both.groupby(["model", "block", "null"], sort=False):
         ours, blind = group["sfd"].to_numpy(dtype=float), group["sfd_null"].to_numpy(dtype=float)
-        rows.append([model, block, ours.mean(), null, blind.mean(), *_interval(ours - blind), len(ours)])
-    columns = ["model", "block", "mean_sfd", "null", "mean_null", "lift", "ci_low", "ci_high", "n"]
+        rows.append([model, block, "sfd", ours.mean(), null, blind.mean(), *_interval(ours - blind), len(ours)])
+    columns = ["model", "block", "measure", "mean", "null", "mean_null", "lift", "ci_low", "ci_high", "n"]
     return pd.DataFrame(rows, columns=columns)

@@ -181,12 +181,12 @@ def test_a_histogram_has_every_value_once_and_its_steps_reach_the_peak():
 
 
 def test_a_distribution_marks_the_median_of_scored_rows_only():
-    run = make(rows("plain", [0.2, 0.4, 0.9]) + rows("das", [0.99], "no_background"))
+    run = make(rows("plain", [0.2, 0.4, 0.9]) + rows("das", [0.99], "no_background") + rows("das", [NAN], "zero_cam"))
     chart = charts.distributions(run)[0]
     plain, das = chart.ridges
     assert (plain.count, plain.median) == (3, 0.4)
     assert plain.median_x == pytest.approx(12 + 0.4 * 296)
-    assert (das.count, das.median, das.area) == (0, None, "")
+    assert (das.count, das.median) == (1, 0.99)
 
 
 def test_intervals_share_one_scale_around_zero():

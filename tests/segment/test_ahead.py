@@ -19,7 +19,8 @@ from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError
 from das_explain.explain.pipeline import Plan, score_dataset
-from das_explain.segment.cached import CachedFinder, apart, beside, found
+from das_explain.batches.ahead import can_overlap, fill_regions, in_a_thread
+from das_explain.segment.cached import CachedFinder
 from das_explain.types import Region
 from tests.models import model_directory
 from tests.segment.fake_finder import BrightFinder, bright_photo
@@ -41,7 +42,7 @@ def photos(tmp_path) -> Path:
 
 def load(dataset, finder: CachedFinder, **options) -> None:
     options = {"workers": 0, "batch_size": 3, **options}
-    assert sum(map(len, load_batches(dataset, dataset.samples, [Geometry((8, 8), 8)], finder, **options))) == 7
+    assert sum(map(len, load_batches(dataset.source, dataset.samples, [Geometry((8, 8), 8)], finder, **options))) == 7
 
 
 class Decodings:
@@ -91,7 +92,7 @@ def test_photos_wait_in_small_groups(every, calls, most):
         asked.append(samples)
         return [Region(None, "ok", {"number": number}) for number in samples]
 
-    for passed, item in enumerate(found(items(), SimpleNamespace(batch=2, find=find))):
+    for passed, item in enumerate(fill_regions(items(), SimpleNamespace(batch=2, find=find))):
         assert item.region.detail["number"] == item.sample == passed
         assert item.region.status == ("no_object" if passed % every else "ok")
         assert read - passed <= most
@@ -110,7 +111,7 @@ def test_a_thread_works_ahead_and_not_too_far():
             threads.add(threading.current_thread())
             yield number
 
-    items = beside(work(), 4)
+    items = in_a_thread(work(), 4)
     assert next(items) == 0
     deadline = time.monotonic() + 20
     while len(begun) < 5 and time.monotonic() < deadline:
@@ -126,11 +127,11 @@ def test_what_fails_in_the_thread_fails_here_and_nothing_is_left_running():
         yield from range(last)
         raise DasExplainError("no weights")
 
-    items = beside(work(), 2)
+    items = in_a_thread(work(), 2)
     assert [next(items) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DasExplainError, match="no weights"):
         next(items)
-    early = beside(iter(range(10**9)), 3)
+    early = in_a_thread(iter(range(10**9)), 3)
     next(early)
     early.close()  # as when the consumer fails
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("masks")]
@@ -189,6 +190,6 @@ def test_a_thread_of_its_own_unless_all_runs_on_the_processor():
         ("cuda", "cuda", True),
     ):
         finder.finder.device = where
-        assert apart(finder, torch.device(device)) is expected
-    assert not apart(None, torch.device("cuda"))
-    assert not apart(SimpleNamespace(name="masks"), torch.device("cuda"))
+        assert can_overlap(finder, torch.device(device)) is expected
+    assert not can_overlap(None, torch.device("cuda"))
+    assert not can_overlap(SimpleNamespace(name="masks", needs_networks=False), torch.device("cuda"))

@@ -57,7 +57,7 @@ def shown(dataset, finder: CachedFinder, samples=None, **options) -> int:
     """Sends the samples through the loader; how many of their photos the finder saw, in this process."""
     before, samples = finder.finder.shown, dataset.samples if samples is None else samples
     options = {"workers": 0, "batch_size": 3, **options}
-    batches = list(load_batches(dataset, samples, [WHOLE], finder, **options))
+    batches = list(load_batches(dataset.source, samples, [WHOLE], finder, **options))
     assert [sample for batch in batches for sample in batch.samples] == list(samples)
     return finder.finder.shown - before
 
@@ -71,7 +71,7 @@ def test_found_once_then_read(tmp_path, photos, workers, ahead):
     seen, masks = [], {}
     options = {"workers": workers, "ahead": ahead, "batch_size": 4}
     told = {"finding": lambda done, of: seen.append((done, of))}
-    for batch in load_batches(dataset, dataset.samples, [WHOLE], finder, **options, **told):
+    for batch in load_batches(dataset.source, dataset.samples, [WHOLE], finder, **options, **told):
         assert batch.statuses == ["ok"] * len(batch)
         for sample, mask, region in zip(batch.samples, batch.masks[WHOLE.key], batch.regions):
             masks[sample.name] = mask.numpy()
@@ -158,7 +158,7 @@ def test_trouble_with_single_photos(tmp_path, photos):
     Image.new("RGB", (5, 4)).save(photos / "cat" / "dark.png")
     dataset = open_dataset(photos)
     finder = CachedFinder(BrightFinder(fail="3.png"), batch=2)
-    batches = load_batches(dataset, dataset.samples, [Geometry((16, 16), 16)], finder, workers=0, batch_size=20)
+    batches = load_batches(dataset.source, dataset.samples, [Geometry((16, 16), 16)], finder, workers=0, batch_size=20)
     (batch,) = batches
     status = dict(zip((sample.name for sample in batch.samples), batch.statuses))
     assert status["cat/broken.png"] == "unreadable"
@@ -292,7 +292,7 @@ def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos
     options = {"detector": str(nets.detector), "sam": str(nets.sam), "side": 64, "box_threshold": 0.05}
     three = dataset.samples[:3]
     first = create_segmenter("grounded-sam", dataset, **options)
-    found_now = [each.regions for each in load_batches(dataset, three, [WHOLE], first, workers=0)]
+    found_now = [each.regions for each in load_batches(dataset.source, three, [WHOLE], first, workers=0)]
     assert len(list(shelves()[0].entries())) == 3
     carried = pickle.dumps(first)
     assert len(carried) < 10_000  # the networks stay behind
@@ -303,7 +303,7 @@ def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos
     monkeypatch.setattr(detect, "HubDetector", refuse)
     monkeypatch.setattr(sam, "HubSam", refuse)
     second = create_segmenter("grounded-sam", dataset, **options)
-    assert [each.regions for each in load_batches(dataset, three, [WHOLE], second, workers=1)] == found_now
+    assert [each.regions for each in load_batches(dataset.source, three, [WHOLE], second, workers=1)] == found_now
     for sample in three:
         one, other = (each.region(sample, dataset.read(sample)) for each in (pickle.loads(carried), second))
         assert one.status == other.status
@@ -311,5 +311,7 @@ def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos
         assert one.detail["prompt"] == f"{sample.label}."
     with pytest.raises(AssertionError, match="a network was built"):
         list(
-            load_batches(dataset, three, [WHOLE], create_segmenter("grounded-sam", dataset, **{**options, "side": 96}))
+            load_batches(
+                dataset.source, three, [WHOLE], create_segmenter("grounded-sam", dataset, **{**options, "side": 96})
+            )
         )

@@ -6,8 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from das_explain.devices import find_device
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.segment.finders.boxed import BoxesFinder, SamFinder, torch_device
+from das_explain.segment.finders.boxed import BoxesFinder, SamFinder
 from das_explain.segment.finders.grounded import GroundedFinder
 from das_explain.segment.finders.prompts import FIELD, Prompts, read_overrides
 from das_explain.segment.finders.weights import CHECKPOINTS, Weights, find_file, find_folder, find_tokenizer
@@ -99,7 +100,7 @@ def create_finder(
     prompts = Prompts(template, read_overrides(Path(overrides)) if overrides is not None else {})
     if dataset is not None:
         _check_data(name, dataset, prompts)
-    torch_device(device)
+    find_device(device)
     grounded = name != "boxes+sam"
     if not grounded and detector is not None:
         raise UsageError("boxes+sam takes its boxes from the data: --detector goes with the grounded-sam segmenters")

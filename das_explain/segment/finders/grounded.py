@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from das_explain.segment.finders.boxed import Asked, SamFinder, package_of, to_full, torch_device
+from das_explain.devices import find_device
+from das_explain.segment.finders.boxed import Asked, SamFinder, package_of, to_full
 from das_explain.segment.finders.prompts import Prompts
 from das_explain.segment.finders.weights import Weights
 from das_explain.types import Region, Sample
@@ -51,11 +52,11 @@ class GroundedFinder(SamFinder):
             from das_explain.segment.finders.original import OriginalDetector
 
             return OriginalDetector(
-                self.weights, self.tokenizer, torch_device(self.device), side=self.side, precision=self.precision
+                self.weights, self.tokenizer, find_device(self.device), side=self.side, precision=self.precision
             )
         from das_explain.segment.finders.detect import HubDetector
 
-        return HubDetector(self.weights, torch_device(self.device), side=self.side, precision=self.precision)
+        return HubDetector(self.weights, find_device(self.device), side=self.side, precision=self.precision)
 
     def identity(self) -> dict[str, Any]:
         """All that decides a mask, but not the prompt."""
