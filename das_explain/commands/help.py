@@ -86,15 +86,15 @@ def _page(command: Any, context: Any, width: int) -> Iterator[str]:
             yield ""
             yield from _wrapped(paragraph, width, "  ")
     if arguments:
-        yield from _panel("Arguments", [(name, _told(each, context)) for name, each in zip(words, arguments)], width)
-    panels: dict[str, list[tuple[str, str]]] = dict.fromkeys(PANELS, ())
+        yield from _panel("Arguments", [(name, _told(each)) for name, each in zip(words, arguments)], width)
+    panels: dict[str, list[tuple[str, str]]] = {title: [] for title in PANELS}
     for each in params:
         if each not in arguments:
             panel = getattr(each, "rich_help_panel", None) or COMMON
-            panels[panel] = [*panels.get(panel, ()), (_names(each), _told(each, context))]
+            panels.setdefault(panel, []).append((_names(each), _told(each)))
+    panels = {title: rows for title, rows in panels.items() if rows}
     for title, rows in panels.items():
-        if rows:
-            yield from _panel(title if len(params) > 1 else "Options", rows, width)
+        yield from _panel(title if len(panels) > 1 else "Options", rows, width)
     commands = getattr(command, "commands", {})
     if rows := [(name, _paragraphs(each)[0]) for name, each in commands.items() if not each.hidden]:
         yield from _panel("Commands", rows, width)
@@ -139,15 +139,17 @@ def _names(option: Any) -> str:
     return names if option.is_flag else f"{names} {option.metavar or option.name.upper()}"
 
 
-def _told(param: Any, context: Any) -> str:
+def _told(param: Any) -> str:
     """The text, and what holds if nothing is given."""
-    words = [param.help or ""]
-    if param.param_type_name == "argument" and not param.required and param.default is None:
-        return words[0]
-    if param.required and param.param_type_name == "option":
-        words.append("[required]")
-    elif getattr(param, "secondary_opts", None):
-        words.append(f"[default: {'yes' if param.default else 'no'}]")
-    elif not getattr(param, "is_flag", False) and param.default not in (None, (), [], ""):
-        words.append(f"[default: {param.default}]")
-    return " ".join(words)
+    text = param.help or ""
+    if isinstance(param.show_default, str):
+        return f"{text} [default: {param.show_default}]"
+    if param.param_type_name == "argument":
+        return text if param.default is None else f"{text} [default: {param.default}]"
+    if param.required:
+        return f"{text} [required]"
+    if param.secondary_opts:
+        return f"{text} [default: {'yes' if param.default else 'no'}]"
+    if param.is_flag or param.default in (None, (), [], ""):
+        return text
+    return f"{text} [default: {param.default}]"
