@@ -84,7 +84,7 @@ def _page(command: Any, context: Any, width: int) -> Iterator[str]:
     for paragraph in paragraphs:
         if paragraph not in examples:
             yield ""
-            yield from _wrapped(paragraph, width, "  ")
+            yield from wrapped(paragraph, width, "  ")
     if arguments:
         yield from _panel("Arguments", [(name, _told(each)) for name, each in zip(words, arguments)], width)
     panels: dict[str, list[tuple[str, str]]] = {title: [] for title in PANELS}
@@ -111,16 +111,19 @@ def _panel(title: str, rows: list[tuple[str, str]], width: int) -> Iterator[str]
     yield ""
     yield f"{title}:"
     for name, text in rows:
-        lines = _wrapped(text, width, " " * COLUMN)
-        first = f"  {name}"
-        if len(first) <= COLUMN - 2 and lines:
-            lines[0] = first + lines[0][len(first) :]
-        else:
-            lines.insert(0, first)
-        yield from lines
+        yield from entry(name, text, width)
 
 
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
+def entry(name: str, text: str, width: int) -> list[str]:
+    """A name and what is said of it, as lines: side by side where the name leaves room."""
+    lines, first = wrapped(text, width, " " * COLUMN), f"  {name}"
+    if len(first) <= COLUMN - 2 and lines:
+        return [first + lines[0][len(first) :], *lines[1:]]
+    return [first, *lines]
+
+
+def wrapped(text: str, width: int, indent: str) -> list[str]:
+    """The text as lines; words stay whole."""
     return textwrap.wrap(
         text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

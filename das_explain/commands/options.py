@@ -27,9 +27,10 @@ Nothing here imports more than Typer. What the classes hold are plain values, ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,6 +52,7 @@ __all__ = [
     "Without",
     "comma_separated",
     "label_files",
+    "score_options",
     "takes_options",
 ]
 
@@ -155,7 +157,8 @@ class Maps:
         typer.Option(
             metavar="NAME",
             rich_help_panel=MAPS,
-            help="gradcam, gradcam++, layercam, hirescam, xgradcam, eigencam, scorecam ...",
+            help="gradcam, gradcam++, layercam, hirescam, xgradcam, eigencam, scorecam ... (das-explain help "
+            "measures).",
         ),
     ] = "gradcam"
     target: Annotated[
@@ -195,7 +198,9 @@ class Scoring:
     measure: Annotated[
         str,
         typer.Option(
-            metavar="all|NAME,NAME", rich_help_panel=SCORING, help="What is measured on the maps, beside sfd."
+            metavar="all|NAME,NAME",
+            rich_help_panel=SCORING,
+            help="What is measured on the maps, beside sfd (das-explain help measures lists them).",
         ),
     ] = "all"
     nulls: Annotated[
@@ -203,21 +208,13 @@ class Scoring:
         typer.Option(
             metavar="all|NAME,NAME",
             rich_help_panel=SCORING,
-            help="Maps that are blind to the photo, to compare with: shuffled, centre, uniform.",
+            help="Maps that are blind to the photo, to compare with: shuffled, centre, uniform ...",
         ),
     ] = "all"
 
     def options(self) -> ScoreOptions:
         """The same for the scoring room, names checked. Raises ``UsageError``."""
-        from das_explain.scoring.options import ScoreOptions
-
-        return ScoreOptions(
-            threshold=self.threshold,
-            scaling=self.scaling,
-            box=self.box,
-            measures=None if self.measure == "all" else comma_separated(self.measure),
-            nulls=None if self.nulls == "all" else comma_separated(self.nulls),
-        ).resolved()
+        return score_options(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -249,6 +246,18 @@ class Running:
         bool,
         typer.Option("--overwrite", rich_help_panel=RUNNING, help="Replace other results that are in --out."),
     ] = False
+
+
+def score_options(given: Mapping[str, Any], before: ScoreOptions | None = None) -> ScoreOptions:
+    """Flags of ``Scoring`` as options of the scoring room; what is not given is as ``before``. Raises ``UsageError``."""
+    from das_explain.scoring.options import ScoreOptions
+
+    changed = dict(given)
+    for flag, name in (("measure", "measures"), ("nulls", "nulls")):
+        if flag in given:
+            changed.pop(flag)
+            changed[name] = None if given[flag] == "all" else comma_separated(given[flag])
+    return replace(before or ScoreOptions(), **changed).resolved()
 
 
 def comma_separated(text: str) -> tuple[str, ...]:

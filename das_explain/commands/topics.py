@@ -1,10 +1,14 @@
-"""``das-explain help``: what a model and what data may be, a page each."""
+"""``das-explain help``: what a model, data and measures may be, a page each."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+
+from das_explain.commands.help import WIDTH, entry, wrapped
 
 MODELS = """\
 A model is named by a SPEC, wherever a command takes one:
@@ -82,9 +86,59 @@ Examples:
   das-explain heatmap dog.jpg --segmenter grounded-sam --prompt "a dog" ...
 """
 
-TOPICS = {
-    "models": ("what may be given as a model: the SPEC of --model", MODELS),
-    "data": ("what may be given as data, and where masks come from", DATA),
+
+def models_page() -> str:
+    return MODELS
+
+
+def data_page() -> str:
+    return DATA
+
+
+def measures_page() -> str:
+    """From the registries, so that it is complete."""
+    from das_explain.cam.methods import METHODS
+    from das_explain.measures import MEASURES
+    from das_explain.measures.sfd import BOXES, SCALINGS
+    from das_explain.nulls import NULLS
+
+    return "\n".join(
+        [
+            "Maps are made by a method (--method):",
+            "",
+            *wrapped(", ".join(METHODS), WIDTH - 2, "  "),
+            "",
+            "They are scored on region R by measures (--measure):",
+            "",
+            *(line for name, each in MEASURES.items() for line in _entry(name, _about(each.compute))),
+            "",
+            "beside maps that know nothing of the photo (--nulls):",
+            "",
+            *(line for name, each in NULLS.items() for line in _entry(name, _about(each.make))),
+            "",
+            "sfd, and every other measure that has a say in it, takes",
+            "",
+            *_entry("--threshold", "tau: pixels of at least this weight are salient."),
+            *_entry("--scaling", f"What is done to weights before they are added: {', '.join(SCALINGS)}."),
+            *_entry("--box", f"What B is: {', '.join((*BOXES, 'shared'))}."),
+            "",
+        ]
+    )
+
+
+def _about(function: Callable[..., Any]) -> str:
+    """The first paragraph of what the function's file says of itself."""
+    return " ".join((sys.modules[function.__module__].__doc__ or "").split("\n\n")[0].split())
+
+
+def _entry(name: str, text: str) -> list[str]:
+    return entry(name, text, WIDTH - 2)
+
+
+TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
+    "models": ("what may be given as a model: the SPEC of --model", models_page),
+    "data": ("what may be given as data, and where masks come from", data_page),
+    "measures": ("methods, measures, nulls and scalings by name", measures_page),
 }
 
 
@@ -94,7 +148,7 @@ def help_page(
         str | None, typer.Argument(metavar="TOPIC", help="A topic, or a command; the list of topics unless given.")
     ] = None,
 ) -> None:
-    """Explain what a command line may hold: models, data; or show a command's help.
+    """Explain what a command line may hold: models, data, measures; or show a command's help.
 
     Example: das-explain help models
     """
@@ -104,7 +158,7 @@ def help_page(
         print("\n".join(f"das-explain help {name:<10} {title}" for name, (title, _) in TOPICS.items()))
         print(f"das-explain help COMMAND    {', '.join(_commands(context))}")
     elif topic in TOPICS:
-        print(TOPICS[topic][1], end="")
+        print(TOPICS[topic][1](), end="")
     elif command := _commands(context).get(topic):
         above = context.parent
         print(command.get_help(type(context)(command, info_name=topic, parent=above)))

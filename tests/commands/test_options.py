@@ -62,7 +62,7 @@ def run(annotation: Any, *words: str) -> Any:
 def test_a_command_gets_an_instance_of_what_was_given() -> None:
     assert run(Colour, "--hue", "red", "--shade", "0.5", "--shade", "2") == Colour("red", (0.5, 2.0), False)
     assert run(Colour, "--hue", "red", "--glossy", "--coats", "3") == Colour("red", (), True)
-    with pytest.raises(UsageError, match="Missing option '--hue'; see paint --help|Missing option '--hue'"):
+    with pytest.raises(UsageError, match="Missing option .--hue.; see paint --help"):
         run(Colour)
 
 
