@@ -2,7 +2,7 @@
 
 Every function returns a `matplotlib.figure.Figure` of one or two paper columns' width (3.5 or 7.16 inches, text 6 to
 8 points) and touches no pyplot state; `save` writes it as PNG (300 dpi) and PDF. Names from data (classes, models,
-files) are shown as they are: no mathtext, control characters escaped, too long ones shortened with an ellipsis.
+files) are shown as they are: no mathtext, control characters escaped, the middle of too long ones cut out.
 Lines and points use the colour-blind-safe palette of Okabe and Ito; maps run from blue (0) to red (1).
 """
 
