@@ -208,7 +208,7 @@ def test_a_finder_that_swaps_height_and_width_is_caught(photos):
 
 
 def test_registry_checks_options_and_makes_a_cached_finder(photos, monkeypatch):
-    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:create")
+    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:BrightOptions")
     dataset = open_dataset(photos)
     segmenter = create_segmenter("grounded-sam", dataset, template="one {label}", threshold=9)
     assert segmenter.identity()["threshold"] == 9
@@ -290,7 +290,7 @@ def test_the_cache_of_a_finder_is_its_own(photos):
 
 
 def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos, monkeypatch):
-    from das_explain.segment import detect, sam
+    from das_explain.segment.finders import detect, sam
 
     dataset = open_dataset(photos)
     options = {"detector": str(nets.detector), "sam": str(nets.sam), "side": 64, "box_threshold": 0.05}
