@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from das_explain.accuracy.detectors import LoadedDetector
-    from das_explain.types import LoadedModel
+    from das_explain.checkpoint.model import LoadedModel
 
 app = typer.Typer(
     help="The known networks (no sub-command), what is in a checkpoint (show), and model directories (pack).",

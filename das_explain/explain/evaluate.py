@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from das_explain.batches.load import Batch
 from das_explain.cam.engine import Cam, Maps
 from das_explain.cam.methods import explain_with
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.measures.sfd import SFD, centre_map, sfd_score
-from das_explain.types import LoadedModel
 
 Record = dict[str, Any]
 Nulls = dict[str, dict[int, dict[str, Any]]]

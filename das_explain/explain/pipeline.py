@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from das_explain.batches.load import Batch, killed_workers_told, load_batches
+from das_explain.cam.fast import fast_copy
 from das_explain.cam.methods import METHODS
 from das_explain.checkpoint.load import load_model, match_labels
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.dataset import Dataset, draw_sample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.run import Run
 from das_explain.explain.evaluate import Contestant, Options, evaluate
 from das_explain.measures.sfd import BOXES, SCALINGS
-from das_explain.nn.fast.fold import folded, same_logits
 from das_explain.segment import Progress, Segmenter
 from das_explain.segment.cached import apart
-from das_explain.types import LoadedModel, Sample
+from das_explain.types import Sample
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,8 @@ def load_contestants(
 
 def _contestant(model: LoadedModel, labels: Sequence[str] | None, options: Options, *, every_block: bool) -> Contestant:
     blocks = model.blocks if every_block else dict(list(model.blocks.items())[-2:])
-    network, blocks = quick(model.network, blocks, options, model.preprocess.geometry.size)
+    size = model.preprocess.geometry.size
+    network, blocks = fast_copy(model.network, blocks, size, method=options.method, precision=options.precision)
     logit = match_labels(labels, model) if labels else {}
     if options.target not in ("label", "predicted") and options.target not in logit:
         try:
@@ -145,27 +145,6 @@ def _contestant(model: LoadedModel, labels: Sequence[str] | None, options: Optio
                 f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted"
             ) from None
     return Contestant(model, network, blocks, logit)
-
-
-def quick(
-    network: nn.Module, blocks: dict[str, nn.Module], options: Options, size: tuple[int, int]
-) -> tuple[nn.Module, dict[str, nn.Module]]:
-    """The network as it is run on images of ``size``, and its blocks: a folded copy where folding pays and is right."""
-    if options.method != "gradcam" or next(network.parameters()).device.type != "cpu":
-        return network, blocks
-    keep = list(blocks.values())
-    try:
-        twin = folded(network, keep)
-        right = same_logits(network, twin, size)
-    except (RuntimeError, TypeError):  # somebody's network holds what cannot be copied
-        right = False
-    if not right:
-        return network, blocks
-    if options.precision == "bf16":
-        twin = folded(network, keep, dtype=torch.bfloat16)
-    modules = dict(twin.named_modules())
-    names = {id(module): name for name, module in network.named_modules()}
-    return twin, {name: modules[names[id(module)]] for name, module in blocks.items()}
 
 
 def _random_batches(samples: Sequence[Sample], size: int, seed: int) -> list[list[Sample]]:

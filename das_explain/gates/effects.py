@@ -14,9 +14,9 @@ from torch import Tensor
 
 from das_explain.accuracy.classifiers import wilson
 from das_explain.batches.load import Batch
+from das_explain.cam.fast import fast_copy
 from das_explain.errors import UsageError
 from das_explain.explain.evaluate import Contestant, Options, Record, Scored, table_row
-from das_explain.explain.pipeline import quick
 from das_explain.nn.interventions import INTERVENTIONS, gates_of, intervene
 from das_explain.stats.tables import holm, mean_intervals, sign_flip_p_value
 
@@ -53,7 +53,8 @@ def variants_of(contestant: Contestant, options: Options) -> list[Contestant]:
         if inside := [block for block in contestant.blocks if block not in modules]:
             raise UsageError(f"block {inside[0]} is a part of a gate, which is replaced; choose one that is not")
         blocks = {block: modules[block] for block in contestant.blocks}
-        network, blocks = quick(network, blocks, options, contestant.model.preprocess.geometry.size)
+        size = contestant.model.preprocess.geometry.size
+        network, blocks = fast_copy(network, blocks, size, method=options.method, precision=options.precision)
         variants.append(replace(contestant, network=network, blocks=blocks))
     return variants
 

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from das_explain.batches.load import Batch
 from das_explain.cam.engine import Maps, normalize
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.geometry import Preprocess
 from das_explain.explain.evaluate import Contestant, Record, Scored, table_row
 from das_explain.measures.sfd import sfd_score
-from das_explain.types import LoadedModel, Sample
+from das_explain.types import Sample
 
 NAN, INF = float("nan"), float("inf")
 
