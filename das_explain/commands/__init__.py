@@ -22,6 +22,7 @@ from das_explain.commands.report import report
 from das_explain.commands.score import score
 from das_explain.commands.segment import segment
 from das_explain.commands.sfd import sfd
+from das_explain.commands.topics import help_page
 from das_explain.commands.train import train
 from das_explain.errors import DasExplainError
 
@@ -37,6 +38,7 @@ app = typer.Typer(
 COMMANDS = (heatmap, sfd, score, report, segment, gate, demo, train, evaluate, profile, doctor)
 for command in COMMANDS:
     app.command(cls=Command)(command)
+app.command("help", cls=Command)(help_page)
 app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")
 
