@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -46,3 +48,14 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"das_explain.{_HOME[name]}"), name)
     raise AttributeError(f"module 'das_explain' has no attribute {name!r}")
+
+
+def _drop_absent_backend() -> None:
+    """A notebook hands its MPLBACKEND, ``module://matplotlib_inline...``, to every command that it starts. Where that
+    module is not installed, matplotlib cannot even be imported under it; nothing here needs a backend."""
+    name = os.environ.get("MPLBACKEND", "")
+    if name.startswith("module://") and find_spec(name.removeprefix("module://").partition(".")[0]) is None:
+        del os.environ["MPLBACKEND"]
+
+
+_drop_absent_backend()

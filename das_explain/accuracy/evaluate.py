@@ -27,7 +27,8 @@ from das_explain.accuracy.detectors import detect, load_detector
 from das_explain.batches.load import load_batches
 from das_explain.batches.workers import killed_workers_told
 from das_explain.data.coco.objects import open_objects
-from das_explain.data.dataset import draw_sample, open_dataset
+from das_explain.data.dataset import open_dataset
+from das_explain.data.draw import draw_sample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.tables import write_rows
 from das_explain.explain.contestants import ExplainOptions, load_contest

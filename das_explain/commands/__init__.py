@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -59,6 +60,7 @@ def options(
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2 (usage) or 1, without a traceback."""
+    os.environ["MPLBACKEND"] = "agg"  # figures go into files, whatever a notebook or a desktop has set
     try:
         app()
     except DasExplainError as error:

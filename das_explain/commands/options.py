@@ -96,7 +96,7 @@ class Data:
 
     def draw(self, dataset: Dataset) -> tuple[Sample, ...]:
         """The samples to use, in the data set's order."""
-        from das_explain.data.dataset import draw_sample
+        from das_explain.data.draw import draw_sample
 
         return draw_sample(dataset, count=self.sample, seed=self.seed, stratified=self.stratified)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from das_explain.explain.evaluate import Contestant
 from PIL import Image
 from scipy.stats import binomtest
 from torch import nn
@@ -22,7 +23,6 @@ from das_explain.checkpoint.load import load_model
 from das_explain.commands import app
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.explain.evaluate import Contestant
 from das_explain.stats.intervals import wilson
 from das_explain.types import LoadedModel, Sample
 from tests.models import model_directory
