@@ -56,6 +56,7 @@ class Request:
     data: str
     out: Path
     label_files: tuple[Path | None, ...] = ()
+    label_map: dict[str, str] | None = None
     sample: int | None = None
     stratified: bool = False
     seed: int = 0
@@ -91,7 +92,12 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
         )
     samples = draw_sample(dataset, request.sample, request.seed, request.stratified)
     contest = load_contest(
-        request.models, dataset.labels, ExplainOptions(), device=request.device, label_files=request.label_files
+        request.models,
+        dataset.labels,
+        ExplainOptions(),
+        device=request.device,
+        label_files=request.label_files,
+        label_map=request.label_map,
     )
     contestants, geometries = contest.contestants, contest.geometries
     models = [_about(each.model, each.name) for each in contestants]

@@ -13,7 +13,7 @@ from das_explain.text import cut_middle
 
 if TYPE_CHECKING:
     from das_explain.accuracy.detectors import LoadedDetector
-    from das_explain.types import LoadedModel
+    from das_explain.checkpoint.model import LoadedModel
 
 app = typer.Typer(
     cls=Group,

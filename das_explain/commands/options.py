@@ -94,6 +94,12 @@ class Data:
         ),
     ] = None
 
+    def read_label_map(self) -> dict[str, str] | None:
+        """Class of the data -> class of the models, if ``--label-map`` is given."""
+        from das_explain.checkpoint.labels import read_label_map
+
+        return read_label_map(self.label_map) if self.label_map is not None else None
+
     def draw(self, dataset: Dataset) -> tuple[Sample, ...]:
         """The samples to use, in the data set's order."""
         from das_explain.data.draw import draw_sample

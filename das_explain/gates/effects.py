@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from das_explain.cam.fast import fast_copy
 from das_explain.errors import UsageError
 from das_explain.evidence.values import Evidence, Logits
-from das_explain.explain.contestants import Contest, Contestant, ExplainOptions, quick
+from das_explain.explain.contestants import Contest, Contestant, ExplainOptions
 from das_explain.nn.interventions import INTERVENTIONS, gates_of, intervene
 from das_explain.stats.intervals import mean_intervals, wilson
 from das_explain.stats.significance import holm, mcnemar_p_value, sign_flip_p_value
@@ -51,7 +52,8 @@ def variants_of(contestant: Contestant, options: ExplainOptions) -> Contest:
         if inside := [block for block in contestant.blocks if block not in modules]:
             raise UsageError(f"block {inside[0]} is a part of a gate, which is replaced; choose one that is not")
         blocks = {block: modules[block] for block in contestant.blocks}
-        network, blocks = quick(network, blocks, options, contestant.model.preprocess.geometry.size)
+        size = contestant.model.preprocess.geometry.size
+        network, blocks = fast_copy(network, blocks, size, method=options.method, precision=options.precision)
         variants.append(
             replace(variants[0], model=replace(contestant.model, name=kind), network=network, blocks=blocks)
         )

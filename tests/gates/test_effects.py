@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import UsageError
 from das_explain.explain.contestants import Contestant, ExplainOptions
 from das_explain.gates.effects import EFFECT_COLUMNS, VARIANTS, fixed_targets, summarize_effects, variants_of
 from das_explain.nn import create_model
-from das_explain.types import LoadedModel
 
 
 def table(correct: dict[str, list], logit: dict[str, list], sfd: dict[str, list]) -> pd.DataFrame:

@@ -141,7 +141,9 @@ def test_the_summary_is_that_of_the_rows(out: Path, effects: pd.DataFrame):
     for variant in VARIANTS:
         rows = blocks[(blocks["variant"] == variant) & blocks["correct"].notna()]
         assert summary.loc[("top1", "", variant), "n"] == len(rows) == 6
-        assert summary.loc[("top1", "", variant), "mean"] == pytest.approx(rows["correct"].astype(float).mean(), rel=1e-5)
+        assert summary.loc[("top1", "", variant), "mean"] == pytest.approx(
+            rows["correct"].astype(float).mean(), rel=1e-5
+        )
         assert summary.loc[("logit", "", variant), "n"] == 7
     changes = blocks[blocks["variant"] == "ones"]["logit_change"].dropna()
     assert summary.loc[("logit", "", "ones"), "change"] == pytest.approx(changes.mean(), abs=1e-5)

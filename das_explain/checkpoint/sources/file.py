@@ -1,187 +1,98 @@
-"""Openers for what lies on this machine: model directories, weight files, and the user's own Python."""
+"""``FILE.pth@ARCH[:ATTENTION]``: a weight file, and the network that it belongs to."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from das_explain.checkpoint.blocks import SCRIPTED, probe
-from das_explain.checkpoint.build import build_network, check_architecture, check_arguments
-from das_explain.checkpoint.config import CONFIG, MAX_SIDE, WEIGHTS, read_config
+from das_explain.checkpoint.build import THEIRS, build_network, check_architecture, check_arguments
+from das_explain.checkpoint.config import check_preprocess
 from das_explain.checkpoint.files import Candidate, best_reading, read_weights
-from das_explain.checkpoint.fit import advise, class_count, infer_arguments, load_strict
+from das_explain.checkpoint.fit import advise, class_count, class_count_like, described, infer_arguments, load_strict
 from das_explain.checkpoint.labels import read_labels, sidecar
 from das_explain.checkpoint.opened import Opened
+from das_explain.checkpoint.options import assumed_input, of_size, peeled_notes
 from das_explain.checkpoint.spec import ModelSpec
+from das_explain.checkpoint.timm_networks import network_preprocess
+from das_explain.checkpoint.torchvision_networks import arguments_of_weights, usual_preprocess
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError, UsageError
 
 
-def open_directory(spec: ModelSpec) -> Opened:
-    """``DIR`` with ``config.json`` and ``model.safetensors``."""
-    return read_directory(Path(spec.target))
-
-
-def read_directory(directory: Path) -> Opened:
-    """A model directory; only its two fixed files are read.
+def open_file(spec: ModelSpec) -> Opened:
+    """Classes, and of the registry's networks stem, gate places and alpha, are read off the weights unless given.
 
     Raises:
-        DasExplainError: a file is missing or broken, or the weights are not what the config says.
+        UsageError: no architecture, or one, an attention or an option that does not exist.
+        DasExplainError: the file cannot be read, or is not of that network.
     """
-    for name in (CONFIG, WEIGHTS):
-        if not (directory / name).is_file():
-            raise DasExplainError(f"{directory} is no model directory: it has no {name}")
-    config = read_config(directory / CONFIG)
-    weights = directory / WEIGHTS
-    readings = [Candidate(reading.state) for reading in read_weights(weights)[:1]]
-    rows = {tensor.shape[0] for tensor in readings[0].state.values() if tensor.dim()}
-    if ":" in config.architecture and config.num_classes not in rows:  # before a network of that size is built
-        raise DasExplainError(
-            f"{directory / CONFIG} says {config.num_classes} classes, but no layer in {WEIGHTS} has as many"
-        )
-    try:
-        network = build_network(
-            config.architecture, config.attention, config.num_classes, config.arguments, config.task
-        )
-    except UsageError as error:  # the request was fine, the directory is not
-        raise DasExplainError(f"{directory / CONFIG}: {error}") from None
-    load_strict(network, readings, source=str(weights), wanted=_wanted(config.architecture, config.attention))
-    return Opened(
-        network=network,
-        architecture=config.architecture,
-        attention=config.attention,
-        arguments=dict(config.arguments),
-        num_classes=config.num_classes,
-        labels=config.labels,
-        preprocess=config.preprocess,
-        training=config.training,
-        task=config.task,
-    )
-
-
-def open_file(spec: ModelSpec) -> Opened:
-    """``FILE.pth@ARCH[:ATTENTION]``: classes, stem, gate places and alpha are read off the weights unless given."""
     options = dict(spec.options)
     size, labels, entry = (options.pop(key, None) for key in ("size", "labels", "entry"))
-    readings = read_weights(spec.file, entry)
-    if not spec.target:
-        advice = advise(readings, f"{spec.file}@{{}}")
-        raise UsageError(f"{spec.file}: say which network it belongs to, {spec.file}@ARCH[:ATTENTION]{advice}")
-    architecture, attention = spec.target, spec.variant or "none"
-    check_architecture(architecture, attention)
-    given = check_arguments(architecture, attention, options)
-    reading = best_reading(readings, build_network(architecture, attention).state_dict())
-    arguments = infer_arguments(architecture, attention, reading.state, given)
-    num_classes = class_count(architecture, reading.state)
-    try:
-        network = build_network(architecture, attention, num_classes, arguments)
-    except UsageError as error:
-        if arguments == given:
-            raise
-        raise DasExplainError(f"{spec.file} does not fit {_wanted(architecture, attention)}: {error}") from None
-    load_strict(
-        network,
-        readings,
-        source=str(spec.file),
-        wanted=_wanted(architecture, attention),
-        ask=f"{spec.file}@{{}}",
-    )
+    file, architecture, attention = spec.file, spec.target, spec.variant or "none"
+    assert file is not None  # of this kind of spec
+    readings = read_weights(file, entry)
+    if not architecture:
+        advice = advise(readings, f"{file}@{{}}")
+        raise UsageError(f"{file}: say which network it belongs to, {file}@ARCH[:ATTENTION]{advice}")
+    theirs = architecture.partition(":")[0] in THEIRS
+    build = _build_theirs if theirs else _build_ours
+    network, arguments, num_classes = build(file, readings, architecture, attention, options)
+    wanted, ask = described(architecture, attention), f"{file}@{{}}"
+    reading = load_strict(network, readings, source=str(file), wanted=wanted, ask=ask)
+    preprocess = of_size(_usual_preprocess(architecture, network, spec.text), size, spec.text)
+    as_whose = f"as {architecture}'s usually is" if theirs else "as ImageNet's usually is"
+    assumed = [] if size else [assumed_input(str(file), preprocess, as_whose)]
     return Opened(
         network=network,
         architecture=architecture,
         attention=attention,
         arguments=arguments,
         num_classes=num_classes,
-        labels=read_labels(Path(labels)) if labels else sidecar(spec.file),
-        preprocess=_preprocess(size, spec),
-        notes=_notes(spec.file, reading),
-    )
-
-
-def open_python(spec: ModelSpec) -> Opened:
-    """``python:MODULE:FACTORY[@FILE]``: FACTORY(**options) gives the network, FILE its weights."""
-    options = dict(spec.options)
-    size, labels, entry = (options.pop(key, None) for key in ("size", "labels", "entry"))
-    preprocess = _preprocess(size, spec)
-    network = _call(spec, options)
-    notes: list[str] = []
-    if spec.file:
-        readings = read_weights(spec.file, entry)
-        wanted = f"{spec.target}:{spec.variant}"
-        notes = _notes(spec.file, load_strict(network, readings, source=str(spec.file), wanted=wanted))
-    try:
-        num_classes = probe(network.float(), preprocess.geometry.size).num_classes
-    except DasExplainError as error:
-        raise DasExplainError(f"{spec.text}: {error} (?size=160 after the spec sets another size)") from error
-    if labels is None and spec.file:
-        labels = sidecar(spec.file)
-    return Opened(
-        network=network,
-        architecture=f"python:{spec.target}:{spec.variant}",
-        arguments=options,
-        num_classes=num_classes,
-        labels=read_labels(Path(labels)) if isinstance(labels, str) else labels,
+        labels=read_labels(Path(labels)) if labels else sidecar(file),
         preprocess=preprocess,
-        notes=notes,
+        notes=[*assumed, *peeled_notes(file, reading)],
     )
 
 
-def _call(spec: ModelSpec, options: Mapping[str, Any]) -> nn.Module:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
+Built = tuple[nn.Module, dict[str, Any], int]
+"""The empty network, its arguments, its number of classes."""
+
+
+def _build_ours(
+    file: Path, readings: Sequence[Candidate], architecture: str, attention: str, options: dict[str, Any]
+) -> Built:
+    check_architecture(architecture, attention)
+    given = check_arguments(architecture, attention, options)
+    reading = best_reading(readings, build_network(architecture, attention).state_dict())
+    arguments = infer_arguments(architecture, attention, reading.state, given)
+    num_classes = class_count(architecture, reading.state)
     try:
-        try:
-            found: Any = importlib.import_module(spec.target)
-            for part in spec.variant.split("."):
-                found = getattr(found, part)
-        except Exception as error:  # anything may happen in somebody's module
-            raise DasExplainError(f"{spec.text}: cannot import {spec.target}:{spec.variant}: {_said(error)}") from error
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # a factory that draws its weights draws the same ones in each run
-            try:
-                network = found(**options)
-            except Exception as error:
-                raise DasExplainError(f"{spec.text}: {spec.variant} failed: {_said(error)}") from error
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
-    if isinstance(network, torch.jit.ScriptModule):
-        raise DasExplainError(f"{spec.text}: {spec.variant} gave {SCRIPTED}")
-    if not isinstance(network, nn.Module):
-        raise DasExplainError(f"{spec.text}: {spec.variant} gave a {type(network).__name__}, not a torch.nn.Module")
-    return network
+        return build_network(architecture, attention, num_classes, arguments), arguments, num_classes
+    except UsageError as error:
+        if arguments == given:
+            raise
+        raise DasExplainError(f"{file} does not fit {described(architecture, attention)}: {error}") from None
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+def _build_theirs(
+    file: Path, readings: Sequence[Candidate], architecture: str, attention: str, options: dict[str, Any]
+) -> Built:
+    untrained = build_network(architecture, attention, arguments=options)
+    expected = untrained.state_dict()
+    reading = best_reading(readings, expected)
+    told = arguments_of_weights(architecture.partition(":")[2], reading.state)
+    arguments = {**(told if architecture.startswith("torchvision:") else {}), **options}
+    num_classes = class_count_like(expected, reading.state)
+    return build_network(architecture, attention, num_classes, arguments), arguments, num_classes
 
 
-def _preprocess(size: str | None, spec: ModelSpec) -> Preprocess:
-    """ImageNet's, at another size if one is given: ``160``, or ``HEIGHTxWIDTH``."""
-    if size is None:
-        return Preprocess()
-    sides = size.split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdigit() and 1 <= int(side) <= MAX_SIDE for side in sides):
-        raise UsageError(f"{spec.text}: size={size} must be a side or HEIGHTxWIDTH, in pixels")
-    return Preprocess.from_config({"size": [int(sides[0]), int(sides[-1])]})
-
-
-def _wanted(architecture: str, attention: str) -> str:
-    return architecture if attention == "none" else f"{architecture} with attention {attention}"
-
-
-def _notes(file: Path, reading: Candidate) -> list[str]:
-    notes = []
-    if reading.peeled:
-        notes.append(f"{file}: taken from {', '.join(reading.peeled)}")
-    if reading.left_out:
-        names = ", ".join(reading.left_out[:3]) + (" ..." if len(reading.left_out) > 3 else "")
-        count = f"{len(reading.left_out)} " + ("key" if len(reading.left_out) == 1 else "keys")
-        notes.append(f"{file}: left out, as no part of the network: {count} ({names})")
-    return notes
+def _usual_preprocess(architecture: str, network: nn.Module, text: str) -> Preprocess:
+    source, _, name = architecture.partition(":")
+    if source == "torchvision":
+        return usual_preprocess(name)
+    if source == "timm":
+        return check_preprocess(network_preprocess(network, text), text)
+    return Preprocess()
