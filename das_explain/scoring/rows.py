@@ -61,8 +61,8 @@ class Scorer:
         self.seed = seed
         self.mean_masks = mean_masks or {}
         self.keys = [Key(model.name, block) for model in models for block in model.blocks]
-        self.measures = [MEASURES[name] for name in self.options.measures or ()]
-        self.nulls = [NULLS[name] for name in self.options.nulls or ()]
+        self.measures = [MEASURES[name] for name in self.options.measures]
+        self.nulls = [NULLS[name] for name in self.options.nulls]
         if not self.partners:  # one image has no partner
             self.nulls = [null for null in self.nulls if null.blind or null.needs]
 

@@ -96,7 +96,7 @@ def read_model_facts(run: Run) -> list[ModelFacts]:
 
 def _first_pass(run: Run, options: ScoreOptions) -> tuple[Partners | None, dict[str, np.ndarray]]:
     """What nulls need of the whole sample: everybody's maps, and the mean of all masks by geometry."""
-    nulls = [NULLS[name] for name in options.nulls or ()]
+    nulls = [NULLS[name] for name in options.nulls]
     sums: dict[str, np.ndarray] = {}
     counts: Counter[str] = Counter()
 
@@ -173,7 +173,7 @@ def _write_statistics(run: Run, values: _Values) -> None:
         (run.folder / "designs.csv").unlink(missing_ok=True)
     lifts = [
         lift_over_nulls(values.frame(measure, nulls=False), values.frame(measure, nulls=True))
-        for measure in values.options.measures or ()
+        for measure in values.options.measures
     ]
     lifts = [lift for lift in lifts if len(lift)]
     write_table(run.folder / "lift.csv", pd.concat(lifts) if lifts else pd.DataFrame(columns=list(tables.LIFT)))
