@@ -6,6 +6,7 @@ Grad-CAM++, WACV 2018, Sec. 4.1.1).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, answered, check_maps
@@ -34,7 +35,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     probe = probe_of(maps, options.probe, "average_drop")
     before, on_map = probe.before(), probe.on_map(maps)
     drop = (before - on_map).clamp(min=0) / before
-    measured = answered(maps, drop, before + on_map, no_confidence=before == 0)
+    measured = answered(maps, drop, torch.stack((before, on_map), 1), no_confidence=before == 0)
     return measured._replace(extras={"before": before, "on_map": on_map})
 
 

@@ -129,10 +129,10 @@ def from_curves(
 def answered(maps: Tensor, values: Tensor, answers: Tensor, **conditions: Tensor) -> Measured:
     """A measure of faithfulness: ``values`` (N,) where the map can be judged and the network gave numbers.
 
-    ``answers`` float64 (N, ...): all that it said of each photo; further ``conditions`` by status, bool (N,).
+    ``answers`` float64 (N, K): all that it said of each photo; further ``conditions`` by status, bool (N,).
     """
     status = judge(maps)[1]
-    conditions = {"nonfinite_output": ~answers.flatten(1).isfinite().all(1), **conditions}
+    conditions = {"nonfinite_output": ~answers.isfinite().all(1), **conditions}
     heard = first_that_holds(conditions, len(maps))
     status = [word if word != "ok" else said for word, said in zip(status, heard, strict=True)]
     scored = torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=values.device)

@@ -6,6 +6,7 @@ al., Grad-CAM++, WACV 2018, Sec. 4.1.2).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, answered, check_maps
@@ -31,7 +32,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     check_maps(maps, masks)
     probe = probe_of(maps, options.probe, "increase_in_confidence")
     before, on_map = probe.before(), probe.on_map(maps)
-    return answered(maps, on_map > before, before + on_map)
+    return answered(maps, on_map > before, torch.stack((before, on_map), 1))
 
 
 MEASURE = Measure("increase_in_confidence", True, (0.0, 1.0), True, compute)
