@@ -46,6 +46,11 @@ class ScoreOptions:
             raise UsageError(f"--threshold must lie in (0, 1], not {self.threshold}")
         return replace(self, measures=tuple(dict.fromkeys(measures)), nulls=tuple(dict.fromkeys(nulls)))
 
+    @property
+    def network_measures(self) -> tuple[str, ...]:
+        """Those of the measures that have to be taken while the networks are at hand."""
+        return tuple(name for name in self.measures if MEASURES[name].needs_network)
+
     def for_measures(self) -> MeasureOptions:
         """What a measure is told."""
         return MeasureOptions(threshold=self.threshold, scaling=self.scaling, box=self.box)
