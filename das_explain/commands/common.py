@@ -75,8 +75,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
         return
     rooms = _rooms(columns, cells, console.width)
     table = Table(title=title)
-    for header in columns:
-        table.add_column(Text(header))
+    for header, room in zip(columns, rooms):
+        table.add_column(Text(header), width=room)
     for row in cells:
         # As Text: a bracket in a name is no markup.
         table.add_row(*(Text(cut_middle(cell, room)) for cell, room in zip(row, rooms)))
@@ -84,9 +84,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 
 
 def _rooms(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """How many characters each column has, so that the table fits: the widest give way. Headers break at spaces."""
-    rooms = [max(map(len, (*header.split(), *(row[place] for row in rows)))) for place, header in enumerate(columns)]
-    while sum(rooms) + 3 * len(rooms) + 1 > width and max(rooms) > SHORTEST:
+    """How many characters each column has, so that the table fits: headers break at spaces, then the widest give way."""
+    cells = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    rooms = [max(len(header), cell) for header, cell in zip(columns, cells)]
+    available = width - 3 * len(columns) - 1
+    if sum(rooms) > available:
+        rooms = [max(*map(len, header.split()), 1, cell) for header, cell in zip(columns, cells)]
+    while sum(rooms) > available and max(rooms) > SHORTEST:
         rooms[rooms.index(max(rooms))] -= 1
     return rooms
 

@@ -26,7 +26,7 @@ _BadCommandLine = typer.BadParameter.__base__  # click's UsageError, wherever th
 
 
 class Stopped(DasExplainError):
-    """Ctrl-C; the message says whether the same command goes on where it was."""
+    """Ctrl-C, which Typer would take for itself."""
 
     exit_code = 130
 

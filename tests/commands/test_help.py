@@ -35,10 +35,9 @@ def commands() -> list[tuple[str, ...]]:
     return [(name, *more) for name, each in top for more in [(), *((sub,) for sub in getattr(each, "commands", ()))]]
 
 
-def shown(*words: str, columns: int = 100) -> str:
-    result = CliRunner().invoke(
-        app, words, env={"COLUMNS": str(columns), "TERMINAL_WIDTH": ""}, prog_name="das-explain"
-    )
+def shown(*words: str) -> str:
+    """What is printed where there are a hundred columns."""
+    result = CliRunner().invoke(app, words, prog_name="das-explain", terminal_width=98)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -157,7 +156,7 @@ def test_brackets_and_what_looks_like_markup_are_left_alone() -> None:
 
     one = typer.Typer(cls=Group)
     one.command(cls=Command)(odd)
-    page = " ".join(CliRunner().invoke(one, ["--help"], env={"COLUMNS": "100"}).output.split())
+    page = " ".join(CliRunner().invoke(one, ["--help"]).output.split())
     assert "Takes [anything]." in page
     assert r"--name NAME FILE[@FOLDER], [bold]not bold[/bold], \[x]. [default: [red]]" in page
     assert "--quiet / --no-quiet Say nothing. [default: no]" in page
