@@ -31,7 +31,7 @@ def read_ahead(
     workers = min(default_workers() if workers is None else workers, len(order))
     loader = DataLoader(
         _Told(reader),
-        sampler=order,  # type: ignore[arg-type]
+        sampler=order,
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,

@@ -7,10 +7,11 @@ blocks' gradients come from a single ``torch.autograd.grad``.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -136,15 +137,15 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """
     taps: dict[str, Tensor] = {}
 
-    def hook_for(name: str):
-        def hook(module: nn.Module, args: tuple, output):
+    def hook_for(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             tensor = output[0] if isinstance(output, (tuple, list)) else output
             check_map(name, tensor, taps)
             is_root = not tensor.requires_grad
             taps[name] = tensor.detach().requires_grad_() if is_root else tensor
             following = taps[name].clone()
             if is_root:  # no earlier block needs more than this one does; see nn/fused.py
-                following.mean_gradient_suffices_at = following._version
+                following.mean_gradient_suffices_at = following._version  # type: ignore[attr-defined]
             if not isinstance(output, (tuple, list)):
                 return following
             rebuilt = (following, *output[1:])
@@ -160,7 +161,7 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def check_map(name: str, output, seen: Container[str]) -> None:
+def check_map(name: str, output: Any, seen: Container[str]) -> None:
     """Raises DasExplainError unless a block's output is a map (N, C, H, W), and its first: it is not in ``seen``."""
     if not isinstance(output, Tensor) or output.ndim != 4:
         raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")
@@ -216,7 +217,7 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
 
     The two min-max steps must not be merged: each divides by (1e-7 + max), which matters for faint maps.
     """
-    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=tuple(size))
+    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=(size[0], size[1]))
 
 
 def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:

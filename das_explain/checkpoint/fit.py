@@ -230,7 +230,7 @@ def _class_counts(network: nn.Module, found: Differences, state: Mapping[str, Te
     if head is None or found.missing or found.foreign or not set(found.misshapen) <= {f"{head}.weight", f"{head}.bias"}:
         return None
     given, expected = state[f"{head}.weight"].shape, network.get_submodule(head).weight.shape
-    return (given[0], expected[0]) if len(given) == 2 and given[1] == expected[1] else None
+    return (int(given[0]), int(expected[0])) if len(given) == 2 and given[1] == expected[1] else None
 
 
 def _plain(tensor: Tensor | None, expected: Tensor, key: str, source: str) -> Tensor | None:

@@ -167,5 +167,5 @@ def help_page(
 
 
 def _commands(context: typer.Context) -> dict:
-    assert context.parent is not None
-    return {name: each for name, each in context.parent.command.commands.items() if name not in TOPICS}
+    group: Any = context.parent and context.parent.command
+    return {name: each for name, each in group.commands.items() if name not in TOPICS}

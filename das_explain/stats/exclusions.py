@@ -77,7 +77,7 @@ def compare_with_exclusions(
         counts.append((int(known.sum()), *one, int((missing[0] & missing[1] & counted).sum())))
     intervals, rows = mean_intervals(columns), []
     for place, (key, (n, *excluded)) in enumerate(zip(keys, counts, strict=True)):
-        (delta, *interval), (low, low_end, _), (high, _, high_end) = intervals[3 * place : 3 * place + 3]
-        holds = bool(low * delta > 0 and high * delta > 0)
-        rows.append((*key, n, delta, *interval, *excluded, low, high, low_end, high_end, holds))
+        (delta, *interval), (worst, low_end, _), (best, _, high_end) = intervals[3 * place : 3 * place + 3]
+        holds = bool(worst * delta > 0 and best * delta > 0)
+        rows.append((*key, n, delta, *interval, *excluded, worst, best, low_end, high_end, holds))
     return pd.DataFrame(rows, columns=BOUNDS)

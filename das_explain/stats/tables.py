@@ -110,7 +110,7 @@ def compare_groups(scores: pd.DataFrame, groups: Mapping[str, str], measure: str
     intervals = mean_intervals([of_b.mean(axis=0) - of_a.mean(axis=0) for of_a, of_b in pairs])
     rows = []
     for (block, a, b), (of_a, of_b), (delta, *over_images) in zip(keys, pairs, intervals, strict=True):
-        speaks_of, interval = "checkpoints", over_images
+        speaks_of, interval = "checkpoints", tuple(over_images)
         if min(len(of_a), len(of_b)) >= 2:
             speaks_of = "designs"
             interval = designs_interval(of_a, of_b)
