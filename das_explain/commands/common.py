@@ -12,6 +12,7 @@ from das_explain.text import cut_middle
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from das_explain.batches.export import Exported
     from das_explain.commands.options import Data
     from das_explain.commands.regions import Regions
     from das_explain.data.dataset import Dataset
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from das_explain.explain.plan import Plan
     from das_explain.scoring.options import ScoreOptions
     from das_explain.segment import Segmenter
-    from das_explain.segment.export import Exported
     from das_explain.types import Progress, Sample
 
 SHORTEST, LONGEST = 8, 24  # characters of a name in a table

@@ -84,6 +84,7 @@ def evaluate(
         data=data,
         out=folder,
         label_files=label_files(tuple(specs), models.labels),
+        label_map=photos.read_label_map(),
         sample=photos.sample,
         stratified=photos.stratified,
         seed=photos.seed,

@@ -27,12 +27,12 @@ def score(
     from das_explain.commands.common import score_and_publish
     from das_explain.evidence.run import Run
     from das_explain.scoring.options import ScoreOptions
-    from das_explain.scoring.run import check_box
+    from das_explain.scoring.run import check_options
 
     opened = Run.open(run)
     before = opened.manifest.get("scoring")
     options = score_options(scoring, ScoreOptions.from_json(before) if before else None)
-    check_box(options, opened)
+    check_options(options, opened)
     if out is None:
         opened.lock()
     else:

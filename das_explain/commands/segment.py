@@ -38,11 +38,11 @@ def segment(
 
     Example: das-explain segment photos/ --out masks/
     """
+    from das_explain.batches.export import export_masks
     from das_explain.commands.common import print_agreement, progress_bars
     from das_explain.data.dataset import open_dataset
     from das_explain.errors import UsageError
     from das_explain.segment.choose import choose_segmenter
-    from das_explain.segment.export import export_masks
 
     dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root)
     human = None

@@ -16,6 +16,7 @@ from das_explain.data.sources import Source
 from das_explain.evidence.codec import jpeg
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
 from das_explain.explain.contestants import Contest, Contestant, ExplainOptions
+from das_explain.explain.faithfulness import measure_faithfulness
 from das_explain.segment import Segmenter
 from das_explain.types import Progress, Sample, no_progress
 
@@ -69,6 +70,8 @@ class Explainer:
             for block, cam in explanation.cams.items():
                 maps = BlockMaps(cam.native.float().cpu().numpy(), cam.raw_max.float().cpu().numpy())
                 evidence.maps[Key(contestant.name, block)] = maps
+            if self.options.measures:
+                evidence.measured |= measure_faithfulness(contestant, seen, explanation, self.options)
         return evidence
 
     def explain_model(self, contestant: Contestant, seen: Batch, targets: Tensor | None = None) -> Maps:

@@ -19,20 +19,26 @@ from torch import Tensor
 
 from das_explain.measures import (
     auroc,
+    average_drop,
     average_precision,
+    deletion,
     energy_pointing_game,
     entropy,
     gini,
+    increase_in_confidence,
+    insertion,
     iou,
     pointing_game,
     relevance_rank_accuracy,
+    road,
     sfd,
 )
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions
+from das_explain.measures.probe import Probe
 from das_explain.measures.ranking import Ranking
 from das_explain.measures.regions import Regions
 
-__all__ = ["MEASURES", "Measure", "MeasureOptions", "Measured", "Regions", "compute_all", "register"]
+__all__ = ["MEASURES", "Measure", "MeasureOptions", "Measured", "Probe", "Regions", "compute_all", "register"]
 
 MEASURES: dict[str, Measure] = {}
 
@@ -53,6 +59,11 @@ for each in (
     average_precision,
     gini,
     entropy,
+    insertion,
+    deletion,
+    road,
+    average_drop,
+    increase_in_confidence,
 ):
     register(each.MEASURE)
 

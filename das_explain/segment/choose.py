@@ -35,7 +35,7 @@ class RegionOptions:
 
 def choose_segmenter(
     dataset: Dataset,
-    options: RegionOptions = RegionOptions(),  # noqa: B008 - frozen
+    options: RegionOptions = RegionOptions(),
     *,
     optional: bool = False,
 ) -> Segmenter | None:

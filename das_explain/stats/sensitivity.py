@@ -78,8 +78,10 @@ def verdict(row: Any) -> str:
         raise DasExplainError(f"no reading of {row.block} has a difference between {row.model_a} and {row.model_b}")
     named = f"{row.model_b} \u2212 {row.model_a} at {row.block}"
     if not np.sign(_rounded(row.delta)) or np.isnan(row.delta):
-        return f"In the default reading {named} has no sign; it excludes zero in {row.other_excludes_zero} of "\
-            f"{row.readings} readings."  # fmt: skip
+        return (
+            f"In the default reading {named} has no sign; it excludes zero in {row.other_excludes_zero} of "
+            f"{row.readings} readings."
+        )
     more = f", and in {row.other_excludes_zero} on the other side" if row.other_excludes_zero else ""
     return (
         f"The sign of {named} holds in {row.same_sign} of {row.readings} readings; the interval excludes zero in "

@@ -111,7 +111,7 @@ def test_a_notebooks_backend_and_a_missing_display_do_not_matter(setting: dict, 
 
 
 def test_names_of_classes_for_a_checkpoint_and_a_map_of_labels(setting: dict, tmp_path: Path):
-    (tmp_path / "names.txt").write_text("\n".join(["dot", "tile", "line"]))
+    (tmp_path / "names.txt").write_text("dot\ntile\nline")
     words = ("evaluate", setting["csv"], "--workers", 0, "--model", f"a={setting['plain']}")
     words += ("--model", f"b={setting['das']}", "--out", tmp_path / "out")
     done = das_explain(*words, "--labels", f"b={tmp_path / 'names.txt'}")
