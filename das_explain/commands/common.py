@@ -100,14 +100,14 @@ def pair(second: str, first: str) -> str:
     return f"{cut_middle(second, LONGEST)} - {cut_middle(first, LONGEST)}"
 
 
-def number(value: float | None, style: str = ".3f") -> str:
-    """A number of a table, ``-`` for none (``None``, NaN)."""
-    return "-" if value is None or value != value else format(value, style)
+def number(value: float | None, style: str = ".3f", *, scale: float = 1) -> str:
+    """``scale`` times a number of a table, ``-`` for none (``None``, NaN)."""
+    return "-" if value is None or value != value else format(scale * value, style)
 
 
-def span(low: float | None, high: float | None, style: str = ".3f") -> str:
+def span(low: float | None, high: float | None, style: str = ".3f", *, scale: float = 1) -> str:
     """An interval, ``-`` for none: a mean of one image has none."""
-    ends = number(low, style), number(high, style)
+    ends = number(low, style, scale=scale), number(high, style, scale=scale)
     return "-" if "-" in ends else " to ".join(ends)
 
 
