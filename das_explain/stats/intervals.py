@@ -27,12 +27,11 @@ def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, fl
     results = [(mean(column), np.nan, np.nan) for column in columns]
     for n in sorted({len(column) for column in columns} - {0, 1}):
         which = [i for i, column in enumerate(columns) if len(column) == n]
-        resampled, rng, start = np.empty((len(which), resampling.RESAMPLES)), np.random.default_rng(resampling.SEED), 0
-        for size in resampling.batches(n):
-            drawn = rng.integers(0, n, (size, n))
-            for row, i in enumerate(which):
-                resampled[row, start : start + size] = columns[i].take(drawn).mean(axis=1)
-            start += size
+        stacked = resampling.stack([columns[i] for i in which])
+        resampled, start = np.empty((len(which), resampling.RESAMPLES)), 0
+        for drawn in resampling.draws(n):
+            resampled[:, start : start + len(drawn)] = resampling.sums(drawn, stacked)[: len(which)] / n
+            start += len(drawn)
         for row, i in enumerate(which):
             results[i] = (mean(columns[i]), *_bca(columns[i], resampled[row]))
     return results

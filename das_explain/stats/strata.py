@@ -10,7 +10,7 @@ import pandas as pd
 
 from das_explain.stats.intervals import mean_intervals
 from das_explain.stats.pairing import codes, column_on, of_measure, pair, pairs_of, require
-from das_explain.stats.significance import holm, sign_flip_p_value
+from das_explain.stats.significance import holm, sign_flip_p_values
 
 STRATA = ["family", "stratum", "block", "model_a", "model_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high",
     "p_value", "p_adjusted"]  # fmt: skip
@@ -60,10 +60,10 @@ def compare_strata(
             keys.append((family, name, block, a, b))
             pairs.append(both[:, known][:, chosen])
     differences = [of_b - of_a for of_a, of_b in pairs]
-    rows = []
-    for key, both, difference, interval in zip(keys, pairs, differences, mean_intervals(differences), strict=True):
-        means = both.mean(axis=1)
-        rows.append((*key, both.shape[1], *means, *interval, sign_flip_p_value(difference), np.nan))
+    found = zip(keys, pairs, mean_intervals(differences), sign_flip_p_values(differences), strict=True)
+    rows = [
+        (*key, both.shape[1], *both.mean(axis=1), *interval, p_value, np.nan) for key, both, interval, p_value in found
+    ]
     table = pd.DataFrame(rows, columns=STRATA)
     for family in dict.fromkeys(table["family"]):
         chosen = table["family"] == family
