@@ -8,7 +8,8 @@ all images alike, the interaction what it changes on one image and not on anothe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from das_explain.stats.intervals import CONFIDENCE
 from das_explain.stats.pairing import members, of_measure, pair
 
 SPLIT = ["block", "group", "copies", "n", "sd_copy", "sd_image", "sd_copy_image", "p_value"]
+PLAN = ["block", "group_a", "group_b", "copies_a", "copies_b", "n", "delta", "copies_needed"]
 MOST_COPIES = 1000  # no study trains more: from here on the answer is "too many"
 
 
@@ -126,6 +128,42 @@ def variance_table(scores: pd.DataFrame, groups: Mapping[str, str], measure: str
             *parts, p_value = split_variance(values)
             rows.append((block, design, *values.shape, *np.sqrt(np.maximum(0, parts)), p_value))
     return pd.DataFrame(rows, columns=SPLIT)
+
+
+def pairs_of_designs(
+    scores: pd.DataFrame, groups: Mapping[str, str], measure: str = "sfd"
+) -> Iterator[tuple[tuple[str, str, str], tuple[np.ndarray, np.ndarray]]]:
+    """Block and two designs that both have it, and the values of each, (copies, images), on the images scored for every
+    copy of both. The design that appears first comes first; copies by name.
+    """
+    mine, _ = of_measure(scores, measure)
+    wide, designs = pair(scores, ["block", "model"], measure), designs_of(mine, groups)
+    for block, present in members(mine):
+        copies = {design: sorted(set(models) & set(present)) for design, models in designs.items()}
+        for a, b in combinations([design for design in designs if copies[design]], 2):
+            both = wide.common(*((block, model) for model in copies[a] + copies[b]))
+            yield (block, a, b), (both[: len(copies[a])], both[len(copies[a]) :])
+
+
+def plan_copies(
+    scores: pd.DataFrame,
+    groups: Mapping[str, str],
+    measure: str = "sfd",
+    images: int | None = None,
+    power: float = 0.8,
+) -> pd.DataFrame:
+    """How many copies a study would take to tell two designs apart, were the difference seen here the true one.
+
+    A row for every pair of designs with two copies or more of each, on every block both have: ``block, group_a, group_b,
+    copies_a, copies_b, n, delta, copies_needed`` (`copies_needed`: of each design, infinite where images would have to
+    be more, on ``images`` images or as many as here). As uncertain as the difference and the few copies that it is from.
+    """
+    rows = []
+    for key, (a, b) in pairs_of_designs(scores, groups, measure):
+        if min(len(a), len(b)) >= 2:
+            delta = float(b.mean() - a.mean()) if a.size else np.nan
+            rows.append((*key, len(a), len(b), a.shape[1], delta, copies_needed(a, b, delta, images, power)))
+    return pd.DataFrame(rows, columns=PLAN)
 
 
 def power_over_copies(a: np.ndarray, b: np.ndarray, copies: int, difference: float, images: int | None = None) -> float:

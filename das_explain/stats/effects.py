@@ -109,7 +109,7 @@ def _walsh(values: np.ndarray, place: int) -> float:
 
 
 def _critical(n: int) -> int:
-    """The place c such that fewer than c signed ranks' sums have a chance of at most 2.5 %: P(W < c) <= 0.025; 0 if none."""
+    """The greatest c with P(W < c) <= 0.025, where W is the sum of those of n ranks that are positive; 0 if there is none."""
     tail = (1 - CONFIDENCE) / 2
     if n > _EXACT:
         spread = np.sqrt(n * (n + 1) * (2 * n + 1) / 24)

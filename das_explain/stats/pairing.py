@@ -43,7 +43,9 @@ class Paired:
     def on(self, images: pd.Index) -> Paired:
         """The same values laid out on these images, NaN where this has none."""
         places = self.images.get_indexer(images)
-        return Paired(self.keys, images, np.where(places < 0, np.nan, self.values[:, places]))
+        values = np.full((len(self.keys), len(images)), np.nan)
+        values[:, places >= 0] = self.values[:, places[places >= 0]]
+        return Paired(self.keys, images, values)
 
 
 def pair(table: pd.DataFrame, keys: list[str], measure: str = "sfd", name: str = "scores") -> Paired:

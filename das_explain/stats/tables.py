@@ -18,15 +18,14 @@ Malformed tables raise `DasExplainError`, malformed requests `UsageError`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from das_explain.stats.claims import designs_of
-from das_explain.stats.copies import designs_interval
+from das_explain.stats.copies import designs_interval, pairs_of_designs
 from das_explain.stats.intervals import mean, mean_intervals
-from das_explain.stats.pairing import measures_of, members, names, of_measure, pair, pairs_of, sizes
+from das_explain.stats.pairing import measures_of, names, of_measure, pair, pairs_of, sizes
 from das_explain.stats.significance import holm, sign_flip_p_values
 
 # columns of summary.csv, comparison.csv, designs.csv and lift.csv
@@ -120,16 +119,8 @@ def compare_groups(scores: pd.DataFrame, groups: Mapping[str, str], measure: str
     ``checkpoints`` and the interval is the one over images. That one is always in ``image_ci_low, image_ci_high``, for
     comparison.
     """
-    mine, _ = of_measure(scores, measure)
-    designs = designs_of(mine, groups)
-    wide = pair(scores, ["block", "model"], measure)
-    keys, pairs = [], []
-    for block, present in members(mine):
-        copies = {design: sorted(set(models) & set(present)) for design, models in designs.items()}
-        for a, b in combinations([design for design in designs if copies[design]], 2):
-            both = wide.common(*((block, model) for model in copies[a] + copies[b]))
-            keys.append((block, a, b))
-            pairs.append((both[: len(copies[a])], both[len(copies[a]) :]))
+    found = list(pairs_of_designs(scores, groups, measure))
+    keys, pairs = [key for key, _ in found], [both for _, both in found]
     intervals = mean_intervals([of_b.mean(axis=0) - of_a.mean(axis=0) for of_a, of_b in pairs])
     rows = []
     for (block, a, b), (of_a, of_b), (delta, *over_images) in zip(keys, pairs, intervals, strict=True):

@@ -140,3 +140,18 @@ def test_copies_needed_is_the_least_number_with_that_power():
     assert copies.copies_needed(a, b, 0.03) == copies.copies_needed(a, b, -0.03)
     assert copies.copies_needed(a, b, 0.001) == np.inf, "no number of copies makes up for images that differ"
     assert copies.copies_needed(a, b, 0.03, images=1000) <= needed
+
+
+def test_a_plan_is_made_for_designs_with_copies():
+    rng = np.random.default_rng(21)
+    a, b = pilot(rng, 3, 0.03, 0.02)
+    scores, groups = grouped(a, b + 0.05)
+    plan = copies.plan_copies(scores, groups)
+    assert list(plan.columns) == copies.PLAN
+    row = plan.iloc[0]
+    assert (row.group_a, row.group_b, row.copies_a, row.copies_b, row.n) == ("plain", "das", 3, 3, IMAGES)
+    assert row.delta == pytest.approx(b.mean() + 0.05 - a.mean())
+    assert row.copies_needed == copies.copies_needed(a, b + 0.05, row.delta)
+    assert copies.plan_copies(scores, {"plain-0": "plain"}).empty, "single copies say nothing of copies"
+    nothing = scores.assign(status=np.where(scores["model"] == "das-0", "zero_cam", "ok"))
+    assert np.isnan(copies.plan_copies(nothing, groups).iloc[0].copies_needed)

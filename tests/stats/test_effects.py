@@ -118,6 +118,10 @@ def test_images_needed_have_that_power():
 def test_images_needed_at_the_ends():
     assert effects.images_needed([0.1, -0.1]) == np.inf
     assert effects.images_needed([0.1, 0.1]) == 2
+    small = (
+        np.array([-1.0, 1.0]) / np.sqrt(2) + 0.001
+    )  # (1.96 + 0.84)^2 / 0.001^2, as the t distribution is normal here
+    assert effects.images_needed(small) == pytest.approx(7.849e6, rel=1e-3)
     assert np.isnan(effects.images_needed([0.1]))
     assert effects.images_needed(np.array([-1.0, 1.0]) / np.sqrt(2) + 0.4, power=0.95) > effects.images_needed(
         np.array([-1.0, 1.0]) / np.sqrt(2) + 0.4

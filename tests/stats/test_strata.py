@@ -107,3 +107,8 @@ def test_looking_at_all_strata_errs_in_one_run_of_twenty(quick):
     runs = (scores(40, seed=seed)[["image", "model", "block", "r_area", "sfd", "status"]] for seed in range(250))
     found = [(strata.compare_strata(run)["p_adjusted"] <= 0.05).any() for run in runs]
     assert np.mean(found) <= 0.05 + 2.5 * 0.014
+
+
+def test_nothing_scored_makes_no_stratum():
+    assert strata.compare_strata(scores().assign(status="zero_cam")).empty
+    assert list(strata.compare_strata(scores().iloc[:0]).columns) == strata.STRATA
