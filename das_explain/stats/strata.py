@@ -91,11 +91,11 @@ def _strata(
         found += _thirds("area", areas)
     found += _thirds("centre", distance)
     if "label" in scores.columns:
-        place, labels = codes(of("label")[0])
-        known = {
-            str(label): which for which, label in enumerate(labels) if str(label) not in ("", "nan", "None", "<NA>")
-        }
-        found += [Stratum("class", label, place == known[label]) for label in sorted(known)]
+        label = of("label")[0]
+        place, labels = codes(label)
+        known = label.notna().to_numpy() & np.array([str(each) != "" for each in labels], dtype=bool)[place]
+        classes = {str(each): which for which, each in enumerate(labels)}
+        found += [Stratum("class", each, known & (place == classes[each])) for each in sorted(classes)]
     yield from (stratum for stratum in found if stratum.chosen.any())
 
 

@@ -81,6 +81,9 @@ def test_what_the_table_does_not_say_makes_no_stratum():
     table = strata.compare_strata(data.drop(columns=["correct", "r_area"]).assign(label=None))
     assert table.empty
     assert list(table.columns) == strata.STRATA
+    for nothing in ("", np.nan):
+        labels = data["label"].astype(object).where(data["label"] == "cat", nothing)
+        assert of(strata.compare_strata(data.assign(label=labels)), "class")["n"].to_dict() == {"cat": 6}
     unknown = data.assign(correct=data["correct"].astype(object).where(data["image"] < "0006", None))
     assert of(strata.compare_strata(unknown), "correct")["n"].to_dict() == {"both right": 4, "one right": 2}
     with pytest.raises(DasExplainError, match="the table of images has no column distance"):
