@@ -9,7 +9,7 @@ import numpy as np
 RESAMPLES = 9999
 SEED = 20
 _BATCH_ELEMENTS = 1_000_000  # of one block of resamples, to bound memory (8 MB) whatever the number of images
-_ABREAST = 8
+_ABREAST = 32
 
 
 def batches(n: int) -> Iterator[int]:
@@ -35,7 +35,7 @@ def signs(n: int) -> Iterator[np.ndarray]:
 
 
 def stack(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Columns (n,) as float64 (blocks, n, 8), filled up with zeros."""
+    """Columns (n,) as float64 (blocks, n, 32), filled up with zeros."""
     filled = np.zeros((-(-len(columns) // _ABREAST), len(columns[0]), _ABREAST))
     for place, column in enumerate(columns):
         filled[place // _ABREAST, :, place % _ABREAST] = column
@@ -45,6 +45,6 @@ def stack(columns: Sequence[np.ndarray]) -> np.ndarray:
 def sums(weights: np.ndarray, stacked: np.ndarray) -> np.ndarray:
     """Weighted sums of the columns of `stack`, by the rows of weights (m, n): float64 (columns filled up, m).
 
-    Always eight columns at a time, so that a column has the same digits alone and in company.
+    Always 32 columns at a time, so that a column has the same digits alone and in company.
     """
     return np.concatenate([(weights @ block).T for block in stacked])
