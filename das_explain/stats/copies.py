@@ -1,4 +1,4 @@
-"""Groups of trained copies of one design: where their values vary, an interval for designs, how many copies a study takes.
+"""Groups of trained copies of one design: how their values vary, an interval for designs, how many copies it takes.
 
 A design's values (copies, images) follow the two-way random effects model without replication (Searle, Casella and
 McCulloch 1992, chapter 4): value = mean + copy + image + copy x image, the last with whatever noise there is. Its mean
@@ -40,7 +40,7 @@ class Split(NamedTuple):
 
 
 def split_variance(values: np.ndarray) -> Split:
-    """Splits the variance of values (copies, images) into copy, image and copy x image, by two-way random effects ANOVA.
+    """Splits the variance of values (copies, images) into copy, image and copy x image (two-way random effects ANOVA).
 
     ``image`` is what is common to all copies, how much images differ. All NaN for fewer than two copies or images.
     """
@@ -59,7 +59,7 @@ def split_variance(values: np.ndarray) -> Split:
 
 
 def interaction(values: np.ndarray) -> float:
-    """The mean square of what neither the copy nor the image explains, of values (copies, images), two or more of each."""
+    """The mean square of what neither copy nor image explains, of values (copies, images), two or more of each."""
     k, n = values.shape
     rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     return float(np.sum(rest**2) / ((k - 1) * (n - 1)))
@@ -75,11 +75,11 @@ def designs_interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
         V = var(copies of a) / k + var(copies of b) / k' + max(0, var(images) - E_a / k - E_b / k') / n
 
     with E the mean squares of the interaction (`interaction`). The interval is delta +- t sqrt(V), t with Welch and
-    Satterthwaite's degrees of freedom. Where images agree this is Welch's t interval over copies, where copies agree the
-    t interval over images. Counting the interaction once is what makes it 95 % between the two: by simulation (normal
-    values, 100 images, as many copies of each design) 93 to 97 % for 2 copies, 95 to 96 % for 3, 5 and 10, whether
-    copies vary or not; adding the variances up as they are covers 96 to 100 %. With 2 copies of one design against 10
-    of another it may fall to 91 %. At least two copies of each design; fewer than two images give NaN.
+    Satterthwaite's degrees of freedom. Where images agree this is Welch's t interval over copies, where copies agree
+    the t interval over images. Counting the interaction once is what makes it 95 % between the two: by simulation
+    (normal values, 100 images, as many copies of each design) 93 to 97 % for 2 copies, 95 to 96 % for 3, 5 and 10,
+    whether copies vary or not; adding the variances up as they are covers 96 to 100 %. With 2 copies of one design
+    against 10 of another it may fall to 91 %. At least two copies of each design; fewer than two images give NaN.
     """
     if a.shape[1] < 2:
         return np.nan, np.nan
@@ -100,8 +100,8 @@ def _variances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _reach(variances: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    """How far an interval reaches to either side, from the parts of its variance (parts, ...) and their degrees of freedom
-    (parts,), not all of them 0; those of the sum are Satterthwaite's (1946).
+    """How far an interval reaches to either side, from the parts of its variance (parts, ...) and their degrees of
+    freedom (parts,), not all of them 0; those of the sum are Satterthwaite's (1946).
     """
     total = variances.sum(axis=0)
     freedom = total**2 / np.tensordot(1 / degrees, variances**2, axes=1)
@@ -154,9 +154,10 @@ def plan_copies(
 ) -> pd.DataFrame:
     """How many copies a study would take to tell two designs apart, were the difference seen here the true one.
 
-    A row for every pair of designs with two copies or more of each, on every block both have: ``block, group_a, group_b,
-    copies_a, copies_b, n, delta, copies_needed`` (`copies_needed`: of each design, infinite where images would have to
-    be more, on ``images`` images or as many as here). As uncertain as the difference and the few copies that it is from.
+    A row for every pair of designs with two copies or more of each, on every block both have: ``block, group_a,
+    group_b, copies_a, copies_b, n, delta, copies_needed`` (`copies_needed`: of each design, infinite where images would
+    have to be more, on ``images`` images or as many as here). As uncertain as the difference and the few copies that it
+    is from.
     """
     rows = []
     for key, (a, b) in pairs_of_designs(scores, groups, measure):

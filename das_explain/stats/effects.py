@@ -1,4 +1,4 @@
-"""How large a paired difference is, in ranks as well, and how many images it takes to see it: arrays in, numbers out."""
+"""How large a paired difference is, by ranks as well, and how many images it takes to see it."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def rank_biserial(differences: np.ndarray) -> float:
 def hodges_lehmann(differences: np.ndarray) -> Shift:
     """The median of the n (n + 1) / 2 means of two of the differences (n,) (Hodges and Lehmann 1963), with an interval.
 
-    The ends are order statistics of the same means, at the critical values of the signed-rank test (Hollander, Wolfe and
-    Chicken 2014, section 3.3): exact up to 50 differences, else normal. It covers 95 % or more where the differences are
-    symmetric about the shift. NaN ends below six differences: no interval of these means reaches 95 %. The means are
-    counted, not stored: memory grows with n only.
+    The ends are order statistics of the same means, at the critical values of the signed-rank test (Hollander, Wolfe
+    and Chicken 2014, section 3.3): exact up to 50 differences, else normal. It covers 95 % or more where the
+    differences are symmetric about the shift. NaN ends below six differences: no interval of these means reaches 95 %.
+    The means are counted, not stored: memory grows with n only.
     """
     values = np.sort(_without_rounding(differences))
     n = len(values)
@@ -109,7 +109,7 @@ def _walsh(values: np.ndarray, place: int) -> float:
 
 
 def _critical(n: int) -> int:
-    """The greatest c with P(W < c) <= 0.025, where W is the sum of those of n ranks that are positive; 0 if there is none."""
+    """The greatest c with P(W < c) <= 0.025, W being the sum of the positive ones of n ranks; 0 if there is none."""
     tail = (1 - CONFIDENCE) / 2
     if n > _EXACT:
         spread = np.sqrt(n * (n + 1) * (2 * n + 1) / 24)

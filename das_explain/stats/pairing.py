@@ -148,8 +148,8 @@ def members(table: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
 def pairs_of(table: pd.DataFrame, baseline: str | None = None) -> list[tuple[str, str, str]]:
     """Block and two models that both have it, the one that appears first before the other.
 
-    With a ``baseline`` only its pairs with each other model, the baseline first. Raises `UsageError` if there is no such
-    model.
+    With a ``baseline`` only its pairs with each other model, the baseline first. Raises `UsageError` if there is no
+    such model.
     """
     if baseline is None:
         return [(block, a, b) for block, models in members(table) for a, b in combinations(models, 2)]

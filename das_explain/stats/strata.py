@@ -35,8 +35,8 @@ def compare_strata(
     """The paired difference between two models within strata of the images that are scored for both.
 
     ``scores`` is scores.csv, or a table of measures with the same further columns; ``images`` may add a column
-    ``distance``, that of R's centre from the frame's centre in any unit, with one row per ``image``. Families of strata,
-    each where its column is there:
+    ``distance``, that of R's centre from the frame's centre in any unit, with one row per ``image``. Families of
+    strata, each where its column is there:
 
     - ``correct``: ``both right``, ``one right``, ``both wrong``, by the column ``correct``;
     - ``area``: thirds of the object's area, ``small``, ``medium``, ``large``, by ``r_area`` (the mean of both frames');
@@ -45,8 +45,8 @@ def compare_strata(
 
     Thirds are of the images that a row compares; equal values fall into one stratum. Returns ``family, stratum, block,
     model_a, model_b, n, mean_a, mean_b, delta, ci_low, ci_high, p_value, p_adjusted``, as in `tables.compare`;
-    ``p_adjusted`` is Holm's over all rows of a family. A stratum without an image has no row. Strata are looked for, not
-    foreseen: a difference in one of them is a question for other images.
+    ``p_adjusted`` is Holm's over all rows of a family. A stratum without an image has no row. Strata are looked for,
+    not foreseen: a difference in one of them is a question for other images.
     """
     mine, _ = of_measure(scores, measure)
     require(mine, ["image", "model", "block", "status"])

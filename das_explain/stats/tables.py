@@ -62,9 +62,9 @@ def compare(scores: pd.DataFrame, measure: str = "sfd", baseline: str | None = N
 
     Returns the columns of ``comparison.csv``: ``block, model_a, model_b, n, mean_a, mean_b, delta, ci_low, ci_high,
     p_value, p_adjusted, win_rate``. ``model_a`` is the one that appears first; ``delta = mean(b - a)`` with a 95 %
-    interval over images; ``p_value`` as in `significance.sign_flip_p_value`; ``p_adjusted`` is Holm's over all rows of this table;
-    ``win_rate`` is P(b > a) + P(b = a) / 2. Swapping the models negates ``delta``, mirrors the interval, keeps p and
-    turns ``win_rate`` into its complement. With a ``baseline`` only pairs with that model, as ``model_a``.
+    interval over images; ``p_value`` as in `significance.sign_flip_p_value`; ``p_adjusted`` is Holm's over all rows of
+    this table; ``win_rate`` is P(b > a) + P(b = a) / 2. Swapping the models negates ``delta``, mirrors the interval,
+    keeps p and turns ``win_rate`` into its complement. With a ``baseline`` only pairs with that model, as ``model_a``.
 
     Blocks pair by equal name only: ``layer4`` of a ResNet and ``features.17`` of a MobileNet stand in no row together.
     The claim is about the checkpoints, not about the designs they stand for; see `compare_groups`.
@@ -114,8 +114,8 @@ def compare_groups(scores: pd.DataFrame, groups: Mapping[str, str], measure: str
     copies of both designs count (``n``), so the comparison is paired. Returns ``block, group_a, group_b, copies_a,
     copies_b, n, mean_a, mean_b, delta, ci_low, ci_high, image_ci_low, image_ci_high, claim``.
 
-    With two copies or more of each design ``claim`` is ``designs`` and ``ci_low, ci_high`` are over copies and images together
-    (`copies.designs_interval`). Otherwise how much training again would move sfd cannot be known: ``claim`` is
+    With two copies or more of each design ``claim`` is ``designs`` and ``ci_low, ci_high`` are over copies and images
+    together (`copies.designs_interval`). Otherwise how much training again would move sfd cannot be known: ``claim`` is
     ``checkpoints`` and the interval is the one over images. That one is always in ``image_ci_low, image_ci_high``, for
     comparison.
     """
@@ -124,10 +124,8 @@ def compare_groups(scores: pd.DataFrame, groups: Mapping[str, str], measure: str
     intervals = mean_intervals([of_b.mean(axis=0) - of_a.mean(axis=0) for of_a, of_b in pairs])
     rows = []
     for (block, a, b), (of_a, of_b), (delta, *over_images) in zip(keys, pairs, intervals, strict=True):
-        speaks_of, interval = "checkpoints", over_images
-        if min(len(of_a), len(of_b)) >= 2:
-            speaks_of = "designs"
-            interval = designs_interval(of_a, of_b)
+        several = min(len(of_a), len(of_b)) >= 2
+        speaks_of, interval = ("designs", designs_interval(of_a, of_b)) if several else ("checkpoints", over_images)
         counts = (len(of_a), len(of_b), of_a.shape[1])
         rows.append((block, a, b, *counts, mean(of_a), mean(of_b), delta, *interval, *over_images, speaks_of))
     return pd.DataFrame(rows, columns=GROUPS)

@@ -64,8 +64,8 @@ def test_the_shift_is_the_median_of_all_means_of_two():
 
 
 def test_the_interval_of_the_shift_is_made_of_the_means_that_the_signed_ranks_allow():
-    """n = 10: P(W <= 8) = 0.0244 and P(W <= 9) = 0.0322, so the ends are the 9th means from either side (Hollander, Wolfe
-    and Chicken 2014, Table A.4)."""
+    """n = 10: P(W <= 8) = 0.0244 and P(W <= 9) = 0.0322, so the ends are the 9th means from either side (Hollander,
+    Wolfe and Chicken 2014, Table A.4)."""
     values = np.random.default_rng(4).normal(0, 1, 10)
     means = walsh(values)
     _, low, high = effects.hodges_lehmann(values)

@@ -62,7 +62,7 @@ def test_mcnemar_never_errs_more_often_than_it_says():
 
 
 def test_holm_errs_in_one_family_of_twenty_and_sees_what_is_there():
-    """2000 families of five tests: without a difference some adjusted p <= 0.05 in 5 % of them or fewer (error 0.5 %)."""
+    """2000 families of five tests: without a difference some adjusted p <= 0.05 in 5 % or fewer (error 0.5 %)."""
     p_values = np.random.default_rng(6).random((2000, 5))
     assert np.mean([(significance.holm(family) <= 0.05).any() for family in p_values]) <= 0.05 + 2.5 * 0.005
     p_values[:, 0] = 0.001

@@ -106,7 +106,7 @@ def test_equal_areas_fall_into_one_stratum():
 
 
 def test_looking_at_all_strata_errs_in_one_run_of_twenty(quick):
-    """150 runs of 40 images without a difference: some adjusted p <= 0.05 in the family in 5 % (error 1.8 %) or fewer."""
+    """150 runs of 40 images without a difference: some adjusted p <= 0.05 in 5 % (error 1.8 %) or fewer."""
     runs = (scores(40, seed=seed)[["image", "model", "block", "r_area", "sfd", "status"]] for seed in range(150))
     found = [(strata.compare_strata(run)["p_adjusted"] <= 0.05).any() for run in runs]
     assert np.mean(found) <= 0.05 + 2.5 * 0.018

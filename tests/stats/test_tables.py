@@ -297,7 +297,7 @@ def test_a_lift_is_given_for_every_measure_that_both_tables_have():
 def test_the_kind_of_text_columns_changes_nothing(kind):
     scores = example()
     nulls = scores.assign(null="centre", sfd=scores["sfd"] ** 2)
-    texts = {name: kind for name in ("image", "model", "block", "status")}
+    texts = dict.fromkeys(("image", "model", "block", "status"), kind)
     for one, other in (
         (stats.summarize(scores), stats.summarize(scores.astype(texts))),
         (stats.compare(scores), stats.compare(scores.astype(texts))),
