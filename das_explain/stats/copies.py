@@ -43,6 +43,10 @@ def split_variance(values: np.ndarray) -> Split:
     """Splits the variance of values (copies, images) into copy, image and copy x image (two-way random effects ANOVA).
 
     ``image`` is what is common to all copies, how much images differ. All NaN for fewer than two copies or images.
+
+    >>> split = split_variance(np.array([[1.0, 4.0, 7.0], [5.0, 6.0, 7.0]]))
+    >>> [round(part, 3) for part in split]
+    [1.333, 3.0, 2.0, 0.225]
     """
     k, n = values.shape
     if min(k, n) < 2:

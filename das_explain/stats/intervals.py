@@ -22,6 +22,9 @@ def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, fl
     Columns of one length share their resamples, and the jackknife of a mean is in closed form; equal to
     `scipy.stats.bootstrap(method="BCa")` on the same resamples, several times faster. No value: all NaN. One value: NaN
     ends. Equal values: both ends are that value.
+
+    >>> [[round(number, 3) for number in interval] for interval in mean_intervals([[0.5, 0.7], [0.2, 0.2, 0.2]])]
+    [[0.6, 0.5, 0.7], [0.2, 0.2, 0.2]]
     """
     columns = [np.asarray(column, dtype=float) for column in columns]
     results = [(mean(column), np.nan, np.nan) for column in columns]
@@ -58,7 +61,11 @@ def _bca(values: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion, right of n (Wilson 1927), in [0, 1]; NaN where n is 0."""
+    """The 95 % interval of a proportion, right of n (Wilson 1927), in [0, 1]; NaN where n is 0.
+
+    >>> [round(end, 3) for end in wilson(9, 10)]
+    [0.596, 0.982]
+    """
     if not n:
         return np.nan, np.nan
     low, high = binomtest(right, n).proportion_ci(CONFIDENCE, "wilson")

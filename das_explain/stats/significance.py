@@ -17,6 +17,9 @@ def sign_flip_p_value(differences: np.ndarray) -> float:
     interchangeable on each image, so each difference may as well have the other sign. Wilcoxon's test speaks of ranks
     and can call significant what the mean does not show, or the reverse. All sign patterns when there are at most 9999
     of them (n <= 13), else 9999 random ones and (1 + hits) / (1 + 9999), so p is never 0 (Phipson and Smyth 2010).
+
+    >>> sign_flip_p_value([0.1, 0.2, 0.3])  # only three signs alike, of eight patterns, are as far out
+    0.25
     """
     return sign_flip_p_values([differences])[0]
 
@@ -43,12 +46,19 @@ def sign_flip_p_values(columns: Sequence[np.ndarray]) -> list[float]:
 def mcnemar_p_value(gained: int, lost: int) -> float:
     """Two-sided exact p of McNemar's test (1947): of the images on which two models disagree, ``gained`` are right for
     the second alone and ``lost`` for the first alone; binomial with one half. 1 where they disagree on none.
+
+    >>> round(mcnemar_p_value(5, 1), 3)
+    0.219
     """
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjustment (1979) of p values (m,); NaN stay NaN and do not count as tests."""
+    """Holm's step-down adjustment (1979) of p values (m,); NaN stay NaN and do not count as tests.
+
+    >>> holm(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
     adjusted = np.full(len(p_values), np.nan)
     order = [i for i in np.argsort(p_values, kind="stable") if not np.isnan(p_values[i])]
     highest = 0.0
