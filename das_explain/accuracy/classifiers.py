@@ -19,8 +19,8 @@ from das_explain.stats.significance import holm, mcnemar_p_value
 
 if TYPE_CHECKING:
     from das_explain.batches.load import Batch
-    from das_explain.explain.evaluate import Contestant
-    from das_explain.segment import Progress
+    from das_explain.explain.contestants import Contestant
+    from das_explain.types import Progress
 
 PREDICTIONS = ("image", "model", "label", "predicted", "confidence", "rank", "status", "message")
 """Columns of a row per image and model. ``rank``: the label's place among the classes, 1 is the highest logit.
@@ -35,8 +35,8 @@ def predict(
     """Yields a row of ``PREDICTIONS`` per image and model; ``count`` is the number of images."""
     done = 0
     for batch in batches:
-        readable = [position for position, status in enumerate(batch.statuses) if status != "unreadable"]
-        logits = [_logits(contestant, batch, readable) for contestant in contestants]
+        readable, seen = batch.readable()
+        logits = [_logits(contestant, seen) for contestant in contestants]
         row = dict(zip(readable, range(len(readable))))
         for position in range(len(batch)):
             for contestant, values in zip(contestants, logits):
@@ -46,12 +46,12 @@ def predict(
 
 
 @torch.inference_mode()
-def _logits(contestant: Contestant, batch: Batch, readable: Sequence[int]) -> np.ndarray:
+def _logits(contestant: Contestant, batch: Batch) -> np.ndarray:
     """float32 (readable images, classes)."""
-    if not readable:
+    if not len(batch):
         return np.empty((0, 0), np.float32)
     device = next(contestant.network.parameters()).device
-    frames = batch.frames[contestant.geometry][readable].to(device, non_blocking=True)
+    frames = batch.frames[contestant.geometry].to(device, non_blocking=True)
     images = contestant.model.preprocess.normalize(frames).contiguous(memory_format=torch.channels_last)
     return contestant.network(images).float().cpu().numpy()
 
@@ -96,7 +96,7 @@ def class_table(predictions: pd.DataFrame, classes: dict[str, int]) -> pd.DataFr
     rows = []
     for (model, label), mine in _scored(predictions).groupby(["model", "label"], sort=False):
         wrong = mine.loc[mine["rank"] > 1, "predicted"].value_counts()
-        worst = sorted(wrong[wrong == wrong.max()].index)[0] if len(wrong) else None
+        worst = min(wrong[wrong == wrong.max()].index) if len(wrong) else None
         about = {"confused_with": worst, "confused_n": int(wrong.max()) if len(wrong) else 0}
         rows.append({"model": model, "label": label, **_accuracies(mine["rank"], classes[model] > K), **about})
     order = {model: place for place, model in enumerate(classes)}

@@ -19,6 +19,7 @@ from das_explain.report import charts, outcome, words
 from das_explain.report.gallery import Gallery, GalleryCounts
 from das_explain.report.payload import colour_table
 from das_explain.report.run import Run, read_run
+from das_explain.text import cut_middle
 
 HERE = Path(__file__).parent
 SCRIPTS = ("base", "maps", "state", "card", "gallery", "scatter", "viewer", "main")
@@ -101,7 +102,7 @@ def _page(run: Run, counts: GalleryCounts) -> str:
         percent=words.percent,
         plural=words.plural,
         join_names=words.join,
-        shorten=words.shorten,
+        shorten=cut_middle,
     )
     blind = outcome.lifts(run)
     pairs = set(zip(run.comparison["model_a"], run.comparison["model_b"], strict=True))

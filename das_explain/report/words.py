@@ -81,11 +81,6 @@ def plural(count: int, noun: str, nouns: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
-def shorten(text: str, limit: int = 28) -> str:
-    """A name that fits into a chart."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
 def join(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

@@ -171,7 +171,7 @@ def test_heatmap_figure_stays_readable_with_any_photo_and_name(shape, count):
     photo = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     blocks = ["layer3", "features.17.conv.0.deep.down", HOSTILE, LONG][:count]
     rows = [
-        HeatmapRow(name, {b: rng.random((3, 3)) for b in blocks}, {b: 0.5 for b in blocks}, name, 1.0, LONG[3:])
+        HeatmapRow(name, {b: rng.random((3, 3)) for b in blocks}, dict.fromkeys(blocks, 0.5), name, 1.0, LONG[3:])
         for name in (HOSTILE, LONG)
     ]
     mask = np.ones(shape, bool)
@@ -279,8 +279,9 @@ def test_distributions_show_every_scored_image_and_the_mean(scores):
     np.testing.assert_allclose(np.array(bars, dtype=float), expected)
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert names[0] == "plain"
-    assert names[1].startswith("a very long name")
-    assert names[1].endswith("…")
+    assert names[1].startswith("a very long")
+    assert "…" in names[1]
+    assert names[1].endswith(LONG[-4:])
     assert_readable(figure)
 
 
