@@ -10,6 +10,7 @@ STATUSES = {
     "ok": "scored",
     "no_background": "box B holds nothing but the object: sfd is 1 by definition (Eq. 5), and counts",
     "no_object": "no object was found, region R is empty",
+    "whole_frame": "the object fills the frame: there is no pixel outside it to be told from it",
     "zero_cam": "the map is zero everywhere: there is nothing to score",
     "nonfinite_cam": "the map holds NaN or infinity",
     "unreadable": "the image could not be read",

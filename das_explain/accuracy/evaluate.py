@@ -27,7 +27,8 @@ from das_explain.accuracy.detectors import detect, load_detector
 from das_explain.batches.load import load_batches
 from das_explain.batches.workers import killed_workers_told
 from das_explain.data.coco.objects import open_objects
-from das_explain.data.dataset import draw_sample, open_dataset
+from das_explain.data.dataset import open_dataset
+from das_explain.data.draw import draw_sample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.tables import write_rows
 from das_explain.explain.contestants import ExplainOptions, load_contest
@@ -55,6 +56,7 @@ class Request:
     data: str
     out: Path
     label_files: tuple[Path | None, ...] = ()
+    label_map: dict[str, str] | None = None
     sample: int | None = None
     stratified: bool = False
     seed: int = 0
@@ -90,7 +92,12 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
         )
     samples = draw_sample(dataset, request.sample, request.seed, request.stratified)
     contest = load_contest(
-        request.models, dataset.labels, ExplainOptions(), device=request.device, label_files=request.label_files
+        request.models,
+        dataset.labels,
+        ExplainOptions(),
+        device=request.device,
+        label_files=request.label_files,
+        label_map=request.label_map,
     )
     contestants, geometries = contest.contestants, contest.geometries
     models = [_about(each.model, each.name) for each in contestants]

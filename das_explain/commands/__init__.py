@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from das_explain.commands.report import report
 from das_explain.commands.score import score
 from das_explain.commands.segment import segment
 from das_explain.commands.sfd import sfd
+from das_explain.commands.topics import help_page
 from das_explain.commands.train import train
 from das_explain.errors import DasExplainError
 
@@ -36,6 +38,7 @@ app = typer.Typer(
 COMMANDS = (heatmap, sfd, score, report, segment, gate, demo, train, evaluate, profile, doctor)
 for command in COMMANDS:
     app.command(cls=Command)(command)
+app.command("help", cls=Command)(help_page)
 app.add_typer(models, name="models")
 app.add_typer(cache, name="cache")
 
@@ -57,6 +60,7 @@ def options(
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2 (usage) or 1, without a traceback."""
+    os.environ["MPLBACKEND"] = "agg"  # figures go into files, whatever a notebook or a desktop has set
     try:
         app()
     except DasExplainError as error:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from das_explain.text import cut_middle
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
@@ -68,8 +70,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     from rich.table import Table
     from rich.text import Text
 
-    from das_explain.text import cut_middle
-
     cells, console = [list(row) for row in rows], Console()
     if not cells:
         return
@@ -93,8 +93,6 @@ def _rooms(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
 
 def pair(second: str, first: str) -> str:
     """What a difference is of."""
-    from das_explain.text import cut_middle
-
     return f"{cut_middle(second, LONGEST)} - {cut_middle(first, LONGEST)}"
 
 

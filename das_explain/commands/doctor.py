@@ -76,7 +76,7 @@ def _devices() -> tuple[str, str]:
 def _threads() -> tuple[str, str]:
     import torch
 
-    from das_explain.batches.load import available_cpus, default_workers
+    from das_explain.batches.workers import available_cpus, default_workers
 
     asked = ", ".join(
         f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ

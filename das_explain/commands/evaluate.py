@@ -53,7 +53,7 @@ def evaluate(
         ),
     ],
     models: Annotated[_MoreModels, Without("blocks", "precision")],
-    photos: Annotated[Data, Without("label_map")],
+    photos: Data,
     running: Annotated[_Running, Without("engine")],
     out: Annotated[
         Path | None,

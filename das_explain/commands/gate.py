@@ -74,6 +74,7 @@ def gate(
         blocks=models.block_names,
         device=running.device,
         label_files=models.label_files(),
+        label_map=photos.read_label_map(),
     )
     explainer = Explainer(contest, options)
     with progress_bars("masks", "images") as (finding, progress):

@@ -53,6 +53,7 @@ def heatmap(
         blocks=models.block_names,
         device=running.device,
         label_files=models.label_files(),
+        label_map=photos.read_label_map(),
     )
     explainer = Explainer(contest, options)
     with progress_bar("masks") as finding:

@@ -35,7 +35,7 @@ class _OneDialect:
     """What a command and a group of commands have in common."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **{**options, "rich_markup_mode": None})
         self.context_settings = {**SETTINGS, **self.context_settings}
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
@@ -63,17 +63,20 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except _BadCommandLine as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # shows the help
-            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message())
+            raise typer.Exit(error.exit_code) from None
         where = error.ctx.command_path if error.ctx else "das-explain"
-        message = error.format_message().rstrip(".").replace("\n", " ")
-        raise UsageError(f"{message}; see {where} --help") from None
+        message = error.format_message().rstrip(".")
+        raise UsageError(f"{' '.join(message.split())}; see {where} --help") from None
+    except KeyboardInterrupt:
+        raise Stopped("stopped") from None
 
 
 def _page(command: Any, context: Any, width: int) -> Iterator[str]:
     params = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
     arguments = [each for each in params if each.param_type_name == "argument"]
-    paragraphs = [" ".join(each.split("\n")) for each in (command.help or "").split("\n\n")]
+    paragraphs = _paragraphs(command)
     examples = [each for each in paragraphs if each.startswith("Example")]
     words = [_argument(each) for each in arguments]
     usage = ["Usage:", context.command_path, *words, "[OPTIONS]", *(["COMMAND ..."] * isinstance(command, Group))]
@@ -81,39 +84,46 @@ def _page(command: Any, context: Any, width: int) -> Iterator[str]:
     for paragraph in paragraphs:
         if paragraph not in examples:
             yield ""
-            yield from _wrapped(paragraph, width, "  ")
+            yield from wrapped(paragraph, width, "  ")
     if arguments:
-        yield from _panel("Arguments", [(name, _told(each, context)) for name, each in zip(words, arguments)], width)
-    panels: dict[str, list[tuple[str, str]]] = dict.fromkeys(PANELS, ())
+        yield from _panel("Arguments", [(name, _told(each)) for name, each in zip(words, arguments)], width)
+    panels: dict[str, list[tuple[str, str]]] = {title: [] for title in PANELS}
     for each in params:
         if each not in arguments:
             panel = getattr(each, "rich_help_panel", None) or COMMON
-            panels[panel] = [*panels.get(panel, ()), (_names(each), _told(each, context))]
+            panels.setdefault(panel, []).append((_names(each), _told(each)))
+    panels = {title: rows for title, rows in panels.items() if rows}
     for title, rows in panels.items():
-        if rows:
-            yield from _panel(title if len(params) > 1 else "Options", rows, width)
-    commands = [command.get_command(context, name) for name in getattr(command, "commands", ())]
-    if rows := [(each.name, each.get_short_help_str(width)) for each in commands if not each.hidden]:
+        yield from _panel(title if len(panels) > 1 else "Options", rows, width)
+    commands = getattr(command, "commands", {})
+    if rows := [(name, _paragraphs(each)[0]) for name, each in commands.items() if not each.hidden]:
         yield from _panel("Commands", rows, width)
     for example in examples:
         yield ""
         yield example
 
 
+def _paragraphs(command: Any) -> list[str]:
+    return [" ".join(each.split()) for each in (command.help or "").split("\n\n")]
+
+
 def _panel(title: str, rows: list[tuple[str, str]], width: int) -> Iterator[str]:
     yield ""
     yield f"{title}:"
     for name, text in rows:
-        lines = _wrapped(text, width, " " * COLUMN)
-        first = f"  {name}"
-        if len(first) <= COLUMN - 2 and lines:
-            lines[0] = first + lines[0][len(first) :]
-        else:
-            lines.insert(0, first)
-        yield from lines
+        yield from entry(name, text, width)
 
 
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
+def entry(name: str, text: str, width: int) -> list[str]:
+    """A name and what is said of it, as lines: side by side where the name leaves room."""
+    lines, first = wrapped(text, width, " " * COLUMN), f"  {name}"
+    if len(first) <= COLUMN - 2 and lines:
+        return [first + lines[0][len(first) :], *lines[1:]]
+    return [first, *lines]
+
+
+def wrapped(text: str, width: int, indent: str) -> list[str]:
+    """The text as lines; words stay whole."""
     return textwrap.wrap(
         text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
@@ -132,15 +142,17 @@ def _names(option: Any) -> str:
     return names if option.is_flag else f"{names} {option.metavar or option.name.upper()}"
 
 
-def _told(param: Any, context: Any) -> str:
+def _told(param: Any) -> str:
     """The text, and what holds if nothing is given."""
-    words = [param.help or ""]
-    if param.param_type_name == "argument" and not param.required and param.default is None:
-        return words[0]
-    if param.required and param.param_type_name == "option":
-        words.append("[required]")
-    elif getattr(param, "secondary_opts", None):
-        words.append(f"[default: {'yes' if param.default else 'no'}]")
-    elif not getattr(param, "is_flag", False) and param.default not in (None, (), [], ""):
-        words.append(f"[default: {param.default}]")
-    return " ".join(words)
+    text = param.help or ""
+    if isinstance(param.show_default, str):
+        return f"{text} [default: {param.show_default}]"
+    if param.param_type_name == "argument":
+        return text if param.default is None else f"{text} [default: {param.default}]"
+    if param.required:
+        return f"{text} [required]"
+    if param.secondary_opts:
+        return f"{text} [default: {'yes' if param.default else 'no'}]"
+    if param.is_flag or param.default in (None, (), [], ""):
+        return text
+    return f"{text} [default: {param.default}]"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from das_explain.commands.help import Command, Group
+from das_explain.text import cut_middle
 
 if TYPE_CHECKING:
     from das_explain.accuracy.detectors import LoadedDetector
-    from das_explain.types import LoadedModel
+    from das_explain.checkpoint.model import LoadedModel
 
 app = typer.Typer(
     cls=Group,
@@ -59,7 +61,6 @@ def show(
 
     from das_explain.accuracy.detectors import is_detector, load_detector
     from das_explain.checkpoint.load import load_model
-    from das_explain.commands.common import print_table
 
     if is_detector(spec) and labels is None:
         facts = _facts(load_detector(spec, device="cpu"))
@@ -76,7 +77,7 @@ def show(
             typer.echo(f"{key:<14}{_line(value)}")
     for note in notes:
         typer.echo(f"{'note':<14}{note}")
-    print_table(("training", ""), _settings(training), title="Training")
+    _print_training(training)
 
 
 @app.command(cls=Command)
@@ -151,17 +152,33 @@ def _facts(model: LoadedModel | LoadedDetector) -> dict:
     }
 
 
-def _settings(training: dict | None) -> list[tuple[str, str]]:
-    """What the config tells of the training, a line each: ``recipe.optimizer.lr`` and its value."""
-    if not isinstance(training, dict):
-        return [("", _line(training))] if training else []
-    lines: list[tuple[str, str]] = []
-    for key, value in training.items():
-        if isinstance(value, dict) and value:
-            lines += [(f"{key}.{below}" if below else key, text) for below, text in _settings(value)]
-        elif value not in (None, {}):
-            lines.append((str(key), _line(value)))
-    return lines
+def _print_training(training: dict | None) -> None:
+    """The recipe, the machine and the accuracy, a row for all that belongs together."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="training", show_header=False)
+    for name, text in _settings({"run": training or {}}):
+        table.add_row(Text(name.removeprefix("run.")), Text(text))
+    if table.row_count:
+        Console().print(table)
+
+
+def _settings(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """``recipe.optimizer`` -> ``name sgd, lr 0.05``: what has parts comes after what has none; what is empty, not."""
+    if single := {key: value for key, value in values.items() if not isinstance(value, (dict, type(None)))}:
+        yield above, ", ".join(f"{key} {_setting(value)}" for key, value in single.items())
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{above}.{key}".lstrip("."))
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"({_line(value)})"
+    text = _line(value)
+    return text if " " in text else cut_middle(text, 40)  # a hash
 
 
 def _millions(network) -> float:
@@ -176,5 +193,5 @@ def _line(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_line(part)}" for key, part in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return str(value)
+        return ", ".join(map(_line, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

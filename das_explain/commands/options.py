@@ -19,23 +19,22 @@ the default. A command asks for them by annotating a parameter with the class, a
         print(compare_runs(runs, out=out, workers=running.workers))
 
 and stands in ``COMMANDS`` of ``commands/__init__.py``. A command's own flags come into the panel "Common options" unless
-they name another (``rich_help_panel=SCORING``); ``Without`` leaves flags out, which keep their defaults; a subclass of
-the dataclass may give a field another default or text.
+they name another (``rich_help_panel=SCORING``); ``Without`` leaves flags out, which keep their defaults; ``Given`` makes
+a dictionary of those given; a subclass of the dataclass may give a field another default or text.
 
 Nothing here imports more than Typer. What the classes hold are plain values, handed to the lower rooms by keyword.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from das_explain.commands.expand import Given, Without, takes_options
 from das_explain.commands.help import COMMON, DATA, MAPS, MODELS, RUNNING, SCORING
 
 if TYPE_CHECKING:
@@ -43,77 +42,19 @@ if TYPE_CHECKING:
     from das_explain.scoring.options import ScoreOptions
     from das_explain.types import Sample
 
-
-@dataclass(frozen=True)
-class Without:
-    """``Annotated[Data, Without("root")]``: the options but for these fields, which keep their defaults."""
-
-    names: tuple[str, ...]
-
-    def __init__(self, *names: str) -> None:
-        object.__setattr__(self, "names", names)
-
-
-def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Puts flags in the place of each parameter that is annotated with an options dataclass.
-
-    Typer reads them off the signature. Lists arrive as tuples. Raises ``TypeError``, when the module is imported, for
-    two flags of one name and for a field left out that has no default.
-    """
-    own = inspect.signature(command, eval_str=True)
-    parameters: list[inspect.Parameter] = []
-    groups: dict[str, tuple[type, list[str]]] = {}
-    for parameter in own.parameters.values():
-        kind, without = _options_class(parameter.annotation)
-        if kind is None:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-        else:
-            flags = list(_flags(kind, without))
-            groups[parameter.name] = kind, [flag.name for flag in flags]
-            parameters += flags
-
-    @functools.wraps(command)
-    def expanded(**arguments: Any) -> None:
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
-        for name, (kind, names) in groups.items():
-            values[name] = kind(**{each: values.pop(each) for each in names})
-        command(**values)
-
-    names = [each.name for each in parameters]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise TypeError(f"{command.__name__}: two options are called {', '.join(sorted(twice))}")
-    expanded.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return expanded
-
-
-def _options_class(annotation: Any) -> tuple[type | None, tuple[str, ...]]:
-    without: tuple[str, ...] = ()
-    if get_origin(annotation) is Annotated:
-        annotation, *marks = get_args(annotation)
-        without = tuple(name for mark in marks if isinstance(mark, Without) for name in mark.names)
-    return (annotation, without) if is_dataclass(annotation) else (None, ())
-
-
-def _flags(kind: type, without: tuple[str, ...]) -> Iterator[inspect.Parameter]:
-    hints = get_type_hints(kind, include_extras=True)
-    known = {field.name: field for field in fields(kind)}
-    if unknown := set(without) - set(known):
-        raise TypeError(f"{kind.__name__} has no {', '.join(sorted(unknown))} to leave out")
-    for name, field in known.items():
-        default = inspect.Parameter.empty if field.default is MISSING else field.default
-        if name not in without:
-            hint = _for_typer(hints[name])
-            yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-        elif default is inspect.Parameter.empty:
-            raise TypeError(f"{kind.__name__}.{name} has no default and cannot be left out")
-
-
-def _for_typer(hint: Any) -> Any:
-    """``tuple[X, ...]`` is what an instance holds; a flag that repeats is a list to Typer."""
-    kind, *marks = get_args(hint)
-    if get_origin(kind) is tuple:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]
-    return Annotated[(kind, *marks)]
+__all__ = [
+    "Data",
+    "Given",
+    "Maps",
+    "Models",
+    "Running",
+    "Scoring",
+    "Without",
+    "comma_separated",
+    "label_files",
+    "score_options",
+    "takes_options",
+]
 
 
 @dataclass(frozen=True)
@@ -153,9 +94,15 @@ class Data:
         ),
     ] = None
 
+    def read_label_map(self) -> dict[str, str] | None:
+        """Class of the data -> class of the models, if ``--label-map`` is given."""
+        from das_explain.checkpoint.labels import read_label_map
+
+        return read_label_map(self.label_map) if self.label_map is not None else None
+
     def draw(self, dataset: Dataset) -> tuple[Sample, ...]:
         """The samples to use, in the data set's order."""
-        from das_explain.data.dataset import draw_sample
+        from das_explain.data.draw import draw_sample
 
         return draw_sample(dataset, count=self.sample, seed=self.seed, stratified=self.stratified)
 
@@ -216,7 +163,8 @@ class Maps:
         typer.Option(
             metavar="NAME",
             rich_help_panel=MAPS,
-            help="gradcam, gradcam++, layercam, hirescam, xgradcam, eigencam, scorecam ...",
+            help="gradcam, gradcam++, layercam, hirescam, xgradcam, eigencam, scorecam ... (das-explain help "
+            "measures).",
         ),
     ] = "gradcam"
     target: Annotated[
@@ -256,7 +204,9 @@ class Scoring:
     measure: Annotated[
         str,
         typer.Option(
-            metavar="all|NAME,NAME", rich_help_panel=SCORING, help="What is measured on the maps, beside sfd."
+            metavar="all|NAME,NAME",
+            rich_help_panel=SCORING,
+            help="What is measured on the maps, beside sfd (das-explain help measures lists them).",
         ),
     ] = "all"
     nulls: Annotated[
@@ -264,21 +214,13 @@ class Scoring:
         typer.Option(
             metavar="all|NAME,NAME",
             rich_help_panel=SCORING,
-            help="Maps that are blind to the photo, to compare with: shuffled, centre, uniform.",
+            help="Maps that are blind to the photo, to compare with: shuffled, centre, uniform ...",
         ),
     ] = "all"
 
     def options(self) -> ScoreOptions:
         """The same for the scoring room, names checked. Raises ``UsageError``."""
-        from das_explain.scoring.options import ScoreOptions
-
-        return ScoreOptions(
-            threshold=self.threshold,
-            scaling=self.scaling,
-            box=self.box,
-            measures=None if self.measure == "all" else comma_separated(self.measure),
-            nulls=None if self.nulls == "all" else comma_separated(self.nulls),
-        ).resolved()
+        return score_options(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -310,6 +252,18 @@ class Running:
         bool,
         typer.Option("--overwrite", rich_help_panel=RUNNING, help="Replace other results that are in --out."),
     ] = False
+
+
+def score_options(given: Mapping[str, Any], before: ScoreOptions | None = None) -> ScoreOptions:
+    """Flags of ``Scoring`` as options of the scoring room; what is not given is as ``before``. Raises ``UsageError``."""
+    from das_explain.scoring.options import ScoreOptions
+
+    changed = dict(given)
+    for flag, name in (("measure", "measures"), ("nulls", "nulls")):
+        if flag in given:
+            changed.pop(flag)
+            changed[name] = None if given[flag] == "all" else comma_separated(given[flag])
+    return replace(before or ScoreOptions(), **changed).resolved()
 
 
 def comma_separated(text: str) -> tuple[str, ...]:

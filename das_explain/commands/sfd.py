@@ -49,6 +49,7 @@ def sfd(
         segmenter=choose_segmenter(dataset, regions.options(running.device)),
         labels=dataset.labels,
         label_files=models.label_files(),
+        label_map=photos.read_label_map(),
         options=ExplainOptions(method=maps.method, target=maps.target, precision=models.precision),
         blocks=models.block_names,
         batch=running.batch,

@@ -103,7 +103,7 @@ def encode(evidence: Evidence) -> pa.Table:
     ])  # fmt: skip
     columns["masks"] = _lists(len(photos), shown, _MASK, [
         (with_region, [key] * len(shown), [sides[key][0]] * len(shown), [sides[key][1]] * len(shown),
-         [row.tobytes() for row in np.packbits(masks.reshape(len(masks), -1), axis=1)])
+         [row.tobytes() for row in np.packbits(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), axis=1)])
         for key, masks in evidence.masks.items()
     ])  # fmt: skip
     columns["maps"] = _lists(len(photos), shown, _MAP, [
@@ -126,7 +126,7 @@ def encode(evidence: Evidence) -> pa.Table:
 
 def _rows(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     """(n, ...) -> one list per row, without copying a number."""
-    flat = np.ascontiguousarray(values).reshape(len(values), -1)
+    flat = np.ascontiguousarray(values).reshape(len(values), int(np.prod(values.shape[1:])))
     offsets = np.arange(len(values) + 1, dtype=np.int32) * flat.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.ravel(), kind))
 

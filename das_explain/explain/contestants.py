@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from das_explain.cam.fast import fast_copy
 from das_explain.cam.methods import METHODS
-from das_explain.checkpoint.load import load_model, match_labels
+from das_explain.checkpoint.labels import LabelMatch, match_labels
+from das_explain.checkpoint.load import load_model
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn.fast.fold import folded, same_logits
-from das_explain.types import LoadedModel
 
 PRECISIONS = ("fp32", "bf16")
-LAST_BLOCKS = 2  # explained unless others are named
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Contestant:
     network: nn.Module
     blocks: dict[str, nn.Module]
     logit: dict[str, int] = field(default_factory=dict)
+    assumptions: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -93,7 +94,7 @@ class Contest:
     @property
     def assumptions(self) -> list[str]:
         """Choices made on the user's behalf when the models were loaded and the labels matched, once each."""
-        return list(dict.fromkeys(note for each in self.contestants for note in each.model.config.get("notes") or ()))
+        return list(dict.fromkeys(note for each in self.contestants for note in each.assumptions))
 
     @property
     def geometries(self) -> list:
@@ -109,11 +110,12 @@ def load_contest(
     blocks: Sequence[str] = (),
     device: str | None = None,
     label_files: Sequence[Path | None] = (),
+    label_map: Mapping[str, str] | None = None,
 ) -> Contest:
     """Loads the models and matches the data's labels to their logits.
 
-    ``blocks``: any modules' dotted names, the same for every model; none: the last two blocks of each.
-    ``label_files``: per model a file of its class names, or ``None``.
+    ``blocks``: any modules' dotted names, the same for every model; none: the usual ones of each.
+    ``label_files``: per model a file of its class names, or ``None``; ``label_map``: class of the data -> of the models.
 
     Raises:
         UsageError: a model, a block or a target class that does not exist.
@@ -128,21 +130,27 @@ def load_contest(
     for model in loaded:
         groups.setdefault(model.name, []).append(model.name)
     for group, members in groups.items():
-        if len({model.config.get("gates") for model in loaded if model.name == group}) > 1:
-            raise UsageError(f"{group} names models with other +gates=: copies of one design they are not; name each")
+        for changed in ("gates", "weights"):
+            if len({model.config.get(changed) for model in loaded if model.name == group}) > 1:
+                raise UsageError(
+                    f"{group} names models with other +{changed}=: copies of one design they are not; name each"
+                )
         if len(members) > 1:
             members[:] = [f"{group}#{copy + 1}" for copy in range(len(members))]
     names = {group: iter(members) for group, members in groups.items()}
     loaded = [replace(model, name=next(names[model.name])) for model in loaded]
-    return Contest([_contestant(model, labels, options, every_block=bool(blocks)) for model in loaded], groups)
+    return Contest([_contestant(model, labels, options, label_map) for model in loaded], groups)
 
 
 def _contestant(
-    model: LoadedModel, labels: Sequence[str] | None, options: ExplainOptions, *, every_block: bool
+    model: LoadedModel, labels: Sequence[str] | None, options: ExplainOptions, label_map: Mapping[str, str] | None
 ) -> Contestant:
-    blocks = model.blocks if every_block else dict(list(model.blocks.items())[-LAST_BLOCKS:])
-    network, blocks = quick(model.network, blocks, options, model.preprocess.geometry.size)
-    logit = match_labels(labels, model) if labels else {}
+    size = model.preprocess.geometry.size
+    network, blocks = fast_copy(
+        model.network, model.usual_blocks, size, method=options.method, precision=options.precision
+    )
+    logit = match_labels(labels, model, label_map) if labels else LabelMatch()
+    assumptions = [*model.assumptions, *logit.assumptions]
     if options.target not in ("label", "predicted") and options.target not in logit:
         try:
             logit |= match_labels((options.target,), model)
@@ -150,25 +158,4 @@ def _contestant(
             raise UsageError(
                 f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted"
             ) from None
-    return Contestant(model, network, blocks, logit)
-
-
-def quick(
-    network: nn.Module, blocks: dict[str, nn.Module], options: ExplainOptions, size: tuple[int, int]
-) -> tuple[nn.Module, dict[str, nn.Module]]:
-    """The network as it is run on images of ``size``, and its blocks: a folded copy where folding pays and is right."""
-    if options.method != "gradcam" or next(network.parameters()).device.type != "cpu":
-        return network, blocks
-    keep = list(blocks.values())
-    try:
-        twin = folded(network, keep)
-        right = same_logits(network, twin, size)
-    except (RuntimeError, TypeError):  # somebody's network holds what cannot be copied
-        right = False
-    if not right:
-        return network, blocks
-    if options.precision == "bf16":
-        twin = folded(network, keep, dtype=torch.bfloat16)
-    modules = dict(twin.named_modules())
-    names = {id(module): name for name, module in network.named_modules()}
-    return twin, {name: modules[names[id(module)]] for name, module in blocks.items()}
+    return Contestant(model, network, blocks, dict(logit), assumptions)

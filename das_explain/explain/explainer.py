@@ -44,8 +44,11 @@ class Explainer:
             batch_size=batch, workers=workers, finding=finding, ahead=ahead,
         )  # fmt: skip
 
-    def explain(self, batch: Batch, *, frames: bool = True) -> Evidence:
-        """The evidence of a batch; ``frames=False`` leaves the pictures out."""
+    def explain(self, batch: Batch, targets: Tensor | None = None, *, frames: bool = True) -> Evidence:
+        """The evidence of a batch; ``frames=False`` leaves the pictures out.
+
+        ``targets`` int64 (readable photos,): the logits to explain, of every model; default: as the options say.
+        """
         shown, seen = batch.readable()
         evidence = Evidence(
             photos=[_photo(batch, position) for position in range(len(batch))],
@@ -60,7 +63,7 @@ class Explainer:
         if not shown:
             return evidence
         for contestant in self.contest.contestants:
-            explanation = self.explain_model(contestant, seen)
+            explanation = self.explain_model(contestant, seen, targets)
             target = explanation.target.cpu().numpy()
             evidence.logits[contestant.name] = keep_logits(explanation.logits.cpu().numpy(), target)
             for block, cam in explanation.cams.items():

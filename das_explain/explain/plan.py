@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class Plan:
     """The evidence that is wanted, and how to go about it.
 
     ``models`` are specs; ``samples`` were drawn once; ``labels`` are the data's class names;
-    ``label_files`` the models', where theirs do not tell. ``batch``, ``workers`` and
+    ``label_files`` the models', where theirs do not tell, and ``label_map`` what the models call the data's classes. ``batch``, ``workers`` and
     ``device`` move no number beyond rounding.
     """
 
@@ -27,6 +28,7 @@ class Plan:
     segmenter: Segmenter | None
     labels: tuple[str, ...] | None = None
     label_files: tuple[Path | None, ...] = ()
+    label_map: Mapping[str, str] | None = None
     options: ExplainOptions = field(default_factory=ExplainOptions)
     blocks: tuple[str, ...] = ()
     batch: int = 16
@@ -36,6 +38,12 @@ class Plan:
     def explainer(self) -> Explainer:
         """Loads the models."""
         contest = load_contest(
-            self.models, self.labels, self.options, blocks=self.blocks, device=self.device, label_files=self.label_files
+            self.models,
+            self.labels,
+            self.options,
+            blocks=self.blocks,
+            device=self.device,
+            label_files=self.label_files,
+            label_map=self.label_map,
         )
         return Explainer(contest, self.options)

@@ -2,7 +2,7 @@
 
 Every function returns a `matplotlib.figure.Figure` of one or two paper columns' width (3.5 or 7.16 inches, text 6 to
 8 points) and touches no pyplot state; `save` writes it as PNG (300 dpi) and PDF. Names from data (classes, models,
-files) are shown as they are: no mathtext, control characters escaped, too long ones shortened with an ellipsis.
+files) are shown as they are: no mathtext, control characters escaped, the middle of too long ones cut out.
 Lines and points use the colour-blind-safe palette of Okabe and Ito; maps run from blue (0) to red (1).
 """
 
@@ -24,9 +24,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 from scipy.stats import gaussian_kde
 
+from das_explain.cam import colours
+from das_explain.cam.colours import overlay
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.figures.lettering import fit, inches, plain, two_lines
 from das_explain.stats import tables as stats
@@ -36,8 +37,7 @@ COLUMN, PAGE = 3.5, 7.16  # inches: one column, two columns
 DPI = 300
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-HEAT = ListedColormap(matplotlib.colormaps["turbo"](np.linspace(0.07, 0.96, 256)), "heat")
-"""From blue (0) to red (1), as in the paper, but in even steps; turbo's almost black ends are left out."""
+HEAT = ListedColormap(colours.HEAT / 255, "heat")
 _SMALL, _TEXT, _TITLE = 6.0, 7.0, 8.0  # points
 _GREY = "#666666"
 _MANY = 1000  # points from which on they are drawn as pixels inside the vector file
@@ -70,24 +70,6 @@ class HeatmapRow:
     status: Mapping[str, str] = field(default_factory=dict)
     photo: np.ndarray | None = None
     mask: np.ndarray | None = None
-
-
-def overlay(photo: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """A map laid over a photo as colour, blue (0) to red (1).
-
-    ``photo`` uint8 (H, W, 3); ``cam`` float (h, w) in [0, 1], enlarged bilinearly with half-pixel centres to (H, W).
-    Returns uint8 (H, W, 3) = (1 - opacity) * photo + opacity * colour. Another shape, dtype or range raises
-    `DasExplainError`.
-    """
-    photo, cam = np.asarray(photo), np.asarray(cam, dtype=np.float32)
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
-        raise DasExplainError(f"overlay needs a uint8 photo (H, W, 3), not {photo.dtype} {photo.shape}")
-    if cam.ndim != 2 or not cam.size or not np.isfinite(cam).all() or cam.min() < -1e-6 or cam.max() > 1 + 1e-6:
-        raise DasExplainError(f"overlay needs a finite map (h, w) in [0, 1], not shape {cam.shape}; scale it first")
-    height, width = photo.shape[:2]
-    large = np.asarray(Image.fromarray(cam).resize((width, height), Image.Resampling.BILINEAR))
-    colour = HEAT(np.clip(large, 0, 1))[..., :3] * 255
-    return np.rint((1 - opacity) * photo + opacity * colour).astype(np.uint8)
 
 
 def heatmap_figure(

@@ -12,10 +12,27 @@ tensor([1.], dtype=torch.float64)
 
 from __future__ import annotations
 
-from das_explain.measures import pointing_game, sfd
-from das_explain.measures.base import Measure, Measured, MeasureOptions
+from collections.abc import Iterable
+from dataclasses import replace
 
-__all__ = ["MEASURES", "Measure", "MeasureOptions", "Measured", "register"]
+from torch import Tensor
+
+from das_explain.measures import (
+    auroc,
+    average_precision,
+    energy_pointing_game,
+    entropy,
+    gini,
+    iou,
+    pointing_game,
+    relevance_rank_accuracy,
+    sfd,
+)
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions
+from das_explain.measures.ranking import Ranking
+from das_explain.measures.regions import Regions
+
+__all__ = ["MEASURES", "Measure", "MeasureOptions", "Measured", "Regions", "compute_all", "register"]
 
 MEASURES: dict[str, Measure] = {}
 
@@ -26,5 +43,35 @@ def register(measure: Measure) -> Measure:
     return measure
 
 
-for each in (sfd, pointing_game):
+for each in (
+    sfd,
+    pointing_game,
+    energy_pointing_game,
+    relevance_rank_accuracy,
+    iou,
+    auroc,
+    average_precision,
+    gini,
+    entropy,
+):
     register(each.MEASURE)
+
+
+def compute_all(
+    maps: Tensor,
+    masks: Tensor,
+    options: MeasureOptions = DEFAULTS,
+    measures: Iterable[Measure] | None = None,
+) -> dict[str, Measured]:
+    """Several measures of the same maps, name -> ``Measured``; what they share (areas, sorted pixels) is computed once.
+
+    Args:
+        maps: float32 (N, H, W) in [0, 1]. masks: bool (N, H, W).
+        options: for all of them. With ``regions``, made of these very masks by ``Regions(masks)``, what is known of the
+            masks is not derived again for the next maps.
+        measures: default: all that need no network.
+    """
+    chosen = measures if measures is not None else [each for each in MEASURES.values() if not each.needs_network]
+    known = options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
+    options = replace(options, regions=known, ranking=Ranking(maps, masks))
+    return {measure.name: measure.compute(maps, masks, options) for measure in chosen}

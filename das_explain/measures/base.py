@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from das_explain.errors import UsageError
+from das_explain.measures.ranking import Curve, Ranking
+from das_explain.measures.regions import Regions
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,9 @@ class MeasureOptions:
 
     ``threshold`` (of ``sfd`` and ``iou``), ``scaling`` and ``box`` are those of ``sfd.sfd_score``; ``box`` may also be
     ``shared``: one rectangle for all models of a block, around R and the salient pixels of every one of them, which
-    whoever calls gives in ``shared``, bool (N, H, W). ``tolerance``: of the pointing game, in pixels.
+    whoever calls gives in ``shared``, bool (N, H, W). ``tolerance``: of the pointing game, in pixels. ``regions``: what is
+    known of the masks already, and ``ranking``: the pixels of these maps in order; ``measures.compute_all`` makes both
+    once for all measures.
     """
 
     threshold: float = 0.3
@@ -26,6 +30,8 @@ class MeasureOptions:
     box: str = "rect"
     shared: Tensor | None = None
     tolerance: float = 0.0
+    regions: Regions | None = None
+    ranking: Ranking | None = None
 
 
 DEFAULTS = MeasureOptions()
@@ -73,15 +79,59 @@ def check_maps(maps: Tensor, masks: Tensor) -> None:
         raise UsageError(f"maps must be float tensors in [0, 1], not {maps.dtype}")
 
 
-def first_of(count: int, conditions: dict[str, Tensor]) -> tuple[Tensor, list[str]]:
-    """Which of N maps have a value, bool (N,), and N statuses: the first whose condition, bool (N,), holds, else ``ok``.
+def regions_of(masks: Tensor, options: MeasureOptions) -> Regions:
+    """What is known of these masks: ``options.regions`` if it is of them, else derived anew."""
+    return options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
 
-    >>> first_of(2, {"no_object": torch.tensor([True, False]), "zero_cam": torch.tensor([True, False])})
-    (tensor([False,  True]), ['no_object', 'ok'])
+
+def ranking_of(maps: Tensor, masks: Tensor, options: MeasureOptions) -> Ranking:
+    """The pixels in order: ``options.ranking`` if it is of these maps and masks, else sorted anew."""
+    known = options.ranking
+    return known if known is not None and known.maps is maps and known.masks is masks else Ranking(maps, masks)
+
+
+def judge(maps: Tensor, regions: Regions | None = None, *, needs_outside: bool = False) -> tuple[Tensor, list[str]]:
+    """Which maps can be scored, bool (N,), and their statuses: ``ok`` or what is degenerate about them.
+
+    In this order: ``nonfinite_cam``; ``no_object`` and, where a measure needs pixels off R, ``whole_frame``, both only
+    with ``regions``; ``zero_cam``: no weight above 0.
+
+    >>> judge(torch.tensor([[[0.0, 1.0]], [[0.0, 0.0]], [[0.0, torch.nan]]]))
+    (tensor([ True, False, False]), ['ok', 'zero_cam', 'nonfinite_cam'])
     """
-    status, valid = ["ok"] * count, torch.ones(count, dtype=torch.bool)
+    highest, lowest = maps.flatten(1).amax(1), maps.flatten(1).amin(1)  # both NaN if one weight is
+    conditions = {"nonfinite_cam": ~(highest.isfinite() & lowest.isfinite())}
+    if regions is not None:
+        conditions["no_object"] = regions.area == 0
+        if needs_outside:
+            conditions["whole_frame"] = regions.area == regions.masks[0].numel() if len(maps) else regions.area > 0
+    conditions["zero_cam"] = highest <= 0
+    status = first_that_holds(conditions, len(maps))
+    return torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=maps.device), status
+
+
+def from_curves(
+    maps: Tensor, masks: Tensor, options: MeasureOptions, status: list[str], value: Callable[[Curve], float]
+) -> Measured:
+    """A rank measure: the value of each map's curve where its status is ``ok``."""
+    ranking = ranking_of(maps, masks, options)
+    values = [value(ranking.curve(row)) if word == "ok" else torch.nan for row, word in enumerate(status)]
+    return Measured(torch.tensor(values, dtype=torch.float64), status, {})
+
+
+def total(weights: Tensor) -> Tensor:
+    """Sums of (N, H, W), float64 (N,): along rows in the weights' precision, over rows in float64; six digits."""
+    return weights.sum(2).double().sum(1)
+
+
+def first_that_holds(conditions: dict[str, Tensor], count: int) -> list[str]:
+    """``count`` statuses: each the first word whose condition, bool (N,), holds, else ``ok``.
+
+    >>> first_that_holds({"no_object": torch.tensor([True, False]), "zero_cam": torch.tensor([True, False])}, 2)
+    ['no_object', 'ok']
+    """
+    status = ["ok"] * count
     for word, condition in reversed(conditions.items()):
         for row in condition.nonzero().flatten().tolist():
             status[row] = word
-        valid &= ~condition.cpu()
-    return valid, status
+    return status

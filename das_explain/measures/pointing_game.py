@@ -14,12 +14,12 @@ mask has no score.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, first_of
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, regions_of
+from das_explain.measures.regions import Regions
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -39,30 +39,23 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     (tensor([4.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
     check_maps(maps, masks)
-    peaks = maps.flatten(1).amax(1)
-    lows = maps.flatten(1).amin(1)
-    conditions = {
-        "nonfinite_cam": ~(peaks.isfinite() & lows.isfinite()),
-        "no_object": ~masks.flatten(1).any(1),
-        "zero_cam": peaks <= 0,
-    }
-    valid, status = first_of(len(maps), conditions)
+    regions = regions_of(masks, options)
+    status = judge(maps, regions)[1]
     values = torch.full((len(maps),), torch.nan, dtype=torch.float64)
     distances = values.clone()
-    maximal = maps == peaks.view(-1, 1, 1)
-    for row in valid.nonzero().flatten().tolist():
-        distance = _to_object(masks[row].cpu().numpy(), maximal[row].cpu().numpy())
-        values[row] = float((distance <= options.tolerance).mean())
-        distances[row] = float(distance.mean())
+    weights = maps.detach().cpu().numpy()
+    for row, word in enumerate(status):
+        if word == "ok":
+            distance = _to_object(regions, row, weights[row] == weights[row].max())
+            values[row], distances[row] = float((distance <= options.tolerance).mean()), float(distance.mean())
     return Measured(values, status, {"hit_distance": distances})
 
 
-def _to_object(mask: np.ndarray, maximal: np.ndarray) -> np.ndarray:
+def _to_object(regions: Regions, row: int, maximal: np.ndarray) -> np.ndarray:
     """Distance from each maximal pixel to R's nearest, float (k,)."""
-    if mask[maximal].all():
+    if regions.masks[row].cpu().numpy()[maximal].all():
         return np.zeros(int(maximal.sum()))
-    outside = (~mask).astype(np.uint8)
-    return cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[maximal].astype(float)
+    return regions.distance(row)[maximal]
 
 
 MEASURE = Measure("pointing_game", False, (0.0, 1.0), True, compute)

@@ -11,7 +11,7 @@ True
 
 from __future__ import annotations
 
-from das_explain.nulls import centre, shuffled, uniform
+from das_explain.nulls import centre, centre_fitted, random, shuffled, uniform
 from das_explain.nulls.base import CONTEXT, Null
 
 __all__ = ["CONTEXT", "NULLS", "Null", "register"]
@@ -25,5 +25,5 @@ def register(null: Null) -> Null:
     return null
 
 
-for each in (shuffled, centre, uniform):
+for each in (shuffled, centre, centre_fitted, uniform, random):
     register(each.NULL)

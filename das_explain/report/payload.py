@@ -81,6 +81,6 @@ def quantised(native: np.ndarray) -> str | None:
 
 def colour_table() -> str:
     """256 colours from blue (0) to red (255) as hex digits, 6 each: those of the figures."""
-    from das_explain.figures.plots import HEAT
+    from das_explain.cam.colours import HEAT
 
-    return HEAT(np.arange(256), bytes=True)[:, :3].tobytes().hex()
+    return HEAT.tobytes().hex()

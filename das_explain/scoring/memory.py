@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pandas as pd
 from PIL import Image
 from torch import nn
 
+from das_explain.checkpoint.load import load_model
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.images import as_rgb, decode_image, decode_mask
 from das_explain.data.sources import region_from_mask
 from das_explain.errors import UsageError
@@ -19,7 +21,7 @@ from das_explain.explain.contestants import Contest, ExplainOptions, load_contes
 from das_explain.explain.explainer import Explainer
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.rows import ModelFacts, Scorer
-from das_explain.types import LoadedModel, Region, Sample
+from das_explain.types import Region, Sample
 
 Model = str | nn.Module | LoadedModel
 Photo = Image.Image | np.ndarray | str | Path
@@ -90,16 +92,10 @@ def model_facts(contest: Contest) -> list[ModelFacts]:
 
 
 def _named(models: Model | Sequence[Model] | Mapping[str, Model]) -> list[Model]:
-    from das_explain.checkpoint.load import load_model
-
     if isinstance(models, Mapping):
-        from dataclasses import replace
-
         loaded = {name: each if isinstance(each, LoadedModel) else load_model(each) for name, each in models.items()}
         return [replace(each, name=name) for name, each in loaded.items()]
-    if isinstance(models, (str, nn.Module, LoadedModel)):
-        models = [models]
-    return list(models)
+    return [models] if isinstance(models, (str, nn.Module, LoadedModel)) else list(models)
 
 
 @dataclass

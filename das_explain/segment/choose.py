@@ -12,7 +12,7 @@ from das_explain.segment import FINDERS, Segmenter, create_segmenter
 if TYPE_CHECKING:
     from das_explain.data.dataset import Dataset
 
-FINDER_OPTIONS = {  # the flag's name on the command line -> option of create_finder
+FINDER_OPTIONS = {  # the flag's name on the command line -> option of FinderOptions
     "prompt": "template", "prompts": "overrides", "detector": "detector", "sam": "sam", "tokenizer": "tokenizer",
     "box_threshold": "box_threshold", "text_threshold": "text_threshold", "retry_threshold": "retry_threshold",
     "choice": "choice", "minimum_area": "minimum_area", "detector_side": "side", "segmenter_precision": "precision",
@@ -24,7 +24,7 @@ class RegionOptions:
     """Where region R comes from; plain values that pickle.
 
     ``segmenter``: ``auto`` or a name that ``create_segmenter`` knows. ``box_masks``: R is the data's rectangles.
-    ``finder``: options of ``create_finder`` that were given, by its names; ``device``: where its networks run.
+    ``finder``: those of ``FinderOptions`` that were given, by their names; ``device``: where its networks run.
     """
 
     segmenter: str = "auto"

@@ -1,4 +1,4 @@
-"""95 % intervals of means, of differences between groups of trained copies, and of proportions: arrays in, numbers out.
+"""95 % intervals of means and of proportions: arrays in, numbers out. Those of designs are in `copies`.
 
 Every generator starts from one fixed seed (`resampling`), so the same values give the same digits.
 """
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import binomtest
-from scipy.stats import t as student
 
 from das_explain.stats import resampling
 
@@ -57,40 +56,6 @@ def _bca(values: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
         levels = ndtr(ndtri(below) + z / (1 - acceleration * z))
     low, high = np.quantile(resampled, levels)
     return float(low), float(high)
-
-
-def hierarchical_interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """95 % interval of mean(b) - mean(a) for designs a (copies, images) and b (copies', images), over both together.
-
-    Each of 9999 resamples draws copies within each design and, jointly for both designs, images. The drawn copies'
-    deviations from their design's mean are scaled by sqrt(k / (k - 1)): resampling k values understates their variance
-    by (k - 1) / k, half of it at k = 2. The interval is delta +- t * (standard deviation of the resamples), t with
-    Welch and Satterthwaite's degrees of freedom: percentiles of so few copies would be far too narrow. At least two
-    copies of each design; fewer than two images give NaN.
-    """
-    n = a.shape[1]
-    if n < 2:
-        return np.nan, np.nan
-    drawn, rng = [], np.random.default_rng(resampling.SEED)
-    for size in resampling.batches(n):
-        images = rng.integers(0, n, (size, n))
-        means = []
-        for copies in (a, b):
-            k = len(copies)
-            each = np.stack([copy.take(images).mean(axis=1) for copy in copies])  # (k, size)
-            design = each.mean(axis=0)
-            chosen = np.take_along_axis(each, rng.integers(0, k, (k, size)), axis=0).mean(axis=0)
-            means.append(design + np.sqrt(k / (k - 1)) * (chosen - design))
-        drawn.append(means[1] - means[0])
-    error = float(np.std(np.concatenate(drawn), ddof=1))
-    delta = float(b.mean() - a.mean())
-    if error < 1e-9:
-        return delta, delta
-    parts = a.mean(axis=1), b.mean(axis=1), b.mean(axis=0) - a.mean(axis=0)  # copies of a, of b; images
-    variances = np.array([np.var(part, ddof=1) / len(part) for part in parts])
-    degrees = variances.sum() ** 2 / np.sum(variances**2 / [len(part) - 1 for part in parts])
-    reach = float(student.ppf((1 + CONFIDENCE) / 2, degrees)) * error
-    return delta - reach, delta + reach
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -112,6 +113,14 @@ def codes(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
     return found.astype(np.int64), pd.Index(values)
 
 
+def column_on(table: pd.DataFrame, column: str, block: str, model: str, images: pd.Index) -> pd.Series:
+    """Any column of the rows of a block and model, laid out on these images; missing where there is no row."""
+    mine = table[(table["block"].astype(str) == block) & (table["model"].astype(str) == model)]
+    place, texts = codes(mine["image"])
+    values = pd.Series(mine[column].array, index=texts[place])
+    return values[~values.index.duplicated()].reindex(images)
+
+
 def names(table: pd.DataFrame, column: str) -> list[str]:
     """Distinct values of a column as text, in order of first appearance."""
     return [str(text) for text in codes(table[column])[1]]
@@ -132,6 +141,25 @@ def members(table: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
     for block, model in sizes(table):
         found.setdefault(block, []).append(model)
     yield from found.items()
+
+
+def pairs_of(table: pd.DataFrame, baseline: str | None = None) -> list[tuple[str, str, str]]:
+    """Block and two models that both have it, the one that appears first before the other.
+
+    With a ``baseline`` only its pairs with each other model, the baseline first. Raises `UsageError` if there is no such
+    model.
+    """
+    if baseline is None:
+        return [(block, a, b) for block, models in members(table) for a, b in combinations(models, 2)]
+    if len(table) and baseline not in (known := names(table, "model")):
+        raise UsageError(f"no model is called {baseline}: the run's models are {', '.join(known)}")
+    return [
+        (block, baseline, model)
+        for block, models in members(table)
+        if baseline in models
+        for model in models
+        if model != baseline
+    ]
 
 
 def _twice(cells: np.ndarray) -> np.ndarray:

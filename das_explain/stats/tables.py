@@ -24,8 +24,9 @@ import numpy as np
 import pandas as pd
 
 from das_explain.stats.claims import designs_of
-from das_explain.stats.intervals import hierarchical_interval, mean, mean_intervals
-from das_explain.stats.pairing import measures_of, members, names, of_measure, pair, sizes
+from das_explain.stats.copies import designs_interval
+from das_explain.stats.intervals import mean, mean_intervals
+from das_explain.stats.pairing import measures_of, members, names, of_measure, pair, pairs_of, sizes
 from das_explain.stats.significance import holm, sign_flip_p_value
 
 # columns of summary.csv, comparison.csv, designs.csv and lift.csv
@@ -57,21 +58,21 @@ def summarize(scores: pd.DataFrame, measure: str = "sfd") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def compare(scores: pd.DataFrame, measure: str = "sfd") -> pd.DataFrame:
+def compare(scores: pd.DataFrame, measure: str = "sfd", baseline: str | None = None) -> pd.DataFrame:
     """Every pair of models on every block both have, paired on the images that are scored for both.
 
     Returns the columns of ``comparison.csv``: ``block, model_a, model_b, n, mean_a, mean_b, delta, ci_low, ci_high,
     p_value, p_adjusted, win_rate``. ``model_a`` is the one that appears first; ``delta = mean(b - a)`` with a 95 %
     interval over images; ``p_value`` as in `sign_flip_p_value`; ``p_adjusted`` is Holm's over all rows of this table;
     ``win_rate`` is P(b > a) + P(b = a) / 2. Swapping the models negates ``delta``, mirrors the interval, keeps p and
-    turns ``win_rate`` into its complement.
+    turns ``win_rate`` into its complement. With a ``baseline`` only pairs with that model, as ``model_a``.
 
     Blocks pair by equal name only: ``layer4`` of a ResNet and ``features.17`` of a MobileNet stand in no row together.
     The claim is about the checkpoints, not about the designs they stand for; see `compare_groups`.
     """
     wide = pair(scores, ["block", "model"], measure)
     mine, _ = of_measure(scores, measure)
-    keys = [(block, a, b) for block, models in members(mine) for a, b in combinations(models, 2)]
+    keys = pairs_of(mine, baseline)
     pairs = [wide.common((block, a), (block, b)) for block, a, b in keys]
     differences = [of_b - of_a for of_a, of_b in pairs]
     rows = []
@@ -91,8 +92,8 @@ def compare_groups(scores: pd.DataFrame, groups: Mapping[str, str], measure: str
     copies of both designs count (``n``), so the comparison is paired. Returns ``block, group_a, group_b, copies_a,
     copies_b, n, mean_a, mean_b, delta, ci_low, ci_high, image_ci_low, image_ci_high, claim``.
 
-    With two copies or more of each design ``claim`` is ``designs`` and ``ci_low, ci_high`` come from a hierarchical
-    bootstrap over copies and images together (`hierarchical_interval`). Otherwise how much training again would move
+    With two copies or more of each design ``claim`` is ``designs`` and ``ci_low, ci_high`` are over copies and
+    images together (`copies.designs_interval`). Otherwise how much training again would move
     sfd cannot be known: ``claim`` is ``checkpoints`` and the interval is the one over images. That one is always in
     ``image_ci_low, image_ci_high``, for comparison.
     """
@@ -112,13 +113,22 @@ def compare_groups(scores: pd.DataFrame, groups: Mapping[str, str], measure: str
         speaks_of, interval = "checkpoints", over_images
         if min(len(of_a), len(of_b)) >= 2:
             speaks_of = "designs"
-            if a < b:
-                interval = hierarchical_interval(of_a, of_b)
-            else:  # drawn in one order for both, so that swapping the designs mirrors the interval exactly
-                interval = [-end for end in reversed(hierarchical_interval(of_b, of_a))]
+            interval = designs_interval(of_a, of_b)
         counts = (len(of_a), len(of_b), of_a.shape[1])
         rows.append((block, a, b, *counts, mean(of_a), mean(of_b), delta, *interval, *over_images, speaks_of))
     return pd.DataFrame(rows, columns=GROUPS)
+
+
+def compare_measures(measures: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
+    """`compare` for every measure of a long table (``measures.csv``), one below the other.
+
+    Returns ``measure`` and the columns of ``comparison.csv``. ``p_adjusted`` is Holm's over the rows of one measure:
+    each measure is a question of its own, and `agreement.sign_agreement` counts how many answer alike.
+    """
+    parts = [compare(measures, measure, baseline).assign(measure=measure) for measure in measures_of(measures)]
+    parts = [part for part in parts if len(part)]
+    columns = ["measure", *COMPARISON]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def lift_over_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:

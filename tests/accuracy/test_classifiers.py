@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 from das_explain.accuracy.classifiers import PREDICTIONS, accuracy_table, class_table, comparison_table, predict
 from das_explain.batches.load import Batch
 from das_explain.checkpoint.load import load_model
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.commands import app
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.explain.evaluate import Contestant
+from das_explain.explain.contestants import Contestant
 from das_explain.stats.intervals import wilson
-from das_explain.types import LoadedModel, Sample
+from das_explain.types import Sample
 from tests.models import model_directory
 
 

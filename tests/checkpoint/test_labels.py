@@ -9,9 +9,9 @@ import pytest
 from torch import nn
 
 from das_explain.checkpoint.labels import check_labels, imagenet_labels, match_labels, read_labels, sidecar
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError
-from das_explain.types import LoadedModel
 
 
 def model(labels: list[str] | None, num_classes: int | None = None) -> LoadedModel:

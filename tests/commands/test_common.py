@@ -9,10 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 import rich.console
-from typer.main import get_command
-from typer.testing import CliRunner
 
-from das_explain.commands import app, common
+from das_explain.commands import common
 from das_explain.commands.common import progress_bars, run_and_publish
 from das_explain.data.dataset import open_dataset
 from tests.photos import object_mask, photo, store, store_mask
@@ -60,22 +58,3 @@ def test_a_run_tells_of_guessed_orientations_once(tmp_path, monkeypatch, capsys,
     plan = SimpleNamespace(sample=None, seed=0, stratified=False, out=tmp_path)
     run_and_publish(open_dataset(tmp_path / "list.csv"), SimpleNamespace(name=kind), plan, report=False)
     assert capsys.readouterr().out.count("note ") == (kind == "masks")
-
-
-def commands() -> list[tuple[str, ...]]:
-    """Every command and sub-command."""
-    top = get_command(app).commands.items()
-    return [(name, *more) for name, each in top for more in [(), *((sub,) for sub in getattr(each, "commands", ()))]]
-
-
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_help_loses_no_brackets(command):
-    """What rich takes for markup vanishes without a word."""
-    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "1000", "TERMINAL_WIDTH": "1000"}).output
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    node = get_command(app)
-    for name in command:
-        node = node.commands[name]
-    for each in node.params:
-        for word in re.findall(r"\S*\[\S*", each.help or ""):
-            assert word.replace("\\[", "[").strip("().,") in shown

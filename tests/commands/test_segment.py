@@ -29,7 +29,7 @@ def environment(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("DAS_EXPLAIN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("BRIGHT_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:create")
+    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:BrightOptions")
 
 
 def run(*arguments: object, code: int = 0) -> str:

@@ -279,8 +279,9 @@ def test_distributions_show_every_scored_image_and_the_mean(scores):
     np.testing.assert_allclose(np.array(bars, dtype=float), expected)
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert names[0] == "plain"
-    assert names[1].startswith("a very long name")
-    assert names[1].endswith("…")
+    assert names[1].startswith("a very long")
+    assert "…" in names[1]
+    assert names[1].endswith(LONG[-4:])
     assert_readable(figure)
 
 

@@ -14,15 +14,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from das_explain.batches.ahead import can_overlap, fill_regions, in_a_thread
 from das_explain.batches.load import load_batches
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError
-from das_explain.explain.pipeline import Plan, score_dataset
-from das_explain.batches.ahead import can_overlap, fill_regions, in_a_thread
 from das_explain.segment.cached import CachedFinder
 from das_explain.types import Region
 from tests.models import model_directory
+from tests.runs import score_dataset
 from tests.segment.fake_finder import BrightFinder, bright_photo
 
 
@@ -66,8 +66,7 @@ def test_each_photo_is_decoded_once_in_a_run(tmp_path, photos, workers):
     model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
     for number in range(2):
         finder = CachedFinder(BrightFinder(), batch=2)
-        plan = Plan(models=(model,), out=tmp_path / f"run{number}", batch=3, workers=workers)
-        run = score_dataset(watched, finder, plan)
+        run = score_dataset(watched, finder, models=(model,), out=tmp_path / f"run{number}", batch=3, workers=workers)
         assert finder.finder.shown == (0 if number else 7)
         assert run.manifest["counts"].get("ok", 0) + run.manifest["counts"].get("no_background", 0) == 14
         assert sorted(log.read_text().split()) == sorted(sample.name for sample in dataset.samples)
@@ -174,11 +173,11 @@ def test_weights_that_were_wrong_do_not_hold_the_folder(tmp_path, photos):
 
     dataset = open_dataset(photos)
     model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
-    plan = Plan(models=(model,), out=tmp_path / "run", batch=3, workers=0)
+    how = {"models": (model,), "out": tmp_path / "run", "batch": 3}
     with pytest.raises(DasExplainError, match="the weights do not fit"):
-        score_dataset(dataset, CachedFinder(Broken(threshold=1)), plan)
+        score_dataset(dataset, CachedFinder(Broken(threshold=1)), **how)
     gc.collect()  # the lock of the run that failed
-    assert len(score_dataset(dataset, CachedFinder(BrightFinder()), plan).table("scores")) == 14
+    assert len(score_dataset(dataset, CachedFinder(BrightFinder()), **how).table("scores")) == 14
 
 
 def test_a_thread_of_its_own_unless_all_runs_on_the_processor():

@@ -14,14 +14,13 @@ from das_explain.batches.load import load_batches
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.explain.evaluate import Options
-from das_explain.explain.pipeline import Plan, score_dataset
 from das_explain.segment import FINDERS, create_segmenter
 from das_explain.segment.cache import MaskCache, clear, shelves
 from das_explain.segment.cached import CachedFinder
 from das_explain.types import Region
 from tests.models import model_directory
 from tests.photos import store
+from tests.runs import score_dataset
 from tests.segment.fake_finder import BrightFinder, bright_photo
 
 
@@ -100,8 +99,7 @@ def test_numbers_that_json_lacks_do_not_stop_a_run(tmp_path, photos):
     model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
     records = []
     for number in range(2):
-        plan = Plan(models=(model,), out=tmp_path / f"run{number}", batch=3, workers=0)
-        run = score_dataset(dataset, CachedFinder(Wild()), plan)
+        run = score_dataset(dataset, CachedFinder(Wild()), models=(model,), out=tmp_path / f"run{number}", batch=3)
         records.append([record["region"] for record in run.records()])
         assert records[-1][0]["iou"] == [None]
     assert records[0] == records[1]
@@ -210,7 +208,7 @@ def test_a_finder_that_swaps_height_and_width_is_caught(photos):
 
 
 def test_registry_checks_options_and_makes_a_cached_finder(photos, monkeypatch):
-    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:create")
+    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:BrightOptions")
     dataset = open_dataset(photos)
     segmenter = create_segmenter("grounded-sam", dataset, template="one {label}", threshold=9)
     assert segmenter.identity()["threshold"] == 9
@@ -223,9 +221,15 @@ def test_registry_checks_options_and_makes_a_cached_finder(photos, monkeypatch):
 
 
 def scored(dataset, model: str, out: Path, finder: BrightFinder):
-    plan = Plan(models=(model,), out=out, options=Options(), batch=3, workers=0)
     seen = []
-    run = score_dataset(dataset, CachedFinder(finder), plan, finding=lambda done, of: seen.append((done, of)))
+    run = score_dataset(
+        dataset,
+        CachedFinder(finder),
+        models=(model,),
+        out=out,
+        batch=3,
+        finding=lambda done, of: seen.append((done, of)),
+    )
     return run, seen
 
 
@@ -286,7 +290,7 @@ def test_the_cache_of_a_finder_is_its_own(photos):
 
 
 def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos, monkeypatch):
-    from das_explain.segment import detect, sam
+    from das_explain.segment.finders import detect, sam
 
     dataset = open_dataset(photos)
     options = {"detector": str(nets.detector), "sam": str(nets.sam), "side": 64, "box_threshold": 0.05}

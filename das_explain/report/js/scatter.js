@@ -28,7 +28,7 @@ function frameOf(pair) {
   ];
 }
 
-const short = (text) => (text.length > 34 ? `${text.slice(0, 33)}…` : text);
+const short = (text) => (text.length > 34 ? `${text.slice(0, 17)}…${text.slice(-16)}` : text);
 
 function drawScatter(place, pair) {
   const block = Number(place.dataset.block);

@@ -1,0 +1,44 @@
+"""Energy-based pointing game: the share of the map's weight that lies on the object (Wang et al., Score-CAM, CVPR
+Workshops 2020, Sec. 4.3; the same as relevance mass accuracy, Arras et al., CLEVR-XAI, 2022, Eq. 1).
+
+    proportion = sum of w over R / sum of w over the frame
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from das_explain.measures.base import (
+    DEFAULTS,
+    Measure,
+    Measured,
+    MeasureOptions,
+    check_maps,
+    judge,
+    regions_of,
+    total,
+)
+
+
+def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
+    """Share of each map's weight on R, in [0, 1]; a uniform map has the object's share of the frame.
+
+    Args:
+        maps: float (N, H, W) in [0, 1]. masks: bool (N, H, W).
+
+    Returns:
+        No extras. Statuses ``nonfinite_cam``, ``no_object``, ``zero_cam``.
+
+    >>> maps, masks = torch.tensor([[[0.5, 0.25, 0.25]]]), torch.tensor([[[True, False, False]]])
+    >>> compute(maps, masks).values
+    tensor([0.5000], dtype=torch.float64)
+    """
+    check_maps(maps, masks)
+    regions = regions_of(masks, options)
+    scored, status = judge(maps, regions)
+    share = total(maps * regions.inside) / total(maps)
+    return Measured(share.clamp(max=1).where(scored, torch.nan), status, {})
+
+
+MEASURE = Measure("energy_pointing_game", False, (0.0, 1.0), True, compute)
