@@ -66,7 +66,7 @@ def distributions(results: Results) -> list[Distribution]:
     for block in results.blocks:
         models = [model for model in results.models if Key(model, block) in results.tally.sfd]
         rows = max(len(models), 1)
-        room = max(320 - TOP - BOTTOM, 62 * rows) / rows
+        room = max(320 - TOP - BOTTOM, 70 * rows) / rows
         values = {model: results.scored(model, block) for model in models}
         histograms = {model: _share(histogram(values[model])) for model in models}
         blind = {model: results.tally.shuffled.get(Key(model, block)) for model in models}
@@ -75,7 +75,7 @@ def distributions(results: Results) -> list[Distribution]:
         ridges = []
         for row, model in enumerate(models):
             base = round(TOP + (row + 1) * room, 2)
-            scale = (room - 30) / peak
+            scale = (room - 38) / peak
             median = float(np.median(values[model])) if len(values[model]) else None
             ridges.append(
                 Ridge(

@@ -38,6 +38,13 @@ const percent = (value) => (value === null ? "" : `${Math.round(100 * value)}\u2
 const plain = (value) => (value === null ? "–" : String(value).replace("-", MINUS));
 const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
+// At most so many characters, beginning and end kept: das_explain/text.py.
+function cutMiddle(text, room) {
+  const letters = [...text];
+  if (letters.length <= room) return text;
+  return `${letters.slice(0, Math.floor(room / 2)).join("").trimEnd()}…${letters.slice(letters.length - Math.floor((room - 1) / 2)).join("").trimStart()}`;
+}
+
 const STATUS_WORDS = {
   ok: "scored",
   no_background: "no background in B",

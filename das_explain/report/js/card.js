@@ -4,7 +4,7 @@ function verdict(answer) {
   if (!answer || answer.predicted === null) return null;
   const mark = answer.correct === null ? null
     : el("span", { class: answer.correct ? "right" : "wrong" }, el("span", { "aria-hidden": "true" }, answer.correct ? "✓" : "✗"), el("span", { class: "hidden" }, answer.correct ? " right" : " wrong"));
-  return el("span", { class: "verdict" }, el("span", { class: "predicted", title: answer.predicted }, answer.predicted), el("span", {}, percent(answer.confidence)), mark);
+  return el("span", { class: "verdict" }, el("span", { class: "predicted", title: answer.predicted }, cutMiddle(answer.predicted, 28)), el("span", {}, percent(answer.confidence)), mark);
 }
 
 function describe(image, model, block, cell) {
@@ -75,8 +75,8 @@ function card(image, open) {
   const compared = pair && blocks.length && pair.every((model) => models.includes(model));
   return el("article", { class: "card", "data-index": image.index, onclick: () => open(image) },
     el("header", {},
-      el("h3", {}, el("button", { type: "button", class: "open", title: image.name, "aria-haspopup": "dialog" }, image.name)),
-      el("p", { class: "facts" }, image.label === null ? null : el("span", { class: "label" }, image.label),
+      el("h3", {}, el("button", { type: "button", class: "open", title: image.name, "aria-haspopup": "dialog" }, cutMiddle(image.name, 52))),
+      el("p", { class: "facts" }, image.label === null ? null : el("span", { class: "label", title: image.label }, cutMiddle(image.label, 28)),
         image.status === "ok" ? null : el("span", { class: "flag" }, statusWords(image.status)))),
     el("div", { class: "card-body" },
       el("div", { class: "photo" }, photo(image, models, 2),
