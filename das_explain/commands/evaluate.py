@@ -158,13 +158,13 @@ def _print_ap(measured: Measured) -> None:
 def _difference(row) -> tuple[str, str]:
     from das_explain.commands.common import number, span
 
-    return number(100 * row.difference, "+.1f"), span(100 * row.ci_low, 100 * row.ci_high, "+.1f")
+    return number(row.difference, "+.1f", scale=100), span(row.ci_low, row.ci_high, "+.1f", scale=100)
 
 
 def _percent(value: float, low: float, high: float) -> tuple[str, str]:
     from das_explain.commands.common import number, span
 
-    return number(100 * value, ".1f"), span(100 * low, 100 * high, ".1f")
+    return number(value, ".1f", scale=100), span(low, high, ".1f", scale=100)
 
 
 def _bracketed(value: str, interval: str) -> str:

@@ -48,6 +48,7 @@ Examples:
   --model plain=runs/plain/best.pth@resnet50 --model das=runs/das/best.pth@resnet50:das
   --model 'a=net.ckpt@mobilenet_v2:das?alpha=0.1&size=160' --model torchvision:resnet50
   --model das=das.pth@resnet50:das --model off=das.pth@resnet50:das+gates=mean
+  --model shipped=collage-das-resnet18 --model top=net.pth@timm:resnet26+weights=random:layer4
 """
 
 DATA = """\

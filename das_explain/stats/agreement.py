@@ -28,12 +28,12 @@ def rank_agreement(
     differ on any.
     """
     turned = _signs(measures_of(measures), higher_is_better)
-    paired = {measure: pair(measures, ["block", "model"], measure) for measure in turned}
+    wide = {measure: pair(measures, ["block", "model"], measure) for measure in turned}
     pairs = {measure: pairs_of(of_measure(measures, measure)[0], baseline) for measure in turned}
-    images = next(iter(paired.values())).images if paired else pd.Index([])
-    for each in paired.values():
-        images = images.union(each.images)
-    wide = {measure: each.on(images) for measure, each in paired.items()}
+    images = next(iter(wide.values())).images if wide else pd.Index([])
+    for paired in wide.values():
+        images = images.union(paired.images)
+    wide = {measure: paired.on(images) for measure, paired in wide.items()}
     rows = []
     for block, a, b in dict.fromkeys(key for keys in pairs.values() for key in keys):
         having = [measure for measure in turned if (block, a, b) in pairs[measure]]
