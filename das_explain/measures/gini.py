@@ -42,4 +42,4 @@ def _gini(curve: Curve) -> float:
     return float((pixels * below_less_above) @ level) / (count * float(pixels @ level))
 
 
-MEASURE = Measure("gini", False, (0.0, 1.0), True, compute, title="Gini index")
+MEASURE = Measure("gini", False, (0.0, 1.0), True, compute, title="Gini index", reader=_gini)
