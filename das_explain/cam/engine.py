@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.nn.inference import as_found, check_logits
 
 EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
 
@@ -24,18 +26,23 @@ EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
 class Cam:
     """The maps of one block.
 
-    ``map``: float32 (N, H, W) in [0, 1] at the requested size. ``native``: float32 (N, h, w) in [0, 1], the same at the
-    block's own resolution, before resizing. ``raw_max``: float32 (N,), the maximum before normalisation, in units of
-    the target's logit: 0 means that the map is empty, a tiny number that it is inflated noise.
+    ``native``: float32 (N, h, w) in [0, 1], at the block's own resolution. ``raw_max``: float32 (N,), the maximum before
+    normalisation, in units of the target's logit: 0 means that the map is empty, a tiny number that it is inflated
+    noise. ``map``: float32 (N, H, W) in [0, 1] at ``size``, made from ``native`` when it is first asked for.
     """
 
-    map: Tensor
     native: Tensor
     raw_max: Tensor
+    size: tuple[int, int]
+
+    @cached_property
+    def map(self) -> Tensor:
+        """The native maps at ``size``: ``upsample``."""
+        return upsample(self.native, self.size)
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Maps:
     """``logits`` float32 (N, K), ``target`` int64 (N,) and one ``Cam`` per block, all from the same forward pass."""
 
     logits: Tensor
@@ -54,6 +61,10 @@ def grad_cam(
     """Class activation maps of several blocks (Grad-CAM, Eq. 1 and 2).
 
     The network is left as it was found: mode, parameters' ``requires_grad`` and ``grad``, hooks.
+
+    It is also run as it was given. ``load_model(network).explain(photos)`` runs a copy with its batch norms folded, as the
+    command line does: on a CPU up to rounding the same maps in about two thirds of the time. For tensors of one's own,
+    ``cam.fast.fast_copy(network, blocks, size)`` gives that copy and its blocks, to be passed to this function.
 
     Args:
         network: any classifier (N, C, H, W) -> (N, K); run in eval mode.
@@ -79,7 +90,7 @@ def explain(
     blocks: Sequence[str | nn.Module] | Mapping[str, nn.Module],
     *,
     size: tuple[int, int] | None = None,
-) -> Explanation:
+) -> Maps:
     """``grad_cam``, with the logits and targets of the forward pass that made the maps."""
     if images.ndim != 4 or not images.is_floating_point():
         raise UsageError(f"images must be a float tensor (N, C, H, W), not {images.dtype} {tuple(images.shape)}")
@@ -95,7 +106,7 @@ def explain(
         score = logits.gather(1, targets.view(-1, 1)).sum()
         gradients = _gradients(score, taps)
     cams = {name: _cam(taps[name].detach(), gradients[name], size) for name in modules}
-    return Explanation(logits.detach().float(), targets, cams)
+    return Maps(logits.detach().float(), targets, cams)
 
 
 def resolve_blocks(
@@ -115,24 +126,6 @@ def resolve_blocks(
     if not resolved:
         raise UsageError("no block to explain: name at least one")
     return resolved
-
-
-@contextmanager
-def as_found(network: nn.Module) -> Iterator[None]:
-    """Eval mode and frozen parameters inside, everything as before outside."""
-    training = [module for module in network.modules() if module.training]
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    try:
-        for module in training:
-            module.training = False
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        for module in training:
-            module.training = True
 
 
 @contextmanager
@@ -182,16 +175,6 @@ def check_all_ran(blocks: Iterable[str], seen: Container[str]) -> None:
             raise DasExplainError(f"block {name} did not run in the forward pass; choose another block")
 
 
-def check_logits(output, count: int) -> Tensor:
-    """The logits (N, K) of whatever the network returned; the first of a tuple."""
-    if isinstance(output, (tuple, list)):
-        output = output[0]
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != count:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise DasExplainError(f"the network must return logits (N, classes); it returned {shape}")
-    return output
-
-
 def check_targets(targets: Tensor | None, logits: Tensor) -> Tensor:
     """int64 (N,) in range, on the logits' device; ``None`` and -1 become the image's highest logit."""
     highest = logits.detach().argmax(1)
@@ -233,9 +216,16 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
 
     The two min-max steps must not be merged: each divides by (1e-7 + max), which matters for faint maps.
     """
-    native = _min_max(raw)
+    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=tuple(size))
+
+
+def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
+    """A block's maps float32 (N, h, w) in [0, 1] -> (N, *size): bilinear, then min-max again."""
     resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    return Cam(map=_min_max(resized), native=native, raw_max=raw.flatten(1).amax(1))
+    if tuple(size) == tuple(native.shape[1:]):  # may be the native maps themselves
+        return _min_max(resized)
+    lowest = resized.amin((1, 2), keepdim=True)
+    return resized.sub_(lowest).div_(EPSILON + resized.amax((1, 2), keepdim=True))
 
 
 def _min_max(maps: Tensor) -> Tensor:

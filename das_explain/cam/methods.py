@@ -17,10 +17,8 @@ from torch import Tensor, nn
 
 from das_explain.cam.engine import (
     Cam,
-    Explanation,
-    as_found,
+    Maps,
     check_all_ran,
-    check_logits,
     check_map,
     check_targets,
     explain,
@@ -28,6 +26,7 @@ from das_explain.cam.engine import (
     resolve_blocks,
 )
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.nn.inference import as_found, check_logits
 
 METHODS = {
     "gradcam": "GradCAM",
@@ -52,7 +51,7 @@ def explain_with(
     blocks: Sequence[str | nn.Module] | Mapping[str, nn.Module],
     *,
     size: tuple[int, int] | None = None,
-) -> Explanation:
+) -> Maps:
     """``cam.explain`` for any method of ``METHODS``; arguments, result and errors as there.
 
     Raises:
@@ -70,7 +69,7 @@ def explain_with(
         for name, module in modules.items():
             raw, logits = _one_block(METHODS[method], network, images, targets, name, module)
             cams[name] = normalize(raw.to(images.device), size)
-    return Explanation(logits, targets, cams)
+    return Maps(logits, targets, cams)
 
 
 @contextlib.contextmanager

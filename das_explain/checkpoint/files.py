@@ -7,11 +7,13 @@ A pickle is a program. Only tensors, containers, numbers and a handful of inert 
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,26 @@ def candidates(content: Any, source: str, entry: str | None = None) -> list[Cand
 def best_reading(readings: Sequence[Candidate], expected: Mapping[str, Any]) -> Candidate:
     """The reading that shares most keys with ``expected``; of equals the least peeled."""
     return max(readings, key=lambda reading: len(reading.state.keys() & expected.keys()))
+
+
+@contextmanager
+def tensors_only() -> Iterator[None]:
+    """Nobody's ``torch.load`` below runs a pickle, whatever it is called with."""
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        if before is not None:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+
+
+def hub_cache() -> str:
+    """Where the Hugging Face Hub's client keeps what it has fetched."""
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE)
 
 
 def _state_dict(content: Any, source: str, entry: str | None) -> tuple[Candidate, bool]:

@@ -93,7 +93,10 @@ def advise(readings: Sequence[Candidate], ask: str | None = None) -> str:
     """The end of an error message: the likely architecture of a file, beginning with a semicolon."""
     score, likely = likely_architecture(readings)
     if score < LIKELY:
-        return "; no known architecture resembles it: python:MODULE:FACTORY@FILE loads any network of your own"
+        return (
+            "; no architecture of the registry resembles it: torchvision:NAME or timm:NAME after the @ names one of "
+            "theirs, python:MODULE:FACTORY@FILE loads any network of your own"
+        )
     asked = f": ask for {ask.format(likely)}" if ask else ""
     return f"; it is {likely}{asked}" if score == 1 else f"; {int(100 * score)}% of its keys fit {likely}{asked}"
 
@@ -173,6 +176,23 @@ def class_count(architecture: str, state: Mapping[str, Tensor], default: int = 1
     """The number of classes of a weight file for one of the registry's architectures, read off its head."""
     head = state.get(f"{_head(architecture)}.weight")
     return int(head.shape[0]) if head is not None and head.dim() == 2 and head.shape[0] else default
+
+
+def class_count_like(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], built: int = 1000) -> int:
+    """The number of classes of trained weights of any network, read off the layers that have other rows than a network
+    ``built`` for so many classes, whose state dict is ``expected``; ``built`` where they do not agree on one."""
+    counts = {
+        state[key].shape[0]
+        for key, tensor in expected.items()
+        if key in state and tensor.dim() and state[key].dim() and tensor.shape[0] == built
+        if state[key].shape[1:] == tensor.shape[1:] and state[key].shape[0] not in (0, built)
+    }
+    return counts.pop() if len(counts) == 1 else built
+
+
+def described(architecture: str, attention: str) -> str:
+    """A network for messages: ``resnet18 with attention das``."""
+    return architecture if attention == "none" else f"{architecture} with attention {attention}"
 
 
 @cache

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from das_explain.checkpoint.build import head_name
-from das_explain.checkpoint.files import Candidate, best_reading, candidates
+from das_explain.checkpoint.files import Candidate, best_reading, candidates, read_weights
 from das_explain.checkpoint.fit import GATE, OPTIONAL, Differences, advise, describe, differences
-from das_explain.errors import DasExplainError
+from das_explain.checkpoint.sources import OPENERS
+from das_explain.checkpoint.spec import parse_spec
+from das_explain.errors import DasExplainError, UsageError
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,29 @@ class WarmStart:
             given, wanted = self.head_skipped
             head = f"; the head starts fresh, for {wanted} classes where the weights have {given}"
         return f"warm start: {self.loaded} tensors from {self.source}{gates}{head}"
+
+
+def warm_start(network: nn.Module, weights: Mapping[str, Tensor] | str | Path) -> WarmStart:
+    """Copies trained weights into ``network``, which is changed in place: everything but gates that ``weights`` lacks,
+    and but the head if it is for another number of classes.
+
+    Args:
+        weights: a state dict, a weight file, or any model spec (``torchvision:resnet18``, a model directory ...).
+
+    Returns:
+        What was taken and what was not; ``str()`` of it is one sentence.
+
+    Raises:
+        DasExplainError: any other key is missing, foreign or of another shape; the network is left as it was.
+    """
+    if isinstance(weights, Mapping):
+        return copy_weights(network, weights, "a state dict")
+    if Path(weights).is_file():
+        return copy_weights(network, read_weights(Path(weights)), str(weights))
+    spec = parse_spec(str(weights))
+    if spec.suffixes:
+        raise UsageError(f"{spec.text}: a warm start takes weights as they are; leave {spec.suffixes} out")
+    return copy_weights(network, OPENERS[spec.kind](spec).network.state_dict(), spec.text)
 
 
 def copy_weights(network: nn.Module, weights: Mapping[str, Tensor] | list[Candidate], source: str) -> WarmStart:

@@ -111,6 +111,10 @@ class Preprocess:
         frame = torch.from_numpy(self.geometry.frame(image.convert("RGB")).copy()).permute(2, 0, 1)
         return self.normalize(frame[None])[0]
 
+    def resized(self, size: tuple[int, int]) -> Preprocess:
+        """The same for frames of another size (height, width); as much of a photo is cropped as usual, 224 of 256."""
+        return Preprocess.from_config({**self.to_config(), "size": list(size), "resize": round(min(size) * 256 / 224)})
+
     def to_config(self) -> dict[str, Any]:
         """JSON-serialisable; ``from_config`` reads it back."""
         return {**asdict(self.geometry), "mean": list(self.mean), "std": list(self.std)}

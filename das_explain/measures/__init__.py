@@ -86,4 +86,4 @@ def compute_all(
     known = options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
     readers = [measure.reader for measure in chosen if measure.reader]
     options = replace(options, regions=known, ranking=Ranking(maps, masks, readers))
-    return {measure.name: measure.compute(maps, masks, options) for measure in chosen}
+    return {measure.name: Measured(*measure.compute(maps, masks, options)) for measure in chosen}
