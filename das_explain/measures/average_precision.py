@@ -1,5 +1,5 @@
 """Average precision of the map's pixels as detections of the object's (pixel-wise AP; PxAP of Choe et al., Evaluating
-Weakly Supervised Object Localization Methods Right, CVPR 2020, Sec. 4.1, of one image).
+Weakly Supervised Object Localization Methods Right, CVPR 2020, arXiv 2001.07437, of one image).
 
     AP = sum over levels t of (recall(t) - recall(level above t)) * precision(t)
 """

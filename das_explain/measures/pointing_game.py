@@ -1,5 +1,5 @@
 """Pointing game: does the map's maximum lie on the object (Zhang et al., Top-down Neural Attention by Excitation
-Backprop, ECCV 2016, Sec. 4.2).
+Backprop, ECCV 2016, arXiv 1608.00507).
 
     accuracy = hits / (hits + misses)
 

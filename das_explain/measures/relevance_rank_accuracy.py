@@ -1,5 +1,5 @@
 """Relevance rank accuracy: how many of the highest pixels lie on the object (Arras et al., CLEVR-XAI, Information Fusion
-2022, Sec. 3.3, Eq. 2).
+2022, arXiv 2003.07258).
 
     accuracy = |P_top |R| and R| / |R|        P_top |R|: the |R| pixels of the highest weight
 """

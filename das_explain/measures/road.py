@@ -1,10 +1,11 @@
 """ROAD, remove and debias: does the network miss the highest pixels more than the lowest, if what is put in their place
-gives away nothing (Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022, Sec. 5).
+gives away nothing (Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022,
+arXiv 2202.00449).
 
     road = mean over shares of (p without the lowest - p without the highest) / 2
 
-The shares removed are 90 %, 80 % ... 10 %. In place of the removed pixels stands the noisy linear imputation (Sec. 5.2,
-Eq. 6): each is the mean of its eight neighbours, of which the direct ones weigh 1/6 and the diagonal ones 1/12, and a
+The shares removed are 90 %, 80 % ... 10 %. In place of the removed pixels stands the noisy linear imputation:
+each is the mean of its eight neighbours, of which the direct ones weigh 1/6 and the diagonal ones 1/12, and a
 little noise. As pytorch-grad-cam's ``ROADCombined``, which is the reference.
 """
 
