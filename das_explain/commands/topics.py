@@ -34,8 +34,8 @@ After it:
   ?key=value&key=value        size=224 (side of the input), labels=FILE (class names), entry=KEY
                               (which weights of a checkpoint), or arguments of the network, such
                               as alpha=0.1; not after a directory or hf:
-  +gates=ones                 the attention of its gates replaced: ones (none), mean (each gate's
-                              own mean) or shuffled (of other places)
+  +gates=ones|mean|shuffled   the attention of its gates replaced: left out, without its places (each
+                              channel's mean), or with its values in other places
   +weights=random[:BLOCK]     what it learned forgotten: all of it, or from the classifier down to
                               and including BLOCK
 
