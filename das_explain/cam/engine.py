@@ -221,7 +221,11 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
 
 def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
     """A block's maps float32 (N, h, w) in [0, 1] -> (N, *size): bilinear, then min-max again."""
-    return _min_max(F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0])
+    resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    if tuple(size) == tuple(native.shape[1:]):  # may be the native maps themselves
+        return _min_max(resized)
+    lowest = resized.amin((1, 2), keepdim=True)
+    return resized.sub_(lowest).div_(EPSILON + resized.amax((1, 2), keepdim=True))
 
 
 def _min_max(maps: Tensor) -> Tensor:

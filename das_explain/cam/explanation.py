@@ -27,7 +27,7 @@ BATCH = 16  # images at a time
 SHOWN = 12  # images that a notebook shows
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Explanation:
     """Grad-CAM maps of N images; a notebook shows it.
 

@@ -47,6 +47,10 @@ def build_network(
         if attention != "none":
             raise UsageError(f"{architecture} takes no attention; those that do are {', '.join(BACKBONES)}")
         return (build_torchvision if source == "torchvision" else build_timm)(name, num_classes, arguments)
+    if source == "transformers":
+        raise UsageError(
+            f"{architecture} cannot be built by name; transformers' own folder of it is what can be loaded"
+        )
     check_architecture(architecture, attention)
     with torch.device("meta"):
         return create_model(architecture, attention, num_classes, **check_arguments(architecture, attention, arguments))

@@ -138,8 +138,8 @@ def read_label_map(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
+            columns = list(reader.fieldnames or [])
             rows = [(reader.line_num, row) for row in reader]
-        columns = reader.fieldnames or []
     except FileNotFoundError:
         raise DasExplainError(f"no such label map: {path}") from None
     except (OSError, ValueError, csv.Error) as error:

@@ -77,6 +77,10 @@ def load_model(
             "measures its AP, das-explain models show says what is in it"
         )
     opened.preprocess = _prepared(opened.preprocess, size, mean, std)
+    if opened.preprocess_taken and size is None:
+        height, width = opened.preprocess.geometry.size
+        whose = f"{width} x {height}, {opened.preprocess_taken}"
+        opened.notes.insert(0, f"{parsed.text}: nothing says how its input was prepared; taken as {whose}")
     if isinstance(spec, nn.Module):
         opened.num_classes = _classes_of(spec, opened.preprocess.geometry.size)
         network, mark = spec if target is None else _moved(spec, parsed.name, target), fingerprint(spec)
@@ -139,7 +143,8 @@ def _in_memory(network: nn.Module, name: str | None) -> tuple[ModelSpec, Opened]
         raise UsageError(f"the network's weights are {other.pop()}; give one in float32: network.float()")
     text = f"a {kind.__module__}.{kind.__qualname__} in memory"
     parsed = ModelSpec(text=text, name=name or kind.__name__, kind="memory", target=kind.__name__)
-    return parsed, Opened(network, f"{kind.__module__}.{kind.__qualname__}")
+    whose = "as ImageNet's usually is"
+    return parsed, Opened(network, f"{kind.__module__}.{kind.__qualname__}", preprocess_taken=whose)
 
 
 def _classes_of(network: nn.Module, size: tuple[int, int]) -> int:

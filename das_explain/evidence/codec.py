@@ -95,6 +95,8 @@ def encode(evidence: Evidence) -> pa.Table:
         for name in ("index", "image", "label", "status", "message", "width", "height")
     }
     columns["region"] = [json.dumps(photo.region, ensure_ascii=False, allow_nan=False) for photo in photos]
+    for name in ("label", "message", "region"):  # Arrow's text is Unicode; odd bytes become their escapes
+        columns[name] = [text and text.encode("utf-8", "backslashreplace").decode() for text in columns[name]]
     with_region = [photos[i].status == "ok" for i in shown]
     sides = evidence.sizes
     columns["frames"] = _lists(len(photos), shown, _FRAME, [

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,32 +49,55 @@ def read_table(path: Path, columns: Sequence[str] = (), *, only: Sequence[str] |
 
     ``correct`` is 1, 0 or NaN. Raises DasExplainError, on one line, for a file that is missing, broken, or lacks one.
     """
+    with _one_line(path):
+        return _typed(pd.read_csv(path, **_types(path, columns, only)))
+
+
+def read_parts(
+    path: Path, columns: Sequence[str] = (), *, only: Sequence[str] | None = None, rows: int
+) -> Iterator[pd.DataFrame]:
+    """As ``read_table``, so many rows at a time, so that memory does not grow with the file."""
+    with _one_line(path), pd.read_csv(path, **_types(path, columns, only), chunksize=rows) as parts:
+        for part in parts:
+            yield _typed(part)
+
+
+def _types(path: Path, columns: Sequence[str], only: Sequence[str] | None) -> dict[str, Any]:
+    """Which columns of the file are read, and as what."""
+    names = list(pd.read_csv(path, nrows=0).columns)
+    missing = [name for name in (only or columns) if name not in names]
+    if missing:
+        raise DasExplainError(f"{path} lacks the column {missing[0]}: was it written by another version?")
+    wanted = [name for name in names if only is None or name in only]
+    text = {name: "category" if name in REPEATED else str for name in wanted if name in TEXT}
+    return {
+        "usecols": wanted,
+        "dtype": text | ({"correct": str} if "correct" in wanted else {}),
+        "keep_default_na": False,
+        "na_values": {name: [""] for name in wanted if name not in TEXT and name != "correct"},
+    }
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    for name in table.columns:
+        if name not in TEXT and name != "correct":
+            table[name] = pd.to_numeric(table[name], errors="coerce")
+    if "correct" in table:
+        table["correct"] = table["correct"].str.lower().map({"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0})
+    return table
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """What reading a CSV may run into, said on one line."""
     try:
-        names = list(pd.read_csv(path, nrows=0).columns)
-        missing = [name for name in (only or columns) if name not in names]
-        if missing:
-            raise DasExplainError(f"{path} lacks the column {missing[0]}: was it written by another version?")
-        wanted = [name for name in names if only is None or name in only]
-        text = {name: "category" if name in REPEATED else str for name in wanted if name in TEXT}
-        table = pd.read_csv(
-            path,
-            usecols=wanted,
-            dtype=text | ({"correct": str} if "correct" in wanted else {}),
-            keep_default_na=False,
-            na_values={name: [""] for name in wanted if name not in TEXT and name != "correct"},
-        )
-        for name in wanted:
-            if name not in TEXT and name != "correct":
-                table[name] = pd.to_numeric(table[name], errors="coerce")
+        yield
     except pd.errors.EmptyDataError:
         raise DasExplainError(f"{path} is empty: score the run again") from None
     except FileNotFoundError:
         raise DasExplainError(f"{path} is missing: is this the folder of a run of das-explain sfd?") from None
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise DasExplainError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from None
-    if "correct" in wanted:
-        table["correct"] = table["correct"].str.lower().map({"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0})
-    return table
 
 
 class TableWriter:

@@ -41,7 +41,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _area(curve: Curve) -> float:
-    pixels, hits = curve.exactly
+    pixels, hits = curve.pixels_at, curve.hits_at
     # Each pixel off R is beaten by the hits above its level, and by half of those on it.
     beaten = (pixels - hits) @ (curve.hits - hits / 2)
     return float(beaten) / float(curve.hits[0]) / float(curve.pixels[0] - curve.hits[0])

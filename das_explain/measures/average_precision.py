@@ -44,8 +44,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _area(curve: Curve) -> float:
-    _, hits = curve.exactly
-    return float(hits @ (curve.hits / curve.pixels)) / float(curve.hits[0])
+    return float(curve.hits_at @ (curve.hits / curve.pixels)) / float(curve.hits[0])
 
 
 MEASURE = Measure("average_precision", False, (0.0, 1.0), True, compute)

@@ -34,7 +34,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _gini(curve: Curve) -> float:
-    pixels, _ = curve.exactly
+    pixels = curve.pixels_at
     count = int(curve.pixels[0])
     # Over the pixels of one level the factors add up to pixels * (below - above): those below it less those above it.
     below_less_above = count - 2 * curve.pixels + pixels

@@ -20,9 +20,20 @@ class Curve(NamedTuple):
     hits: np.ndarray
 
     @property
-    def exactly(self) -> tuple[np.ndarray, np.ndarray]:
-        """How many weigh exactly that, and how many of these lie on R: float64 (L,) each, whole numbers."""
-        return tuple(count - np.append(count[1:], 0.0) for count in (self.pixels, self.hits))
+    def pixels_at(self) -> np.ndarray:
+        """How many weigh exactly that: whole numbers, float64 (L,)."""
+        return _falls(self.pixels)
+
+    @property
+    def hits_at(self) -> np.ndarray:
+        """How many weigh exactly that and lie on R: whole numbers, float64 (L,)."""
+        return _falls(self.hits)
+
+
+def _falls(counts: np.ndarray) -> np.ndarray:
+    falls = counts.astype(np.float64)
+    falls[:-1] -= counts[1:]
+    return falls
 
 
 class Ranking:

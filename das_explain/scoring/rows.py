@@ -19,7 +19,7 @@ from das_explain.cam.engine import upsample
 from das_explain.evidence import tables
 from das_explain.evidence.values import Evidence, Key
 from das_explain.measures import MEASURES, Measured, Regions, compute_all
-from das_explain.nulls import NULLS
+from das_explain.nulls import NULLS, Null
 from das_explain.nulls.pairing import image_seeds
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
@@ -109,7 +109,9 @@ class Scorer:
         names = [evidence.photos[i].image for i in positions]
         for block in dict.fromkeys(key.block for key in self.keys):
             keys = [key for key in self.keys if key.block == block and key in evidence.maps]
-            maps = {key: self._upsampled(evidence, key, evidence.maps[key].native[rows]) for key in keys}
+            natives = {key: self._with_partners(evidence, key, rows, first) for key in keys}
+            both = {key: self._upsampled(evidence, key, native) for key, native in natives.items()}
+            maps = {key: each[: len(rows)] for key, each in both.items()}
             for key in keys:
                 geometry = evidence.geometries[key.model]
                 here, usable = regions[geometry], reasons[key.model][positions] == "ok"
@@ -120,7 +122,7 @@ class Scorer:
                 fakes = {"": own, **blind[geometry]}
                 for null in self.nulls:
                     if not null.blind:
-                        fake = self._fake(null, key, evidence, maps[key], here.masks, names, first + rows)
+                        fake = self._fake(null, key, evidence, both[key], here.masks, names)
                         fakes[null.name] = self._on_null(fake, here)
                 for null_name, results in fakes.items():
                     for measure, result in results.items():
@@ -147,15 +149,17 @@ class Scorer:
                 results[null.name] = self._on_null(null.make(like, regions.masks, partner, **context), regions)
         return results
 
-    def _fake(
-        self, null: Any, key: Key, evidence: Evidence, maps: Tensor, masks: Tensor, names: list[str], ranks: np.ndarray
-    ) -> Tensor:
+    def _with_partners(self, evidence: Evidence, key: Key, rows: np.ndarray, first: int) -> np.ndarray:
+        """The native maps of the images, then those of their partners, float32 (2 k, h, w); if there are, and are asked for."""
+        own = evidence.maps[key].native[rows]
+        if not self.partners or all(null.blind for null in self.nulls):
+            return own
+        return np.concatenate([own, self.partners.maps(key, first + rows)])
+
+    def _fake(self, null: Null, key: Key, evidence: Evidence, maps: Tensor, masks: Tensor, names: list[str]) -> Tensor:
         native = evidence.maps[key].native.shape[1:]
         context = self._context(null.needs, native, names, evidence.geometries[key.model])
-        partner = torch.arange(len(masks))
-        if self.partners:
-            donors = self._upsampled(evidence, key, self.partners.maps(key, ranks))
-            maps, partner = torch.cat([maps, donors]), partner + len(maps)
+        partner = torch.arange(len(masks)) + (len(maps) - len(masks))
         return null.make(maps, masks, partner, **context)
 
     def _context(self, needs: Sequence[str], native: Sequence[int], names: list[str], geometry: str) -> dict[str, Any]:
