@@ -34,7 +34,7 @@ After it:
   ?key=value&key=value        size=224 (side of the input), labels=FILE (class names), entry=KEY
                               (which weights of a checkpoint), or arguments of the network, such
                               as alpha=0.1; not after a directory or hf:
-  +gates=ones|mean|shuffled   the attention of its gates replaced: left out, without its places (each
+  +gates=ones|mean|shuffled   the attention of its gates replaced: left out, without places (each
                               channel's mean), or with its values in other places
   +weights=random[:BLOCK]     what it learned forgotten: all of it, or from the classifier down to
                               and including BLOCK
@@ -168,5 +168,5 @@ def help_page(
 
 
 def _commands(context: typer.Context) -> dict:
-    assert context.parent is not None
-    return {name: each for name, each in context.parent.command.commands.items() if name not in TOPICS}
+    group: Any = context.parent.command if context.parent else None
+    return {name: each for name, each in group.commands.items() if name not in TOPICS}
