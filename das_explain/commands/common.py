@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from das_explain.text import cut_middle
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.progress import TaskID
 
     from das_explain.batches.export import Exported
@@ -112,9 +113,7 @@ def span(low: float | None, high: float | None, style: str = ".3f", *, scale: fl
 
 
 def print_tables(run: Run) -> None:
-    """The summary beside its null, the comparison, and the statuses that are not ok."""
-    lifts = run.table("lift")
-    shuffled = lifts[(lifts["null"] == "shuffled") & (lifts["measure"] == "sfd")].set_index(["model", "block"])["lift"]
+    """The summary, the comparison, every measure beside its nulls, the statuses that are not ok, and what was assumed."""
     rows = [
         (
             row.model,
@@ -122,12 +121,10 @@ def print_tables(run: Run) -> None:
             f"{row.n_scored} of {row.n}",
             number(row.mean_sfd),
             span(row.ci_low, row.ci_high),
-            number(shuffled.get((row.model, row.block)), "+.3f"),
         )
         for row in run.table("summary").itertuples()
     ]
-    columns = ("model", "block", "scored", "mean sfd", "95 % interval", "lift over shuffled maps")
-    print_table(columns, rows, title="sfd")
+    print_table(("model", "block", "scored", "mean sfd", "95 % interval"), rows, title="sfd")
     rows = [
         (
             row.block,
@@ -141,6 +138,7 @@ def print_tables(run: Run) -> None:
     ]
     columns = ("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins")
     print_table(columns, rows, title="comparison")
+    print_lifts(run.table("lift"))
     scores = run.table("scores")
     others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
     if len(others):
@@ -150,6 +148,18 @@ def print_tables(run: Run) -> None:
         print("statuses    " + ", ".join(counted))
     for sentence in run.manifest.get("assumptions", []):
         print(f"assumed     {sentence}")
+
+
+def print_lifts(lifts: pd.DataFrame) -> None:
+    """How far each measure of a model stands above what maps that are blind to the photo get: the part that counts."""
+    nulls = list(dict.fromkeys(lifts["null"]))
+    rows = []
+    for (measure, block, model), mine in lifts.groupby(["measure", "block", "model"], sort=False, observed=True):
+        lift = mine.set_index("null")["lift"]
+        each = (number(lift.get(null), "+.3f") for null in nulls)
+        rows.append((measure, block, model, number(mine["mean"].iloc[0]), *each))
+    columns = ("measure", "block", "model", "mean", *nulls)
+    print_table(columns, rows, title="lift over blind maps")
 
 
 def print_heatmaps(rows: Sequence[Mapping[str, Any]]) -> None:

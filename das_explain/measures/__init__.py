@@ -85,4 +85,4 @@ def compute_all(
     chosen = measures if measures is not None else [each for each in MEASURES.values() if not each.needs_network]
     known = options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
     options = replace(options, regions=known, ranking=Ranking(maps, masks))
-    return {measure.name: measure.compute(maps, masks, options) for measure in chosen}
+    return {measure.name: Measured(*measure.compute(maps, masks, options)) for measure in chosen}

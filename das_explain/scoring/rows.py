@@ -184,7 +184,7 @@ class Scorer:
     ) -> None:
         where = positions[usable]
         status = np.array(result.status, dtype=object)[usable]
-        values = result.values.numpy()[usable]
+        values = result.values.double().numpy()[usable]
         scored.values[at][where] = np.where(np.isin(status, SCORED), values, np.nan)
         scored.statuses[at][where] = status
         key, measure, null = at

@@ -1,6 +1,7 @@
 """A run's folder becomes a report: its files, its safety, its size, and what broken folders lead to."""
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -210,7 +211,7 @@ def test_a_long_run_shows_the_extremes_and_a_sample_and_says_so(tmp_path, monkey
     text = page.read_text(encoding="utf-8")
     assert re.search(r"Shows 24 of 80 images: \d+ with the highest and lowest sfd and the largest differences", text)
     numbers = sorted(int(name.removesuffix(".jpg")) for name in shown)
-    assert max(b - a for a, b in zip(numbers, numbers[1:])) < 12, "the sample covers the whole run"
+    assert max(b - a for a, b in itertools.pairwise(numbers)) < 12, "the sample covers the whole run"
 
 
 def test_a_class_called_na_and_a_block_of_one_model_only(tmp_path):
