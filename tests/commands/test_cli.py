@@ -70,7 +70,7 @@ def test_sfd_then_report(setting: dict, tmp_path: Path):
     assert len(scores) == 11 * 2 * 2
     index = tmp_path / "run" / "report" / "index.html"
     assert index.exists()
-    for figure in ("distribution", "paired-1", "lift"):
+    for figure in ("distribution", "paired-a-b", "lift"):
         assert (tmp_path / "run" / "figures" / f"{figure}.png").exists()
     shutil.rmtree(index.parent)
     again = das_explain("report", tmp_path / "run")
