@@ -97,12 +97,11 @@ class Preprocess:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def normalize(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, 3, H, W), on the same device."""
+        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, 3, H, W), on the same device and in the same layout."""
         import torch
 
-        mean = torch.tensor(self.mean, device=frames.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=frames.device).view(1, 3, 1, 1)
-        return (frames.float() / 255 - mean) / std
+        mean, std = (torch.tensor(each, device=frames.device).view(1, 3, 1, 1) for each in (self.mean, self.std))
+        return frames.float().div_(255).sub_(mean).div_(std)  # in place: float() has made a copy
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """One photo (any PIL mode) -> float32 (3, H, W)."""
