@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn.inference import as_found, check_logits
+from das_explain.nn.running import as_found, check_logits
 
 EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
 
@@ -73,6 +73,12 @@ def grad_cam(
     Raises:
         UsageError: an unknown block, a wrong target, an input that is no batch of images.
         DasExplainError: the network's output does not depend on a block, or a block gives no (N, C, H, W) map.
+
+    >>> _ = torch.manual_seed(0)
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> cam = grad_cam(network, torch.rand(5, 3, 9, 9), torch.zeros(5, dtype=torch.int64), ["0"])["0"]
+    >>> cam.map.shape, cam.native.shape, cam.raw_max.shape
+    (torch.Size([5, 9, 9]), torch.Size([5, 4, 4]), torch.Size([5]))
     """
     return explain(network, images, targets, blocks, size=size).cams
 

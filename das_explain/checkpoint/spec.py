@@ -99,7 +99,8 @@ def parse_spec(text: str, name: str | None = None) -> ModelSpec:
         raise UsageError(f"{text}: a model directory on the Hub takes no ?options")
     text, default = text + _joined(suffixes), default + _joined(suffixes)
     name = default if name is None else name.strip()
-    return ModelSpec(text=text, name=name, options=options, **suffixes, **fields)
+    gates, weights = (suffixes.get(key) for key in ("gates", "weights"))
+    return ModelSpec(text=text, name=name, options=options, gates=gates, weights=weights, **fields)
 
 
 def _split_suffixes(text: str) -> tuple[str, dict[str, str]]:
