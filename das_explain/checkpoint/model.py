@@ -91,7 +91,7 @@ class LoadedModel:
         {'layer4': torch.Size([1, 160, 160])}
         """
         modules = self._modules(blocks)
-        if self._fast is None:
+        if self._fast is None or self._fast.network is not self.network:
             self._fast = FastCopies(self.network, self.preprocess.geometry.size)
         return explain_images(
             self._fast.of(modules),

@@ -41,7 +41,7 @@ FORMS = (
 RAW = ("labels", "entry", "size")  # options that keep their text
 SUFFIXES = {
     "gates": (re.compile("|".join(INTERVENTIONS)), " or ".join(f"+gates={each}" for each in INTERVENTIONS)),
-    "weights": (re.compile(r"random(:[\w.]+)?"), "+weights=random or +weights=random:BLOCK"),
+    "weights": (re.compile(r"random(:[^\s+]+)?"), "+weights=random or +weights=random:BLOCK"),
 }
 """Key -> what it may be, and how that is written, in the order in which suffixes stand in ``ModelSpec.text``."""
 
