@@ -7,9 +7,10 @@ blocks' gradients come from a single ``torch.autograd.grad``.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -136,8 +137,8 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """
     taps: dict[str, Tensor] = {}
 
-    def hook_for(name: str):
-        def hook(module: nn.Module, args: tuple, output):
+    def hook_for(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             tensor = output[0] if isinstance(output, (tuple, list)) else output
             check_map(name, tensor, taps)
             is_root = not tensor.requires_grad
@@ -160,7 +161,7 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def check_map(name: str, output, seen: Container[str]) -> None:
+def check_map(name: str, output: object, seen: Container[str]) -> None:
     """Raises DasExplainError unless a block's output is a map (N, C, H, W), and its first: it is not in ``seen``."""
     if not isinstance(output, Tensor) or output.ndim != 4:
         raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")

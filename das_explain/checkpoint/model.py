@@ -46,7 +46,8 @@ class LoadedModel:
     @property
     def assumptions(self) -> list[str]:
         """Sentences on what was assumed where the checkpoint does not say it, and may change a number."""
-        return self.config.get("notes", [])
+        notes: list[str] = self.config.get("notes", [])
+        return notes
 
     @property
     def device(self) -> torch.device:
