@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -78,3 +80,14 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """The public names, those that are not imported yet among them."""
     return sorted(__all__)
+
+
+def _drop_absent_backend() -> None:
+    """A notebook hands its MPLBACKEND, ``module://matplotlib_inline...``, to every command that it starts. Where that
+    module is not installed, matplotlib cannot even be imported under it; nothing here needs a backend."""
+    name = os.environ.get("MPLBACKEND", "")
+    if name.startswith("module://") and find_spec(name.removeprefix("module://").partition(".")[0]) is None:
+        del os.environ["MPLBACKEND"]
+
+
+_drop_absent_backend()

@@ -6,6 +6,8 @@ without a traceback, and exits with ``exit_code``.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class DasExplainError(Exception):
     """Something could not be done: a file is broken, a model does not fit, a package is missing."""
@@ -34,3 +36,9 @@ def first_line(error: BaseException) -> str:
 def missing_package(package: str, extra: str, purpose: str) -> DasExplainError:
     """The error for an optional package that is not installed; names the extra to install."""
     return DasExplainError(f"{purpose} needs the package {package}: pip install 'das-explain[{extra}]'")
+
+
+def check_package(module: str, package: str, extra: str, purpose: str) -> None:
+    """Raises ``missing_package`` unless ``module``, which ``package`` brings, can be found; imports nothing."""
+    if find_spec(module) is None:
+        raise missing_package(package, extra, purpose)

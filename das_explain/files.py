@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import platform
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("das-explain", "torch", "torchvision", "numpy", "pandas", "scipy", "pillow", "grad-cam")
+from das_explain.errors import UsageError
+
+PACKAGES = ("das-explain", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "pillow", "grad-cam")
 
 
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
@@ -32,6 +36,17 @@ def write_text_whole(path: Path, text: str) -> None:
     """A text as UTF-8, whole or not at all, with line ends as they are; lone surrogates become the bytes they stand for."""
     data = text.encode("utf-8", "surrogateescape")
     replace_file(path, lambda part: part.write_bytes(data))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file for people, whole or not at all. What is no Unicode (a path of odd bytes) becomes JSON's escape of it."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_text_whole(path, text.encode("utf-8", "backslashreplace").decode())
+
+
+def json_line(record: dict[str, Any]) -> bytes:
+    """A record as a line of a ``.jsonl`` file. Raises ValueError for NaN, which JSON does not have."""
+    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogateescape")
 
 
 def six_digits(value: float) -> float | None:
@@ -59,3 +74,14 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+def check_folder(out: Path) -> None:
+    """Raises UsageError unless files can be written to ``out``, be it there or still to be made. Leaves no trace."""
+    try:
+        there = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise UsageError(f"--out {there} is a file; name a folder")
+        tempfile.TemporaryDirectory(dir=there).cleanup()
+    except OSError as error:
+        raise UsageError(f"cannot write to --out {out}: {error.strerror or error}; choose another folder") from None

@@ -6,12 +6,21 @@ This file imports neither torch nor pandas, so that the command line may import 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+
+def no_progress(done: int, of: int) -> None:
+    """A ``Progress`` that tells nobody."""
 
 
 @dataclass(frozen=True)

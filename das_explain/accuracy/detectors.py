@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from das_explain.batches.load import read_ahead
+from das_explain.batches.workers import read_ahead
 from das_explain.checkpoint.config import CONFIG
 from das_explain.checkpoint.layouts import task_of_folder
 from das_explain.checkpoint.load import about, prepare_network
@@ -22,8 +22,7 @@ from das_explain.errors import DasExplainError, UsageError
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset, ObjectReader
-    from das_explain.segment import Progress
-    from das_explain.types import Sample
+    from das_explain.types import Progress, Sample
 
 BACKGROUND = "__background__"
 """The name of class 0, as in torchvision's own lists of categories."""

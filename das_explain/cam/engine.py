@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,14 +27,19 @@ EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
 class Cam:
     """The maps of one block.
 
-    ``map``: float32 (N, H, W) in [0, 1] at the requested size. ``native``: float32 (N, h, w) in [0, 1], the same at the
-    block's own resolution, before resizing. ``raw_max``: float32 (N,), the maximum before normalisation, in units of
-    the target's logit: 0 means that the map is empty, a tiny number that it is inflated noise.
+    ``native``: float32 (N, h, w) in [0, 1], at the block's own resolution. ``raw_max``: float32 (N,), the maximum before
+    normalisation, in units of the target's logit: 0 means that the map is empty, a tiny number that it is inflated
+    noise. ``map``: float32 (N, H, W) in [0, 1] at ``size``, made from ``native`` when it is first asked for.
     """
 
-    map: Tensor
     native: Tensor
     raw_max: Tensor
+    size: tuple[int, int]
+
+    @cached_property
+    def map(self) -> Tensor:
+        """The native maps at ``size``: ``upsample``."""
+        return upsample(self.native, self.size)
 
 
 @dataclass(frozen=True)
@@ -217,9 +223,16 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
 
     The two min-max steps must not be merged: each divides by (1e-7 + max), which matters for faint maps.
     """
-    native = _min_max(raw)
+    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=tuple(size))
+
+
+def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
+    """A block's maps float32 (N, h, w) in [0, 1] -> (N, *size): bilinear, then min-max again."""
     resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    return Cam(map=_min_max(resized), native=native, raw_max=raw.flatten(1).amax(1))
+    if tuple(size) == tuple(native.shape[1:]):  # may be the native maps themselves
+        return _min_max(resized)
+    lowest = resized.amin((1, 2), keepdim=True)
+    return resized.sub_(lowest).div_(EPSILON + resized.amax((1, 2), keepdim=True))
 
 
 def _min_max(maps: Tensor) -> Tensor:

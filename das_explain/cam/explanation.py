@@ -56,7 +56,7 @@ class Explanation:
     def __getitem__(self, image: int) -> Explanation:
         """The same of one image."""
         at = slice(self._position(image), self._position(image) + 1)
-        cams = {block: Cam(cam.map[at], cam.native[at], cam.raw_max[at]) for block, cam in self.cams.items()}
+        cams = {block: Cam(cam.native[at], cam.raw_max[at], cam.size) for block, cam in self.cams.items()}
         return Explanation(self.frames[at], self.logits[at], self.target[at], cams, self.labels, self.model)
 
     @property
@@ -205,9 +205,9 @@ def as_photo(image: Photo) -> Image.Image:
 
 def _joined(cams: Sequence[Cam]) -> Cam:
     return Cam(
-        map=torch.cat([cam.map.cpu() for cam in cams]),
         native=torch.cat([cam.native.cpu() for cam in cams]),
         raw_max=torch.cat([cam.raw_max.cpu() for cam in cams]),
+        size=cams[0].size,
     )
 
 

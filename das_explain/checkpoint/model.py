@@ -62,7 +62,7 @@ class LoadedModel:
     def explain(
         self,
         images: Photo | Sequence[Photo],
-        target: int | str | None | Sequence[int | str | None] = None,
+        target: int | str | Sequence[int | str | None] | None = None,
         blocks: str | Sequence[str] | None = None,
     ) -> Explanation:
         """Grad-CAM maps of one or more images, by the same quick copy of the network that the command line runs.
@@ -114,7 +114,7 @@ class LoadedModel:
         found = find_blocks(self.network, architecture, self.preprocess.geometry.size, wanted)
         return {name: found[name] for name in wanted}
 
-    def _targets(self, target: int | str | None | Sequence[int | str | None], count: int) -> list[int]:
+    def _targets(self, target: int | str | Sequence[int | str | None] | None, count: int) -> list[int]:
         """One logit for each image; -1 stands for the highest."""
         if isinstance(target, (torch.Tensor, np.ndarray)):
             target = target.tolist()

@@ -2,7 +2,7 @@
 
 Every function returns a `matplotlib.figure.Figure` of one or two paper columns' width (3.5 or 7.16 inches, text 6 to
 8 points) and touches no pyplot state; `save` writes it as PNG (300 dpi) and PDF. Names from data (classes, models,
-files) are shown as they are: no mathtext, control characters escaped, too long ones shortened with an ellipsis.
+files) are shown as they are: no mathtext, control characters escaped, the middle of too long ones cut out.
 Lines and points use the colour-blind-safe palette of Okabe and Ito; maps run from blue (0) to red (1).
 """
 
@@ -31,6 +31,7 @@ from das_explain.cam.colours import overlay
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.figures.lettering import fit, inches, plain, two_lines
 from das_explain.stats import tables as stats
+from das_explain.statuses import SCORED
 
 COLUMN, PAGE = 3.5, 7.16  # inches: one column, two columns
 DPI = 300
@@ -90,7 +91,7 @@ def heatmap_figure(
     boxes = boxes or {}
     views = [(photo, mask) if row.photo is None else (row.photo, row.mask) for row in rows]
     views = [(seen, None if region is None else np.asarray(region, dtype=bool)) for seen, region in views]
-    columns = max(1, max(len(row.cams) for row in rows))
+    columns = max(1, *(len(row.cams) for row in rows))
     page = COLUMN if columns <= 2 else PAGE
     edge, gap, bar, line = 0.05, 0.07, 0.44, 0.125  # inches
     cell = (page - 2 * edge - bar - columns * gap) / (columns + 1)
@@ -169,7 +170,7 @@ def distribution_figure(scores: pd.DataFrame) -> Figure:
     summary = stats.summarize(scores)
     models, blocks = list(dict.fromkeys(summary["model"])), list(dict.fromkeys(summary["block"]))
     figure, panels = _panels(blocks, models, row_inches=0.44)
-    scored = scores[scores["status"] == "ok"].astype({"model": str, "block": str})
+    scored = scores[scores["status"].isin(SCORED)].astype({"model": str, "block": str})
     for panel, block in zip(panels, blocks, strict=True):
         panel.axvline(0.5, color=_GREY, linewidth=0.6, linestyle="--", zorder=0)
         for y, model in enumerate(models):
@@ -226,7 +227,7 @@ def scatter_figure(scores: pd.DataFrame, model_a: str, model_b: str) -> Figure:
         line, column = divmod(index, columns)
         x, y = left + column * (side + gap), total - line * (side + above + below) - above - side
         panel = figure.add_axes((x / page, y / total, side / page, side / total))
-        block = chosen[(chosen["block"].astype(str) == row.block) & (chosen["status"] == "ok")]
+        block = chosen[(chosen["block"].astype(str) == row.block) & chosen["status"].isin(SCORED)]
         wide = block.assign(model=block["model"].astype(str)).pivot(index="image", columns="model", values="sfd")
         pair = wide.reindex(columns=[model_a, model_b]).astype(float).dropna().to_numpy()
         panel.plot([0, 1], [0, 1], color=_GREY, linewidth=0.6, linestyle="--", zorder=0)
@@ -264,7 +265,7 @@ def lift_figure(lifts: pd.DataFrame) -> Figure:
     nulls = list(dict.fromkeys(lifts["null"]))
     figure, panels = _panels(blocks, models, row_inches=0.16 + 0.13 * len(nulls), legend=True)
     offsets = np.linspace(-0.28, 0.28, len(nulls)) if len(nulls) > 1 else [0.0]
-    reach = lifts[["mean_sfd", "mean_null"]].to_numpy(dtype=float)
+    reach = lifts[["mean", "mean_null"]].to_numpy(dtype=float)
     reach = reach[np.isfinite(reach)] if np.isfinite(reach).any() else np.array([0.0, 1.0])
     limits = max(0, np.floor(reach.min() * 10 - 0.5) / 10), min(1, np.ceil(reach.max() * 10 + 0.5) / 10)
     for panel, block in zip(panels, blocks, strict=True):
@@ -273,10 +274,10 @@ def lift_figure(lifts: pd.DataFrame) -> Figure:
             kind = nulls.index(row.null)
             y = models.index(row.model) + offsets[kind]
             half = 0.28 / max(1, len(nulls) - 1)
-            panel.plot([row.mean_sfd] * 2, [y - half, y + half], color="black", linewidth=1.4, solid_capstyle="butt")
+            panel.plot([row.mean] * 2, [y - half, y + half], color="black", linewidth=1.4, solid_capstyle="butt")
             colour = COLOURS[kind % len(COLOURS)]
-            panel.plot([row.mean_null, row.mean_sfd], [y, y], color=colour, linewidth=0.5, alpha=0.5)
-            panel.plot([row.mean_sfd - row.ci_high, row.mean_sfd - row.ci_low], [y, y], color=colour, linewidth=1.2)
+            panel.plot([row.mean_null, row.mean], [y, y], color=colour, linewidth=0.5, alpha=0.5)
+            panel.plot([row.mean - row.ci_high, row.mean - row.ci_low], [y, y], color=colour, linewidth=1.2)
             panel.plot([row.mean_null], [y], marker=MARKERS[kind % len(MARKERS)], color=colour, markersize=3.5)
         panel.set_xlim(*limits)
         panel.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))

@@ -15,39 +15,41 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from das_explain.errors import DasExplainError
+from das_explain.evidence.run import Run
+from das_explain.evidence.tables import TABLES
 from das_explain.report import charts, outcome, words
 from das_explain.report.gallery import Gallery, GalleryCounts
 from das_explain.report.payload import colour_table
-from das_explain.report.run import Run, read_run
+from das_explain.report.results import Results
+from das_explain.text import cut_middle
 
 HERE = Path(__file__).parent
 SCRIPTS = ("base", "maps", "state", "card", "gallery", "scatter", "viewer", "main")
-TABLES = ("scores", "summary", "comparison", "nulls", "lift", "designs")
 
 
 def build_report(run_dir: Path) -> Path:
-    """Write RUN/report/ (``index.html``, ``data.js``, ``report.js``, ``report.css``, ``images/``) from a run's files.
+    """Write RUN/report/ (``index.html``, ``data.js``, ``report.js``, ``report.css``, ``images/``) from a scored run.
 
-    Reads run.json, journal.jsonl (as a stream), scores.csv, summary.csv and, if they are there, comparison.csv,
+    Reads run.json, the evidence (shard by shard), scores.csv, summary.csv and, if they are there, comparison.csv,
     nulls.csv, lift.csv and designs.csv. A report that was there before is replaced as a whole. Returns the path of
     ``index.html``.
 
     Raises DasExplainError, on one line, for a missing or broken run folder or a disk that cannot be written.
     """
-    run = read_run(Path(run_dir))
-    target = run.folder / "report"
+    results = Results.read(Run.open(run_dir))
+    target = results.run.folder / "report"
     if target.is_dir() and any(target.iterdir()) and not (target / "index.html").is_file():
         raise DasExplainError(f"{target} exists and is no report: move it away, then build the report again")
     try:
         with _staged(target) as staging:
             images = staging / "images"
             images.mkdir()
-            counts = Gallery(run, images).write(staging / "data.js")
+            counts = Gallery(results, images).write(staging / "data.js")
             scripts = [(HERE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
             script = '"use strict";\n(() => {\n' + "\n".join(scripts) + "})();\n"
             (staging / "report.js").write_text(script, encoding="utf-8")
             shutil.copyfile(HERE / "report.css", staging / "report.css")
-            (staging / "index.html").write_bytes(_page(run, counts).encode("utf-8", "replace"))
+            (staging / "index.html").write_bytes(_page(results, counts).encode("utf-8", "replace"))
     except OSError as error:
         raise DasExplainError(f"{target} cannot be written: {error.strerror or error}") from error
     return target / "index.html"
@@ -84,7 +86,7 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _page(run: Run, counts: GalleryCounts) -> str:
+def _page(results: Results, counts: GalleryCounts) -> str:
     """``index.html``: everything a reader without JavaScript gets, and the places that scripts fill."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -101,47 +103,48 @@ def _page(run: Run, counts: GalleryCounts) -> str:
         percent=words.percent,
         plural=words.plural,
         join_names=words.join,
-        shorten=words.shorten,
+        cut=cut_middle,
     )
-    blind = outcome.lifts(run)
-    pairs = set(zip(run.comparison["model_a"], run.comparison["model_b"], strict=True))
+    blind = outcome.lifts(results)
+    pairs = set(zip(results.comparison["model_a"], results.comparison["model_b"], strict=True))
     first, second = pairs.pop() if len(pairs) == 1 else (None, None)
+    folder = results.run.folder
     return environment.get_template("index.html.j2").render(
-        run=run,
-        manifest=run.manifest,
-        folder=shlex.quote(str(run.folder)),
+        results=results,
+        manifest=results.manifest,
+        folder=shlex.quote(str(folder)),
         counts=counts,
-        n_images=outcome.image_count(run.scores),
-        created=words.moment(run.manifest.get("created")),
-        findings=outcome.findings(run, blind),
-        claims=outcome.claims(run),
-        settings=outcome.settings(run),
-        statuses=outcome.status_counts(run),
-        finds="sam" in str(run.section("segmenter").get("name")),
-        accuracy=outcome.accuracy(run),
+        created=words.moment(results.manifest.get("created")),
+        findings=outcome.findings(results, blind),
+        claims=outcome.claims(results),
+        settings=outcome.settings(results),
+        assumptions=results.assumptions(),
+        statuses=outcome.status_counts(results),
+        finds="sam" in str(results.section("segmenter").get("name")),
+        accuracy=outcome.accuracy(results),
         first=first,
         second=second,
-        comparison=list(zip(run.comparison.to_dict("records"), charts.intervals(run), strict=True)),
-        summary=_summary(run),
+        comparison=list(zip(results.comparison.to_dict("records"), charts.intervals(results), strict=True)),
+        summary=_summary(results),
         blind=blind,
         nulls=[null for null in words.NULLS if any(key[2] == null for key in blind)],
         null_words=words.NULLS,
-        distributions=charts.distributions(run),
-        entries=[_entry(entry) for entry in run.model_entries()],
-        number_of={model: i for i, model in enumerate(run.models)},
+        distributions=charts.distributions(results),
+        entries=[_entry(entry) for entry in results.entries()],
+        number_of={model: i for i, model in enumerate(results.models)},
         colours=_gradient(),
-        tables=[f"{name}.csv" for name in TABLES if (run.folder / f"{name}.csv").is_file()],
-        designs=run.designs.to_dict("records"),
-        figures=sorted(path.name for path in (run.folder / "figures").glob("*") if path.is_file()),
-        command=_command(run.manifest.get("command")),
-        versions=run.section("versions"),
+        tables=[f"{name}.csv" for name in TABLES if (folder / f"{name}.csv").is_file()],
+        designs=results.designs.to_dict("records"),
+        figures=sorted(path.name for path in (folder / "figures").glob("*") if path.is_file()),
+        command=_command(results.manifest.get("command")),
+        versions=results.section("versions"),
     )
 
 
-def _summary(run: Run) -> list[dict[str, Any]]:
+def _summary(results: Results) -> list[dict[str, Any]]:
     """summary.csv, block by block so that models stand under each other."""
-    rows = run.summary.to_dict("records")
-    order = {name: i for i, name in enumerate(run.blocks)}, {name: i for i, name in enumerate(run.models)}
+    rows = results.summary.to_dict("records")
+    order = {name: i for i, name in enumerate(results.blocks)}, {name: i for i, name in enumerate(results.models)}
     return sorted(rows, key=lambda row: (order[0].get(row["block"], 99), order[1].get(row["model"], 99)))
 
 

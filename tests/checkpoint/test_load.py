@@ -163,7 +163,7 @@ def test_the_fingerprint_is_of_values_and_shapes_alone() -> None:
 
 
 def test_the_same_weights_in_another_form_have_the_same_fingerprint(tmp_path: Path, small: nn.Module) -> None:
-    state = {key: tensor for key, tensor in small.state_dict().items()}
+    state = dict(small.state_dict())
     torch.save({"model": {f"_orig_mod.{key}": tensor for key, tensor in state.items()}}, tmp_path / "w.pth")
     model = load_model(f"{tmp_path / 'w.pth'}@mobilenet_v2:das", device="cpu")
     assert model.fingerprint == fingerprint(small)

@@ -113,7 +113,7 @@ def test_gates_may_be_replaced_in_every_form(text: str, kind: str) -> None:
     plain, spec = parse_spec(text), parse_spec(f"{text}+gates={kind}")
     assert spec.gates == kind
     assert plain.gates is None
-    named = text.split("=")[0] in ("gated", "a b", "x", "b")
+    named = text.split("=", maxsplit=1)[0] in ("gated", "a b", "x", "b")
     assert spec.name == (plain.name if named else f"{plain.name}+gates={kind}")
     assert spec.text == f"{plain.text}+gates={kind}", "it opens the same model again"
     same = ("kind", "target", "variant", "file", "options")

@@ -183,5 +183,5 @@ class FusedBlock(nn.Module):
             residual = self.conv2(residual)
         last = getattr(self, self.last)
         if self.gate is None:
-            return last(residual, shortcut, spent=self.projects or self.follows and shortcut is x)
+            return last(residual, shortcut, spent=self.projects or (self.follows and shortcut is x))
         return (self.gate(last(residual)) + shortcut).relu_()

@@ -1,10 +1,10 @@
 // One image as a card: the photo with R and B, then each model's blocks with their scores and the difference.
 
-function verdict(facts) {
-  if (!facts || facts.predicted === null) return null;
-  const mark = facts.correct === null ? null
-    : el("span", { class: facts.correct ? "right" : "wrong" }, el("span", { "aria-hidden": "true" }, facts.correct ? "✓" : "✗"), el("span", { class: "hidden" }, facts.correct ? " right" : " wrong"));
-  return el("span", { class: "verdict" }, el("span", { class: "predicted", title: facts.predicted }, facts.predicted), el("span", {}, percent(facts.confidence)), mark);
+function verdict(answer) {
+  if (!answer || answer.predicted === null) return null;
+  const mark = answer.correct === null ? null
+    : el("span", { class: answer.correct ? "right" : "wrong" }, el("span", { "aria-hidden": "true" }, answer.correct ? "✓" : "✗"), el("span", { class: "hidden" }, answer.correct ? " right" : " wrong"));
+  return el("span", { class: "verdict" }, el("span", { class: "predicted", title: answer.predicted }, cutMiddle(answer.predicted, 28)), el("span", {}, percent(answer.confidence)), mark);
 }
 
 function describe(image, model, block, cell) {
@@ -17,10 +17,10 @@ function tile(image, model, block, detail) {
   const cell = cellOf(image, model, block);
   if (!cell) return el("figure", { class: "tile absent" });
   const body = cell.map
-    ? picture(image, { frame: cell.frame, map: cell.map, boxes: cell.box ? [{ box: cell.box, model: null }] : [], alt: describe(image, model, block, cell), detail })
+    ? picture(image, { frame: image.models[model].frame, map: cell.map, boxes: cell.box ? [{ box: cell.box, model: null }] : [], alt: describe(image, model, block, cell), detail })
     : el("div", { class: "stack-of-layers blank" }, el("p", { class: "missing" }, "No map"));
   if (!cell.map) {
-    const [height, width] = DATA.frames[cell.frame] || DATA.frames[0];
+    const { height, width } = DATA.frames[image.models[model].frame] || DATA.frames[0];
     body.style.aspectRatio = `${width} / ${height}`;
   }
   const flag = cell.status === "ok" ? null : el("span", { class: "flag" }, statusWords(cell.status));
@@ -31,7 +31,7 @@ function tile(image, model, block, detail) {
 function photo(image, models, detail) {
   const block = chosenBlock();
   const boxes = models
-    .map((model) => ({ model: model % 7, box: (cellOf(image, model, block) || {}).box, frame: (cellOf(image, model, block) || {}).frame }))
+    .map((model) => ({ model: model % 7, box: (cellOf(image, model, block) || {}).box, frame: (image.models[model] || {}).frame }))
     .filter(({ box, frame }) => box && frame === 0);
   return picture(image, { frame: 0, boxes, finds: image.region ? image.region.boxes : [], alt: `${image.name}, as the network saw it`, detail });
 }
@@ -62,7 +62,7 @@ function differences(image, pair, blocks) {
 // A model's line of maps; an image that failed as a whole has none, only (perhaps) a prediction.
 function modelRow(image, model, blocks, detail) {
   const whole = image.status !== "ok" && blocks.every((block) => !(cellOf(image, model, block) || {}).map);
-  const said = verdict(image.models[model].facts);
+  const said = verdict(image.models[model]);
   if (whole && !said) return null;
   return el("section", { class: "model" },
     el("p", { class: "model-head" }, key(model), said),
@@ -71,12 +71,12 @@ function modelRow(image, model, blocks, detail) {
 
 function card(image, open) {
   const models = shownModels(), blocks = shownBlocks(), pair = chosenPair();
-  const rows = models.filter((model) => image.models[model].facts);
+  const rows = models.filter((model) => image.models[model]);
   const compared = pair && blocks.length && pair.every((model) => models.includes(model));
   return el("article", { class: "card", "data-index": image.index, onclick: () => open(image) },
     el("header", {},
-      el("h3", {}, el("button", { type: "button", class: "open", title: image.name, "aria-haspopup": "dialog" }, image.name)),
-      el("p", { class: "facts" }, image.label === null ? null : el("span", { class: "label" }, image.label),
+      el("h3", {}, el("button", { type: "button", class: "open", title: image.name, "aria-haspopup": "dialog" }, cutMiddle(image.name, 52))),
+      el("p", { class: "facts" }, image.label === null ? null : el("span", { class: "label", title: image.label }, cutMiddle(image.label, 28)),
         image.status === "ok" ? null : el("span", { class: "flag" }, statusWords(image.status)))),
     el("div", { class: "card-body" },
       el("div", { class: "photo" }, photo(image, models, 2),

@@ -13,7 +13,7 @@ function change(changes, typing = false) {
 }
 
 function options(list, current) {
-  return list.map(([value, text]) => el("option", { value, selected: value === current }, text));
+  return list.map(([value, text]) => el("option", { value, selected: value === current }, cutMiddle(text, 60)));
 }
 
 function choice(name, text, list, current) {

@@ -19,9 +19,9 @@ function taps(from, to) {
   return { low, high, weight };
 }
 
-// Paint a map [h, w, base64] on a canvas of its own; the photo below is never read, so file:// taints nothing.
-function paint(canvas, [height, width, encoded]) {
-  const source = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
+// Paint a map {height, width, data: base64} on a canvas of its own; the photo below is never read, so file:// taints nothing.
+function paint(canvas, { height, width, data }) {
+  const source = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
   const context = canvas.getContext("2d");
   const picture = context.createImageData(canvas.width, canvas.height);
   const across = taps(width, canvas.width), down = taps(height, canvas.height);
@@ -73,14 +73,14 @@ window.addEventListener("beforeprint", () => [...pending.keys()].forEach(paintNo
 
 // R and B over a frame. Outlines come in half pixels of the frame, boxes in pixels.
 function drawing(frame, outline, boxes, finds) {
-  const [height, width] = DATA.frames[frame] || DATA.frames[0];
+  const { height, width } = DATA.frames[frame] || DATA.frames[0];
   const lines = [];
   for (const { box, model } of boxes) {
-    const [x0, y0, x1, y1] = box;
+    const { x0, y0, x1, y1 } = box;
     const d = `M${2 * x0} ${2 * y0}H${2 * x1}V${2 * y1}H${2 * x0}Z`;
     lines.push(svg("path", { class: "halo b", d }), svg("path", { class: "b-line b", d, "data-model": model }));
   }
-  for (const [x0, y0, x1, y1, score, used] of finds) {
+  for (const { x0, y0, x1, y1, score, used } of finds) {
     const d = `M${2 * x0} ${2 * y0}H${2 * x1}V${2 * y1}H${2 * x0}Z`;
     lines.push(svg("path", { class: used ? "d-line d used" : "d-line d", d }, score === null ? null : svg("title", {}, `box, score ${fixed(score)}`)));
   }
@@ -90,7 +90,7 @@ function drawing(frame, outline, boxes, finds) {
 
 // One picture: the photo as the network saw it, a map over it or not, R and B over both.
 function picture(image, { frame = 0, map = null, boxes = [], finds = [], alt, detail = 1 }) {
-  const [height, width] = DATA.frames[frame] || DATA.frames[0];
+  const { height, width } = DATA.frames[frame] || DATA.frames[0];
   const stack = el("div", { class: "stack-of-layers" });
   stack.style.aspectRatio = `${width} / ${height}`;
   const source = image.frames[frame];

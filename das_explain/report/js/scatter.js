@@ -23,12 +23,10 @@ function frameOf(pair) {
       svg("text", { class: "tick", x: BOX.left - 6, y: yOf(tick) + 4, "text-anchor": "end" }, String(tick)),
     ]),
     svg("path", { class: "diagonal", d: `M${xOf(0)} ${yOf(0)}L${xOf(1)} ${yOf(1)}` }),
-    svg("text", { class: "name", x: (BOX.left + BOX.right) / 2, y: 312, "text-anchor": "middle", "data-model": pair[0] % 7 }, short(`sfd of ${MODELS[pair[0]]}`)),
-    svg("text", { class: "name", x: 0, y: 0, transform: `translate(10 ${(BOX.top + BOX.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", "data-model": pair[1] % 7 }, short(`sfd of ${MODELS[pair[1]]}`)),
+    svg("text", { class: "name", x: (BOX.left + BOX.right) / 2, y: 312, "text-anchor": "middle", "data-model": pair[0] % 7 }, cutMiddle(`sfd of ${MODELS[pair[0]]}`, 34)),
+    svg("text", { class: "name", x: 0, y: 0, transform: `translate(10 ${(BOX.top + BOX.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", "data-model": pair[1] % 7 }, cutMiddle(`sfd of ${MODELS[pair[1]]}`, 34)),
   ];
 }
-
-const short = (text) => (text.length > 34 ? `${text.slice(0, 33)}…` : text);
 
 function drawScatter(place, pair) {
   const block = Number(place.dataset.block);

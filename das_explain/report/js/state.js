@@ -60,12 +60,12 @@ function sortValue(image) {
 }
 
 const LABELLED = IMAGES.some((image) => image.label !== null);
-const JUDGED = IMAGES.some((image) => image.models.some(({ facts }) => facts && facts.correct !== null));
+const JUDGED = IMAGES.some((image) => image.models.some((model) => model && model.correct !== null));
 const classOf = (image) => (image.label === null ? "(no label)" : image.label);
 
 function hitMatches(image) {
   if (!state.hit) return true;
-  const verdicts = image.models.map(({ facts }) => (facts ? facts.correct : null));
+  const verdicts = image.models.map((model) => (model ? model.correct : null));
   if (verdicts.some((verdict) => verdict === null)) return false;
   if (state.hit === "all") return verdicts.every(Boolean);
   if (state.hit === "none") return !verdicts.some(Boolean);
@@ -76,7 +76,7 @@ function hitMatches(image) {
 
 // An image has every status that one of its rows has; without rows, its own.
 function statusesOf(image) {
-  const found = new Set(image.models.flatMap(({ cells }) => cells.filter(Boolean).map((cell) => cell.status)));
+  const found = new Set(image.models.flatMap((model) => (model ? model.cells.filter(Boolean).map((cell) => cell.status) : [])));
   if (image.status !== "ok" || !found.size) found.add(image.status);
   return found;
 }

@@ -15,6 +15,7 @@ from PIL import Image
 from das_explain.data.images import full_size
 from das_explain.devices import find_device
 from das_explain.errors import DasExplainError
+from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.weights import Weights
 from das_explain.types import Region, Sample
 
@@ -32,15 +33,14 @@ class SamFinder:
 
     name: str
 
-    def __init__(
-        self, name: str, sam: Weights, *, generation: int, device: Any, precision: str, batch: int | None = None
-    ) -> None:
+    def __init__(self, name: str, sam: Weights, generation: int, options: FinderOptions) -> None:
         self.name = name
         self.sam = sam
         self.generation = generation
-        self.device = device
-        self.precision = precision
-        self.batch = batch or (GPU_BATCH if find_device(device).type == "cuda" else 1)
+        self.options = options
+        self.device = options.device
+        self.precision = options.precision
+        self.batch = options.batch or (GPU_BATCH if find_device(options.device).type == "cuda" else 1)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("masker", "detector")}

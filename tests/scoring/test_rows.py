@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from das_explain.batches.load import Batch
-from das_explain.cam.engine import Maps, normalize
-from das_explain.checkpoint.model import LoadedModel
-from das_explain.data.geometry import Preprocess
-from das_explain.explain.evaluate import Contestant, Record, Scored, table_row
-from das_explain.measures.sfd import sfd_score
-from das_explain.types import Sample
+from das_explain.cam.engine import normalize
+from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.rows import ModelFacts, Scorer
 
 NAN, INF = float("nan"), float("inf")
 
 
-def row_of(
-    logits: list[float], raw: Tensor, status: str = "ok", label: str | None = "bee", masks: bool = True
-) -> Record:
+def row_of(logits: list[float], raw: Tensor, status: str = "ok", label: str | None = "bee", masks: bool = True) -> dict:
     """The row of one 4 x 4 image, R being its upper left quarter; the network knows the classes ant, bee and cat."""
-    preprocess = Preprocess()
-    network = torch.nn.Identity()
-    model = LoadedModel("m", "m", network, {"b": network}, ["ant", "bee", "cat"], preprocess, "")
-    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask = np.zeros((1, 4, 4), bool)
     mask[:, :2, :2] = status == "ok" and masks
-    batch = Batch([Sample("a.png", 0, label)], statuses=[status])
-    if masks:
-        batch.masks[preprocess.geometry.key] = mask
     cam = normalize(raw[None], (4, 4))
-    explanation = Maps(torch.tensor([logits]), torch.tensor([1]), {"b": cam})
-    contestant = Contestant(model, network, {"b": network}, {"ant": 0, "bee": 1, "cat": 2})
-    return table_row(Scored(contestant, explanation, {"b": sfd_score(cam.map, mask)}), "b", 0, batch, 0)
+    evidence = Evidence(
+        photos=[Photo(0, "a.png", label, status)],
+        shown=np.array([0]),
+        geometries={"m": "4x4"},
+        sizes={"4x4": (4, 4)},
+        frames={},
+        masks={"4x4": mask} if masks else {},
+        maps={Key("m", "b"): BlockMaps(cam.native.numpy(), cam.raw_max.numpy())},
+        logits={"m": keep_logits(np.array([logits], np.float32), np.array([1]))},
+    )
+    facts = ModelFacts("m", ("b",), ["ant", "bee", "cat"], {"ant": 0, "bee": 1, "cat": 2})
+    scorer = Scorer([facts], ScoreOptions(measures=(), nulls=()))
+    table = scorer.score_rows(evidence, scorer.score(evidence)).astype(object)
+    return table.where(table.notna(), None).to_dict("records")[0]
 
 
 RAW = torch.arange(16.0).view(4, 4)

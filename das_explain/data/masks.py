@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from das_explain.data.images import printable
-from das_explain.data.sources.folder import image_files
-from das_explain.data.sources.table import mask_table
+from das_explain.data.rows import one_spelling, read_rows, resolve
+from das_explain.data.walk import image_files
 from das_explain.errors import UsageError
 from das_explain.types import Sample
 
@@ -30,7 +30,7 @@ def attach_masks(samples: Sequence[Sample], directory: Path) -> list[Sample]:
 
 def attach_mask_table(samples: Sequence[Sample], path: Path) -> list[Sample]:
     """As ``attach_masks``, from a CSV with the columns ``image,mask``: by the photo's path, else by its name."""
-    rows = mask_table(path)
+    rows = _mask_table(path)
     by_path = {os.path.realpath(image): mask for _, image, mask in rows}
     if any(sample.path is not None and os.path.realpath(sample.path) in by_path for sample in samples):
         masks = [by_path.get(os.path.realpath(sample.path)) if sample.path is not None else None for sample in samples]
@@ -43,6 +43,17 @@ def attach_mask_table(samples: Sequence[Sample], path: Path) -> list[Sample]:
     return [replace(sample, mask_path=mask) for sample, mask in zip(samples, masks)]
 
 
+def _mask_table(path: Path) -> list[tuple[str, Path, Path | None]]:
+    """(name, the photo's path, its mask's path) of each row of a CSV with the columns image and mask."""
+    rows = read_rows(path)
+    if not any(row.get("mask") for _, row in rows):
+        raise UsageError(f"{printable(path)} names no masks: it needs a column mask")
+    return [
+        (*resolve(path.parent, row["image"]), resolve(path.parent, row["mask"])[1] if row.get("mask") else None)
+        for _, row in rows
+    ]
+
+
 def match_names(
     samples: Sequence[Sample], names: Sequence[str], told: Sequence[object], where: Path
 ) -> list[int | None]:
@@ -52,16 +63,16 @@ def match_names(
     """
     by_name: dict[str, list[int]] = defaultdict(list)
     by_stem: dict[str, list[int]] = defaultdict(list)
-    for i, name in enumerate(names):
+    for i, name in enumerate(map(one_spelling, names)):
         by_name[name].append(i)
         by_stem[name.rsplit("/", 1)[-1]].append(i)
 
-    exact = [_by_name(sample.name, by_name) for sample in samples]
+    exact = [_by_name(one_spelling(sample.name), by_name) for sample in samples]
     claimed = {found[0] for found in exact if len(found) == 1}
     matches: list[int | None] = []
     user: dict[int, str] = {}
     for sample, found in zip(samples, exact):
-        stem = _without_ending(sample.name).rsplit("/", 1)[-1]
+        stem = _without_ending(one_spelling(sample.name)).rsplit("/", 1)[-1]
         found = found or [i for i in by_stem.get(stem, ()) if i not in claimed] or [None]
         match = found[0]
         if len(found) > 1:

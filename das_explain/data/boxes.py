@@ -1,6 +1,6 @@
 """``--boxes PATH``: rectangles for photos from a file of their own, for ``boxes+sam`` and box masks.
 
-A CSV with ``image`` and rectangles as in ``sources.table``; ImageNet's ``LOC_val_solution.csv`` (``ImageId``,
+A CSV with ``image`` and rectangles as in ``rows``; ImageNet's ``LOC_val_solution.csv`` (``ImageId``,
 ``PredictionString``: ``n01440764 x0 y0 x1 y1 ...``); one XML file as PASCAL VOC and ImageNet have them, or a folder of
 them. Photos are matched by name with or without ending, else by the last part of the name alone.
 
@@ -19,11 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from das_explain.data.images import printable
-from das_explain.data.sources.table import read_rows, row_boxes
+from das_explain.data.rows import Box, one_spelling, read_rows, row_boxes
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.types import Sample
 
-Box = tuple[float, float, float, float]
 Named = tuple[str | None, Box]  # the object's class, where the file tells it
 MAX_XML = 1 << 20  # bytes; theirs have a few thousand
 
@@ -36,17 +35,18 @@ def attach_boxes(samples: Sequence[Sample], path: Path) -> list[Sample]:
     """
     found: dict[str, list[Named]] = defaultdict(list)
     for key, named in _entries(Path(path).expanduser()):
-        found[key] += named
+        found[one_spelling(key)] += named
     by_name: dict[str, list[str]] = defaultdict(list)
     for key in found:
         by_name[_stem(key)].append(key)
-    exact = [next((key for key in (sample.name, _bare(sample.name)) if key in found), None) for sample in samples]
+    spelt = [one_spelling(sample.name) for sample in samples]
+    exact = [next((key for key in (name, _bare(name)) if key in found), None) for name in spelt]
     claimed = set(exact)  # by its whole name: no other sample has these boxes for the end of its name
     user: dict[str, str] = {}
     out, hits = [], 0
-    for sample, key in zip(samples, exact):
+    for sample, name, key in zip(samples, spelt, exact):
         if key is None:
-            keys = [each for each in by_name.get(_stem(sample.name), []) if each not in claimed]
+            keys = [each for each in by_name.get(_stem(name), []) if each not in claimed]
             if len(keys) > 1:
                 raise UsageError(f"{printable(path)} has boxes for {keys[0]} and {keys[1]}; both fit {sample.name}")
             key = keys[0] if keys else None
