@@ -26,7 +26,7 @@ from das_explain.cam.engine import (
     resolve_blocks,
 )
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn.inference import as_found, check_logits
+from das_explain.nn.running import as_found, check_logits
 
 METHODS = {
     "gradcam": "GradCAM",

@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import ResNet
 
+from das_explain.cam.engine import as_found, check_logits
 from das_explain.nn.fast.fused import BLOCKS, FusedBlock, FusedConv2d, FusedStem, fusible
-from das_explain.nn.inference import as_found, check_logits
 
 NAMED_PAIRS = (*BLOCKS, ResNet)
 # their forward runs bn1 on the output of conv1, bn2 on that of conv2 ...
