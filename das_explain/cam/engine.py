@@ -151,7 +151,7 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             taps[name] = tensor.detach().requires_grad_() if is_root else tensor
             following = taps[name].clone()
             if is_root:  # no earlier block needs more than this one does; see nn/fused.py
-                following.mean_gradient_suffices_at = following._version
+                following.mean_gradient_suffices_at = following._version  # type: ignore[attr-defined]
             if not isinstance(output, (tuple, list)):
                 return following
             rebuilt = (following, *output[1:])
@@ -223,7 +223,7 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
 
     The two min-max steps must not be merged: each divides by (1e-7 + max), which matters for faint maps.
     """
-    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=tuple(size))
+    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=(size[0], size[1]))
 
 
 def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:

@@ -110,5 +110,5 @@ def _for_typer(hint: Any) -> tuple[Any, Any]:
     """Type and option. ``tuple[X, ...]`` is what an instance holds; a flag that repeats is a list to Typer."""
     kind, option = get_args(hint)
     if get_origin(kind) is tuple:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+        kind = list[get_args(kind)[0]]
     return kind, option

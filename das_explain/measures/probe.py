@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class Probe:
 
     @staticmethod
     def of(
-        network: nn.Module, normalize: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, **options
+        network: nn.Module, normalize: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, **options: Any
     ) -> Probe:
         """A probe of a classifier: ``normalize`` makes of frames what it takes, ``targets`` int64 (N,) are its logits."""
 

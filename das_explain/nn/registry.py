@@ -140,14 +140,14 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     kind, places = ATTENTION[attention], default_gates(backbone, attention)
     if places is None:
         raise UsageError(f"{attention} has no place in {backbone}; it takes {', '.join(attentions_of(backbone))}")
-    given = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
-    if foreign := [name for name in given if name not in kind.arguments]:
+    of_gates: dict[str, Any] = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
+    if foreign := [name for name in of_gates if name not in kind.arguments]:
         known = ", ".join((*kind.arguments, "gates"))
         raise UsageError(f"cannot build {backbone} with attention {attention}: it takes no {foreign[0]!r}, but {known}")
-    reduction = given.get("reduction", 1)
+    reduction = of_gates.get("reduction", 1)
     if type(reduction) is not int or reduction < 1:
         raise UsageError(f"reduction must be a whole number, at least 1, not {reduction!r}")
-    own = {**(kind.on_bottlenecks if backbone in BOTTLENECKS else {}), **given}
+    own = {**(kind.on_bottlenecks if backbone in BOTTLENECKS else {}), **of_gates}
     make = kind.build(backbone, num_classes, **own) if kind.per_network else partial(kind.build, **own)
     network = _built(
         f"{backbone} with attention {attention}",

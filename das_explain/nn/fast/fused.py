@@ -18,7 +18,7 @@ BLOCKS = (BasicBlock, Bottleneck, AttendedBasicBlock, AttendedBottleneck)
 
 def fusible(conv: nn.Module) -> bool:
     """Whether a module is a convolution that can run on the fused operator as it is now."""
-    return (
+    return bool(
         type(conv) is nn.Conv2d
         and conv.weight.device.type == "cpu"
         and conv.padding_mode == "zeros"

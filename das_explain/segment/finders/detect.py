@@ -197,7 +197,7 @@ def autocast(device: torch.device, precision: str):
         yield
 
 
-def load_strictly(kind: type[nn.Module], weights: Weights, types: tuple[str, ...]) -> Any:
+def load_strictly(kind: Any, weights: Weights, types: tuple[str, ...]) -> Any:
     """A network of transformers in 32 bits, in eval mode, from a folder. No code of the folder is run.
 
     Raises ``DasExplainError`` if the folder holds another kind of network or a weight is missing, foreign or misshapen.
@@ -234,7 +234,7 @@ def load_strictly(kind: type[nn.Module], weights: Weights, types: tuple[str, ...
     return network.float().eval()
 
 
-def load_processor(kind: type, weights: Weights) -> Any:
+def load_processor(kind: Any, weights: Weights) -> Any:
     """A processor of transformers from a folder. Raises ``DasExplainError``."""
     try:
         with quiet_transformers():
