@@ -73,6 +73,7 @@ class Gallery:
         self.images = images
         self.geometries = results.run.geometries
         self.keys = list(dict.fromkeys(geometry.key for geometry in self.geometries.values()))
+        self.shapes: dict[Key, tuple[int, int]] = {}
         self.counts = GalleryCounts(images=results.count)
 
     def write(self, path: Path) -> GalleryCounts:
@@ -96,7 +97,13 @@ class Gallery:
             for position, entry in enumerate(self._entries(set(chosen))):
                 out.write((",\n" if position else "\n") + dump_js(entry))
             out.write("\n]};\nDAS.packets = {};\n")
+            out.write(f"DAS.shapes = {dump_js(self._shapes())};\n")
         return self.counts
+
+    def _shapes(self) -> list[list[dict[str, int] | None]]:
+        """For each model and block how large its maps are, and how many bits a pixel of a packet has."""
+        found = {key: {"height": h, "width": w, "bits": map_bits(h, w)} for key, (h, w) in self.shapes.items()}
+        return [[found.get(Key(model, block)) for block in self.results.blocks] for model in self.results.models]
 
     def _entries(self, chosen: set[int]) -> Iterator[dict[str, Any]]:
         """The chosen images, shard by shard."""
@@ -168,31 +175,30 @@ class Gallery:
             "confidence": finite(float(first.confidence)),
             "correct": None if correct is None else bool(correct),
             "frame": self.keys.index(self.geometries[model].key),
+            "r_area": finite(float(first.r_area)),
             "cells": [
-                None if cell is None else _cell(cell, _drawable(evidence, Key(model, block), row), maps)
+                None if cell is None else self._cell(cell, evidence, Key(model, block), row, maps)
                 for cell, block in zip(mine, self.results.blocks)
             ],
         }
 
-
-def _drawable(evidence: Evidence, key: Key, row: int | None) -> np.ndarray | None:
-    """A map float32 (h, w) that can be shown."""
-    native = evidence.maps[key].native[row] if row is not None and key in evidence.maps else None
-    return native if native is not None and np.isfinite(native).all() else None
-
-
-def _cell(cell: Any, native: np.ndarray | None, maps: list[np.ndarray]) -> dict[str, Any]:
-    box = [finite(float(getattr(cell, edge)), 6) for edge in EDGES]
-    shape = None
-    if native is not None:
-        maps.append(native)
-        shape = dict(zip(("height", "width"), native.shape)) | {"bits": map_bits(*native.shape)}
-    return {
-        "status": plain_text(cell.status, 40) or "unknown",
-        **{name: finite(float(getattr(cell, name)), 6) for name in ("sfd", "w_r", "w_n", "cam_max", "r_area")},
-        "box": None if None in box else dict(zip(("x0", "y0", "x1", "y1"), box)),
-        "map": shape,
-    }
+    def _cell(self, cell: Any, evidence: Evidence, key: Key, row: int | None, maps: list[np.ndarray]) -> dict[str, Any]:
+        box = [finite(float(getattr(cell, edge)), 6) for edge in EDGES]
+        native = evidence.maps[key].native[row] if row is not None and key in evidence.maps else None
+        # All maps of a block have one size; another one in a later shard is nothing that a network made.
+        drawable = (
+            native is not None
+            and np.isfinite(native).all()
+            and self.shapes.setdefault(key, native.shape) == native.shape
+        )
+        if drawable:
+            maps.append(native)
+        return {
+            "status": plain_text(cell.status, 40) or "unknown",
+            **{name: finite(float(getattr(cell, name)), 6) for name in ("sfd", "w_r", "w_n", "cam_max")},
+            "box": None if None in box else dict(zip(("x0", "y0", "x1", "y1"), box)),
+            "map": bool(drawable),
+        }
 
 
 def _scoring(results: Results) -> dict[str, Any] | None:

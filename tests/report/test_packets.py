@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from das_explain.report.packets import map_bits, map_planes, pack, packet
+from das_explain.report.packets import map_bits, map_bytes, pack, packet
 from tests.report.packets import unpack
 
 
@@ -12,9 +12,10 @@ def shape_of(native):
     return {"height": native.shape[0], "width": native.shape[1], "bits": map_bits(*native.shape)}
 
 
-def test_planes_by_hand():
-    """Two pixels of 24 bits: 0.5 is 0x800000 (rounded up from 8388607.5 to even), 1 is 0xffffff."""
-    assert map_planes(np.array([[0.5, 1.0]], np.float32)) == bytes([0x80, 0x7F, 0x00, 0xFF, 0x00, 0xFF])
+def test_bytes_by_hand():
+    """Two of three pixels of 24 bits: 0.5 is 0x800000 (8388607.5, to even), 1 is 0xffffff."""
+    native = np.array([[0.5, 0.0, 1.0]], np.float32)
+    assert map_bytes(native) == bytes([0b10100000, 0x80, 0x00, 0x00, 0xFF, 0xFF, 0xFF])
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,4 +1,4 @@
-// Packets of maps and outlines (das_explain/report/packets.py): loaded when needed, inflated, enlarged, painted.
+// Packets of maps and outlines (das_explain/report/packets.py): loaded when needed, enlarged, painted.
 
 const COLOURS = (() => {
   const table = new Uint32Array(256), order = new Uint8Array(table.buffer);
@@ -22,33 +22,22 @@ function bytesOf(length, text) {
   return bytes;
 }
 
-async function inflate(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-// A map's planes from ``at`` on -> Float32Array in [0, 1].
-function mapOf(bytes, at, { height, width, bits }) {
-  const size = height * width, map = new Float32Array(size), top = 2 ** bits - 1;
-  let first = 0;
-  for (let i = 0; i < size; i++) {
-    first = (first + bytes[at + i]) & 255;
-    let value = first;
-    for (let plane = 1; plane < bits / 8; plane++) value = value * 256 + bytes[at + plane * size + i];
-    map[i] = value / top;
-  }
-  return map;
-}
-
-// What an image's packet holds: {outlines, maps[model][block]}.
+// What an image's packet holds: {outlines, maps[model][block]}, maps Float32Array in [0, 1].
 function unpack(image, bytes) {
   const length = new DataView(bytes.buffer).getUint32(0, true);
   const outlines = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   let at = 4 + length;
-  const maps = image.models.map((model) => (model ? model.cells : []).map((cell) => {
+  const maps = image.models.map((answer, model) => (answer ? answer.cells : []).map((cell, block) => {
     if (!cell || !cell.map) return null;
-    const map = mapOf(bytes, at, cell.map);
-    at += cell.map.height * cell.map.width * cell.map.bits / 8;
+    const { height, width, bits } = DATA.shapes[model][block];
+    const map = new Float32Array(height * width), top = 2 ** bits - 1, there = at;
+    at += Math.ceil(map.length / 8);
+    for (let i = 0; i < map.length; i++) {
+      if (!(bytes[there + (i >> 3)] & (128 >> (i & 7)))) continue;
+      let value = 0;
+      for (let byte = 0; byte < bits; byte += 8) value = value * 256 + bytes[at++];
+      map[i] = value / top;
+    }
     return map;
   }));
   return { outlines, maps };
@@ -83,7 +72,7 @@ function load(image) {
 async function fetchPacket(image) {
   try {
     if (!DATA.packets[image.index]) await runScript(`images/${String(image.index).padStart(6, "0")}.js`);
-    const found = unpack(image, await inflate(bytesOf(...DATA.packets[image.index])));
+    const found = unpack(image, bytesOf(...DATA.packets[image.index]));
     if (!DATA.whole) delete DATA.packets[image.index];
     loaded.set(image, found);
     if (loaded.size > KEPT) loaded.delete(loaded.keys().next().value);
@@ -175,7 +164,7 @@ function paintNow(canvas) {
   pending.delete(canvas);
   painter.unobserve(canvas);
   const map = held.maps[wanted.model][wanted.block];
-  if (map) paint(canvas, map, cellOf(wanted.image, wanted.model, wanted.block).map);
+  if (map) paint(canvas, map, DATA.shapes[wanted.model][wanted.block]);
 }
 
 function paintLater(canvas, wanted) {

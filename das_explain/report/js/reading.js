@@ -88,12 +88,12 @@ function readImage(image, { outlines, maps }, { threshold, scaling }) {
   BLOCKS.forEach((_, block) => {
     const found = [];
     MODELS.forEach((_, model) => {
-      const cell = cellOf(image, model, block), map = maps[model] && maps[model][block];
+      const map = maps[model] && maps[model][block];
       if (!map) return;
       const frame = image.models[model].frame, mask = masks[frame];
       if (!mask) return;
       const { height, width } = DATA.frames[frame];
-      const large = enlarge(map, cell.map, height, width);
+      const large = enlarge(map, DATA.shapes[model][block], height, width);
       found.push({ model, frame, mask, width, large, salient: boundsOf(height, width, (at) => mask[at] || large[at] >= threshold) });
     });
     for (const { model, frame, mask, width, large, salient } of found) {

@@ -12,7 +12,7 @@ function numbers(image, models, blocks) {
     el("thead", {}, el("tr", {}, heads.map((head, i) => el("th", { scope: "col", class: numeric.has(i) ? "num" : null }, head)))),
     el("tbody", {}, rows.map(({ model, block, cell }) => el("tr", {},
       [key(model), BLOCKS[block], el("b", {}, fixed(cell.sfd, 3)), el("code", {}, cell.status), digits(cell.w_r), digits(cell.w_n),
-        cell.box ? [cell.box.x0, cell.box.y0, cell.box.x1, cell.box.y1].join(", ") : "–", percent(cell.r_area) || "–", digits(cell.cam_max), image.models[model].target || "–",
+        cell.box ? [cell.box.x0, cell.box.y0, cell.box.x1, cell.box.y1].join(", ") : "–", percent(image.models[model].r_area) || "–", digits(cell.cam_max), image.models[model].target || "–",
       ].map((value, i) => el(i ? "td" : "th", { scope: i ? null : "row", class: numeric.has(i) ? "num" : null }, value)))))));
 }
 
