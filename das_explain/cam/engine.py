@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.nn.carried import allow_mean_gradient, carry_on
+from das_explain.nn.running import as_found, check_logits
 
 EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
 
@@ -118,24 +120,6 @@ def resolve_blocks(
 
 
 @contextmanager
-def as_found(network: nn.Module) -> Iterator[None]:
-    """Eval mode and frozen parameters inside, everything as before outside."""
-    training = [module for module in network.modules() if module.training]
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    try:
-        for module in training:
-            module.training = False
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        for module in training:
-            module.training = True
-
-
-@contextmanager
 def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """Collects each block's output, and makes the first ones met the roots of the graph.
 
@@ -149,9 +133,9 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             check_map(name, tensor, taps)
             is_root = not tensor.requires_grad
             taps[name] = tensor.detach().requires_grad_() if is_root else tensor
-            following = taps[name].clone()
-            if is_root:  # no earlier block needs more than this one does; see nn/fused.py
-                following.mean_gradient_suffices_at = following._version
+            following = carry_on(tensor, taps[name].clone())
+            if is_root:  # no earlier block needs more than this one does
+                allow_mean_gradient(following)
             if not isinstance(output, (tuple, list)):
                 return following
             rebuilt = (following, *output[1:])
@@ -180,16 +164,6 @@ def check_all_ran(blocks: Iterable[str], seen: Container[str]) -> None:
     for name in blocks:
         if name not in seen:
             raise DasExplainError(f"block {name} did not run in the forward pass; choose another block")
-
-
-def check_logits(output, count: int) -> Tensor:
-    """The logits (N, K) of whatever the network returned; the first of a tuple."""
-    if isinstance(output, (tuple, list)):
-        output = output[0]
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != count:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise DasExplainError(f"the network must return logits (N, classes); it returned {shape}")
-    return output
 
 
 def check_targets(targets: Tensor | None, logits: Tensor) -> Tensor:

@@ -12,15 +12,8 @@ from torch import Tensor, nn
 
 from das_explain.errors import UsageError
 from das_explain.nn import DASGate, create_model
-from das_explain.nn.attention.das_ablations import (
-    NORMS,
-    VARIANTS,
-    FeatureNorm,
-    GateLayers,
-    NormedGate,
-    das_gate,
-    sample,
-)
+from das_explain.nn.attention.das import NORMS, VARIANTS, das_gate
+from das_explain.nn.attention.das.ablations import FeatureNorm, GateLayers, NormedGate, sample
 from das_explain.nn.backbones.resnet import block_places
 from das_explain.nn.counts.tables import TABLE4, agreement, on_meta
 
