@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 
 import numpy as np
 import pytest
@@ -13,13 +12,10 @@ from torchvision.ops import SqueezeExcitation
 
 from das_explain.nn import BranchedLogits, create_model
 from das_explain.nn.attention.a2 import DoubleAttention
-from das_explain.nn.attention.abn import ABN
 from das_explain.nn.attention.asr import ASR, fused
 from das_explain.nn.attention.bam import BAM
 from das_explain.nn.attention.cbam import CBAM
-from das_explain.nn.attention.defcon1 import Defcon1
 from das_explain.nn.attention.eca import ECA, PUBLISHED_KERNELS, rename_published
-from das_explain.nn.attention.emca import EMCA
 from das_explain.nn.attention.gala import GALA
 from das_explain.nn.attention.gc import GlobalContext
 from das_explain.nn.attention.gsop import GSoP
@@ -29,26 +25,9 @@ from das_explain.nn.attention.triplet import TripletAttention
 from das_explain.nn.counts.tables import on_meta
 from das_explain.nn.kernel_size import choose_kernel_size
 from tests.nn.lively import lively, maps
+from tests.nn.modules import MODULES
 
 timm_layers = pytest.importorskip("timm.layers")
-
-MODULES = {
-    "se": SE,
-    "bam": BAM,
-    "cbam": CBAM,
-    "gsop": GSoP,
-    "a2": DoubleAttention,
-    "gc": GlobalContext,
-    "gala": GALA,
-    "srm": SRM,
-    "triplet": TripletAttention,
-    "emca": EMCA,
-    "emca-eca": partial(EMCA, excitation="eca"),
-    "asr": ASR,
-    "eca": ECA,
-    "defcon1": Defcon1,
-    "abn": lambda channels: ABN(nn.Sequential(nn.Conv2d(channels, 40, 1), nn.ReLU()), 40, 5),
-}
 
 
 def same_tensors(target: nn.Module, source: nn.Module) -> nn.Module:
