@@ -95,6 +95,12 @@ def test_sampling_by_whole_pixels_moves_the_map() -> None:
     torch.testing.assert_close(sample(x, shift), expected)
 
 
+def test_sampling_keeps_its_precision_with_bfloat16_shifts() -> None:
+    x, shift = maps(1, 2, 3, 300), torch.full((1, 2, 3, 300), 0.5)
+    expected = sample(x, shift)
+    torch.testing.assert_close(sample(x, shift.bfloat16()), expected)  # 0.5 is exact in bfloat16
+
+
 def test_layers_without_a_gate_do_not_multiply() -> None:
     layer = GateLayers(10, 0.2).eval()
     with torch.no_grad():

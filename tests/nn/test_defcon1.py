@@ -39,6 +39,16 @@ def test_the_papers_example() -> None:
     assert deform_conv1d(y, offset, torch.ones(3))[0, 1] == 111
 
 
+def test_positions_keep_their_precision_in_bfloat16() -> None:
+    """Of 2048 channels bfloat16 knows every eighth."""
+    module, eca, x = Defcon1(2048), ECA(2048), maps(2, 2048, 2, 2).float()
+    eca.conv.weight.data.copy_(module.weight.view(1, 1, -1))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(module.attention(x).float(), eca.attention(x).float(), rtol=0, atol=0.01)
+        places = correlated_places(x, 3) + torch.arange(2048) + torch.tensor([-1, 0, 1])[:, None]
+    assert torch.equal(places[:, 0], torch.arange(2048).expand(2, 2048).float())
+
+
 def test_defcon1_begins_as_eca() -> None:
     module, eca, x = Defcon1(32).double(), ECA(32).double(), maps(2, 32, 3, 3)
     eca.conv.weight.data.copy_(module.weight.view(1, 1, -1))

@@ -9,7 +9,8 @@ Sec. 3 of the paper, whose equations have no numbers. It stands in every residua
 ECA's k = 3, 5, 5, 7 for the four stages of ResNet-50 it has sum of k^2 + k = 504 parameters: 23,705,756, as printed.
 Left open: what lies outside the channels (zero here, as in 2-D), what keeps an offset "between 0 and the channel size"
 (nothing here: the text names a convolution and no activation) and the offsets' start (zero: it begins as ECA; the
-authors' code leaves torch's).
+authors' code leaves torch's). That code agrees with the equation for k = 3; its kernels of 5 and 7 lie one and two
+channels before p, since its positions start at 1 whatever the padding. Here the equation is followed.
 
 Its ResNet-50 has a first convolution of 3x3, as the count tells, with a "stride 2", which torchvision's already has. In
 the authors' code (``vatsalag99/Deformable-Channel-Attention``) the stride is 1, the padding 3, and the max pooling
@@ -141,8 +142,10 @@ def deform_conv1d(y: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
         weight: (k,), k odd.
 
     Returns:
-        (N, C).
+        (N, C) in the dtype of ``y``; positions are float32 at least, as 2048 of them need more than bfloat16's 8 bits.
     """
+    dtype, wide = y.dtype, torch.promote_types(y.dtype, torch.float32)
+    y, offset, weight = y.to(wide), offset.to(wide), weight.to(wide)
     channels, k = y.shape[1], len(weight)
     positions = _tap_places(channels, k, y.device) + offset  # (N, k, C)
     below = positions.floor()
@@ -150,20 +153,20 @@ def deform_conv1d(y: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
     padded = F.pad(y, (1, 1))[:, None].expand(-1, k, -1)  # position p is at p + 1; a zero at both ends
     low, high = ((below + step).long().clamp(0, channels + 1) for step in (1, 2))
     sampled = (1 - share) * padded.gather(2, low) + share * padded.gather(2, high)
-    return (weight[:, None] * sampled).sum(1)
+    return (weight[:, None] * sampled).sum(1).to(dtype)
 
 
 def correlated_places(x: Tensor, k: int) -> Tensor:
     """Offsets that put the k taps of each channel on the k channels whose maps correlate most with its own.
 
-    (N, C, H, W) -> (N, k, C), whole numbers. The first is always the channel itself, if its map is not constant; a
-    constant map correlates with none.
+    (N, C, H, W) -> (N, k, C), whole numbers in float32 at least. The first is always the channel itself, if its map is
+    not constant; a constant map correlates with none.
     """
-    maps = x.flatten(2)
-    centred = maps - maps.mean(2, keepdim=True)
-    unit = F.normalize(centred, dim=2)
-    places = (unit @ unit.transpose(1, 2)).topk(k, dim=2).indices.transpose(1, 2)  # (N, k, C)
-    return (places - _tap_places(x.shape[1], k, x.device)).to(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        maps = x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))
+        unit = F.normalize(maps - maps.mean(2, keepdim=True), dim=2)
+        places = (unit @ unit.transpose(1, 2)).topk(k, dim=2).indices.transpose(1, 2)  # (N, k, C)
+        return (places - _tap_places(x.shape[1], k, x.device)).to(maps.dtype)
 
 
 def shuffled_order(channels: int, groups: int, device: torch.device | None = None) -> Tensor:

@@ -178,10 +178,12 @@ def separable(inputs: int, outputs: int, bias: bool = True) -> nn.Sequential:
 def sample(x: Tensor, shift: Tensor) -> Tensor:
     """``x`` (N, C, H, W) at each position moved by ``shift`` (N, 2, H, W), (dy, dx) in pixels; zeros outside."""
     h, w = x.shape[2:]
+    shift = shift.to(torch.promote_types(x.dtype, torch.float32))  # a position needs more than bfloat16's 8 bits
     rows = torch.arange(h, device=x.device).view(1, h, 1) + shift[:, 0]
     columns = torch.arange(w, device=x.device).view(1, 1, w) + shift[:, 1]
     grid = torch.stack(((2 * columns + 1) / w - 1, (2 * rows + 1) / h - 1), dim=3)
-    return F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+    sampled = F.grid_sample(x.to(grid.dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sampled.to(x.dtype)
 
 
 class Sampled(nn.Module):
