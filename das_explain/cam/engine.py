@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.nn.carried import allow_mean_gradient, carry_on
 from das_explain.nn.running import as_found, check_logits
 
 EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
@@ -149,9 +150,9 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             check_map(name, tensor, taps)
             is_root = not tensor.requires_grad
             taps[name] = tensor.detach().requires_grad_() if is_root else tensor
-            following = taps[name].clone()
-            if is_root:  # no earlier block needs more than this one does; see nn/fused.py
-                following.mean_gradient_suffices_at = following._version  # type: ignore[attr-defined]
+            following = carry_on(tensor, taps[name].clone())
+            if is_root:  # no earlier block needs more than this one does
+                allow_mean_gradient(following)
             if not isinstance(output, (tuple, list)):
                 return following
             rebuilt = (following, *output[1:])

@@ -115,7 +115,7 @@ def _print_comparison(key: str) -> None:
     for line in paper.lines():
         found = [number.agreement for number in line.numbers]
         agreements += [each for each in found if each != "-"]
-        if "none" in found:
+        if line.note is not None:
             notes.append(f"{line.name}: {line.note}")
         counts = [
             cell

@@ -169,7 +169,7 @@ def test_gallery_data_are_the_evidence_and_the_scores_in_order(hostile):
                 assert list(cell["box"].values()) == line[["b_x0", "b_y0", "b_x1", "b_y1"]].tolist()
         if entry["packet"]:
             outlines, maps = read_packet(index.parent, entry, data["shapes"])
-            ((key, masks),) = evidence.masks.items()
+            (masks,) = evidence.masks.values()
             assert outlines == [outline(masks[row])]
             natives = [evidence.maps[Key(m, b)].native[row] for m in data["models"] for b in data["blocks"]]
             assert [native.shape for native in natives] == [read.shape for read in maps]
