@@ -27,7 +27,8 @@ from das_explain.cam.engine import (
     resolve_blocks,
 )
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn.inference import as_found, check_logits
+from das_explain.nn.carried import carry_on
+from das_explain.nn.running import as_found, check_logits
 
 METHODS = {
     "gradcam": "GradCAM",
@@ -142,7 +143,7 @@ def _one_block(
 
     explainer.get_cam_image = keep_raw
     # Runs after its hooks: what follows the block works on a copy, and the tapped map stays what it was.
-    guard = module.register_forward_hook(lambda module, args, output: output.clone())
+    guard = module.register_forward_hook(lambda module, args, output: carry_on(output, output.clone()))
     try:
         with torch.enable_grad(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
             explainer(images.detach(), [ClassifierOutputTarget(int(target)) for target in targets])

@@ -104,7 +104,8 @@ def hide(images: Tensor, baseline: str) -> Tensor:
     """Photos (N, 3, H, W) with every pixel hidden; UsageError for a name that is not in ``BASELINES``."""
     if baseline not in BASELINES:
         raise UsageError(f"baseline {baseline!r} is unknown; choose among {', '.join(BASELINES)}")
-    return BASELINES[baseline](images)
+    with torch.autocast(images.device.type, enabled=False):  # a photo, however the network is run
+        return BASELINES[baseline](images)
 
 
 def probe_of(maps: Tensor, probe: Probe | None, name: str) -> Probe:
