@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +134,8 @@ class _Scaled:
     ``place``: (number of its stage from 1, its number in the stage from 0).
     """
 
+    gate: nn.Module
+
     place = (1, 0)
 
     def attend(self, x: Tensor, residual: Tensor) -> Tensor:
@@ -181,7 +183,7 @@ class Chain:
         UsageError: another excitation, other scales.
     """
 
-    blocks = {BasicBlock: ScaledBasicBlock, Bottleneck: ScaledBottleneck}
+    blocks: ClassVar = {BasicBlock: ScaledBasicBlock, Bottleneck: ScaledBottleneck}
 
     def __init__(
         self,
