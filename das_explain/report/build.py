@@ -24,7 +24,7 @@ from das_explain.report.results import Results
 from das_explain.text import cut_middle
 
 HERE = Path(__file__).parent
-SCRIPTS = ("base", "maps", "state", "card", "gallery", "scatter", "viewer", "main")
+SCRIPTS = ("base", "state", "maps", "reading", "card", "gallery", "scatter", "viewer", "main")
 
 
 def build_report(run_dir: Path) -> Path:

@@ -93,6 +93,7 @@ function buildControls() {
         [["r", "R, object"], ["b", "B, box"]].map(([name, text]) => el("label", {},
           el("input", { type: "checkbox", name, checked: state[name] === "1", onchange: (event) => restyle({ [name]: event.target.checked ? "1" : "0" }) }), el("span", {}, text)))),
       heatSlider()),
+    readingControls(),
   ].filter(Boolean));
   controls.hidden = !IMAGES.length;
   if (focus) {
@@ -105,6 +106,42 @@ function buildControls() {
 
 const heatSlider = () => el("label", { class: "field heat" }, el("span", {}, "Heat"),
   el("input", { type: "range", name: "heat", min: 0, max: 100, value: state.heat, "aria-label": "Opacity of the heat maps in percent", oninput: (event) => restyle({ heat: event.target.value }) }));
+
+// Another threshold and scaling: scores, B and differences of cards and viewer follow, computed from the maps.
+function readingControls() {
+  if (!OWN) return null;
+  const own = isOwn();
+  return el("div", { class: "row reading" },
+    el("label", { class: "field" }, el("span", {}, "Threshold of B"),
+      el("input", { type: "range", name: "t", min: 0.05, max: 0.95, step: 0.01, value: state.t, oninput: (event) => reading({ t: String(Number(event.target.value)) }) }),
+      el("output", { class: "threshold" }, Number(state.t).toFixed(2))),
+    el("label", { class: "field" }, el("span", {}, "Scaling of w"),
+      el("select", { name: "scaling", onchange: (event) => reading({ scaling: event.target.value }) }, options(Object.entries(SCALING_WORDS), state.scaling))),
+    el("button", { type: "button", name: "own", class: "plain", hidden: own, onclick: () => reading({ t: DEFAULTS.t, scaling: DEFAULTS.scaling }) }, "As the run was scored"),
+    el("p", { class: "note", hidden: own, role: "status" }, "Scores, B and differences of the images below are computed anew, here. Sorting, tables and charts keep the run’s own reading."));
+}
+
+function reading(changes) {
+  state = { ...state, ...changes };
+  const own = isOwn();
+  for (const node of controls.querySelectorAll(".reading [name=own], .reading .note")) node.hidden = own;
+  for (const node of controls.querySelectorAll("input[name=t]")) node.value = state.t;
+  for (const node of controls.querySelectorAll("select[name=scaling]")) node.value = state.scaling;
+  controls.querySelector(".threshold").textContent = Number(state.t).toFixed(2);
+  rereadAll();
+  writeState();
+}
+
+// Cards in order, each as a job of its own; a newer reading overtakes an older one.
+function rereadAll() {
+  const key = readingKey();
+  const roots = [...cards.children].filter((root) => root.dataset.reading !== key);
+  if (viewer.open) roots.unshift(viewer);
+  for (const root of roots) {
+    const image = BY_INDEX.get(Number(root === viewer ? state.image : root.dataset.index));
+    load(image).then(() => later(() => { if (readingKey() === key && root.isConnected) reread(root, image); }));
+  }
+}
 
 // Changes of looks only: no card is built again.
 function restyle(changes) {
@@ -154,6 +191,7 @@ function update(typing = false) {
   cards.style.setProperty("--photo", `${photo}fr`);
   cards.style.setProperty("--card", `${Math.round((photo + columns) * (columns > 2 ? 88 : 112) + 48)}px`);
   cards.replaceChildren(...chosen.slice((page - 1) * PAGE, page * PAGE).map((image) => card(image, openViewer)));
+  if (!isOwn()) rereadAll();
   drawScatters();
   restyle({});
 }
