@@ -35,6 +35,11 @@ class DASGate(Gate):
         alpha: compression, 0 < alpha <= 1; the gate works on ``int(alpha * c)`` channels, at least one.
         init: ``default``, or ``identity``: the gate starts near 1 (0.98) everywhere, for a warm start from a
             trained backbone.
+
+    >>> gate = DASGate(64, alpha=0.2)
+    >>> x = torch.rand(1, 64, 8, 8)
+    >>> gate.attention(x).shape, bool((gate(x) <= x).all())
+    (torch.Size([1, 64, 8, 8]), True)
     """
 
     KERNEL = 3
