@@ -134,8 +134,6 @@ class _Scaled:
     ``place``: (number of its stage from 1, its number in the stage from 0).
     """
 
-    gate: nn.Module
-
     place = (1, 0)
     gate: nn.Module
 
