@@ -147,7 +147,8 @@ def main() -> None:
 
 
 def _finders(root: Path, arguments: argparse.Namespace, side: int):
-    from das_explain.segment.finders.create import NAMES, create_finder
+    from das_explain.segment.finders.create import NAMES
+    from das_explain.segment.finders.options import FinderOptions
 
     wanted = [arguments.only] if arguments.only else list(NAMES)
     common = {
@@ -171,19 +172,18 @@ def _finders(root: Path, arguments: argparse.Namespace, side: int):
                 (root / folder).mkdir()
                 save(root / folder, arguments.tiny)
         if name == "boxes+sam":
-            yield create_finder(name, sam=str(root / "sam"), **common)
+            yield FinderOptions(sam=str(root / "sam"), **common).create(name)
         elif name == "grounded-sam-original":
             save_originals(root, arguments.tiny)
-            yield create_finder(
-                name,
+            yield FinderOptions(
                 detector=str(root / "dino.pth"),
                 sam=str(root / "sam.pth"),
                 tokenizer=str(root / "detector"),
                 **common,
-            )
+            ).create(name)
         else:
             sam = "sam2" if name == "grounded-sam2" else "sam"
-            yield create_finder(name, detector=str(root / "detector"), sam=str(root / sam), **common)
+            yield FinderOptions(detector=str(root / "detector"), sam=str(root / sam), **common).create(name)
 
 
 def _measured(finder, image: Image.Image, repeat: int, batch: int) -> str:

@@ -6,15 +6,33 @@ without a traceback, and exits with ``exit_code``.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class DasExplainError(Exception):
-    """Something could not be done: a file is broken, a model does not fit, a package is missing."""
+    """Something could not be done: a file is broken, a model does not fit, a package is missing.
+
+    >>> from das_explain import DasExplainError, Run
+    >>> try:
+    ...     Run.open("photos")
+    ... except DasExplainError as error:
+    ...     print(error)
+    photos holds no run: run.json is missing; name the --out of an sfd run
+    """
 
     exit_code = 1
 
 
 class UsageError(DasExplainError):
-    """The request itself is malformed: an unknown name, an impossible combination of options."""
+    """The request itself is malformed: an unknown name, an impossible combination of options.
+
+    >>> from das_explain import nn
+    >>> try:
+    ...     nn.create_model("mobilenet_v2", attention="bam")
+    ... except UsageError as error:
+    ...     print(str(error)[:33], error.exit_code)
+    bam has no place in mobilenet_v2; 2
+    """
 
     exit_code = 2
 
@@ -25,6 +43,18 @@ def one_line(error: BaseException) -> str:
     return text if isinstance(error, DasExplainError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message; ours as it is, others with their kind before it."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    return line if isinstance(error, DasExplainError) else f"{type(error).__name__}: {line}".rstrip(": ")
+
+
 def missing_package(package: str, extra: str, purpose: str) -> DasExplainError:
     """The error for an optional package that is not installed; names the extra to install."""
     return DasExplainError(f"{purpose} needs the package {package}: pip install 'das-explain[{extra}]'")
+
+
+def check_package(module: str, package: str, extra: str, purpose: str) -> None:
+    """Raises ``missing_package`` unless ``module``, which ``package`` brings, can be found; imports nothing."""
+    if find_spec(module) is None:
+        raise missing_package(package, extra, purpose)

@@ -1,20 +1,26 @@
-"""The values that flow from room to room: a sample, its region, a loaded model, its maps.
+"""The values that flow from room to room: a sample and its region.
 
-Nothing here computes; the rooms that fill these in are ``data``, ``segment``, ``checkpoint``, ``cam`` and ``sfd``.
+Nothing here computes; the rooms that fill these in are ``data`` and ``segment``.
 This file imports neither torch nor pandas, so that the command line may import it at no cost.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
-    from das_explain.data.geometry import Preprocess
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+
+def no_progress(done: int, of: int) -> None:
+    """A ``Progress`` that tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,9 @@ class Sample:
 
     ``name`` is unique in its data set and stable between runs (a relative path with forward slashes, or an index made
     into one); it is the ``image`` column of every table. ``boxes`` are xyxy in pixels of the upright image.
+
+    >>> Sample("cats/one.jpg", 0, label="cats", boxes=((10.0, 20.0, 110.0, 90.0),)).label
+    'cats'
     """
 
     name: str
@@ -40,28 +49,11 @@ class Region:
     ``mask`` is bool (H, W) at the upright image's size, or ``None`` with a ``status`` that says why there is none:
     ``no_object`` (looked for, not found), ``no_mask`` (the data has none for this image), ``mask_unreadable``,
     ``mask_mismatch`` (another size than the image). ``detail`` is JSON-serialisable: prompt, boxes, scores, seconds.
+
+    >>> Region(None, "no_object", {"prompt": "a cat."}).status
+    'no_object'
     """
 
     mask: np.ndarray | None
     status: str = "ok"
     detail: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class LoadedModel:
-    """A network that is ready to be explained.
-
-    ``network`` is in eval mode on its device; ``blocks`` maps names (``layer1`` ...) to modules in forward order (a gated
-    block includes its gate); ``labels`` holds the class names in logit order, or ``None`` when the checkpoint knows none;
-    ``fingerprint`` is a SHA-256 over parameter names, shapes and values, and over what the gates are replaced with, if
-    they are.
-    """
-
-    name: str
-    spec: str
-    network: torch.nn.Module
-    blocks: dict[str, torch.nn.Module]
-    labels: list[str] | None
-    preprocess: Preprocess
-    fingerprint: str
-    config: dict[str, Any] = field(default_factory=dict)

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
-from das_explain.stats.tables import holm
+from das_explain.stats.intervals import CONFIDENCE, wilson
+from das_explain.stats.significance import holm, mcnemar_p_value
 
 if TYPE_CHECKING:
     from das_explain.batches.load import Batch
-    from das_explain.explain.evaluate import Contestant
-    from das_explain.segment import Progress
+    from das_explain.explain.contestants import Contestant
+    from das_explain.types import Progress
 
 PREDICTIONS = ("image", "model", "label", "predicted", "confidence", "rank", "status", "message")
 """Columns of a row per image and model. ``rank``: the label's place among the classes, 1 is the highest logit.
 ``status``: ``ok``, ``unreadable``, ``unlabelled``, ``unknown_label`` (no class of the model) or ``nonfinite`` (the
 logits are). Accuracies are over the rows that are ``ok``."""
 K = 5
-CONFIDENCE = 0.95
 
 
 def predict(
@@ -35,8 +35,8 @@ def predict(
     """Yields a row of ``PREDICTIONS`` per image and model; ``count`` is the number of images."""
     done = 0
     for batch in batches:
-        readable = [position for position, status in enumerate(batch.statuses) if status != "unreadable"]
-        logits = [_logits(contestant, batch, readable) for contestant in contestants]
+        readable, seen = batch.readable()
+        logits = [_logits(contestant, seen) for contestant in contestants]
         row = dict(zip(readable, range(len(readable))))
         for position in range(len(batch)):
             for contestant, values in zip(contestants, logits):
@@ -46,12 +46,12 @@ def predict(
 
 
 @torch.inference_mode()
-def _logits(contestant: Contestant, batch: Batch, readable: Sequence[int]) -> np.ndarray:
+def _logits(contestant: Contestant, batch: Batch) -> np.ndarray:
     """float32 (readable images, classes)."""
-    if not readable:
+    if not len(batch):
         return np.empty((0, 0), np.float32)
     device = next(contestant.network.parameters()).device
-    frames = batch.frames[contestant.geometry][readable].to(device, non_blocking=True)
+    frames = batch.frames[contestant.geometry].to(device, non_blocking=True)
     images = contestant.model.preprocess.normalize(frames).contiguous(memory_format=torch.channels_last)
     return contestant.network(images).float().cpu().numpy()
 
@@ -96,7 +96,7 @@ def class_table(predictions: pd.DataFrame, classes: dict[str, int]) -> pd.DataFr
     rows = []
     for (model, label), mine in _scored(predictions).groupby(["model", "label"], sort=False):
         wrong = mine.loc[mine["rank"] > 1, "predicted"].value_counts()
-        worst = sorted(wrong[wrong == wrong.max()].index)[0] if len(wrong) else None
+        worst = min(wrong[wrong == wrong.max()].index) if len(wrong) else None
         about = {"confused_with": worst, "confused_n": int(wrong.max()) if len(wrong) else 0}
         rows.append({"model": model, "label": label, **_accuracies(mine["rank"], classes[model] > K), **about})
     order = {model: place for place, model in enumerate(classes)}
@@ -120,12 +120,6 @@ def comparison_table(predictions: pd.DataFrame, models: Sequence[str]) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927)."""
-    low, high = binomtest(right, n).proportion_ci(CONFIDENCE, "wilson")
-    return float(low), float(high)
-
-
 def _paired(a: str, b: str, right: pd.DataFrame) -> dict[str, Any]:
     both = right.reindex(columns=[a, b]).dropna().astype(bool)
     n, only_a, only_b = len(both), int((both[a] & ~both[b]).sum()), int((both[b] & ~both[a]).sum())
@@ -144,7 +138,7 @@ def _paired(a: str, b: str, right: pd.DataFrame) -> dict[str, Any]:
         "ci_high": float(p_b - p_a + reach),
         "only_a": only_a,
         "only_b": only_b,
-        "p_value": float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0,
+        "p_value": mcnemar_p_value(only_b, only_a),
     }
 
 

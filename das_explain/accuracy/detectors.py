@@ -11,16 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from das_explain.batches.load import read_ahead
-from das_explain.checkpoint.config import CONFIG, read_config
-from das_explain.checkpoint.load import OPENERS, about, find_device, prepare_network
+from das_explain.batches.workers import read_ahead
+from das_explain.checkpoint.config import CONFIG
+from das_explain.checkpoint.layouts import task_of_folder
+from das_explain.checkpoint.load import about, prepare_network
+from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import parse_spec
+from das_explain.devices import find_device
 from das_explain.errors import DasExplainError, UsageError
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset, ObjectReader
-    from das_explain.segment import Progress
-    from das_explain.types import Sample
+    from das_explain.types import Progress, Sample
 
 BACKGROUND = "__background__"
 """The name of class 0, as in torchvision's own lists of categories."""
@@ -68,8 +70,8 @@ def load_detector(spec: str, *, name: str | None = None, device: str | torch.dev
 def is_detector(spec: str) -> bool:
     """Whether a model spec names a detector; a directory's config is all that is read to tell."""
     parsed = parse_spec(spec)
-    if parsed.kind == "directory" and (config := Path(parsed.target) / CONFIG).is_file():
-        return read_config(config).task == "detection"
+    if parsed.kind == "directory" and (Path(parsed.target) / CONFIG).is_file():
+        return task_of_folder(Path(parsed.target)) == "detection"
     return parsed.kind == "hf" and OPENERS["hf"](parsed).task == "detection"
 
 

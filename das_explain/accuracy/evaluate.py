@@ -24,18 +24,19 @@ import pandas as pd
 from das_explain.accuracy import classifiers as accuracy
 from das_explain.accuracy.average_precision import METRICS, AveragePrecision, average_precision, coco_eval, percentiles
 from das_explain.accuracy.detectors import detect, load_detector
-from das_explain.batches.load import killed_workers_told, load_batches
+from das_explain.batches.load import load_batches
+from das_explain.batches.workers import killed_workers_told
 from das_explain.data.coco.objects import open_objects
-from das_explain.data.dataset import draw_sample, open_dataset
+from das_explain.data.dataset import open_dataset
+from das_explain.data.draw import draw_sample
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.run import package_versions, write_dicts
-from das_explain.explain.evaluate import Options
-from das_explain.explain.pipeline import load_contestants
+from das_explain.evidence.tables import write_rows
+from das_explain.explain.contestants import ExplainOptions, load_contest
+from das_explain.files import package_versions
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset
-    from das_explain.segment import Progress
-    from das_explain.types import Sample
+    from das_explain.types import Progress, Sample
 
 BATCH = 16
 MANIFEST, SCHEMA = "evaluation.json", 1
@@ -46,12 +47,16 @@ TABLES = ("predictions.csv", "accuracy.csv", "images.csv", "ap.csv", "classes.cs
 class Request:
     """What to measure. ``models`` are specs; ``data`` is a data spec, or ``FILE.json[@FOLDER]`` for detectors.
 
+    ``label_files``: per classifier a file of its class names, or ``None``; empty: each model's own.
+
     ``draws``: of the bootstrap of detectors' AP; 0 leaves out its intervals.
     """
 
     models: tuple[str, ...]
     data: str
     out: Path
+    label_files: tuple[Path | None, ...] = ()
+    label_map: dict[str, str] | None = None
     sample: int | None = None
     stratified: bool = False
     seed: int = 0
@@ -86,12 +91,21 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
             f"{request.data} has no labels, so nothing can be right or wrong: sort it into folders by class"
         )
     samples = draw_sample(dataset, request.sample, request.seed, request.stratified)
-    contestants, _ = load_contestants(request.models, dataset.labels, (), request.device, Options())
+    contest = load_contest(
+        request.models,
+        dataset.labels,
+        ExplainOptions(),
+        device=request.device,
+        label_files=request.label_files,
+        label_map=request.label_map,
+    )
+    contestants, geometries = contest.contestants, contest.geometries
     models = [_about(each.model, each.name) for each in contestants]
     _check_folder(request, models, dataset.fingerprint)
-    geometries = [each.model.preprocess.geometry for each in contestants]
     with killed_workers_told():
-        batches = load_batches(dataset, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers)
+        batches = load_batches(
+            dataset.source, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers
+        )
         rows = list(accuracy.predict(contestants, batches, len(samples), progress))
     predictions = pd.DataFrame(rows, columns=accuracy.PREDICTIONS).astype({"rank": "Int64"})
     counts = dict(Counter(predictions["status"]))
@@ -124,10 +138,13 @@ def measure_detectors(
         "--stratified": request.stratified,
         "--split": request.split,
         "--root": request.root,
-        "--batch-size": request.batch,
+        "--batch": request.batch,
+        "--labels": any(request.label_files),
     }
     if foreign := [name for name, value in given.items() if value]:
-        raise UsageError(f"{foreign[0]} does not go with a COCO file (a detector sees one photo at a time)")
+        raise UsageError(
+            f"{foreign[0]} does not go with a COCO file: detectors see one photo at a time and name their classes themselves"
+        )
     coco_eval()
     data = open_objects(request.data)
     samples = draw_sample(data, request.sample, request.seed)
@@ -166,10 +183,13 @@ def measure_detectors(
         "classes": pd.DataFrame(_category_rows(scores, data, tested)),
         "comparison": pd.DataFrame(_ap_differences(scores, len(tested))),
     }
-    notes = []
-    for detector in detectors:
-        if unknown := [name for name in data.categories.values() if name not in detector.labels]:
-            notes.append(f"{detector.name} has no class {', '.join(unknown[:3])}: {len(unknown)} categories with AP 0")
+    known = data.categories.values()
+    lacking = {each.name: [name for name in known if name not in each.labels] for each in detectors}
+    notes = [
+        f"{name} has no class {', '.join(unknown[:3])}: {len(unknown)} categories with AP 0"
+        for name, unknown in lacking.items()
+        if unknown
+    ]
     _write(request, models, data.fingerprint, len(samples), tables, counts)
     for number, mine in enumerate(found, 1):
         (request.out / f"detections-{number}.json").write_text(json.dumps(mine), encoding="utf-8")
@@ -272,7 +292,7 @@ def _write(
             (request.out / name).unlink(missing_ok=True)
         for name, table in tables.items():
             if len(table):
-                write_dicts(request.out / f"{name}.csv", list(table.columns), _records(table))
+                write_rows(request.out / f"{name}.csv", list(table.columns), _records(table))
         manifest = {
             **_identity(request, models, fingerprint),
             "command": sys.argv,

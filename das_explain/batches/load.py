@@ -7,34 +7,25 @@ status; memory does not grow with the data set.
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
+from das_explain.batches.ahead import fill_regions, in_a_thread
+from das_explain.batches.workers import PREFETCH, default_workers, killed_workers_told, read_ahead
 from das_explain.data.geometry import Geometry
 from das_explain.data.images import full_size
-from das_explain.errors import DasExplainError, one_line
-from das_explain.types import Region, Sample
+from das_explain.errors import one_line
+from das_explain.types import Progress, Region, Sample, no_progress
 
 if TYPE_CHECKING:
-    from das_explain.data.dataset import Dataset
     from das_explain.data.sources import Source
-    from das_explain.segment import Progress, Segmenter
-
-PREFETCH = 2  # batches ahead, per worker
-WATCHED_EVERY = 1.0  # seconds in which a worker notices that its parent is gone
+    from das_explain.segment import Segmenter
 
 
 @dataclass
@@ -48,7 +39,7 @@ class Batch:
     """
 
     samples: list[Sample]
-    frames: dict[str, torch.Tensor] = field(default_factory=dict)  # uint8 (N, 3, H, W), RGB
+    frames: dict[str, torch.Tensor] = field(default_factory=dict)  # uint8 (N, 3, H, W), RGB, channels last in memory
     masks: dict[str, torch.Tensor] = field(default_factory=dict)  # bool (N, H, W), all false where there is no region
     regions: list[Region] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
@@ -57,6 +48,18 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def readable(self) -> tuple[list[int], Batch]:
+        """The positions of the samples that a network can be shown, and the batch of them alone, with one index."""
+        at = [position for position, status in enumerate(self.statuses) if status != "unreadable"]
+        if len(at) == len(self):
+            return at, self
+        kept = {
+            name: [getattr(self, name)[i] for i in at]
+            for name in ("samples", "regions", "statuses", "messages", "sizes")
+        }
+        frames = {key: tensor[at] for key, tensor in self.frames.items()}
+        return at, Batch(frames=frames, masks={key: tensor[at] for key, tensor in self.masks.items()}, **kept)
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, for copies to a GPU."""
@@ -68,14 +71,14 @@ class Batch:
 
 
 def load_batches(
-    dataset: Dataset,
+    source: Source,
     samples: Sequence[Sample] | Sequence[Sequence[Sample]],
     geometries: Sequence[Geometry],
     segmenter: Segmenter | None = None,
     *,
     batch_size: int = 8,
     workers: int | None = None,
-    finding: Progress = lambda done, of: None,
+    finding: Progress = no_progress,
     ahead: bool = False,
 ) -> Iterator[Batch]:
     """Yields the samples in batches, in order: ``batch_size`` at a time, or the batches given as a list of lists.
@@ -83,80 +86,24 @@ def load_batches(
     ``workers`` is the number of decoding processes, 0 to decode in this one, ``None`` for ``default_workers()``; they
     start at once. Where the segmenter is a finder, masks that are not in its cache are made on the way: when a batch is
     asked for, or, with ``ahead``, in a thread that keeps up to ``PREFETCH`` batches before the networks. ``finding`` is
-    told of it, see ``segment.cached.found``. Raises ``DasExplainError`` if a worker process itself is killed, and what
+    told of it, see ``ahead.fill_regions``. Raises ``DasExplainError`` if a worker process itself is killed, and what
     the finder raises when it cannot work at all.
     """
-    from das_explain.segment.cached import beside, found
-
-    batches: Sequence[Sequence[Sample]] = samples  # type: ignore[assignment]
+    batches: Sequence[Sequence[Sample]] = samples
     if samples and isinstance(samples[0], Sample):
         batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
     order = [sample for batch in batches for sample in batch]
     longest = max(map(len, batches), default=0)
-    decoder = _Decoder(dataset.source, list(dict.fromkeys(geometries)), segmenter)
-    if not hasattr(segmenter, "find"):
+    decoder = _Decoder(source, list(dict.fromkeys(geometries)), segmenter)
+    if segmenter is None or not segmenter.needs_networks:
         return _stacked(read_ahead(decoder, order, workers, ahead=PREFETCH * longest), batches, decoder)
     # Photos may travel here: one batch of them in all, however many workers there are.
     usable = max(1, default_workers() if workers is None else workers)
-    items = found(read_ahead(decoder, order, workers, ahead=-(-longest // usable)), segmenter, finding, len(order))
-    items = map(decoder.settled, items)
-    return _stacked(beside(items, PREFETCH * longest) if ahead and order else items, batches, decoder)
-
-
-def read_ahead(
-    reader: Any, order: Sequence[Any], workers: int | None = None, *, ahead: int = PREFETCH
-) -> Iterator[Any]:
-    """Yields ``reader[item]`` for the items of ``order``, in order, computed in ``workers`` processes.
-
-    ``workers`` as in ``load_batches``; each works up to ``ahead`` items ahead. They start at once, from the caller's
-    thread, whichever thread asks for the items. Raises ``DasExplainError`` if one of them is killed, and what the
-    reader raises.
-    """
-    workers = min(default_workers() if workers is None else workers, len(order))
-    loader = DataLoader(
-        _Told(reader),
-        sampler=order,  # type: ignore[arg-type]
-        batch_size=None,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        worker_init_fn=_prepare_worker,
-        prefetch_factor=max(PREFETCH, ahead) if workers else None,
+    items = fill_regions(
+        read_ahead(decoder, order, workers, ahead=-(-longest // usable)), segmenter, finding, len(order)
     )
-    with one_opencv_thread() if workers else nullcontext():
-        items = iter(loader)
-    return _checked(items)
-
-
-def _checked(items: Iterator[Any]) -> Iterator[Any]:
-    with killed_workers_told():
-        for item in items:
-            if isinstance(item, DasExplainError):
-                raise item
-            yield item
-
-
-@contextmanager
-def killed_workers_told() -> Iterator[None]:
-    """Makes one clear line of the death of a worker process, which torch reports wherever the main thread happens to be."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "killed by signal" not in str(error) and "exited unexpectedly" not in str(error):
-            raise
-        raise DasExplainError(
-            "a decoding worker was killed, probably for lack of memory: run the same command again with fewer --workers"
-        ) from None
-
-
-def available_cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def default_workers() -> int:
-    """Half of the processors this process may use, between 1 and 8; 0 if it may use only one."""
-    usable = available_cpus()
-    return 0 if usable == 1 else max(1, min(8, usable // 2))
+    items = map(decoder.settled, items)
+    return _stacked(in_a_thread(items, PREFETCH * longest) if ahead and order else items, batches, decoder)
 
 
 @dataclass
@@ -245,61 +192,7 @@ def _batch(rows: list[_Shown], decoder: _Decoder) -> Batch:
         for row, shown in enumerate(rows):
             frames[row] = shown.frames.get(geometry.key, 0)
             masks[row] = shown.masks.get(geometry.key, False)
-        batch.frames[geometry.key] = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+        batch.frames[geometry.key] = torch.from_numpy(frames).permute(0, 3, 1, 2)  # the layout networks are quickest on
         if decoder.segmenter is not None:
             batch.masks[geometry.key] = torch.from_numpy(masks)
     return batch
-
-
-class _Told(TorchDataset):
-    """Hands a clear error over as an item: torch would wrap its message into a traceback."""
-
-    def __init__(self, reader: Any) -> None:
-        self.reader = reader
-
-    def __getitem__(self, item: Any) -> Any:
-        try:
-            return self.reader[item]
-        except DasExplainError as error:
-            return error
-
-
-def _as_it_is(item: Any) -> Any:
-    return item
-
-
-def _prepare_worker(_: int) -> None:
-    """One thread in an OpenCV that the worker loads itself (torch's loader has done the same for torch); no orphans."""
-    os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
-    end_with_parent()
-
-
-def end_with_parent() -> None:
-    """Lets this process end within ``WATCHED_EVERY`` seconds of its parent, also where that one is killed.
-
-    torch's own watchdog only ends the worker's loop; the process then waits for its queue to be emptied, which nobody
-    does any more, and keeps its memory for ever. ``os._exit`` does not wait.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCHED_EVERY)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="end with parent", daemon=True).start()
-
-
-@contextmanager
-def one_opencv_thread() -> Iterator[None]:
-    """While workers are forked, which inherit the setting (set in a worker it may wait for threads it lacks)."""
-    cv2 = sys.modules.get("cv2")
-    if cv2 is None:
-        yield
-        return
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +18,8 @@ from torch import Tensor, nn
 
 from das_explain.cam.engine import (
     Cam,
-    Explanation,
-    as_found,
+    Maps,
     check_all_ran,
-    check_logits,
     check_map,
     check_targets,
     explain,
@@ -29,6 +28,7 @@ from das_explain.cam.engine import (
 )
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.carried import carry_on
+from das_explain.nn.running import as_found, check_logits
 
 METHODS = {
     "gradcam": "GradCAM",
@@ -53,7 +53,7 @@ def explain_with(
     blocks: Sequence[str | nn.Module] | Mapping[str, nn.Module],
     *,
     size: tuple[int, int] | None = None,
-) -> Explanation:
+) -> Maps:
     """``cam.explain`` for any method of ``METHODS``; arguments, result and errors as there.
 
     Raises:
@@ -71,7 +71,7 @@ def explain_with(
         for name, module in modules.items():
             raw, logits = _one_block(METHODS[method], network, images, targets, name, module)
             cams[name] = normalize(raw.to(images.device), size)
-    return Explanation(logits, targets, cams)
+    return Maps(logits, targets, cams)
 
 
 @contextlib.contextmanager
@@ -96,8 +96,8 @@ def _checked_logits(network: nn.Module, images: Tensor, modules: Mapping[str, nn
     """The logits of a plain forward pass, in which every block has to give one map: pytorch-grad-cam does not look."""
     seen: list[str] = []
 
-    def look_at(name: str):
-        def hook(module: nn.Module, args: tuple, output: object) -> None:
+    def look_at(name: str) -> Callable[[nn.Module, tuple[Any, ...], object], None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
             if isinstance(output, (tuple, list)):
                 raise DasExplainError(f"block {name} gives several outputs; the method gradcam takes the first of them")
             check_map(name, output, seen)
@@ -128,7 +128,7 @@ def _one_block(
     explainer.compute_input_gradient = explainer.uses_gradients  # parameters are frozen: the graph starts at the images
     its_own = explainer.get_cam_image
 
-    def keep_raw(images, layer, targets, activations, gradients, *args):
+    def keep_raw(images: Any, layer: Any, targets: Any, activations: Any, gradients: Any, *args: Any) -> Any:
         if explainer.uses_gradients and gradients is None:
             raise DasExplainError(f"the logits do not depend on block {name}; choose another block")
         broken = ~np.isfinite(activations).all((1, 2, 3))  # some methods take NaN for 0, and stop at infinity

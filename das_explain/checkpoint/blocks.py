@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.backbones.resnet import STAGES
 from das_explain.nn.registry import BLOCKS
+from das_explain.nn.running import as_found
 
 NOT_BLOCKS = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Softmax)
 SCRIPTED = "TorchScript, which cannot be watched at work; give the Python network that it was made from"
@@ -76,28 +77,25 @@ def probe(network: nn.Module, size: tuple[int, int]) -> Probe:
         def note(module: nn.Module, inputs: tuple, output: object) -> None:
             calls[name] += 1
             if isinstance(output, Tensor) and _is_map(output, size) and not isinstance(module, NOT_BLOCKS):
-                finished.append((name, tuple(output.shape[2:])))
+                finished.append((name, (output.shape[2], output.shape[3])))
 
         return note
 
     like = next(network.parameters(), torch.empty(0))
-    modes = {module: module.training for module in network.modules()}
     handles = [
         module.register_forward_hook(watch(name))
         for name, module in network.named_modules()
         if name and not isinstance(module, torch.jit.ScriptModule)  # takes no hook
     ]
     try:
-        with torch.no_grad():
-            logits = network.eval()(torch.zeros(1, 3, *size, device=like.device, dtype=like.dtype))
+        with as_found(network), torch.no_grad():
+            logits = network(torch.zeros(1, 3, *size, device=like.device, dtype=like.dtype))
     except Exception as error:  # somebody else's network: whatever it raises is the answer
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DasExplainError(f"the network does not take an image of 3x{size[0]}x{size[1]}: {reason}") from error
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
         got = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise DasExplainError(f"the network must return logits (N, classes); for one image it returned {got}")

@@ -7,20 +7,20 @@ Descriptions come from files that anybody may have written, so everything is che
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
-from das_explain.errors import DasExplainError, UsageError, missing_package
+from das_explain.checkpoint.timm_networks import build_timm
+from das_explain.checkpoint.torchvision_networks import build_torchvision
+from das_explain.errors import UsageError
 from das_explain.nn.registry import ATTENTION, BACKBONES, create_model
 
 MAX_CLASSES = 1_000_000
-TORCHVISION_ARGUMENTS = ("aux_logits", "transform_input")  # what GoogLeNet's and Inception's weights change
+THEIRS = ("torchvision", "timm")
+"""Whose plain networks can be built by name, as ``torchvision:NAME`` and ``timm:NAME``."""
 
 
 def build_network(
@@ -43,10 +43,14 @@ def build_network(
         raise UsageError(f"the number of classes must be a whole number in 1..{MAX_CLASSES}, not {num_classes!r}")
     if task == "detection":
         return _detector(architecture, attention, num_classes, arguments)
-    if colon and source in ("torchvision", "timm"):
+    if colon and source in THEIRS:
         if attention != "none":
             raise UsageError(f"{architecture} takes no attention; those that do are {', '.join(BACKBONES)}")
-        return (_torchvision if source == "torchvision" else _timm)(name, num_classes, arguments)
+        return (build_torchvision if source == "torchvision" else build_timm)(name, num_classes, arguments)
+    if source == "transformers":
+        raise UsageError(
+            f"{architecture} cannot be built by name; transformers' own folder of it is what can be loaded"
+        )
     check_architecture(architecture, attention)
     with torch.device("meta"):
         return create_model(architecture, attention, num_classes, **check_arguments(architecture, attention, arguments))
@@ -104,49 +108,7 @@ def head_name(network: nn.Module) -> str | None:
     return names[-1] if names else None
 
 
-def check_torchvision(name: str) -> None:
-    """Raises ``UsageError`` unless torchvision has a classifier of that name."""
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        close = get_close_matches(name, known) or known[:0]
-        hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {len(known)}, such as resnet50"
-        raise UsageError(f"torchvision has no classifier {name!r}{hint}")
-
-
-def import_timm() -> Any:
-    """timm, or the error that names the extra to install."""
-    try:
-        import timm
-    except ImportError:
-        raise missing_package("timm", "timm", "a timm: model") from None
-    return timm
-
-
-def check_timm(name: str) -> None:
-    """Raises ``UsageError`` unless timm has a network of that name (``resnet50`` or ``resnet50.a1_in1k``)."""
-    timm = import_timm()
-    if not timm.is_model(name):
-        close = get_close_matches(name, timm.list_models())
-        raise UsageError(f"timm has no model {name!r}" + (f"; did you mean {' or '.join(close)}?" if close else ""))
-
-
-def _torchvision(name: str, num_classes: int, arguments: dict[str, Any]) -> nn.Module:
-    check_torchvision(name)
-    for key, value in arguments.items():
-        if key not in TORCHVISION_ARGUMENTS or name not in ("googlenet", "inception_v3") or type(value) is not bool:
-            raise UsageError(f"torchvision:{name} takes no argument {key}={value!r}")
-    if name in ("googlenet", "inception_v3"):
-        arguments = {"init_weights": False, **arguments}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
-
-
-def _timm(name: str, num_classes: int, arguments: dict[str, Any]) -> nn.Module:
-    check_timm(name)
-    if arguments:
-        raise UsageError(f"timm:{name} takes no argument {next(iter(arguments))!r}")
-    try:
-        return import_timm().create_model(name, pretrained=False, num_classes=num_classes)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise DasExplainError(f"timm cannot build {name}: {str(error).splitlines()[0]}") from error
+def class_count_of(network: nn.Module) -> int | None:
+    """The rows of the layer that gives the logits; ``None`` where none of them is linear."""
+    rows = [module.out_features for module in network.modules() if isinstance(module, nn.Linear)]
+    return rows[-1] if rows else None

@@ -65,14 +65,23 @@ def read_config(path: Path) -> ModelConfig:
     Raises:
         DasExplainError: not JSON, another format, or a value of the wrong kind; the message names file and entry.
     """
+    return check_config(read_json(path), path)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of a stranger holds. Raises DasExplainError when it is too large or no JSON."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DasExplainError(f"{path} is too large for a model's description")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DasExplainError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from None
+
+
+def check_config(values: Any, path: Path) -> ModelConfig:
+    """What ``config.json`` held, checked; errors as ``read_config``'s."""
     if not isinstance(values, dict) or "format" not in values:
-        raise DasExplainError(f"{path} does not describe a das-explain model: it has no entry 'format'{_whose(values)}")
+        raise DasExplainError(f"{path} does not describe a das-explain model: it has no entry 'format'")
     if values["format"] != FORMAT or isinstance(values["format"], bool):
         raise DasExplainError(f"{path} has format {values['format']!r}; this version of das-explain reads {FORMAT}")
 
@@ -95,13 +104,15 @@ def read_config(path: Path) -> ModelConfig:
         attention=entry("attention", str, "none"),
         arguments=entry("arguments", dict, {}),
         labels=None if labels is None else check_labels(labels, str(path), num_classes),
-        preprocess=_preprocess(entry("preprocess", dict, {}), path),
+        preprocess=check_preprocess(entry("preprocess", dict, {}), path),
         training=None if values.get("training") is None else entry("training", dict),
         task=task,
     )
 
 
-def _preprocess(values: Mapping[str, Any], path: Path) -> Preprocess:
+def check_preprocess(values: Mapping[str, Any], path: Path | str) -> Preprocess:
+    """The entry ``preprocess``, checked; missing parts are ImageNet's. Raises DasExplainError that names ``path``."""
+
     def check(key: str, good: bool, what: str) -> None:
         if key in values and not good:
             raise DasExplainError(f"{path}: preprocess.{key} must be {what}, not {_brief(values[key])}")
@@ -136,11 +147,3 @@ _KIND = {int: "a whole number", str: "a text", dict: "an object"}
 def _brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _whose(values: Any) -> str:
-    if isinstance(values, dict) and "pretrained_cfg" in values:
-        return " (it is one of timm's: timm:NAME loads those)"
-    if isinstance(values, dict) and "model_type" in values:
-        return " (it is one of transformers')"
-    return ""

@@ -7,11 +7,13 @@ A pickle is a program. Only tensors, containers, numbers and a handful of inert 
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ ENTRIES = (
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """DistributedDataParallel's and AveragedModel's, torch.compile's, and what Lightning modules call their network."""
 _SCALAR = np.float64(0).__reduce__()[0]
-_INERT = [  # training loops store their arguments and best scores beside the weights
+_INERT: list[Any] = [  # training loops store their arguments and best scores beside the weights
     argparse.Namespace,
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")),
@@ -98,6 +100,26 @@ def best_reading(readings: Sequence[Candidate], expected: Mapping[str, Any]) -> 
     return max(readings, key=lambda reading: len(reading.state.keys() & expected.keys()))
 
 
+@contextmanager
+def tensors_only() -> Iterator[None]:
+    """Nobody's ``torch.load`` below runs a pickle, whatever it is called with."""
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        if before is not None:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+
+
+def hub_cache() -> str:
+    """Where the Hugging Face Hub's client keeps what it has fetched."""
+    from huggingface_hub import constants
+
+    return str(constants.HF_HUB_CACHE)
+
+
 def _state_dict(content: Any, source: str, entry: str | None) -> tuple[Candidate, bool]:
     """The first reading, and whether Lightning wrote it.
 
@@ -111,19 +133,21 @@ def _state_dict(content: Any, source: str, entry: str | None) -> tuple[Candidate
         if entry is not None:
             if not isinstance(content.get(entry), Mapping):
                 raise DasExplainError(f"{source} has no entry {entry!r} with weights; it has {_names(content)}")
-            wanted, entry = entry, None
+            inner, entry = entry, None
         else:
-            wanted = next((key for key in ENTRIES if isinstance(content.get(key), Mapping)), None)
+            found = next((key for key in ENTRIES if isinstance(content.get(key), Mapping)), None)
             named = {key: value for key, value in content.items() if isinstance(key, str)}
             tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
-            if wanted is None and len(tensors) > len(content) / 2:
+            if found is None and len(tensors) > len(content) / 2:
                 left_out = tuple(str(key) for key in content if key not in tensors)
                 return Candidate(tensors, tuple(peeled), left_out), lightning
-        if wanted is None:
-            hint = "; ?entry=NAME after the architecture names one" if any(map(_is_mapping, content.values())) else ""
-            raise DasExplainError(f"{source} holds no state dict: its entries are {_names(content)}{hint}")
-        peeled.append(f"entry {wanted}")
-        content = content[wanted]
+            if found is None:
+                nested = any(map(_is_mapping, content.values()))
+                hint = "; ?entry=NAME after the architecture names one" if nested else ""
+                raise DasExplainError(f"{source} holds no state dict: its entries are {_names(content)}{hint}")
+            inner = found
+        peeled.append(f"entry {inner}")
+        content = content[inner]
     raise DasExplainError(f"{source} holds a {type(content).__name__} where a state dict is needed")
 
 

@@ -22,6 +22,12 @@ GATE = re.compile(r"^(.*\.)?gate\d*\.")
 LIKELY = 0.5  # share of common keys and shapes below which no architecture is proposed
 
 
+def gate_of(key: str) -> str:
+    """The gate that a key belongs to, ``layer1.gate.``; empty for any other key."""
+    match = GATE.match(key)
+    return match[0] if match else ""
+
+
 @dataclass(frozen=True)
 class Differences:
     """Between a network's keys and a file's: names, in the network's or the file's order."""
@@ -63,9 +69,10 @@ def load_strict(
     if found:
         classes = _class_counts(network, found, reading.state)
         if classes:
+            weight = f"{head_name(network)}.weight"
             raise DasExplainError(
                 f"{source} has {classes[0]} classes, where {classes[1]} are expected ({wanted}): its "
-                f"{head_name(network)}.weight is {_shape(reading.state, head_name(network) + '.weight')}"
+                f"{weight} is {_shape(reading.state, weight)}"
             )
         what = describe(found, expected, reading.state)
         advice = _advise_for(network, found, reading.state, readings) or advise(readings, ask)
@@ -93,7 +100,10 @@ def advise(readings: Sequence[Candidate], ask: str | None = None) -> str:
     """The end of an error message: the likely architecture of a file, beginning with a semicolon."""
     score, likely = likely_architecture(readings)
     if score < LIKELY:
-        return "; no known architecture resembles it: python:MODULE:FACTORY@FILE loads any network of your own"
+        return (
+            "; no architecture of the registry resembles it: torchvision:NAME or timm:NAME after the @ names one of "
+            "theirs, python:MODULE:FACTORY@FILE loads any network of your own"
+        )
     asked = f": ask for {ask.format(likely)}" if ask else ""
     return f"; it is {likely}{asked}" if score == 1 else f"; {int(100 * score)}% of its keys fit {likely}{asked}"
 
@@ -175,6 +185,23 @@ def class_count(architecture: str, state: Mapping[str, Tensor], default: int = 1
     return int(head.shape[0]) if head is not None and head.dim() == 2 and head.shape[0] else default
 
 
+def class_count_like(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], built: int = 1000) -> int:
+    """The number of classes of trained weights of any network, read off the layers that have other rows than a network
+    ``built`` for so many classes, whose state dict is ``expected``; ``built`` where they do not agree on one."""
+    counts = {
+        state[key].shape[0]
+        for key, tensor in expected.items()
+        if key in state and tensor.dim() and state[key].dim() and tensor.shape[0] == built
+        if state[key].shape[1:] == tensor.shape[1:] and state[key].shape[0] not in (0, built)
+    }
+    return counts.pop() if len(counts) == 1 else built
+
+
+def described(architecture: str, attention: str) -> str:
+    """A network for messages: ``resnet18 with attention das``."""
+    return architecture if attention == "none" else f"{architecture} with attention {attention}"
+
+
 @cache
 def _shapes(
     architecture: str, attention: str, arguments: tuple = (), num_classes: int = 1000
@@ -196,7 +223,7 @@ def _likely_attentions(architecture: str, state: Mapping[str, Tensor]) -> list[s
 
 
 def _gate_names(state: Iterable[str]) -> frozenset[str]:
-    return frozenset(key[GATE.match(key).end() :] for key in state if GATE.match(key) and not key.endswith(OPTIONAL))
+    return frozenset(key.removeprefix(gate_of(key)) for key in state if gate_of(key) and not key.endswith(OPTIONAL))
 
 
 @cache
@@ -209,7 +236,7 @@ def _class_counts(network: nn.Module, found: Differences, state: Mapping[str, Te
     head = head_name(network)
     if head is None or found.missing or found.foreign or not set(found.misshapen) <= {f"{head}.weight", f"{head}.bias"}:
         return None
-    given, expected = state[f"{head}.weight"].shape, network.get_submodule(head).weight.shape
+    given, expected = state[f"{head}.weight"].shape, network.get_parameter(f"{head}.weight").shape
     return (given[0], expected[0]) if len(given) == 2 and given[1] == expected[1] else None
 
 
@@ -224,8 +251,8 @@ def _plain(tensor: Tensor | None, expected: Tensor, key: str, source: str) -> Te
 
 def _place(key: str) -> str:
     """``layer1.gate.weight`` -> ``layer1``; ``layer1.gate0.weight`` -> ``layer1.0``."""
-    stage, number = re.match(r"^(.*?)\.?gate(\d*)\.", key).groups()
-    return f"{stage}.{number}" if number else stage
+    stage, gate, _ = re.split(r"\.?gate(\d*)\.", key, maxsplit=1)
+    return f"{stage}.{gate}" if gate else stage
 
 
 def _natural(place: str) -> list[Any]:

@@ -1,25 +1,34 @@
 """The model spec: the one string by which a model is named everywhere.
 
-    DIR                                   a model directory
-    FILE.pth@ARCH[:ATTENTION]             a weight file (.pth .pt .safetensors .ckpt ...) and the network it belongs to
+    DIR                                   a folder in this project's, timm's or transformers' layout
+    SHIPPED                               a network that comes with the project, by its short name (``shipped``)
+    FILE.pth@ARCH[:ATTENTION]             a weight file (.pth .pt .safetensors .ckpt ...) and the network it belongs to:
+                                          an architecture of the registry, ``torchvision:NAME`` or ``timm:NAME``
     torchvision:NAME[:WEIGHTS]            torchvision's weights, by name; ``none`` for random ones
     timm:NAME                             timm's pretrained weights
-    hf:USER/REPO[@REVISION]               a model directory on the Hugging Face Hub
+    hf:USER/REPO[@REVISION]               such a folder on the Hugging Face Hub
     python:MODULE:FACTORY[@FILE]          your own network, and a weight file for it
 
 ``NAME=`` before a spec names the model; ``?key=value&key=value`` after one (all but directories and hf) sets options:
-``size``, ``labels`` and ``entry`` are read here, every other one is an argument of the network. ``+gates=ones``,
-``+gates=mean`` or ``+gates=shuffled`` at the end of any spec replaces the attention of the network's gates
-(``nn.interventions``).
+``size``, ``labels`` and ``entry`` are read here, every other one is an argument of the network.
+
+Any spec may end in suffixes, in any order:
+
+    +gates=ones|mean|shuffled             replaces the attention of the network's gates (``nn.interventions``)
+    +weights=random[:BLOCK]               forgets what was learned: all weights, or those from the classifier down to and
+                                          including BLOCK (``randomize``)
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from das_explain.checkpoint.shipped import shipped_models
 from das_explain.errors import UsageError
 from das_explain.nn.interventions import INTERVENTIONS
 
@@ -30,6 +39,11 @@ FORMS = (
     "or python:MODULE:FACTORY[@FILE]"
 )
 RAW = ("labels", "entry", "size")  # options that keep their text
+SUFFIXES = {
+    "gates": (re.compile("|".join(INTERVENTIONS)), " or ".join(f"+gates={each}" for each in INTERVENTIONS)),
+    "weights": (re.compile(r"random(:[^\s+]+)?"), "+weights=random or +weights=random:BLOCK"),
+}
+"""Key -> what it may be, and how that is written, in the order in which suffixes stand in ``ModelSpec.text``."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class ModelSpec:
 
     ``text`` is the spec without its name. ``target`` is the directory, architecture, published name, repository or
     Python module; ``variant`` the attention, weights, revision or factory; ``file`` the weight file. ``gates`` is what
-    the gates are replaced with, of ``INTERVENTIONS``, or ``None``.
+    the gates are replaced with, of ``INTERVENTIONS``, or ``None``; ``weights`` is ``random``, ``random:BLOCK`` or ``None``.
     """
 
     text: str
@@ -49,6 +63,12 @@ class ModelSpec:
     file: Path | None = None
     options: dict[str, Any] = field(default_factory=dict)
     gates: str | None = None
+    weights: str | None = None
+
+    @property
+    def suffixes(self) -> str:
+        """What the spec ends in: ``+gates=mean``, or nothing."""
+        return _joined({"gates": self.gates, "weights": self.weights})
 
 
 def parse_spec(text: str, name: str | None = None) -> ModelSpec:
@@ -57,7 +77,7 @@ def parse_spec(text: str, name: str | None = None) -> ModelSpec:
     Raises:
         UsageError: the spec has none of the known forms.
     """
-    text, gates = _split_gates(text.strip())
+    text, suffixes = _split_suffixes(text.strip())
     given, text = _split_name(text)
     name = given if name is None else name
     if not text:
@@ -69,27 +89,39 @@ def parse_spec(text: str, name: str | None = None) -> ModelSpec:
     if Path(text).is_dir():
         fields: dict[str, Any] = {"kind": "directory", "target": text}
         options, default = {}, Path(text).resolve().name or "model"
+    elif shipped := shipped_models().get(text):
+        fields, default = {"kind": "directory", "target": str(shipped)}, text
     elif colon and kind in KINDS:
         fields, default = _PARSERS[kind](rest, text)
     else:
         fields, default = _file(body, text)
     if options and fields["kind"] == "hf":
         raise UsageError(f"{text}: a model directory on the Hub takes no ?options")
-    if gates:
-        text, default = f"{text}+gates={gates}", f"{default}+gates={gates}"
+    text, default = text + _joined(suffixes), default + _joined(suffixes)
     name = default if name is None else name.strip()
-    return ModelSpec(text=text, name=name, options=options, gates=gates, **fields)
+    gates, weights = (suffixes.get(key) for key in ("gates", "weights"))
+    return ModelSpec(text=text, name=name, options=options, gates=gates, weights=weights, **fields)
 
 
-def _split_gates(text: str) -> tuple[str, str | None]:
-    body, suffix, kind = text.rpartition("+gates=")
-    unnamed = text.partition("=")[2]
-    if not suffix or Path(text).exists() or (unnamed and Path(unnamed).exists()):  # a folder may be called so
-        return text, None
-    if kind not in INTERVENTIONS:
-        known = " or ".join(f"+gates={each}" for each in INTERVENTIONS)
-        raise UsageError(f"{text}: gates={kind} is unknown; end the spec with {known}")
-    return body.strip(), kind
+def _split_suffixes(text: str) -> tuple[str, dict[str, str]]:
+    """The spec without what follows it, and that by key."""
+    found: dict[str, str] = {}
+    while match := re.fullmatch(rf"(.*)\+({'|'.join(SUFFIXES)})=(.*)", text, re.DOTALL):
+        unnamed = text.partition("=")[2]
+        if Path(text).exists() or (unnamed and Path(unnamed).exists()):  # a folder may be called so
+            break
+        body, key, value = match.groups()
+        pattern, known = SUFFIXES[key]
+        if not pattern.fullmatch(value):
+            raise UsageError(f"{text}: {key}={value} is unknown; end the spec with {known}")
+        if key in found:
+            raise UsageError(f"{text}+{key}={found[key]} says {key}= twice; leave one")
+        found[key], text = value, body.strip()
+    return text, found
+
+
+def _joined(suffixes: Mapping[str, str | None]) -> str:
+    return "".join(f"+{key}={suffixes[key]}" for key in SUFFIXES if suffixes.get(key))
 
 
 def _split_name(text: str) -> tuple[str | None, str]:
@@ -159,7 +191,7 @@ def _python(rest: str, text: str) -> tuple[dict[str, Any], str]:
 def _file(body: str, text: str) -> tuple[dict[str, Any], str]:
     path, at, architecture = body.rpartition("@")
     if at and path.lower().endswith(WEIGHT_SUFFIXES):
-        match = re.fullmatch(r"([\w.-]+)(?::([\w.-]+))?", architecture)
+        match = re.fullmatch(r"((?:torchvision|timm):[\w.-]+|[\w.-]+)(?::([\w.-]+))?", architecture)
         if not match:
             raise UsageError(f"{text}: after @ write ARCH or ARCH:ATTENTION, as in {path}@resnet50:das")
         return {"kind": "file", "target": match[1], "variant": match[2], "file": Path(path)}, Path(path).stem
@@ -169,7 +201,12 @@ def _file(body: str, text: str) -> tuple[dict[str, Any], str]:
         raise UsageError(f"{text} is a file of unknown kind; weight files end in {', '.join(WEIGHT_SUFFIXES)}")
     if re.fullmatch(r"[A-Za-z]\w+:.*", body):
         raise UsageError(f"{text}: unknown kind of model {body.partition(':')[0]!r}; write {FORMS}")
-    raise UsageError(f"{text}: no such model directory; a model is {FORMS}")
+    shipped = shipped_models()
+    close = get_close_matches(text, shipped, 1)
+    hint = f"; did you mean {close[0]}?" if close else f"; a model is {FORMS}"
+    if shipped and not close:
+        hint += f", or one that is shipped: {', '.join(shipped)}"
+    raise UsageError(f"{text}: no such model directory{hint}")
 
 
 _PARSERS = {"torchvision": _torchvision, "timm": _timm, "hf": _hub, "python": _python}

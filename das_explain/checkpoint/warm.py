@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from das_explain.checkpoint.build import head_name
-from das_explain.checkpoint.files import Candidate, best_reading, candidates
-from das_explain.checkpoint.fit import GATE, OPTIONAL, Differences, advise, describe, differences
-from das_explain.errors import DasExplainError
+from das_explain.checkpoint.files import Candidate, best_reading, candidates, read_weights
+from das_explain.checkpoint.fit import OPTIONAL, Differences, advise, describe, differences, gate_of
+from das_explain.checkpoint.sources import OPENERS
+from das_explain.checkpoint.spec import parse_spec
+from das_explain.errors import DasExplainError, UsageError
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,29 @@ class WarmStart:
             given, wanted = self.head_skipped
             head = f"; the head starts fresh, for {wanted} classes where the weights have {given}"
         return f"warm start: {self.loaded} tensors from {self.source}{gates}{head}"
+
+
+def warm_start(network: nn.Module, weights: Mapping[str, Tensor] | str | Path) -> WarmStart:
+    """Copies trained weights into ``network``, which is changed in place: everything but gates that ``weights`` lacks,
+    and but the head if it is for another number of classes.
+
+    Args:
+        weights: a state dict, a weight file, or any model spec (``torchvision:resnet18``, a model directory ...).
+
+    Returns:
+        What was taken and what was not; ``str()`` of it is one sentence.
+
+    Raises:
+        DasExplainError: any other key is missing, foreign or of another shape; the network is left as it was.
+    """
+    if isinstance(weights, Mapping):
+        return copy_weights(network, weights, "a state dict")
+    if Path(weights).is_file():
+        return copy_weights(network, read_weights(Path(weights)), str(weights))
+    spec = parse_spec(str(weights))
+    if spec.suffixes:
+        raise UsageError(f"{spec.text}: a warm start takes weights as they are; leave {spec.suffixes} out")
+    return copy_weights(network, OPENERS[spec.kind](spec).network.state_dict(), spec.text)
 
 
 def copy_weights(network: nn.Module, weights: Mapping[str, Tensor] | list[Candidate], source: str) -> WarmStart:
@@ -51,8 +77,8 @@ def copy_weights(network: nn.Module, weights: Mapping[str, Tensor] | list[Candid
         skipped = (int(given.shape[0]), int(expected[f"{head}.weight"].shape[0]))
         state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{head}.")}
     found = differences(expected, state)
-    fresh = tuple(key for key in found.missing if GATE.match(key))
-    partly = {GATE.match(key)[0] for key in fresh} & {GATE.match(key)[0] for key in state if GATE.match(key)}
+    fresh = tuple(key for key in found.missing if gate_of(key))
+    partly = {gate_of(key) for key in fresh} & {gate_of(key) for key in state}
     allowed = set() if partly else set(fresh)
     if skipped:
         allowed |= {key for key in expected if key.startswith(f"{head}.")}
@@ -62,5 +88,5 @@ def copy_weights(network: nn.Module, weights: Mapping[str, Tensor] | list[Candid
         raise DasExplainError(f"{source} does not fit the network to be warm-started: {what}{advise(readings)}")
     network.load_state_dict({key: tensor for key, tensor in state.items() if key in expected}, strict=False)
     loaded = sum(key in expected and not key.endswith(OPTIONAL) for key in state)
-    gates = tuple(dict.fromkeys(GATE.match(key)[0].rstrip(".") for key in fresh))
+    gates = tuple(dict.fromkeys(gate_of(key).rstrip(".") for key in fresh))
     return WarmStart(loaded=loaded, gates_kept=gates, head_skipped=skipped, source=source)

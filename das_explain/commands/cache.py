@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The mask cache: what it holds, clear it, copy it.", no_args_is_help=True)
+from das_explain.commands.help import Command, Group
+
+app = typer.Typer(cls=Group, help="The mask cache: what it holds, clear it, copy it.", no_args_is_help=True)
 Name = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--segmenter", help="Only this one's masks; a name as info prints it."),
+    str | None,
+    typer.Option("--segmenter", metavar="NAME", help="Only this one's masks, by its name in info; all unless given."),
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def info() -> None:
     """Say where the cache is and what it holds."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from das_explain.commands.common import print_table
     from das_explain.segment.cache import cache_folder, shelves
 
     print(f"cache       {cache_folder()}")
-    table = Table("segmenter", "settings", "masks", "size")
+    rows = []
     for shelf in shelves():
         sizes = [path.stat().st_size for path in shelf.entries()]
-        table.add_row(shelf.name, shelf.folder.name, f"{len(sizes):,}", _size(sum(sizes)))
-    if table.row_count:
-        Console().print(table)
-    else:
+        rows.append((shelf.name, shelf.folder.name, f"{len(sizes):,}", _size(sum(sizes))))
+    print_table(("segmenter", "settings", "masks", "size"), rows)
+    if not rows:
         print("it is empty")
 
 
-@app.command()
+@app.command(cls=Command)
 def clear(
     segmenter: Name = None,
-    older_than: Annotated[Optional[float], typer.Option(min=0, help="Only masks made that many days ago.")] = None,  # noqa: UP045
+    older_than: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="DAYS", help="Only masks made that many days ago; all unless given."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete cached masks; they are found again when they are needed."""
@@ -49,9 +51,11 @@ def clear(
     print(f"deleted     {files:,} masks, {_size(size)}")
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
-    out: Annotated[Path, typer.Option(help="A new folder; set DAS_EXPLAIN_CACHE to it on another machine.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="A new folder; set DAS_EXPLAIN_CACHE to it on another machine.")
+    ],
     segmenter: Name = None,
 ) -> None:
     """Copy the cache to a folder that other machines can use."""

@@ -1,41 +1,63 @@
-"""What several commands share: lists, running with a bar, and the table at the end."""
+"""What several commands share: running with a bar, and the tables at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from das_explain.text import cut_middle
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.progress import TaskID
 
+    from das_explain.batches.export import Exported
+    from das_explain.commands.options import Data
+    from das_explain.commands.regions import Regions
     from das_explain.data.dataset import Dataset
     from das_explain.evidence.run import Run
-    from das_explain.explain.pipeline import Plan
-    from das_explain.segment import Progress, Segmenter
-    from das_explain.segment.export import Exported
-    from das_explain.types import Sample
+    from das_explain.explain.plan import Plan
+    from das_explain.scoring.options import ScoreOptions
+    from das_explain.segment import Segmenter
+    from das_explain.types import Progress, Sample
+
+SHORTEST, LONGEST = 8, 24  # characters of a name in a table
 
 
-def comma_separated(text: str) -> tuple[str, ...]:
-    """``"layer3, layer4"`` -> ``("layer3", "layer4")``."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def run_and_publish(
+    plan: Plan, dataset: Dataset, out: Path, scoring: ScoreOptions, *, report: bool, **collecting: Any
+) -> Run:
+    """Explains, scores, prints the comparison, writes the report and says where everything is."""
+    from das_explain.engines.collect import collect
+
+    scoring = scoring.resolved()
+    print_notes(dataset)
+    print_guessed(plan.segmenter, plan.samples)
+    with progress_bars("masks", "images") as (finding, explaining):
+        run = collect(plan, dataset, out, progress=explaining, finding=finding, **collecting)
+    score_and_publish(run, scoring, report=report)
+    return run
 
 
-def run_and_publish(dataset: Dataset, segmenter: Segmenter, plan: Plan, *, report: bool) -> Run:
-    """Scores with a progress bar, prints the comparison, writes the report and says where everything is."""
-    from das_explain.data.dataset import draw_sample
-    from das_explain.explain.pipeline import publish, score_dataset
+def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool) -> None:
+    """Reads a run's tables off its evidence, prints them, writes the report and says where everything is."""
+    from das_explain.report.publish import publish
+    from das_explain.scoring.run import score_run
 
-    print_guessed(segmenter, draw_sample(dataset, plan.sample, plan.seed, plan.stratified))
-    with progress_bars("masks", "images") as (finding, scoring):
-        run = score_dataset(dataset, segmenter, plan, scoring, finding)
+    with progress_bars("scored") as (progress,):
+        score_run(run, scoring, progress)
     print_tables(run)
     if report:
         print(f"report      {publish(run)}")
-    print(f"tables      {plan.out / 'scores.csv'} and beside it")
-    return run
+    print(f"tables      {run.folder / 'scores.csv'} and beside it")
+
+
+def print_notes(dataset: Dataset) -> None:
+    """What the data has to say about itself: files that were passed over."""
+    for note in dataset.notes:
+        print(f"note        {note}")
 
 
 def print_guessed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
@@ -50,58 +72,131 @@ def print_guessed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> Non
         )
 
 
-def print_tables(run: Run) -> None:
-    """The summary beside its null, the comparison, and the statuses that are not ok."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """A table on the terminal; nothing where there are no rows. What the width leaves no room for is cut in the middle."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
-    lifts = run.table("lift")
-    shuffled = lifts[lifts["null"] == "shuffled"].set_index(["model", "block"])
-    table = Table("model", "block", "scored", "mean sfd", "95 % interval", "lift over shuffled maps", title="sfd")
-    for row in run.table("summary").itertuples():
-        key = (row.model, row.block)
-        lift = f"{shuffled.loc[key, 'lift']:+.3f}" if key in shuffled.index else "-"
-        numbers = (f"{row.mean_sfd:.3f}", f"{row.ci_low:.3f} to {row.ci_high:.3f}") if row.n_scored else ("-", "-")
-        table.add_row(row.model, row.block, f"{row.n_scored} of {row.n}", *numbers, lift)
+    cells, console = [list(row) for row in rows], Console()
+    if not cells:
+        return
+    rooms = _rooms(columns, cells, console.width)
+    table = Table(title=title)
+    for header, room in zip(columns, rooms):
+        table.add_column(Text(header), width=room)
+    for row in cells:
+        # As Text: a bracket in a name is no markup.
+        table.add_row(*(Text(cut_middle(cell, room)) for cell, room in zip(row, rooms)))
     console.print(table)
-    comparison = run.table("comparison")
-    if len(comparison):
-        table = Table("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins", title="comparison")
-        for row in comparison.itertuples():
-            pair, interval = f"{row.model_b} - {row.model_a}", f"{row.ci_low:+.3f} to {row.ci_high:+.3f}"
-            table.add_row(
-                row.block, pair, f"{row.delta:+.3f}", interval, f"{row.p_adjusted:.2g}", f"{row.win_rate:.0%}"
-            )
-        console.print(table)
+
+
+def _rooms(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """How many characters each column has, so that the table fits: headers break at spaces, then the widest give way."""
+    cells = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    rooms = [max(len(header), cell) for header, cell in zip(columns, cells)]
+    available = width - 3 * len(columns) - 1
+    if sum(rooms) > available:
+        rooms = [max(*map(len, header.split()), 1, cell) for header, cell in zip(columns, cells)]
+    while sum(rooms) > available and max(rooms) > SHORTEST:
+        rooms[rooms.index(max(rooms))] -= 1
+    return rooms
+
+
+def pair(second: str, first: str) -> str:
+    """What a difference is of."""
+    return f"{cut_middle(second, LONGEST)} - {cut_middle(first, LONGEST)}"
+
+
+def number(value: float | None, style: str = ".3f", *, scale: float = 1) -> str:
+    """``scale`` times a number of a table, ``-`` for none (``None``, NaN)."""
+    return "-" if value is None or value != value else format(scale * value, style)
+
+
+def span(low: float | None, high: float | None, style: str = ".3f", *, scale: float = 1) -> str:
+    """An interval, ``-`` for none: a mean of one image has none."""
+    ends = number(low, style, scale=scale), number(high, style, scale=scale)
+    return "-" if "-" in ends else " to ".join(ends)
+
+
+def print_tables(run: Run) -> None:
+    """The summary, the comparison, every measure beside its nulls, the statuses that are not ok, and what was assumed."""
+    rows = [
+        (
+            row.model,
+            row.block,
+            f"{row.n_scored} of {row.n}",
+            number(row.mean_sfd),
+            span(row.ci_low, row.ci_high),
+        )
+        for row in run.table("summary").itertuples()
+    ]
+    print_table(("model", "block", "scored", "mean sfd", "95 % interval"), rows, title="sfd")
+    rows = [
+        (
+            row.block,
+            pair(row.model_b, row.model_a),
+            number(row.delta, "+.3f"),
+            span(row.ci_low, row.ci_high, "+.3f"),
+            number(row.p_adjusted, ".2g"),
+            number(row.win_rate, ".0%"),
+        )
+        for row in run.table("comparison").itertuples()
+    ]
+    columns = ("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins")
+    print_table(columns, rows, title="comparison")
+    print_lifts(run.table("lift"))
     scores = run.table("scores")
-    others = scores[scores["status"] != "ok"].groupby("status")["image"].agg(["size", "nunique"])
+    others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
     if len(others):
-        told = (
+        counted = (
             f"{_count(row.size, 'row')} of {_count(row.nunique, 'image')} {row.Index}" for row in others.itertuples()
         )
-        print("not scored  " + ", ".join(told))
+        print("statuses    " + ", ".join(counted))
+    for sentence in run.manifest.get("assumptions", []):
+        print(f"assumed     {sentence}")
 
 
-def open_images_or_data(images: list[str], masks: Path | None, boxes: Path | None = None) -> Dataset:
-    """Image files and folders of them; a single CSV, folder of classes or named data set is taken as ``sfd`` takes it."""
-    from das_explain.data.dataset import SOURCES, open_dataset, open_images
-    from das_explain.errors import UsageError
+def print_lifts(lifts: pd.DataFrame) -> None:
+    """How far each measure of a model stands above what maps that are blind to the photo get: the part that counts."""
+    nulls = list(dict.fromkeys(lifts["null"]))
+    rows = []
+    for (measure, block, model), mine in lifts.groupby(["measure", "block", "model"], sort=False, observed=True):
+        lift = mine.set_index("null")["lift"]
+        each = (number(lift.get(null), "+.3f") for null in nulls)
+        rows.append((measure, block, model, number(mine["mean"].iloc[0]), *each))
+    columns = ("measure", "block", "model", "mean", *nulls)
+    print_table(columns, rows, title="lift over blind maps")
 
-    single = images[0]
-    is_data = single.partition(":")[0] in SOURCES or Path(single).is_dir() or single.lower().endswith(".csv")
-    if len(images) == 1 and is_data:
-        return open_dataset(single, masks=masks, boxes=boxes)
-    if boxes is not None:
-        raise UsageError("--boxes goes with a folder or a CSV, not with images named one by one")
-    return open_images(images, masks=masks)
+
+def print_heatmaps(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What each model sees on each image, and its score or why there is none."""
+    cells = [
+        (
+            row["image"],
+            row["model"],
+            row["block"],
+            row["predicted"] or "-",
+            number(row["confidence"], ".0%"),
+            row["status"] if row["sfd"] is None else number(row["sfd"]),
+        )
+        for row in rows
+    ]
+    print_table(("image", "model", "block", "predicted", "confidence", "sfd"), cells)
+
+
+def open_photos(specs: Sequence[str], photos: Data, regions: Regions) -> Dataset:
+    """Image files, folders or one data spec, of which only the drawn samples are left."""
+    from dataclasses import replace
+
+    from das_explain.data.dataset import open_any
+
+    dataset = open_any(specs, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root)
+    return replace(dataset, samples=photos.draw(dataset))
 
 
 def print_agreement(exported: Exported) -> None:
     """How well the masks agree with human ones, and the worst of them."""
-    from rich.console import Console
-    from rich.table import Table
-
     from das_explain.segment.compare import worst
 
     summary = exported.agreement or {}
@@ -112,11 +207,11 @@ def print_agreement(exported: Exported) -> None:
         f"agreement   on {summary['compared']} of {summary['images']} photos: mean IoU {summary['mean_iou']:.3f}, "
         f"at least 0.5 on {summary['share_iou_50']:.0%}, mean boundary F {summary['mean_boundary_f']:.3f}"
     )
-    table = Table("image", "label", "status", "IoU", "boundary F", title="worst")
-    for row in worst(exported.against):
-        numbers = (f"{row['iou']:.3f}", f"{row['boundary_f']:.3f}")
-        table.add_row(row["image"], row["label"], row["status"], *numbers)
-    Console().print(table)
+    rows = [
+        (row["image"], row["label"] or "", row["status"], number(row["iou"]), number(row["boundary_f"]))
+        for row in worst(exported.against)
+    ]
+    print_table(("image", "label", "status", "IoU", "boundary F"), rows, title="worst")
     if others := {status: count for status, count in summary["statuses"].items() if status != "ok"}:
         print("not compared  " + ", ".join(f"{count} {status}" for status, count in others.items()))
 

@@ -3,74 +3,91 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from das_explain.commands.regions import Regions, takes_regions
-from das_explain.commands.sfd import Batch, Blocks, Box, Device, Method, Models, Scaling, Target, Threshold, Workers
+from das_explain.commands.options import Data, Maps, Models, Running, Scoring, Without, takes_options
+from das_explain.commands.regions import Regions
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@takes_regions
+@takes_options
 def gate(
-    images: Annotated[list[str], typer.Argument(help="Image files or folders; or one data spec, as sfd takes it.")],
-    model: Models,
-    out: Annotated[Path, typer.Option(help="Folder for figures, arrays and tables.")] = Path("gates"),
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Image files and folders of them, or DATA (das-explain help data)."),
+    ],
+    models: Models,
+    photos: Data,
+    regions: Regions,
+    maps: Maps,
+    scoring: Annotated[Scoring, Without("measure", "nulls")],
+    running: Annotated[Running, Without("engine", "overwrite")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for figures, arrays and tables.")] = Path("gates"),
     at: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str],
         typer.Option(
             metavar="X,Y",
             help="Where to show what the deformable kernels look at, in pixels of the photo; may be repeated. Unless "
             "given, the place deepest inside the object, or the map's maximum where no mask is known.",
         ),
-    ] = None,
+    ] = (),
     drawn: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--figures", min=0, help="Figures and arrays of the first N images only; tables are of all."),
+        int | None,
+        typer.Option(
+            "--figures",
+            min=0,
+            metavar="N",
+            help="Figures and arrays of the first N images only; of all unless given. Tables are of all.",
+        ),
     ] = None,
-    blocks: Blocks = "",
-    method: Method = "gradcam",
-    target: Target = "label",
-    threshold: Threshold = 0.3,
-    scaling: Scaling = "antilog",
-    box: Box = "rect",
-    regions: Regions = Regions(),  # noqa: B008 - frozen
-    batch: Batch = 16,
-    workers: Workers = None,
-    device: Device = None,
 ) -> None:
-    """Look inside attention gates: their maps, where deformable kernels look, and the network without them."""
-    from das_explain.commands.common import comma_separated, open_images_or_data, print_guessed, progress_bars
-    from das_explain.evidence.run import check_folder
+    """Look inside attention gates: their maps, where deformable kernels look, and the network without them.
+
+    Example: das-explain gate photos/ -m das=das.pth@resnet50:das --figures 20
+    """
+    from das_explain.commands.common import open_photos, print_guessed, progress_bars
+    from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
-    points = [_point(text) for text in at or ()]
-    dataset = open_images_or_data(images, regions.masks, regions.boxes)
+    points = [_point(text) for text in at]
+    dataset = open_photos(images, photos, regions)
 
-    from das_explain.explain.evaluate import Options
-    from das_explain.explain.pipeline import check_options, load_contestants
+    from das_explain.explain.contestants import ExplainOptions, load_contest
+    from das_explain.explain.explainer import Explainer
     from das_explain.gates import study_gates
+    from das_explain.segment.choose import choose_segmenter
 
-    options = Options(method, target, threshold, scaling, box)
-    check_options(options)
-    segmenter = regions.find(dataset, device, optional=True)
+    options = ExplainOptions(method=maps.method, target=maps.target, precision=models.precision)
+    options.check()
+    score_options = scoring.options()
+    segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
     print_guessed(segmenter, dataset.samples)
-    contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
+    contest = load_contest(
+        models.model,
+        dataset.labels,
+        options,
+        blocks=models.block_names,
+        device=running.device,
+        label_files=models.label_files(),
+        label_map=photos.read_label_map(),
+    )
+    explainer = Explainer(contest, options)
     with progress_bars("masks", "images") as (finding, progress):
         summary = study_gates(
             dataset,
             segmenter,
-            contestants,
-            options,
+            explainer,
+            score_options,
             out,
             at=points,
             drawn=drawn,
-            batch=batch,
-            workers=workers,
+            batch=running.batch,
+            workers=running.workers,
             finding=finding,
             progress=progress,
         )
@@ -92,24 +109,23 @@ def _point(text: str) -> tuple[float, float]:
 
 def _print(summary: pd.DataFrame) -> None:
     """The variants' means, and how far they are from the trained network's."""
-    from rich.console import Console
-    from rich.table import Table
+    from das_explain.commands.common import number, print_table, span
 
-    table = Table("model", "quantity", "gates", "n", "mean", "change [95 % interval]", "p, adjusted", title="gates")
+    rows = []
     for row in summary[summary["n"] > 0].itertuples():
         share = row.quantity in ("top1", "kept", "probability")
-        change, low, high = (
-            f"{100 * value:+.1f}" if share else f"{value:+.3f}"
-            for value in (row.change, row.change_low, row.change_high)
+        style, scale = ("+.1f", 100) if share else ("+.3f", 1)
+        rows.append(
+            (
+                row.model,
+                f"{row.quantity} {row.block}".strip(),
+                row.variant,
+                str(row.n),
+                number(row.mean, ".1%" if share else ".3f"),
+                number(row.change, style, scale=scale),  # none: of the trained network itself
+                span(row.change_low, row.change_high, style, scale=scale),
+                number(row.p_adjusted, ".2g"),
+            )
         )
-        interval = f" [{low}, {high}]" if row.n > 1 else ""
-        table.add_row(
-            row.model,
-            f"{row.quantity} {row.block}".strip(),
-            row.variant,
-            str(row.n),
-            f"{row.mean:.1%}" if share else f"{row.mean:.3f}",
-            f"{change}{interval}" if row.change == row.change else "",  # NaN: of the trained network itself
-            f"{row.p_adjusted:.2g}" if row.p_adjusted == row.p_adjusted else "",
-        )
-    Console().print(table)
+    columns = ("model", "quantity", "gates", "n", "mean", "change", "95 % interval", "p, adjusted")
+    print_table(columns, rows, title="gates")

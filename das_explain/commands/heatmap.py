@@ -7,53 +7,66 @@ from typing import Annotated
 
 import typer
 
-from das_explain.commands.regions import Regions, takes_regions
-from das_explain.commands.sfd import Blocks, Box, Device, Method, Models, Precision, Scaling, Target, Threshold, Workers
+from das_explain.commands.options import Data, Maps, Models, Running, Scoring, Without, takes_options
+from das_explain.commands.regions import Regions
 
 
-@takes_regions
+@takes_options
 def heatmap(
-    images: Annotated[list[str], typer.Argument(help="Image files or folders; or one data spec, as sfd takes it.")],
-    model: Models,
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("heatmaps"),
-    blocks: Blocks = "",
-    method: Method = "gradcam",
-    target: Target = "label",
-    threshold: Threshold = 0.3,
-    scaling: Scaling = "antilog",
-    box: Box = "rect",
-    regions: Regions = Regions(),  # noqa: B008 - frozen
-    precision: Precision = "fp32",
-    workers: Workers = None,
-    device: Device = None,
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Image files and folders of them, or DATA (das-explain help data)."),
+    ],
+    models: Models,
+    photos: Data,
+    regions: Regions,
+    maps: Maps,
+    scoring: Annotated[Scoring, Without("measure", "nulls")],
+    running: Annotated[Running, Without("engine", "overwrite")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the figures.")] = Path("heatmaps"),
 ) -> None:
-    """Draw what each model looks at, block by block: one figure per image, raw maps and a table."""
-    from rich.console import Console
-    from rich.table import Table
+    """Draw what each model looks at, block by block: one figure per image, raw maps and a table.
 
-    from das_explain.commands.common import comma_separated, open_images_or_data, print_guessed, progress_bar
-    from das_explain.evidence.run import check_folder
+    Example: das-explain heatmap dog.jpg cat.jpg -m plain=plain.pth@resnet50 -m das=das.pth@resnet50:das
+    """
+    from das_explain.commands.common import open_photos, print_guessed, print_heatmaps, print_notes, progress_bar
+    from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
-    dataset = open_images_or_data(images, regions.masks, regions.boxes)
+    dataset = open_photos(images, photos, regions)
 
-    from das_explain.explain.evaluate import Options
-    from das_explain.explain.pipeline import check_options, load_contestants
+    from das_explain.explain.contestants import ExplainOptions, load_contest
+    from das_explain.explain.explainer import Explainer
     from das_explain.figures.heatmaps import write_heatmaps
+    from das_explain.segment.choose import choose_segmenter
 
-    options = Options(method, target, threshold, scaling, box, precision)
-    check_options(options)
-    segmenter = regions.find(dataset, device, optional=True)
+    options = ExplainOptions(method=maps.method, target=maps.target, precision=models.precision)
+    options.check()
+    score_options = scoring.options()
+    print_notes(dataset)
+    segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
     print_guessed(segmenter, dataset.samples)
-    contestants, _ = load_contestants(model, dataset.labels, comma_separated(blocks), device, options)
+    contest = load_contest(
+        models.model,
+        dataset.labels,
+        options,
+        blocks=models.block_names,
+        device=running.device,
+        label_files=models.label_files(),
+        label_map=photos.read_label_map(),
+    )
+    explainer = Explainer(contest, options)
     with progress_bar("masks") as finding:
-        rows = write_heatmaps(dataset, segmenter, contestants, options, out, workers=workers, finding=finding)
-
-    table = Table("image", "model", "block", "predicted", "confidence", "sfd")
-    for row in rows:
-        score = row["status"] if row["sfd"] is None else f"{row['sfd']:.3f}"
-        confidence = "-" if row["confidence"] is None else f"{row['confidence']:.0%}"
-        table.add_row(row["image"], row["model"], row["block"], row["predicted"] or "-", confidence, score)
-    Console().print(table)
+        rows = write_heatmaps(
+            dataset,
+            segmenter,
+            explainer,
+            score_options,
+            out,
+            batch=running.batch,
+            workers=running.workers,
+            finding=finding,
+        )
+    print_heatmaps(rows)
     print(f"figures and maps  {out}")

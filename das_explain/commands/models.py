@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from das_explain.commands.help import Command, Group
+from das_explain.text import cut_middle
+
 if TYPE_CHECKING:
     from das_explain.accuracy.detectors import LoadedDetector
-    from das_explain.types import LoadedModel
+    from das_explain.checkpoint.model import LoadedModel
 
 app = typer.Typer(
+    cls=Group,
     help="The known networks (no sub-command), what is in a checkpoint (show), and model directories (pack).",
     invoke_without_command=True,
-    rich_markup_mode=None,
 )
-SPEC = typer.Argument(
-    metavar="SPEC", help="[NAME=]SPEC: model directory, FILE.pth@ARCH[:ATTENTION], torchvision:NAME ..."
+SPEC = typer.Argument(metavar="SPEC", help="A model; das-explain help models says what it may be.")
+LABELS = typer.Option(
+    metavar="FILE",
+    help="Class names in logit order, a line each or a JSON list; the checkpoint's own unless given.",
 )
-LABELS = typer.Option(help="Class names in logit order: a text file, one per line, or a JSON list.")
 
 
 @app.callback()
@@ -27,28 +32,31 @@ def known(context: typer.Context) -> None:
     """List the known networks: parameters plain and with each attention, and the blocks that have names."""
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-    from rich.table import Table
-
     from das_explain.checkpoint.build import build_network
+    from das_explain.commands.common import print_table
     from das_explain.nn.registry import ATTENTION, BACKBONES, BLOCKS
 
     kinds = ("none", "das")
-    table = Table("ARCH", *kinds, "blocks", title="Parameters by attention (1000 classes), in millions")
-    for name in BACKBONES:
-        table.add_row(name, *(f"{_millions(build_network(name, kind)):.2f}" for kind in kinds), ", ".join(BLOCKS[name]))
-    Console().print(table)
+    rows = [
+        (name, *(f"{_millions(build_network(name, kind)):.2f}" for kind in kinds), ", ".join(BLOCKS[name]))
+        for name in BACKBONES
+    ]
+    title = "Parameters by attention (1000 classes), in millions"
+    print_table(("ARCH", *kinds, "blocks"), rows, title=title)
     typer.echo(f"ATTENTION: {', '.join(ATTENTION)}; das-explain profile ARCH:ATTENTION counts a network with it.")
     typer.echo("Weights: FILE.pth@ARCH[:ATTENTION], a model directory, or torchvision:, timm:, hf:, python: networks.")
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     spec: Annotated[str, SPEC],
-    labels: Annotated[Optional[Path], LABELS] = None,  # noqa: UP045 - Typer on Python 3.10
+    labels: Annotated[Path | None, LABELS] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
-    """Show what a model spec gives: architecture, classes, blocks, preprocessing, fingerprint."""
+    """Show what a model spec gives: architecture, classes, blocks, preprocessing, training, fingerprint.
+
+    Example: das-explain models show das.pth@resnet50:das
+    """
     import json
 
     from das_explain.accuracy.detectors import is_detector, load_detector
@@ -61,7 +69,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=str))
         return
-    names, notes = facts.pop("labels"), facts.pop("notes")
+    names, notes, training = facts.pop("labels"), facts.pop("notes"), facts.pop("training")
     facts["classes"] = f"{facts['classes']}: {_some(names)}" if names else f"{facts['classes']}, without names"
     facts["parameters"] = f"{facts['parameters']:,}"
     for key, value in facts.items():
@@ -69,18 +77,25 @@ def show(
             typer.echo(f"{key:<14}{_line(value)}")
     for note in notes:
         typer.echo(f"{'note':<14}{note}")
+    _print_training(training)
 
 
-@app.command()
+@app.command(cls=Command)
 def pack(
     spec: Annotated[str, SPEC],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The model directory to write.")],
-    labels: Annotated[Optional[Path], LABELS] = None,  # noqa: UP045
-    card: Annotated[Optional[Path], typer.Option(help="A model card; it becomes README.md.")] = None,  # noqa: UP045
+    labels: Annotated[Path | None, LABELS] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A model card; it becomes README.md; none unless given."),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a model that is there.")] = False,
 ) -> None:
-    """Write a model directory from any model spec."""
+    """Write a model directory from any model spec.
+
+    Example: das-explain models pack das.pth@resnet50:das my-model --labels classes.txt
+    """
     from das_explain.checkpoint.load import load_model, save_model
     from das_explain.errors import DasExplainError, UsageError
 
@@ -116,13 +131,14 @@ def pack(
 
 def _facts(model: LoadedModel | LoadedDetector) -> dict:
     config = model.config
-    explained = {}
-    if config.get("task") != "detection":
+    explained: dict[str, Any] = {}
+    if (task := config.get("task", "classification")) != "detection":
+        model = cast("LoadedModel", model)
         explained = {"blocks": list(model.blocks), "preprocess": model.preprocess.to_config()}
     return {
         "name": model.name,
         "spec": model.spec,
-        "task": config.get("task", "classification"),
+        "task": task,
         "architecture": config["architecture"],
         "attention": config["attention"],
         "arguments": config["arguments"],
@@ -137,6 +153,35 @@ def _facts(model: LoadedModel | LoadedDetector) -> dict:
     }
 
 
+def _print_training(training: dict | None) -> None:
+    """The recipe, the machine and the accuracy, a row for all that belongs together."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="training", show_header=False)
+    for name, text in _settings({"run": training or {}}):
+        table.add_row(Text(name.removeprefix("run.")), Text(text))
+    if table.row_count:
+        Console().print(table)
+
+
+def _settings(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """``recipe.optimizer`` -> ``name sgd, lr 0.05``: what has parts comes after what has none; what is empty, not."""
+    if single := {key: value for key, value in values.items() if not isinstance(value, (dict, type(None)))}:
+        yield above, ", ".join(f"{key} {_setting(value)}" for key, value in single.items())
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{above}.{key}".lstrip("."))
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"({_line(value)})"
+    text = _line(value)
+    return text if " " in text else cut_middle(text, 40)  # a hash
+
+
 def _millions(network) -> float:
     return sum(parameter.numel() for parameter in network.parameters()) / 1e6
 
@@ -149,5 +194,5 @@ def _line(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_line(part)}" for key, part in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return str(value)
+        return ", ".join(map(_line, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

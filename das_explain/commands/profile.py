@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,26 +18,32 @@ Description = tuple[str, str, int, dict]  # architecture, attention, number of c
 
 def profile(
     models: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer on Python 3.10
+        list[str] | None,
         typer.Argument(
-            metavar="MODEL...", help="ARCH[:ATTENTION][?key=value], as resnet50:das?alpha=0.1; or a model spec."
+            metavar="[MODEL...]", help="ARCH[:ATTENTION][?key=value], as resnet50:das?alpha=0.1; or a model spec."
         ),
     ] = None,
     size: Annotated[
-        Optional[int],  # noqa: UP045 - Typer on Python 3.10
-        typer.Option(min=1, help="Side of the input in pixels; the model's own, or 224, unless given."),
+        int | None,
+        typer.Option(min=1, metavar="N", help="Side of the input in pixels; the model's own, or 224, unless given."),
     ] = None,
     memory: Annotated[bool, typer.Option(help="The peak of activation memory.")] = True,
     time: Annotated[
         bool, typer.Option(help="The time on this CPU, beside the plain backbone's in this process.")
     ] = True,
     table: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer on Python 3.10
-        typer.Option(metavar="1|2|4|defcon1", help="A table of the papers beside our counts: DAS 1, 2, 4; DEFCON-1's."),
+        list[str] | None,
+        typer.Option(
+            metavar="1|2|4|defcon1",
+            help="A table of the papers beside our counts: DAS 1, 2, 4; DEFCON-1's. None unless given.",
+        ),
     ] = None,
     table1: Annotated[bool, typer.Option("--table1", help="The same as --table 1.")] = False,
 ) -> None:
-    """Count parameters, multiply-accumulates (MACs), memory and time of one image, beside the plain network's."""
+    """Count parameters, multiply-accumulates (MACs), memory and time of one image, beside the plain network's.
+
+    Example: das-explain profile resnet50:das 'resnet18:das?alpha=0.1'
+    """
     tables = list(dict.fromkeys(["1"] * table1 + (table or [])))
     if not models and not tables:
         raise UsageError("profile needs a MODEL, such as resnet50:das, or --table 1")
@@ -80,7 +86,7 @@ def _print_counts(models: list[str], size: int | None, memory: bool, time: bool)
             seconds, ratio = relative_time(_real(network), plain, shape)
             cells.append(f"{1000 * seconds:.1f}" + f"\n({ratio:.2f})" * (bare is not None))
         table.add_row(name, f"{width}x{height}", *cells)
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     console.print(
         "publ., as published: what the counter thop adds up. It sees called modules only, so no deformable kernel, and "
@@ -117,7 +123,7 @@ def _print_comparison(key: str) -> None:
             for cell in (number.printed, f"{number.ours:.{number.decimals}f} {marks[mark]}")
         ]
         table.add_row(line.name, *counts, *line.results, end_section=line.last)
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     agreed = len(agreements) - agreements.count("none")
     cut = " (↓: cut there, not rounded)" if "cut" in agreements else ""

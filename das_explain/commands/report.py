@@ -8,14 +8,23 @@ from typing import Annotated
 import typer
 
 
-def report(run: Annotated[Path, typer.Argument(help="The run's folder: the --out of sfd.")]) -> None:
-    """Write the figures and the HTML report of a run."""
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder: the --out of sfd.")],
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="One HTML file to mail, RUN/report.html, with up to 300 photos.")
+    ] = False,
+) -> None:
+    """Write the figures and the HTML report of a run.
+
+    Example: das-explain report runs/mine
+    """
     from das_explain.commands.common import print_tables
     from das_explain.evidence.run import Run
-    from das_explain.explain.pipeline import publish
+    from das_explain.report.publish import publish
+    from das_explain.scoring.run import score_run
 
     opened = Run.open(run)
     if not (run / "scores.csv").exists():
-        opened.finish()
+        score_run(opened)
     print_tables(opened)
-    print(f"report      {publish(opened)}")
+    print(f"report      {publish(opened, single_file=single_file)}")

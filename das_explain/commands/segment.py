@@ -3,68 +3,70 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from das_explain.commands.regions import Regions, Root, takes_regions
-from das_explain.commands.sfd import Device, Workers
+from das_explain.commands.options import Data, Running, Without, takes_options
+from das_explain.commands.regions import Regions
 
 
-@takes_regions
+@takes_options
 def segment(
-    data: Annotated[str, typer.Argument(help="A folder, a CSV (image[,label][,mask]), collage[:N], torchvision:NAME.")],
-    out: Annotated[Path, typer.Option(help="Folder for masks, masks.csv, coco.json and overlays.")],
-    sample: Annotated[Optional[int], typer.Option(min=1, help="Number of images to draw; all unless given.")] = None,  # noqa: UP045
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
-    stratified: Annotated[bool, typer.Option("--stratified", help="Draw equally from the classes.")] = False,
-    split: Annotated[Optional[str], typer.Option(help="Of collage and torchvision data sets.")] = None,  # noqa: UP045
-    root: Root = None,
-    regions: Regions = Regions(),  # noqa: B008 - frozen
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Photos; das-explain help data says what it may be.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for masks, masks.csv, coco.json and overlays.")],
+    photos: Annotated[Data, Without("label_map")],
+    regions: Regions,
+    running: Annotated[Running, Without("batch", "engine")],
     against: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Human masks, as --masks takes them: score the masks against these (IoU, boundary F)."),
+        Path | None,
+        typer.Option(
+            metavar="MASKS",
+            help="Human masks, as --masks takes them: score the masks against these (IoU, boundary F); not unless given.",
+        ),
     ] = None,
     against_data: Annotated[
         bool, typer.Option("--against-data", help="Score against the masks that the data itself brings.")
     ] = False,
     coco: Annotated[
-        str, typer.Option(help="Shapes in coco.json: polygons (RLE where a mask has holes), or rle.")
+        str,
+        typer.Option(metavar="polygons|rle", help="Shapes in coco.json; polygons are RLE where a mask has holes."),
     ] = "polygons",
     overlays: Annotated[bool, typer.Option(help="Draw each mask on its photo.")] = True,
-    workers: Workers = None,
-    device: Device = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are in --out.")] = False,
 ) -> None:
-    """Find the object on each photo: masks to look at, correct and bring back with --masks; no models involved."""
-    from das_explain.commands.common import print_agreement, progress_bars
-    from das_explain.data.dataset import draw_sample, open_dataset
-    from das_explain.errors import UsageError
-    from das_explain.segment.export import export_masks
+    """Find the object on each photo: masks to look at, correct and bring back with --masks; no models involved.
 
-    dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=split, root=root)
+    Example: das-explain segment photos/ --out masks/
+    """
+    from das_explain.batches.export import export_masks
+    from das_explain.commands.common import print_agreement, print_notes, progress_bars
+    from das_explain.data.dataset import open_dataset
+    from das_explain.errors import UsageError
+    from das_explain.segment.choose import choose_segmenter
+
+    dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root)
     human = None
     if against is not None and against_data:
         raise UsageError("--against and --against-data contradict each other: give one of them")
     if against is not None:
-        human = open_dataset(data, masks=against, boxes=regions.boxes, split=split, root=root)
+        human = open_dataset(data, masks=against, boxes=regions.boxes, split=photos.split, root=photos.root)
     elif against_data:
         if regions.segmenter in ("auto", "masks") and not regions.box_masks:
             raise UsageError("--against-data needs another source of masks than the data: give --segmenter")
         human = dataset
-    segmenter = regions.find(dataset, device)
-    samples = draw_sample(dataset, sample, seed, stratified)
+    print_notes(dataset)
+    segmenter = choose_segmenter(dataset, regions.options(running.device))
     with progress_bars("masks", "files") as (finding, writing):
         exported = export_masks(
             dataset,
-            samples,
+            photos.draw(dataset),
             segmenter,
             out,
             against=human,
             shapes=coco,
             overlays=overlays,
-            overwrite=overwrite,
-            workers=workers,
+            overwrite=running.overwrite,
+            workers=running.workers,
             finding=finding,
             writing=writing,
         )

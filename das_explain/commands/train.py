@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe of the package (a wrong name lists them), or a .yaml file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE", help="A recipe of the package (a wrong name lists them), or a .yaml file."),
+    ],
     settings: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Typer on Python 3.10
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as schedule.epochs=4. Repeats."),
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one setting of the recipe, such as schedule.epochs=4. Repeat it for more; none unless given.",
+        ),
     ] = None,
     out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="The run's folder; runs/train/RECIPE unless given."),
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The run's folder; runs/train/RECIPE unless given."),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on where the folder stands, or start anew.")] = True,
-    seed: Annotated[Optional[int], typer.Option(min=0, help="The same as --set seed=N.")] = None,  # noqa: UP045
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="The same as --set seed=N; the recipe's unless given.")
+    ] = None,
 ) -> None:
     """Train a network by a recipe; the result is a model directory.
 

@@ -1,4 +1,4 @@
-"""Data specs -> samples: opening a data set, its fingerprint, and drawing a part of it.
+"""Data specs -> samples: opening a data set, and its fingerprint.
 
 ====================================  ===================================================================
 a folder                              one sub-folder per class, or flat and unlabelled
@@ -21,17 +21,17 @@ from pathlib import Path
 
 from PIL import Image
 
+from das_explain.data.boxes import attach_boxes
 from das_explain.data.coco.masks import with_coco
 from das_explain.data.images import EXTENSIONS, ImageError, printable
+from das_explain.data.masks import attach_mask_table, attach_masks
 from das_explain.data.sources import Listing, Source, file_listing
 from das_explain.data.sources.folder import list_folder, list_images
-from das_explain.data.sources.matching import attach_mask_table, attach_masks
-from das_explain.data.sources.rectangles import attach_boxes
 from das_explain.data.sources.table import list_table
 from das_explain.errors import UsageError
 from das_explain.types import Region, Sample
 
-__all__ = ["Dataset", "ImageError", "draw_sample", "open_dataset", "open_images"]
+__all__ = ["Dataset", "ImageError", "open_any", "open_dataset", "open_images"]
 
 SOURCES = {  # what precedes the colon in a spec -> the function that lists it: (rest, *, split, root) -> Listing
     "cifar": "das_explain.data.sources.cifar:list_cifar",
@@ -48,7 +48,7 @@ class Dataset:
     ``labels`` are the sorted class names, or ``None`` if no sample has a label. ``fingerprint`` is a SHA-256 over the
     names, labels and boxes of the samples, the sizes in bytes of their photos and the contents of their masks: the same
     on every machine and after a copy (times and folders do not enter), and cheap; an edit that keeps a photo's size
-    goes unnoticed.
+    goes unnoticed. ``notes`` are lines for whoever opened it, such as what was passed over in a folder.
     """
 
     spec: str
@@ -57,6 +57,7 @@ class Dataset:
     fingerprint: str
     source: Source
     has_masks: bool
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -80,9 +81,16 @@ def open_dataset(
 ) -> Dataset:
     """Lists the samples of a data spec without reading an image.
 
-    ``masks``: for folders and CSVs, a folder of mask images, a CSV of them (see ``sources.matching``) or a COCO file
-    (``sources.coco``); ``boxes``: for them, rectangles from another file (``sources.rectangles``); ``split``: for
+    ``masks``: for folders and CSVs, a folder of mask images, a CSV of them (see ``data.masks``) or a COCO file
+    (``data.coco``); ``boxes``: for them, rectangles from another file (``data.boxes``); ``split``: for
     specs with a colon, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises ``UsageError``.
+
+    >>> data = open_dataset("collage:3")
+    >>> [sample.label for sample in data.samples], data.has_masks
+    (['cat', 'cup', 'photographer'], True)
+    >>> photo = data.read(data.samples[0])
+    >>> data.read_mask(data.samples[0], photo.size).mask.shape
+    (240, 320)
     """
     spec = str(spec)
     kind, _, rest = spec.partition(":")
@@ -111,8 +119,30 @@ def open_dataset(
     else:
         listing = list_table(path)
     if boxes is not None:
-        listing = file_listing(attach_boxes(listing.samples, boxes))
+        listing = file_listing(attach_boxes(listing.samples, boxes), notes=listing.notes)
     return _dataset(spec, _with_masks(listing, masks))
+
+
+def open_any(
+    specs: Sequence[str],
+    *,
+    masks: Path | None = None,
+    boxes: Path | None = None,
+    split: str | None = None,
+    root: Path | None = None,
+) -> Dataset:
+    """A data spec as ``open_dataset`` takes it, or image files and folders named one by one.
+
+    A single folder, CSV or named data set is a data spec; the rest are images. Raises ``UsageError``.
+    """
+    single = specs[0]
+    is_data = single.partition(":")[0] in SOURCES or Path(single).is_dir() or single.lower().endswith(".csv")
+    if len(specs) == 1 and is_data:
+        return open_dataset(single, masks=masks, boxes=boxes, split=split, root=root)
+    for flag, value in (("--boxes", boxes), ("--split", split), ("--root", root)):
+        if value is not None:
+            raise UsageError(f"{flag} goes with data, not with images named one by one")
+    return open_images(specs, masks=masks)
 
 
 def open_images(paths: Sequence[str | Path], *, masks: Path | None = None) -> Dataset:
@@ -121,56 +151,13 @@ def open_images(paths: Sequence[str | Path], *, masks: Path | None = None) -> Da
     return _dataset(" ".join(map(str, paths)), _with_masks(listing, masks))
 
 
-def draw_sample(dataset: Dataset, count: int | None, seed: int, stratified: bool = False) -> tuple[Sample, ...]:
-    """``count`` samples without replacement, in the data set's order; all if ``count`` is ``None`` or large enough.
-
-    A sample's luck depends on ``seed`` and its name only, not on the order of the data set, the machine, or ``count``:
-    a larger draw contains the smaller one. ``stratified`` draws the same number from every class; a class that is too
-    small gives all it has and the others more; a remainder goes to classes picked by the seed.
-    """
-    if count is not None and count < 1:
-        raise UsageError(f"cannot draw {count} images: the sample needs at least 1")
-    if stratified and dataset.labels is None:
-        raise UsageError(f"{dataset.spec} has no labels to stratify by")
-    if count is None or count >= len(dataset.samples):
-        return dataset.samples
-    strata: dict[str, list[Sample]] = {}
-    for sample in dataset.samples:
-        strata.setdefault((sample.label or "") if stratified else "", []).append(sample)
-    shares = _shares({label: len(members) for label, members in strata.items()}, count, seed)
-    drawn = [
-        sample
-        for label, members in strata.items()
-        for sample in sorted(members, key=lambda each: _luck(seed, each.name))[: shares[label]]
-    ]
-    return tuple(sorted(drawn, key=lambda sample: sample.index))
-
-
-def _shares(sizes: dict[str, int], count: int, seed: int) -> dict[str, int]:
-    """How many to draw from each class: equal as far as their sizes allow, ``count`` in total."""
-    shares = dict.fromkeys(sizes, 0)
-    order = sorted(sizes, key=lambda label: _luck(seed, label))
-    while count > 0:
-        open_classes = [label for label in order if shares[label] < sizes[label]]
-        each, rest = divmod(count, len(open_classes))
-        for place, label in enumerate(open_classes):
-            more = min(each + (each == 0 and place < rest), sizes[label] - shares[label])
-            shares[label] += more
-            count -= more
-    return shares
-
-
-def _luck(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}\n{name}".encode()).digest()
-
-
 def _with_masks(listing: Listing, masks: Path | None) -> Listing:
     if masks is None:
         return listing
     if masks.suffix.lower() == ".json" and not masks.is_dir():
         return with_coco(listing, masks)
     attach = attach_mask_table if masks.suffix.lower() == ".csv" and not masks.is_dir() else attach_masks
-    return file_listing(attach(listing.samples, masks))
+    return file_listing(attach(listing.samples, masks), notes=listing.notes)
 
 
 def _dataset(spec: str, listing: Listing) -> Dataset:
@@ -178,4 +165,12 @@ def _dataset(spec: str, listing: Listing) -> Dataset:
     content = hashlib.sha256()
     for sample, told in zip(listing.samples, listing.contents):
         content.update(repr((sample.name, sample.label, told)).encode("utf-8", "backslashreplace"))
-    return Dataset(spec, listing.samples, tuple(labels) or None, content.hexdigest(), listing.source, listing.has_masks)
+    return Dataset(
+        spec,
+        listing.samples,
+        tuple(labels) or None,
+        content.hexdigest(),
+        listing.source,
+        listing.has_masks,
+        listing.notes,
+    )

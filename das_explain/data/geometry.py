@@ -97,12 +97,11 @@ class Preprocess:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def normalize(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, 3, H, W), on the same device."""
+        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, 3, H, W), on the same device and in the same layout."""
         import torch
 
-        mean = torch.tensor(self.mean, device=frames.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=frames.device).view(1, 3, 1, 1)
-        return (frames.float() / 255 - mean) / std
+        mean, std = (torch.tensor(each, device=frames.device).view(1, 3, 1, 1) for each in (self.mean, self.std))
+        return frames.float().div_(255).sub_(mean).div_(std)  # in place: float() has made a copy
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """One photo (any PIL mode) -> float32 (3, H, W)."""
@@ -111,6 +110,10 @@ class Preprocess:
         frame = torch.from_numpy(self.geometry.frame(image.convert("RGB")).copy()).permute(2, 0, 1)
         return self.normalize(frame[None])[0]
 
+    def resized(self, size: tuple[int, int]) -> Preprocess:
+        """The same for frames of another size (height, width); as much of a photo is cropped as usual, 224 of 256."""
+        return Preprocess.from_config({**self.to_config(), "size": list(size), "resize": round(min(size) * 256 / 224)})
+
     def to_config(self) -> dict[str, Any]:
         """JSON-serialisable; ``from_config`` reads it back."""
         return {**asdict(self.geometry), "mean": list(self.mean), "std": list(self.std)}
@@ -118,7 +121,7 @@ class Preprocess:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Preprocess:
         """The inverse of ``to_config``; missing entries take ImageNet's values."""
-        known = {name: config[name] for name in ("resize", "interpolation", "fit") if name in config}
+        known: dict[str, Any] = {name: config[name] for name in ("resize", "interpolation", "fit") if name in config}
         if "size" in config:
             size = config["size"]
             known["size"] = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

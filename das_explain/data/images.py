@@ -11,8 +11,10 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 from unicodedata import category
 
 import numpy as np
@@ -31,10 +33,18 @@ from PIL import (  # noqa: F401
 
 from das_explain.errors import DasExplainError
 
-EXTENSIONS = frozenset(
+with suppress(ImportError):  # Pillow before 11.3
+    from PIL import AvifImagePlugin  # noqa: F401
+
+_HEIC = frozenset([".heic", ".heif", ".hif"])
+_AVIF = frozenset([".avif"])
+_ALWAYS = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"]
-)  # lower case, what is picked up in folders
-FORMATS = ("PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")  # JPEG is opened apart, see _open_format
+)
+EXTENSIONS = (  # lower case, what is picked up in folders
+    _ALWAYS | (_AVIF if find_spec("PIL._avif") else frozenset()) | (_HEIC if find_spec("pillow_heif") else frozenset())
+)
+FORMATS = ("PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "HEIF")  # JPEG is opened apart, see _open_format
 MAX_PIXELS = 89_478_485  # Pillow's own threshold; 256 MiB as RGB. A larger JPEG is decoded at 1/2, 1/4 or 1/8 size
 MAX_MASK_PIXELS = 2 * MAX_PIXELS  # one channel in place of three; Pillow refuses more by itself
 
@@ -100,7 +110,7 @@ def decode_mask(path: str | os.PathLike[str], *, background: int = 0) -> np.ndar
 def stored_turn(path: str | os.PathLike[str]) -> Image.Transpose | None:
     """What turns a photo's stored pixels upright if that swaps width and height (EXIF 5 to 8), else ``None``."""
     with _opened(path) as image:
-        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION))
+        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def turned_unseen(path: str | os.PathLike[str]) -> bool:
@@ -142,18 +152,23 @@ def _object_pixels(image: Image.Image) -> np.ndarray:
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
         if alpha.min() < 255 and alpha.max() > 0:
-            return alpha > 0
+            return np.asarray(alpha > 0)
     if image.format in ("JPEG", "MPO"):
         grey = np.asarray(image.convert("L"))
-        return grey > int(grey.max()) / 2
+        return np.asarray(grey > int(grey.max()) / 2)
     if image.mode == "P":
         entries = np.asarray(image)
-        colour = np.asarray(image.convert("RGB")).any(axis=-1)
-        return colour if not colour.all() else entries != 0
+        colour = _coloured(image)
+        return np.asarray(entries != 0) if colour.all() else colour
     if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
         values = np.asarray(image)
-        return (values != 0) & ~np.isnan(values)
-    return np.asarray(image.convert("RGB")).any(axis=-1)
+        return np.asarray((values != 0) & ~np.isnan(values))
+    return _coloured(image)
+
+
+def _coloured(image: Image.Image) -> np.ndarray:
+    """bool (H, W), true where a pixel is not black."""
+    return np.asarray(np.asarray(image.convert("RGB")).any(axis=-1))
 
 
 def _make_upright(image: Image.Image) -> bool:
@@ -203,13 +218,26 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise ImageError(f"{printable(path)}: {_what_was_wrong(error, head)}") from None
 
 
-def _open_format(stream, head: bytes) -> Image.Image:
+def how_to_open(ending: str) -> str:
+    """What to install for photos with this ending (lower case, with its dot); empty if nothing would help."""
+    if ending in EXTENSIONS:
+        return ""
+    if ending in _HEIC:
+        return "HEIC photos need the package pillow-heif: pip install 'das-explain[heic]'"
+    return "AVIF photos need Pillow 11.3 or newer: pip install -U pillow" if ending in _AVIF else ""
+
+
+def _open_format(stream: BinaryIO, head: bytes) -> Image.Image:
     """Image.open, but a JPEG of any size passes (``Image.open`` refuses large ones before they can be reduced)."""
     if head.startswith(b"\xff\xd8\xff"):
         try:
             return JpegImagePlugin.jpeg_factory(stream)
         except SyntaxError as error:
             raise UnidentifiedImageError(str(error)) from None
+    if head[4:8] == b"ftyp" and "HEIF" not in Image.OPEN and find_spec("pillow_heif"):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
@@ -238,8 +266,8 @@ def _what_else(head: bytes) -> str:
     if text.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the image itself; run git lfs pull"
     if head[4:8] == b"ftyp":
-        kind = "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIC"
-        return f"{kind} or another kind of image that is not supported; convert it to JPEG or PNG"
+        kind = ".avif" if head[8:12] in (b"avif", b"avis") else ".heic"
+        return how_to_open(kind) or "not an image that can be read, though it begins like one of AVIF or HEIC"
     return "not an image that can be read; convert it to JPEG or PNG"
 
 

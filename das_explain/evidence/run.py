@@ -1,73 +1,80 @@
 """A run's folder: the only place that results are written to, and what makes a killed run continue.
 
-run.json       how the results came about: command, options, seed, versions, fingerprints, counts by status
+run.json       how the results came about: command, options, seed, versions, fingerprints, assumptions, counts
 sample.csv     the images that were drawn, in the data set's order
-journal.jsonl  one record per image, appended batch by batch; the tables are made from it
-frames/        what the networks saw, as JPEG
-scores.csv, nulls.csv, summary.csv, comparison.csv, lift.csv [, designs.csv]
+evidence/      what photos and models left behind, see ``codec`` and ``shards``
+scores.csv, measures.csv, nulls.csv, summary.csv, comparison.csv, lift.csv ...    read from the evidence
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import platform
 import shutil
-import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from das_explain.errors import DasExplainError, UsageError
+import pandas as pd
+
+from das_explain.data.geometry import Geometry, Preprocess
+from das_explain.errors import DasExplainError
+from das_explain.evidence.codec import SCHEMA as EVIDENCE
+from das_explain.evidence.codec import SCORING_COLUMNS, decode
+from das_explain.evidence.shards import Shards, shard_range
+from das_explain.evidence.tables import SAMPLE, TABLES, read_table, write_rows
+from das_explain.evidence.values import Evidence
+from das_explain.files import check_folder, package_versions, write_json
 from das_explain.types import Sample
 
-SCHEMA = 1
-IDENTITY = ("schema", "models", "data", "sample", "options", "segmenter", "seed", "batch")
-"""Entries of the manifest that decide the results: a folder is continued only when all of them agree."""
-
-SCORE_COLUMNS = (
-    "image", "model", "block", "label", "target", "predicted", "confidence", "correct", "cam_max", "r_area",
-    "b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n", "sfd", "status",
-)  # fmt: skip
-NULL_COLUMNS = ("image", "model", "block", "null", "sfd", "status")
-PACKAGES = ("das-explain", "torch", "torchvision", "numpy", "pandas", "scipy", "pillow", "grad-cam")
-
-
-def check_folder(out: Path) -> None:
-    """Raises UsageError unless files can be written to ``out``, be it there or still to be made. Leaves no trace."""
-    try:
-        there = next(path for path in (out, *out.absolute().parents) if path.exists())
-        if not there.is_dir():
-            raise UsageError(f"--out {there} is a file; name a folder")
-        tempfile.TemporaryDirectory(dir=there).cleanup()
-    except OSError as error:
-        raise UsageError(f"cannot write to --out {out}: {error.strerror or error}; choose another folder") from None
+SCHEMA = 2
+IDENTITY = ("schema", "models", "data", "sample", "options", "segmenter", "seed")
+"""Entries of the manifest that decide the evidence: a folder is continued only when all of them agree. How it is made
+(batch, workers, engine, device) and how it is scored are none of them."""
 
 
 class Run:
-    """One run's folder, opened by ``Run.start`` (to write) or ``Run.open`` (to read)."""
+    """One run's folder, opened by ``Run.start`` (to write) or ``Run.open`` (to read).
+
+    >>> run = Run.open("runs/demo")
+    >>> run.models
+    ['plain', 'das']
+    >>> list(run.table("summary").columns)
+    ['model', 'block', 'n', 'n_scored', 'mean_sfd', 'ci_low', 'ci_high']
+    """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder = folder
         self.manifest = manifest
         self._lock: Any = None
 
+    def __repr__(self) -> str:
+        models = ", ".join(self.models)
+        return (
+            f"Run({str(self.folder)!r}: {models} on {len(self.sample)} images of {self.manifest['data'].get('spec')})"
+        )
+
     @classmethod
-    def open(cls, folder: Path) -> Run:
-        """An existing run. Raises DasExplainError when the folder holds none."""
+    def open(cls, folder: str | Path) -> Run:
+        """An existing run. Raises DasExplainError when the folder holds none, or one of another version."""
+        folder = Path(folder)
+        path = folder / "run.json"
         try:
-            manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            manifest = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise DasExplainError(f"{folder} holds no run: run.json is missing; name the --out of an sfd run") from None
         except (OSError, ValueError) as error:
-            raise DasExplainError(f"{folder / 'run.json'} cannot be read: {error}") from None
+            raise DasExplainError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        if not isinstance(manifest, dict):
+            raise DasExplainError(f"{path} holds no JSON object: was it written by another program?")
         if manifest.get("schema") != SCHEMA:
             raise DasExplainError(
-                f"{folder} was written with schema {manifest.get('schema')}, this version reads {SCHEMA}: run sfd again"
+                f"{folder} was written with schema {manifest.get('schema')}, this version reads {SCHEMA}: "
+                "run sfd again with another --out"
             )
+        for name, kind in (("models", list), ("data", dict), ("sample", list), ("options", dict), ("groups", dict)):
+            if not isinstance(manifest.get(name), kind):
+                raise DasExplainError(f"{path} has no usable {name!r}: was it written by another program?")
         return cls(folder, manifest)
 
     @classmethod
@@ -88,7 +95,7 @@ class Run:
         check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, manifest)
-        run._take_lock()
+        run.lock()
         if (folder / "run.json").exists():
             if changed := run._differences():
                 if not overwrite and run._has_results():
@@ -101,108 +108,83 @@ class Run:
                 manifest["created"] = cls.open(folder).manifest.get("created")
         elif any(entry.name != ".lock" for entry in folder.iterdir()):
             raise DasExplainError(f"--out {folder} is not empty and holds no run; choose another folder")
-        (folder / "frames").mkdir(exist_ok=True)
-        run._write_json("run.json", manifest)
-        _write_rows(folder / "sample.csv", ("index", "image", "label"), ((s.index, s.name, s.label) for s in samples))
+        run.save_manifest()
+        rows = ({"index": s.index, "image": s.name, "label": s.label} for s in samples)
+        write_rows(folder / "sample.csv", SAMPLE, rows)
         return run
 
+    def copy_to(self, out: Path) -> Run:
+        """The same evidence in another folder, to be scored otherwise there; links where the disk allows it."""
+        check_folder(out)
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise DasExplainError(f"--out {out} is not empty; choose another folder")
+        copy = Run(out, json.loads(json.dumps(self.manifest)))
+        copy.lock()
+        copy.save_manifest()
+        shutil.copyfile(self.folder / "sample.csv", out / "sample.csv")
+        copy.shards.folder.mkdir()
+        for number in self.shards.present():
+            source, target = self.shards.path(number), copy.shards.path(number)
+            try:
+                target.hardlink_to(source)
+            except OSError:
+                shutil.copyfile(source, target)
+        return copy
+
     @property
-    def journal(self) -> Path:
-        return self.folder / "journal.jsonl"
+    def sample(self) -> list[str]:
+        """The names of the images, in the drawn order."""
+        return self.manifest["sample"]
 
-    def resume(self, batches: Sequence[Sequence[Sample]]) -> int:
-        """How many of ``batches`` are already in the journal; what follows the last whole one is cut off."""
-        if not self.journal.exists():
-            return 0
-        done, end, position = 0, 0, 0
-        with self.journal.open("rb") as file:
-            for batch in batches:
-                for sample in batch:
-                    line = file.readline()
-                    position += len(line)
-                    if not line.endswith(b"\n") or _index(line) != sample.index:
-                        break
-                else:
-                    done, end = done + 1, position
-                    continue
-                break
-        if end < self.journal.stat().st_size:
-            os.truncate(self.journal, end)
-        return done
+    @property
+    def models(self) -> list[str]:
+        """The models' names, in the order they were given."""
+        return [str(entry["name"]) for entry in self.manifest["models"]]
 
-    def append(self, records: Sequence[dict[str, Any]], frames: dict[str, bytes]) -> None:
-        """Adds one batch: its frames first, then its records, flushed to the disk before it returns."""
-        for name, content in frames.items():
-            (self.folder / name).write_bytes(content)
-        with self.journal.open("ab") as file:
-            file.write(b"".join(map(json_line, records)))
-            file.flush()
-            os.fsync(file.fileno())
-
-    def records(self) -> Iterator[dict[str, Any]]:
-        """The journal, record by record."""
-        with self.journal.open("rb") as file:
-            for line in file:
-                yield json.loads(line.decode("utf-8", "surrogateescape"))
-
-    def finish(self) -> None:
-        """Writes the tables, in the data set's order, and the counts by status."""
-        from das_explain.stats import tables as stats
-
-        order = {name: position for position, name in enumerate(self.manifest["sample"])}
-        rows: list[tuple[int, list[dict], list[dict]]] = []
-        for record in self.records():
-            rows.append((order[record["image"]], record["scores"], record["nulls"]))
-        rows.sort(key=lambda row: row[0])
-        write_dicts(self.folder / "scores.csv", SCORE_COLUMNS, (score for _, scores, _ in rows for score in scores))
-        write_dicts(self.folder / "nulls.csv", NULL_COLUMNS, (null for _, _, nulls in rows for null in nulls))
-
-        scores, nulls = self.table("scores"), self.table("nulls")
-        self._write_table("summary", stats.summarize(scores))
-        self._write_table("comparison", stats.compare(scores))
-        self._write_table("lift", stats.lift_over_nulls(scores, nulls))
-        groups = self.manifest["groups"]
-        if any(len(members) > 1 for members in groups.values()):
-            by_member = {member: group for group, members in groups.items() for member in members}
-            self._write_table("designs", stats.compare_groups(scores, by_member))
-        self.manifest["counts"] = dict(sorted(Counter(scores["status"]).items()))
-        self._write_json("run.json", self.manifest)
-
-    def table(self, name: str):
-        """A table of this run as a pandas DataFrame; labels and names stay text, whatever they look like."""
-        import pandas as pd
-
-        text = dict.fromkeys(("image", "model", "block", "label", "target", "predicted", "status", "null"), str)
-        path = self.folder / f"{name}.csv"
-        columns = pd.read_csv(path, nrows=0).columns
-        return pd.read_csv(
-            path,
-            dtype={column: text[column] for column in columns if column in text},
-            keep_default_na=False,
-            na_values={column: [""] for column in columns if column not in text},
-        )
-
-    def _write_table(self, name: str, table) -> None:
-        table.to_csv(self.folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
-
-    def _write_json(self, name: str, content: dict[str, Any]) -> None:
-        partial = self.folder / f"{name}.partial"
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(self.folder / name)
-
-    def _differences(self) -> list[str]:
-        """What sets this run apart from the one that the folder holds; a run that cannot be read differs in all."""
+    @property
+    def geometries(self) -> dict[str, Geometry]:
+        """Model -> which pixels of a photo it sees."""
+        entries = self.manifest["models"]
         try:
-            before = Run.open(self.folder).manifest
-        except DasExplainError:
-            return ["run.json"]
-        return [key for key in IDENTITY if before.get(key) != self.manifest.get(key)]
+            return {str(entry["name"]): Preprocess.from_config(entry["preprocess"]).geometry for entry in entries}
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise DasExplainError(f"{self.folder / 'run.json'} does not say how its models see a photo") from None
 
-    def _has_results(self) -> bool:
-        """Whether anything was scored: a run that failed before, for wrong weights perhaps, is nothing to lose."""
-        return self.journal.exists() and self.journal.stat().st_size > 0
+    @property
+    def shards(self) -> Shards:
+        """The evidence, as files."""
+        return Shards(self.folder / "evidence", len(self.sample))
 
-    def _take_lock(self) -> None:
+    def evidence(self, columns: Sequence[str] = SCORING_COLUMNS) -> Iterator[Evidence]:
+        """The evidence, shard by shard, in the drawn order; ``columns=ALL`` with the frames.
+
+        Raises DasExplainError for a shard that is missing, damaged, or of other images than the run's.
+        """
+        geometries = {model: geometry.key for model, geometry in self.geometries.items()}
+        sizes = {geometry.key: geometry.size for geometry in self.geometries.values()}
+        shards = self.shards
+        for number, table in enumerate(shards.tables(columns)):
+            evidence = decode(table)
+            wanted = shard_range(number, len(self.sample))
+            if [photo.image for photo in evidence.photos] != self.sample[wanted.start : wanted.stop]:
+                raise DasExplainError(
+                    f"{shards.path(number)} holds other images than run.json names: delete it and run sfd again"
+                )
+            evidence.geometries = geometries
+            evidence.sizes = sizes | evidence.sizes
+            yield evidence
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of this run as a pandas DataFrame; labels and names stay text, whatever they look like."""
+        return read_table(self.folder / f"{name}.csv", TABLES.get(name, ()))
+
+    def save_manifest(self) -> None:
+        """Writes ``run.json``."""
+        write_json(self.folder / "run.json", self.manifest)
+
+    def lock(self) -> None:
+        """Keeps other processes from writing to the folder, until this one ends. Raises DasExplainError."""
         from filelock import FileLock, Timeout
 
         self._lock = FileLock(self.folder / ".lock")
@@ -211,49 +193,30 @@ class Run:
         except Timeout:
             raise DasExplainError(f"another process is writing to {self.folder}; choose another --out") from None
 
+    def _differences(self) -> list[str]:
+        """What sets this run apart from the one that the folder holds; a run that cannot be read differs in all."""
+        try:
+            before = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return ["run.json"]
+        if not isinstance(before, dict):
+            return ["run.json"]
+        if before.get("schema") != SCHEMA:
+            return ["schema"]
+        return [key for key in IDENTITY if before.get(key) != self.manifest.get(key)]
+
+    def _has_results(self) -> bool:
+        """Whether anything was found: a run that failed before, for wrong weights perhaps, is nothing to lose."""
+        journal = self.folder / "journal.jsonl"  # of schema 1
+        return any(self.shards.folder.glob("part-*.parquet")) or (journal.exists() and journal.stat().st_size > 0)
+
     def _clear(self) -> None:
         """Removes what a run has written, and nothing else that may lie in the folder."""
+        self.shards.clear()
         for folder in ("frames", "report", "figures"):
             shutil.rmtree(self.folder / folder, ignore_errors=True)
-        for pattern in ("run.json", "journal.jsonl", "*.csv"):
-            for path in self.folder.glob(pattern):
-                path.unlink()
+        for name in ("run.json", "journal.jsonl", *(f"{table}.csv" for table in TABLES)):
+            (self.folder / name).unlink(missing_ok=True)
 
 
-def _index(line: bytes) -> int | None:
-    try:
-        return json.loads(line.decode("utf-8", "surrogateescape"))["index"]
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def package_versions() -> dict[str, str]:
-    """Python, the platform and the packages that results depend on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
-
-
-def json_line(record: dict[str, Any]) -> bytes:
-    """A record as a line of a ``.jsonl`` file. Raises ValueError for NaN, which JSON does not have."""
-    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogateescape")
-
-
-def write_dicts(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Writes a CSV of these columns, whole or not at all; ``None`` is an empty cell."""
-    _write_rows(path, columns, ([row[column] for column in columns] for row in rows))
-
-
-def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-    partial.replace(path)
+ALL = tuple(EVIDENCE.names)

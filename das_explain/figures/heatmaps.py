@@ -3,45 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from das_explain.batches.load import Batch, killed_workers_told
+from das_explain.batches.workers import killed_workers_told
 from das_explain.data.dataset import Dataset
 from das_explain.errors import DasExplainError, one_line
-from das_explain.evidence.run import SCORE_COLUMNS, check_folder, json_line, write_dicts
-from das_explain.explain.evaluate import (
-    Contestant,
-    Options,
-    Record,
-    Scored,
-    empty_rows,
-    region_record,
-    score_batch,
-    table_row,
-)
-from das_explain.explain.pipeline import batches_for
+from das_explain.evidence.tables import SCORES, write_rows
+from das_explain.evidence.values import Evidence, Key
+from das_explain.explain.explainer import Explainer, pixels
 from das_explain.figures import plots as figures
-from das_explain.segment import Progress, Segmenter
+from das_explain.files import check_folder, json_line
+from das_explain.scoring.memory import model_facts
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.rows import Scorer
+from das_explain.segment import Segmenter
+from das_explain.types import Progress, no_progress
 
+Row = dict[str, Any]
 LONGEST_STEM = 200  # bytes: a file name may have 255, and "-heatmap.png" and the like are still to come
 
 
 def write_heatmaps(
     dataset: Dataset,
     segmenter: Segmenter | None,
-    contestants: Sequence[Contestant],
-    options: Options,
+    explainer: Explainer,
+    scoring: ScoreOptions,
     out: Path,
     *,
     batch: int = 8,
     workers: int | None = None,
-    finding: Progress = lambda done, of: None,
-) -> list[Record]:
+    finding: Progress = no_progress,
+) -> list[Row]:
     """Writes, per image, ``NAME-heatmap.png``, ``.pdf`` and ``.npz`` to ``out``, and ``heatmaps.csv`` for all.
 
-    ``regions.jsonl`` has a line per image: how its region R was found, as the journal of ``sfd`` has it. ``finding``
+    ``regions.jsonl`` has a line per image: how its region R was found, as the evidence of ``sfd`` has it. ``finding``
     tells of masks that are made on the way.
 
     The ``.npz`` holds for each ``MODEL/BLOCK`` the map float32 (h, w) in [0, 1] at the block's own size, and under
@@ -57,37 +56,36 @@ def write_heatmaps(
     """
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
-    rows: list[Record] = []
-    regions: list[Record] = []
+    scorer = Scorer(model_facts(explainer.contest), replace(scoring, measures=(), nulls=()))
+    rows: list[Row] = []
+    regions: list[Row] = []
     taken: set[str] = set()
     failed: list[str] = []
     with killed_workers_told():
-        batches = batches_for(
-            contestants, dataset, dataset.samples, segmenter, batch_size=batch, workers=workers, finding=finding
+        batches = explainer.batches(
+            dataset.source, dataset.samples, segmenter, batch=batch, workers=workers, finding=finding
         )
         for loaded in batches:
-            readable, models = score_batch(contestants, loaded, options)
-            for position, sample in enumerate(loaded.samples):
-                regions.append(region_record(loaded, position))
-                if position not in readable:
-                    rows += empty_rows(contestants, loaded, position)
-                    continue
-                row = readable.index(position)
-                records = {
-                    (scored.contestant.name, block): table_row(scored, block, row, loaded, position)
-                    for scored in models
-                    for block in scored.scores
-                }
-                rows += records.values()
+            shown, seen = loaded.readable()
+            evidence = explainer.explain(loaded, frames=False)
+            frames = {geometry: pixels(seen, geometry) for geometry in seen.frames}
+            table = scorer.score_rows(evidence, scorer.score(evidence)).astype(object)
+            records = table.where(table.notna(), None).to_dict("records")
+            rows += records
+            regions += [asdict(photo) for photo in evidence.photos]
+            per_image = len(records) // len(evidence)
+            for row, position in enumerate(shown):
+                mine = records[position * per_image : (position + 1) * per_image]
+                view = _View(evidence, frames, row, position)
                 # The suffix keeps a photo from being overwritten where --out is its own folder.
-                stem = out / f"{unique_stem(sample.name, taken)}-heatmap"
-                figure = _figure(models, records, loaded, position, row)
+                name = evidence.photos[position].image
+                stem = out / f"{unique_stem(name, taken)}-heatmap"
                 try:
-                    figures.save(figure, stem)
-                    _save_maps(stem, models, loaded, position, row)
+                    figures.save(_figure(view, mine), stem)
+                    _save_maps(stem, view)
                 except (OSError, DasExplainError) as error:  # one image's files: the others' are still worth having
-                    failed.append(f"{sample.name}: {one_line(error)}")
-    write_dicts(out / "heatmaps.csv", SCORE_COLUMNS, rows)
+                    failed.append(f"{name}: {one_line(error)}")
+    write_rows(out / "heatmaps.csv", SCORES, rows)
     (out / "regions.jsonl").write_bytes(b"".join(map(json_line, regions)))
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -120,35 +118,49 @@ def _bytes(name: str) -> int:
     return len(name.encode("utf-8", "surrogatepass"))
 
 
-def _view(geometry: str, batch: Batch, position: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """The frame that models of this geometry see, uint8 (H, W, 3), and the object's mask on it, bool (H, W)."""
-    frame = batch.frames[geometry][position].permute(1, 2, 0).numpy()
-    has_mask = bool(batch.masks) and batch.statuses[position] == "ok"
-    return frame, batch.masks[geometry][position].numpy() if has_mask else None
+@dataclass(frozen=True)
+class _View:
+    """One image of a batch: all that was seen of it. ``row``: among the shown ones, ``position``: among all."""
+
+    evidence: Evidence
+    frames: dict[str, np.ndarray]
+    row: int
+    position: int
+
+    def keys(self, model: str) -> list[Key]:
+        """The model's maps, in order."""
+        return [key for key in self.evidence.maps if key.model == model]
+
+    def frame(self, geometry: str) -> np.ndarray:
+        """What models of this geometry see, uint8 (H, W, 3)."""
+        return self.frames[geometry][self.row]
+
+    def mask(self, geometry: str) -> np.ndarray | None:
+        """The object on that frame, bool (H, W), where it is known."""
+        known = bool(self.evidence.masks) and self.evidence.photos[self.position].status == "ok"
+        return self.evidence.masks[geometry][self.row] if known else None
 
 
-def _figure(models: Sequence[Scored], records: dict[tuple[str, str], Record], batch: Batch, position: int, row: int):
-    views = {scored.contestant.geometry: _view(scored.contestant.geometry, batch, position) for scored in models}
-    frame, mask = views[models[0].contestant.geometry]
+def _figure(view: _View, records: Sequence[Row]):
+    geometries = view.evidence.geometries
+    first, own = next(iter(geometries.values())), len(set(geometries.values())) > 1  # else one photo is enough
+    frame, mask = view.frame(first), view.mask(first)
     lines, boxes = [], {}
-    for scored in models:
-        name = scored.contestant.name
-        own = len(views) > 1  # else one photo is enough for all rows
-        own_frame, own_mask = views[scored.contestant.geometry] if own else (None, None)
-        mine = {block: records[name, block] for block in scored.scores}
-        maps = {block: cam.native[row].cpu().numpy() for block, cam in scored.explanation.cams.items()}
-        first = next(iter(mine.values()))
+    for name, geometry in geometries.items():
+        mine = {record["block"]: record for record in records if record["model"] == name}
+        maps = {key.block: view.evidence.maps[key].native[view.row] for key in view.keys(name)}
+        about = next(iter(mine.values()))
         lines.append(
             figures.HeatmapRow(
                 model=name,
                 cams={block: each if np.isfinite(each).all() else None for block, each in maps.items()},
                 sfd={block: record["sfd"] for block, record in mine.items()} if mask is not None else {},
                 status={block: record["status"] for block, record in mine.items()} if mask is not None else {},
-                predicted=first["predicted"],
-                confidence=first["confidence"],
-                target=first["target"],
-                photo=own_frame,
-                mask=own_mask,
+                predicted=about["predicted"],
+                confidence=about["confidence"],
+                target=about["target"],
+                photo=view.frame(geometry) if own else None,
+                mask=view.mask(geometry) if own else None,
             )
         )
         boxes[name] = {
@@ -156,20 +168,19 @@ def _figure(models: Sequence[Scored], records: dict[tuple[str, str], Record], ba
             for block, record in mine.items()
             if record["sfd"] is not None
         }
-    return figures.heatmap_figure(frame, lines, batch.samples[position].label, mask, boxes)
+    return figures.heatmap_figure(frame, lines, view.evidence.photos[view.position].label, mask, boxes)
 
 
-def _save_maps(stem: Path, models: Sequence[Scored], batch: Batch, position: int, row: int) -> None:
+def _save_maps(stem: Path, view: _View) -> None:
     arrays: dict[str, np.ndarray] = {}
-    first = models[0].contestant.geometry
-    for scored in models:
-        name, geometry = scored.contestant.name, scored.contestant.geometry
-        prefix = "" if geometry == first else f"{name}/"
-        frame, mask = _view(geometry, batch, position)
-        arrays[f"{prefix}frame"] = frame
-        if mask is not None:
+    geometries = view.evidence.geometries
+    for name, geometry in geometries.items():
+        prefix = "" if geometry == next(iter(geometries.values())) else f"{name}/"
+        arrays[f"{prefix}frame"] = view.frame(geometry)
+        if (mask := view.mask(geometry)) is not None:
             arrays[f"{prefix}mask"] = mask
-        for block, cam in scored.explanation.cams.items():
-            arrays[f"{name}/{block}"] = cam.native[row].cpu().numpy()
-            arrays[f"{name}/{block}/cam_max"] = cam.raw_max[row].cpu().numpy()
+        for key in view.keys(name):
+            maps = view.evidence.maps[key]
+            arrays[f"{name}/{key.block}"] = maps.native[view.row]
+            arrays[f"{name}/{key.block}/cam_max"] = maps.raw_max[view.row]
     np.savez_compressed(stem.with_name(stem.name + ".npz"), **arrays)

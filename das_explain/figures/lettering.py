@@ -9,6 +9,8 @@ from functools import cache
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import RendererAgg
 
+from das_explain.text import cut_middle
+
 
 def plain() -> dict:
     """Style of any text that comes from data: shown literally, in the first installed font that has the glyph."""
@@ -31,12 +33,13 @@ def inches(text: str, size: float, weight: str = "normal") -> float:
 
 
 def fit(text: str, room: float, size: float, weight: str = "normal") -> str:
-    """The text as it may be drawn in ``room`` inches: control characters escaped, the end cut off with an ellipsis."""
-    text = literal(text)[:1000]
+    """The text as it may be drawn in ``room`` inches: control characters escaped, the middle cut out."""
+    text = cut_middle(literal(text), 1000)
     if inches(text, size, weight) <= room:
         return text
-    fits = bisect_right(range(len(text)), room, key=lambda length: inches(text[:length] + "\u2026", size, weight))
-    return text[: max(0, fits - 1)].rstrip() + "\u2026"
+    lengths = range(1, len(text))
+    fits = bisect_right(lengths, room, key=lambda length: inches(cut_middle(text, length), size, weight))
+    return cut_middle(text, max(1, fits))
 
 
 def two_lines(text: str, room: float, size: float, weight: str) -> list[str]:

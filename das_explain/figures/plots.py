@@ -2,7 +2,7 @@
 
 Every function returns a `matplotlib.figure.Figure` of one or two paper columns' width (3.5 or 7.16 inches, text 6 to
 8 points) and touches no pyplot state; `save` writes it as PNG (300 dpi) and PDF. Names from data (classes, models,
-files) are shown as they are: no mathtext, control characters escaped, too long ones shortened with an ellipsis.
+files) are shown as they are: no mathtext, control characters escaped, the middle of too long ones cut out.
 Lines and points use the colour-blind-safe palette of Okabe and Ito; maps run from blue (0) to red (1).
 """
 
@@ -24,19 +24,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 from scipy.stats import gaussian_kde
 
+from das_explain.cam import colours
+from das_explain.cam.colours import overlay
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.figures.lettering import fit, inches, plain, two_lines
 from das_explain.stats import tables as stats
+from das_explain.statuses import SCORED
 
 COLUMN, PAGE = 3.5, 7.16  # inches: one column, two columns
 DPI = 300
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-HEAT = ListedColormap(matplotlib.colormaps["turbo"](np.linspace(0.07, 0.96, 256)), "heat")
-"""From blue (0) to red (1), as in the paper, but in even steps; turbo's almost black ends are left out."""
+HEAT = ListedColormap(colours.HEAT / 255, "heat")
 _SMALL, _TEXT, _TITLE = 6.0, 7.0, 8.0  # points
 _GREY = "#666666"
 _MANY = 1000  # points from which on they are drawn as pixels inside the vector file
@@ -71,24 +72,6 @@ class HeatmapRow:
     mask: np.ndarray | None = None
 
 
-def overlay(photo: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """A map laid over a photo as colour, blue (0) to red (1).
-
-    ``photo`` uint8 (H, W, 3); ``cam`` float (h, w) in [0, 1], enlarged bilinearly with half-pixel centres to (H, W).
-    Returns uint8 (H, W, 3) = (1 - opacity) * photo + opacity * colour. Another shape, dtype or range raises
-    `DasExplainError`.
-    """
-    photo, cam = np.asarray(photo), np.asarray(cam, dtype=np.float32)
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
-        raise DasExplainError(f"overlay needs a uint8 photo (H, W, 3), not {photo.dtype} {photo.shape}")
-    if cam.ndim != 2 or not cam.size or not np.isfinite(cam).all() or cam.min() < -1e-6 or cam.max() > 1 + 1e-6:
-        raise DasExplainError(f"overlay needs a finite map (h, w) in [0, 1], not shape {cam.shape}; scale it first")
-    height, width = photo.shape[:2]
-    large = np.asarray(Image.fromarray(cam).resize((width, height), Image.Resampling.BILINEAR))
-    colour = HEAT(np.clip(large, 0, 1))[..., :3] * 255
-    return np.rint((1 - opacity) * photo + opacity * colour).astype(np.uint8)
-
-
 def heatmap_figure(
     photo: np.ndarray,
     rows: Sequence[HeatmapRow],
@@ -108,7 +91,7 @@ def heatmap_figure(
     boxes = boxes or {}
     views = [(photo, mask) if row.photo is None else (row.photo, row.mask) for row in rows]
     views = [(seen, None if region is None else np.asarray(region, dtype=bool)) for seen, region in views]
-    columns = max(1, max(len(row.cams) for row in rows))
+    columns = max(1, *(len(row.cams) for row in rows))
     page = COLUMN if columns <= 2 else PAGE
     edge, gap, bar, line = 0.05, 0.07, 0.44, 0.125  # inches
     cell = (page - 2 * edge - bar - columns * gap) / (columns + 1)
@@ -187,7 +170,7 @@ def distribution_figure(scores: pd.DataFrame) -> Figure:
     summary = stats.summarize(scores)
     models, blocks = list(dict.fromkeys(summary["model"])), list(dict.fromkeys(summary["block"]))
     figure, panels = _panels(blocks, models, row_inches=0.44)
-    scored = scores[scores["status"] == "ok"].astype({"model": str, "block": str})
+    scored = scores[scores["status"].isin(SCORED)].astype({"model": str, "block": str})
     for panel, block in zip(panels, blocks, strict=True):
         panel.axvline(0.5, color=_GREY, linewidth=0.6, linestyle="--", zorder=0)
         for y, model in enumerate(models):
@@ -244,7 +227,7 @@ def scatter_figure(scores: pd.DataFrame, model_a: str, model_b: str) -> Figure:
         line, column = divmod(index, columns)
         x, y = left + column * (side + gap), total - line * (side + above + below) - above - side
         panel = figure.add_axes((x / page, y / total, side / page, side / total))
-        block = chosen[(chosen["block"].astype(str) == row.block) & (chosen["status"] == "ok")]
+        block = chosen[(chosen["block"].astype(str) == row.block) & chosen["status"].isin(SCORED)]
         wide = block.assign(model=block["model"].astype(str)).pivot(index="image", columns="model", values="sfd")
         pair = wide.reindex(columns=[model_a, model_b]).astype(float).dropna().to_numpy()
         panel.plot([0, 1], [0, 1], color=_GREY, linewidth=0.6, linestyle="--", zorder=0)
@@ -282,7 +265,7 @@ def lift_figure(lifts: pd.DataFrame) -> Figure:
     nulls = list(dict.fromkeys(lifts["null"]))
     figure, panels = _panels(blocks, models, row_inches=0.16 + 0.13 * len(nulls), legend=True)
     offsets = np.linspace(-0.28, 0.28, len(nulls)) if len(nulls) > 1 else [0.0]
-    reach = lifts[["mean_sfd", "mean_null"]].to_numpy(dtype=float)
+    reach = lifts[["mean", "mean_null"]].to_numpy(dtype=float)
     reach = reach[np.isfinite(reach)] if np.isfinite(reach).any() else np.array([0.0, 1.0])
     limits = max(0, np.floor(reach.min() * 10 - 0.5) / 10), min(1, np.ceil(reach.max() * 10 + 0.5) / 10)
     for panel, block in zip(panels, blocks, strict=True):
@@ -291,10 +274,10 @@ def lift_figure(lifts: pd.DataFrame) -> Figure:
             kind = nulls.index(row.null)
             y = models.index(row.model) + offsets[kind]
             half = 0.28 / max(1, len(nulls) - 1)
-            panel.plot([row.mean_sfd] * 2, [y - half, y + half], color="black", linewidth=1.4, solid_capstyle="butt")
+            panel.plot([row.mean] * 2, [y - half, y + half], color="black", linewidth=1.4, solid_capstyle="butt")
             colour = COLOURS[kind % len(COLOURS)]
-            panel.plot([row.mean_null, row.mean_sfd], [y, y], color=colour, linewidth=0.5, alpha=0.5)
-            panel.plot([row.mean_sfd - row.ci_high, row.mean_sfd - row.ci_low], [y, y], color=colour, linewidth=1.2)
+            panel.plot([row.mean_null, row.mean], [y, y], color=colour, linewidth=0.5, alpha=0.5)
+            panel.plot([row.mean - row.ci_high, row.mean - row.ci_low], [y, y], color=colour, linewidth=1.2)
             panel.plot([row.mean_null], [y], marker=MARKERS[kind % len(MARKERS)], color=colour, markersize=3.5)
         panel.set_xlim(*limits)
         panel.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))

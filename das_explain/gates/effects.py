@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
-from das_explain.accuracy.classifiers import wilson
-from das_explain.batches.load import Batch
+from das_explain.cam.fast import fast_copy
 from das_explain.errors import UsageError
-from das_explain.explain.evaluate import Contestant, Options, Record, Scored, table_row
-from das_explain.explain.pipeline import quick
+from das_explain.evidence.values import Evidence, Logits
+from das_explain.explain.contestants import Contest, Contestant, ExplainOptions
 from das_explain.nn.interventions import INTERVENTIONS, gates_of, intervene
-from das_explain.stats.tables import holm, mean_intervals, sign_flip_p_value
+from das_explain.stats.intervals import mean_intervals, wilson
+from das_explain.stats.significance import holm, mcnemar_p_value, sign_flip_p_value
+from das_explain.statuses import SCORED
 
 TRAINED = "trained"
 VARIANTS = (TRAINED, *INTERVENTIONS)
@@ -32,8 +31,8 @@ SUMMARY_COLUMNS = (
 )  # fmt: skip
 
 
-def variants_of(contestant: Contestant, options: Options) -> list[Contestant]:
-    """The network as trained and with each intervention on its gates, in the order of ``VARIANTS``, sharing weights.
+def variants_of(contestant: Contestant, options: ExplainOptions) -> Contest:
+    """The network as trained and with each intervention on its gates, named as in ``VARIANTS``, sharing weights.
 
     Raises:
         UsageError: it has no gate that multiplies, or a block to explain lies inside one.
@@ -46,43 +45,49 @@ def variants_of(contestant: Contestant, options: Options) -> list[Contestant]:
         )
     if contestant.model.config.get("gates"):
         raise UsageError(f"{contestant.model.spec}: the gates are replaced here anyway; leave +gates= out")
-    variants = [contestant]
+    variants = [replace(contestant, model=replace(contestant.model, name=TRAINED))]
     for kind in INTERVENTIONS:
         network = intervene(contestant.model.network, kind)
         modules = dict(network.named_modules())
         if inside := [block for block in contestant.blocks if block not in modules]:
             raise UsageError(f"block {inside[0]} is a part of a gate, which is replaced; choose one that is not")
         blocks = {block: modules[block] for block in contestant.blocks}
-        network, blocks = quick(network, blocks, options, contestant.model.preprocess.geometry.size)
-        variants.append(replace(contestant, network=network, blocks=blocks))
-    return variants
+        size = contestant.model.preprocess.geometry.size
+        network, blocks = fast_copy(network, blocks, size, method=options.method, precision=options.precision)
+        variants.append(
+            replace(variants[0], model=replace(contestant.model, name=kind), network=network, blocks=blocks)
+        )
+    return Contest(variants, {variant: [variant] for variant in VARIANTS})
 
 
-def effect_rows(variants: list[Scored], batch: Batch, position: int, row: int) -> list[Record]:
-    """The lines of ``gates.csv`` of one image, the ``row``-th of the scored ones: each variant's, block by block.
+def effect_rows(model: str, evidence: Evidence, scores: pd.DataFrame) -> pd.DataFrame:
+    """The lines of ``gates.csv`` of some images: each variant's, block by block.
 
-    ``variants`` in the order of ``VARIANTS``, all explaining the same logit. ``probability`` is the softmax of that
-    logit; ``.._change`` is the variant's minus the trained network's.
+    ``evidence`` is that of the variants as models, all explaining the same logit, and ``scores`` its rows.
+    ``probability`` is the softmax of that logit; ``.._change`` is the variant's minus the trained network's.
     """
-    rows: list[Record] = []
-    trained: dict[str, Record] = {}
-    for variant, scored in zip(VARIANTS, variants, strict=True):
-        logits: Tensor = scored.explanation.logits[row]
-        target = int(scored.explanation.target[row])
-        for block in scored.scores:
-            told = table_row(scored, block, row, batch, position)
-            record: dict[str, Any] = {
-                **{name: told[name] for name in ("image", "model", "block", "label", "target", "predicted", "correct")},
-                **{"variant": variant, "sfd": told["sfd"], "status": told["status"]},
-                **{"logit": _rounded(logits[target]), "probability": _rounded(logits.softmax(0)[target])},
-            }
-            before = trained.setdefault(block, record)
-            for name in ("logit", "probability", "sfd"):
-                known = record[name] is not None and before[name] is not None
-                record[f"{name}_change"] = _rounded(record[name] - before[name]) if known else None
-            record["changed"] = record["predicted"] != before["predicted"]
-            rows.append(record)
-    return rows
+    count, of_image = len(evidence), len(scores) // len(evidence)
+    shape = (count, len(VARIANTS), of_image // len(VARIANTS))  # images, variants, blocks
+    rows = scores.rename(columns={"model": "variant"}).assign(model=model)
+    answers = np.full((2, *shape), np.nan)
+    for place, variant in enumerate(VARIANTS):
+        if variant in evidence.logits:
+            answers[:, evidence.shown, place] = _of_target(evidence.logits[variant])[..., None]
+    rows["logit"], rows["probability"] = answers.reshape(2, -1)
+    for name in ("logit", "probability", "sfd"):
+        values = rows[name].to_numpy(dtype=float, na_value=np.nan).reshape(shape)
+        rows[f"{name}_change"] = (values - values[:, :1]).ravel()
+    predicted = rows["predicted"].to_numpy(dtype=object).reshape(shape)
+    changed = (predicted != predicted[:, :1]).astype(object)
+    changed[~np.isin(np.arange(count), evidence.shown)] = None
+    return rows.assign(changed=changed.ravel())[list(EFFECT_COLUMNS)]
+
+
+def _of_target(logits: Logits) -> np.ndarray:
+    """Logit and probability of the explained class, float64 (2, n)."""
+    values = np.where(logits.classes == logits.target[:, None], logits.values, -np.inf).max(1).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.stack([np.where(np.isfinite(values), values, np.nan), np.exp(values - logits.log_sum)])
 
 
 def summarize_effects(table: pd.DataFrame) -> pd.DataFrame:
@@ -115,8 +120,7 @@ def summarize_effects(table: pd.DataFrame) -> pd.DataFrame:
 def _mcnemar(values: np.ndarray, before: np.ndarray) -> float:
     if len(values) < 2:
         return np.nan
-    gained, lost = int((values > before).sum()), int((values < before).sum())
-    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return mcnemar_p_value(int((values > before).sum()), int((values < before).sum()))
 
 
 def _paired(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray, np.ndarray]]:
@@ -127,7 +131,7 @@ def _paired(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarra
         first = mine[mine["block"] == blocks[0]]  # what belongs to an image stands in the rows of every block
         for quantity, block, rows in (
             *((quantity, "", first) for quantity in ("top1", "kept", "logit", "probability")),
-            *(("sfd", block, mine[(mine["block"] == block) & (mine["status"] == "ok")]) for block in blocks),
+            *(("sfd", block, mine[(mine["block"] == block) & mine["status"].isin(SCORED)]) for block in blocks),
         ):
             wide = rows.assign(value=pd.to_numeric(rows[quantity], errors="coerce").astype(float))
             wide = wide.pivot(index="image", columns="variant", values="value").reindex(columns=list(VARIANTS))
@@ -135,12 +139,6 @@ def _paired(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarra
                 pair = wide[variant].to_numpy(dtype=float), wide[TRAINED].to_numpy(dtype=float)
                 known = ~np.isnan(pair).any(axis=0)
                 yield str(model), variant, quantity, block, pair[0][known], pair[1][known]
-
-
-def _rounded(value: Tensor | float) -> float | None:
-    """Six significant digits, as every table has them."""
-    number = float(value)
-    return float(f"{number:.6g}") if np.isfinite(number) else None
 
 
 def fixed_targets(wanted: Tensor, logits: Tensor) -> Tensor:

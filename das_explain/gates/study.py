@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from das_explain.batches.load import Batch, killed_workers_told
+from das_explain.batches.load import Batch
+from das_explain.batches.workers import killed_workers_told
+from das_explain.cam.engine import upsample
 from das_explain.data.dataset import Dataset
 from das_explain.errors import UsageError
-from das_explain.evidence.run import json_line, write_dicts
-from das_explain.explain.evaluate import (
-    Contestant,
-    Options,
-    Record,
-    Scored,
-    empty_rows,
-    model_inputs,
-    readable_positions,
-    region_record,
-    score_batch,
-)
-from das_explain.explain.pipeline import batches_for
+from das_explain.evidence.tables import TableWriter, write_rows, write_table
+from das_explain.evidence.values import Evidence, Key
+from das_explain.explain.contestants import Contestant
+from das_explain.explain.explainer import Explainer, Inputs, pixels, wanted_targets
 from das_explain.figures import plots as figures
 from das_explain.figures.heatmaps import unique_stem
+from das_explain.files import json_line
 from das_explain.gates.effects import (
     EFFECT_COLUMNS,
-    SUMMARY_COLUMNS,
-    VARIANTS,
+    TRAINED,
     effect_rows,
     fixed_targets,
     summarize_effects,
@@ -50,7 +44,13 @@ from das_explain.gates.places import (
     photo_to_frame,
     rescale,
 )
-from das_explain.segment import Progress, Segmenter
+from das_explain.scoring.memory import model_facts
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.rows import Scorer
+from das_explain.segment import Segmenter
+from das_explain.types import Progress, no_progress
+
+Record = dict[str, Any]
 
 ATTENTION_COLUMNS = (
     "image", "model", "gate", "channels", "height", "width", "a_mean", "a_min", "a_max", "a_sd_positions",
@@ -58,28 +58,70 @@ ATTENTION_COLUMNS = (
 )  # fmt: skip
 
 
+class _Model:
+    """One model and its variants, ready to be looked at."""
+
+    def __init__(self, explainer: Explainer, contestant: Contestant, scoring: ScoreOptions) -> None:
+        self.contestant = contestant
+        self.explainer = Explainer(variants_of(contestant, explainer.options), explainer.options)
+        self.scorer = Scorer(model_facts(self.explainer.contest), replace(scoring, measures=(), nulls=()))
+
+    def look(self, batch: Batch) -> _Seen:
+        """Its gates on the readable photos of a batch, and what its variants make of all of them."""
+        _, seen = batch.readable()
+        views, targets = {}, None
+        if len(seen):
+            logits, views = look(self.contestant.model.network, Inputs().of(self.contestant, seen))
+            targets = fixed_targets(wanted_targets(self.contestant, seen, self.explainer.options), logits)
+        evidence = self.explainer.explain(batch, targets, frames=False)
+        effects = effect_rows(
+            self.contestant.name, evidence, self.scorer.score_rows(evidence, self.scorer.score(evidence))
+        )
+        views = {name: view.cpu() for name, view in views.items()}
+        return _Seen(self.contestant, views, evidence, pixels(seen, self.contestant.geometry), effects)
+
+
 @dataclass(frozen=True)
 class _Seen:
-    """One model's gates on the readable images of a batch, and the scores of its variants."""
+    """One model's gates on n photos: all but ``evidence.photos`` and ``effects`` has one row for each readable one."""
 
     contestant: Contestant
     views: dict[str, GateView]
-    variants: list[Scored]
+    evidence: Evidence
+    frames: np.ndarray
+    effects: pd.DataFrame
+
+    def photo(self, row: int):
+        """What is known of the photo itself."""
+        return self.evidence.photos[self.evidence.shown[row]]
+
+    def mask(self, row: int) -> np.ndarray | None:
+        """The object in the frame, bool (H, W), where there is one."""
+        known = bool(self.evidence.masks) and self.photo(row).status == "ok"
+        mask = self.evidence.masks[self.contestant.geometry][row] if known else None
+        return mask if mask is not None and mask.any() else None
+
+    def rows(self, row: int) -> list[Record]:
+        """The photo's lines of gates.csv."""
+        each = len(self.effects) // len(self.evidence)
+        start = int(self.evidence.shown[row]) * each
+        mine = self.effects.iloc[start : start + each].astype(object)
+        return mine.where(mine.notna(), None).to_dict("records")
 
 
 def study_gates(
     dataset: Dataset,
     segmenter: Segmenter | None,
-    contestants: Sequence[Contestant],
-    options: Options,
+    explainer: Explainer,
+    scoring: ScoreOptions,
     out: Path,
     *,
     at: Sequence[tuple[float, float]] = (),
     drawn: int | None = None,
     batch: int = 8,
     workers: int | None = None,
-    finding: Progress = lambda done, of: None,
-    progress: Progress = lambda done, of: None,
+    finding: Progress = no_progress,
+    progress: Progress = no_progress,
 ) -> pd.DataFrame:
     """Writes to ``out``, per image and model, ``IMAGE[-MODEL]-gate.png``, ``.pdf`` and ``.npz``, and for all images
     ``gates.csv`` (``effects.effect_rows``), ``effects.csv`` (``effects.summarize_effects``) and ``attention.csv``
@@ -101,85 +143,59 @@ def study_gates(
     Raises:
         UsageError: a model without gates, or a point that the network does not see.
     """
-    variants = [variants_of(contestant, options) for contestant in contestants]
+    models = [_Model(explainer, contestant, scoring) for contestant in explainer.contest.contestants]
     out.mkdir(parents=True, exist_ok=True)
-    effects: list[Record] = []
+    effects: list[pd.DataFrame] = []
     described: list[Record] = []
     regions: list[Record] = []
     taken: set[str] = set()
     done = 0
-    with killed_workers_told():
-        batches = batches_for(
-            contestants, dataset, dataset.samples, segmenter, batch_size=batch, workers=workers, finding=finding
+    with killed_workers_told(), TableWriter(out / "gates.csv", EFFECT_COLUMNS) as writer:
+        batches = explainer.batches(
+            dataset.source, dataset.samples, segmenter, batch=batch, workers=workers, finding=finding
         )
         for loaded in batches:
-            readable = readable_positions(loaded)
-            seen = [_see(group, loaded, readable, options) for group in variants] if readable else []
-            for position, sample in enumerate(loaded.samples):
-                regions.append(region_record(loaded, position))
-                if position not in readable:
-                    effects += _unreadable(contestants, loaded, position)
-                    continue
-                row = readable.index(position)
+            seen = [model.look(loaded) for model in models]
+            regions += [asdict(photo) for photo in seen[0].evidence.photos]
+            table = _by_image([each.effects for each in seen], len(loaded))
+            writer.add(table)
+            effects.append(table)
+            for row, position in enumerate(seen[0].evidence.shown):
                 for model in seen:
-                    rows = effect_rows(model.variants, loaded, position, row)
-                    effects += rows
-                    described += _described(model, loaded, position, row)
+                    described += _described(model, row)
                     if drawn is None or done + position < drawn:
-                        points = _points(model, loaded, position, row, at)
+                        points = _points(model, row, at)
                         suffix = f"-{_file_part(model.contestant.name)}" if len(seen) > 1 else ""
-                        name = Path(sample.name).with_suffix("").as_posix() + suffix + "-gate.npz"
+                        name = Path(model.photo(row).image).with_suffix("").as_posix() + suffix + "-gate.npz"
                         stem = out / unique_stem(name, taken)
-                        figures.save(gate_figure(_shown(model, rows, loaded, position, row, points)), stem)
-                        _save_arrays(stem, model, loaded, position, row, points)
+                        figures.save(gate_figure(_shown(model, row, points)), stem)
+                        _save_arrays(stem, model, row, points)
             done += len(loaded)
             progress(done, len(dataset.samples))
-    write_dicts(out / "gates.csv", EFFECT_COLUMNS, effects)
-    write_dicts(out / "attention.csv", ATTENTION_COLUMNS, described)
+    write_rows(out / "attention.csv", ATTENTION_COLUMNS, described)
     (out / "regions.jsonl").write_bytes(b"".join(map(json_line, regions)))
-    summary = summarize_effects(pd.DataFrame(effects, columns=EFFECT_COLUMNS))
-    records = summary.astype(object).where(summary.notna(), None).to_dict("records")
-    write_dicts(out / "effects.csv", SUMMARY_COLUMNS, records)
+    summary = summarize_effects(pd.concat(effects, ignore_index=True))
+    write_table(out / "effects.csv", summary)
     return summary
 
 
-def _see(variants: list[Contestant], batch: Batch, readable: list[int], options: Options) -> _Seen:
-    trained = variants[0]
-    images, wanted = model_inputs(trained, batch, readable, options)
-    logits, views = look(trained.model.network, images)
-    views = {name: view.cpu() for name, view in views.items()}
-    _, scored = score_batch(variants, batch, options, fixed_targets(wanted, logits))
-    return _Seen(trained, views, scored)
+def _by_image(parts: Sequence[pd.DataFrame], images: int) -> pd.DataFrame:
+    """Models' rows of the same images, image by image."""
+    image = [np.repeat(np.arange(images), len(part) // images) for part in parts]
+    return pd.concat(parts, ignore_index=True).iloc[np.argsort(np.concatenate(image), kind="stable")]
 
 
-def _unreadable(contestants: Sequence[Contestant], batch: Batch, position: int) -> Iterator[Record]:
-    for record in empty_rows(contestants, batch, position):
-        for variant in VARIANTS:
-            yield {
-                **dict.fromkeys(EFFECT_COLUMNS),
-                **{k: v for k, v in record.items() if k in EFFECT_COLUMNS},
-                "variant": variant,
-            }
-
-
-def _described(model: _Seen, batch: Batch, position: int, row: int) -> Iterator[Record]:
-    mask = _mask(model, batch, position)
+def _described(model: _Seen, row: int) -> Iterator[Record]:
+    mask = model.mask(row)
     for gate, view in model.views.items():
         numbers = describe(view, row, None if mask is None else torch.from_numpy(mask))
         rounded = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in numbers.items()}
-        yield {"image": batch.samples[position].name, "model": model.contestant.name, "gate": gate, **rounded}
+        yield {"image": model.photo(row).image, "model": model.contestant.name, "gate": gate, **rounded}
 
 
-def _mask(model: _Seen, batch: Batch, position: int) -> np.ndarray | None:
-    """The object in the frame, bool (H, W), where there is one."""
-    known = bool(batch.masks) and batch.statuses[position] == "ok"
-    mask = batch.masks[model.contestant.geometry][position].numpy() if known else None
-    return mask if mask is not None and mask.any() else None
-
-
-def _points(model: _Seen, batch: Batch, position: int, row: int, at: Sequence[tuple[float, float]]) -> Points:
+def _points(model: _Seen, row: int, at: Sequence[tuple[float, float]]) -> Points:
     """The places to look at, (P, 2) in pixels of the frame."""
-    geometry, photo = model.contestant.model.preprocess.geometry, batch.sizes[position]
+    geometry, photo = model.contestant.model.preprocess.geometry, (model.photo(row).width, model.photo(row).height)
     height, width = geometry.size
     if at:
         points = photo_to_frame(np.array(at, dtype=float), geometry, photo)
@@ -188,17 +204,25 @@ def _points(model: _Seen, batch: Batch, position: int, row: int, at: Sequence[tu
             x0, y0, x1, y1 = geometry.box(*photo)
             x, y = at[int(outside.argmax())]
             raise UsageError(
-                f"--at {x:g},{y:g} lies outside what {model.contestant.name} sees of {batch.samples[position].name}: "
+                f"--at {x:g},{y:g} lies outside what {model.contestant.name} sees of {model.photo(row).image}: "
                 f"x {max(x0, 0):.0f} to {min(x1, photo[0]) - 1:.0f}, y {max(y0, 0):.0f} to {min(y1, photo[1]) - 1:.0f}"
             )
         return points
-    if (mask := _mask(model, batch, position)) is not None:
+    if (mask := model.mask(row)) is not None:
         return innermost(mask)[None]
-    cam = list(model.variants[0].explanation.cams.values())[-1].map[row].cpu().numpy()
-    if not np.nan_to_num(cam).any():
+    cam = _last_map(model, row)
+    if not cam.any():
         return np.array([[(width - 1) / 2, (height - 1) / 2]])
-    y, x = np.unravel_index(int(np.nan_to_num(cam).argmax()), cam.shape)
+    y, x = np.unravel_index(int(cam.argmax()), cam.shape)
     return np.array([[x, y]], dtype=float)
+
+
+def _last_map(model: _Seen, row: int) -> np.ndarray:
+    """The trained network's map of the last block on the frame, float32 (H, W); what is not finite is 0."""
+    block = list(model.contestant.blocks)[-1]
+    native = np.nan_to_num(model.evidence.maps[Key(TRAINED, block)].native[row])
+    size = model.contestant.model.preprocess.geometry.size
+    return upsample(torch.from_numpy(native)[None], size)[0].numpy()
 
 
 def _places(view: GateView, row: int, points: Points, frame: tuple[int, int]) -> tuple[Points, Points, np.ndarray]:
@@ -210,9 +234,8 @@ def _places(view: GateView, row: int, points: Points, frame: tuple[int, int]) ->
     return grid, places, np.stack([modulation[:, y, x] for y, x in cells])
 
 
-def _shown(model: _Seen, rows: Sequence[Record], batch: Batch, position: int, row: int, points: Points) -> GateFigure:
-    contestant = model.contestant
-    frame = batch.frames[contestant.geometry][position].permute(1, 2, 0).numpy()
+def _shown(model: _Seen, row: int, points: Points) -> GateFigure:
+    contestant, frame, rows = model.contestant, model.frames[row], model.rows(row)
     panels = []
     for name, view in model.views.items():
         about: dict = {"name": name, "passed": view.passed[row].numpy()}
@@ -229,8 +252,8 @@ def _shown(model: _Seen, rows: Sequence[Record], batch: Batch, position: int, ro
         about=told,
         gates=panels,
         points=points,
-        label=batch.samples[position].label,
-        mask=_mask(model, batch, position),
+        label=model.photo(row).label,
+        mask=model.mask(row),
         effects=_effect_lines(last),
     )
 
@@ -248,11 +271,10 @@ def _effect_lines(rows: Sequence[Record]) -> list[tuple[str, ...]]:
     return [*lines, *([(f"sfd at {rows[0]['block']}",)] if scored else [])]
 
 
-def _save_arrays(stem: Path, model: _Seen, batch: Batch, position: int, row: int, points: Points) -> None:
-    contestant = model.contestant
-    geometry, photo = contestant.model.preprocess.geometry, batch.sizes[position]
-    arrays = {"frame": batch.frames[contestant.geometry][position].permute(1, 2, 0).numpy()}
-    if (mask := _mask(model, batch, position)) is not None:
+def _save_arrays(stem: Path, model: _Seen, row: int, points: Points) -> None:
+    geometry, photo = model.contestant.model.preprocess.geometry, (model.photo(row).width, model.photo(row).height)
+    arrays = {"frame": model.frames[row]}
+    if (mask := model.mask(row)) is not None:
         arrays["mask"] = mask
     arrays["points"] = frame_to_photo(points, geometry, photo)
     for name, view in model.views.items():

@@ -2,56 +2,43 @@
 
 A measure is data (name, bounds, direction) and a function of a batch. Tables, statistics, figures and the report take
 any measure; none of them knows one by name.
+
+>>> import torch
+>>> from das_explain.measures import MEASURES
+>>> maps, masks = torch.tensor([[[1.0, 0.5], [0.0, 0.0]]]), torch.tensor([[[True, False], [False, False]]])
+>>> MEASURES["pointing_game"].compute(maps, masks).values
+tensor([1.], dtype=torch.float64)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable
+from dataclasses import replace
 
 from torch import Tensor
 
+from das_explain.measures import (
+    auroc,
+    average_drop,
+    average_precision,
+    deletion,
+    energy_pointing_game,
+    entropy,
+    gini,
+    increase_in_confidence,
+    insertion,
+    iou,
+    pointing_game,
+    relevance_rank_accuracy,
+    road,
+    sfd,
+)
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions
+from das_explain.measures.probe import Probe
+from das_explain.measures.ranking import Ranking
+from das_explain.measures.regions import Regions
 
-@dataclass(frozen=True)
-class MeasureOptions:
-    """How maps are scored: no part of a run's identity, since evidence can be scored again.
-
-    ``threshold``, ``scaling`` and ``box`` are those of ``sfd.sfd_score``; ``box`` may also be ``shared``: one rectangle
-    for all models of a block, around R and the salient pixels of every one of them, which whoever calls gives in
-    ``shared``, bool (N, H, W).
-    """
-
-    threshold: float = 0.3
-    scaling: str = "antilog"
-    box: str = "rect"
-    shared: Tensor | None = None
-
-
-class Measured(NamedTuple):
-    """N values float64 (N,), NaN where there is none; one status word each; further columns, tensors of length N."""
-
-    values: Tensor
-    status: list[str]
-    extras: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One measure.
-
-    ``compute(maps, masks, options)``: maps float32 (N, H, W) in [0, 1], masks bool (N, H, W) -> ``Measured``;
-    ``options`` may be left out. It never raises for a degenerate map: it gives a status of ``statuses.STATUSES``.
-    ``bounds``: the least and the largest value. ``needs_network``: it has to run the network on changed photos.
-    """
-
-    name: str
-    needs_network: bool
-    bounds: tuple[float, float]
-    higher_is_better: bool
-    compute: Callable[..., Measured]
-    title: str = field(default="")
-
+__all__ = ["MEASURES", "Measure", "MeasureOptions", "Measured", "Probe", "Regions", "compute_all", "register"]
 
 MEASURES: dict[str, Measure] = {}
 
@@ -60,3 +47,43 @@ def register(measure: Measure) -> Measure:
     """Adds a measure under its name; returns it."""
     MEASURES[measure.name] = measure
     return measure
+
+
+for each in (
+    sfd,
+    pointing_game,
+    energy_pointing_game,
+    relevance_rank_accuracy,
+    iou,
+    auroc,
+    average_precision,
+    gini,
+    entropy,
+    insertion,
+    deletion,
+    road,
+    average_drop,
+    increase_in_confidence,
+):
+    register(each.MEASURE)
+
+
+def compute_all(
+    maps: Tensor,
+    masks: Tensor,
+    options: MeasureOptions = DEFAULTS,
+    measures: Iterable[Measure] | None = None,
+) -> dict[str, Measured]:
+    """Several measures of the same maps, name -> ``Measured``; what they share (areas, sorted pixels) is computed once.
+
+    Args:
+        maps: float32 (N, H, W) in [0, 1]. masks: bool (N, H, W).
+        options: for all of them. With ``regions``, made of these very masks by ``Regions(masks)``, what is known of the
+            masks is not derived again for the next maps.
+        measures: default: all that need no network.
+    """
+    chosen = [each for each in MEASURES.values() if not each.needs_network] if measures is None else list(measures)
+    known = options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
+    readers = [measure.reader for measure in chosen if measure.reader]
+    options = replace(options, regions=known, ranking=Ranking(maps, masks, readers))
+    return {measure.name: Measured(*measure.compute(maps, masks, options)) for measure in chosen}

@@ -143,7 +143,11 @@ def default_gates(backbone: str, attention: str, **arguments: Any) -> tuple[str,
 
 
 def attentions_of(backbone: str) -> tuple[str, ...]:
-    """The attentions that can be built into a backbone."""
+    """The attentions that can be built into a backbone.
+
+    >>> attentions_of("mobilenet_v2")[:3]
+    ('das', 'se', 'cbam')
+    """
     return tuple(name for name in ATTENTION if default_gates(backbone, name) is not None)
 
 
@@ -159,6 +163,10 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
 
     Raises:
         UsageError: an unknown name or argument, or an attention that has no place in the backbone.
+
+    >>> network = create_model("resnet18", attention="das", num_classes=10, alpha=0.1)
+    >>> [name for name, module in network.named_modules() if type(module).__name__ == "DASGate"]
+    ['layer1.gate', 'layer2.gate', 'layer3.gate', 'layer4.gate']
     """
     if backbone not in BACKBONES:
         raise UsageError(f"unknown backbone {backbone!r}; choose among {', '.join(BACKBONES)}")
@@ -172,18 +180,18 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     kind, places = ATTENTION[attention], default_gates(backbone, attention)
     if places is None:
         raise UsageError(f"{attention} has no place in {backbone}; it takes {', '.join(attentions_of(backbone))}")
-    given = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
-    if foreign := [name for name in given if name not in kind.arguments]:
+    of_gates: dict[str, Any] = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
+    if foreign := [name for name in of_gates if name not in kind.arguments]:
         known = ", ".join((*kind.arguments, "gates"))
         raise UsageError(f"cannot build {backbone} with attention {attention}: it takes no {foreign[0]!r}, but {known}")
-    reduction = given.get("reduction", 1)
+    reduction = of_gates.get("reduction", 1)
     if type(reduction) is not int or reduction < 1:
         raise UsageError(f"reduction must be a whole number, at least 1, not {reduction!r}")
     for name, values in kind.published.items():
-        if given.get(name) == "published":
-            given[name] = values[backbone]
-    own = kind.defaults(backbone) | given
-    arguments = {"gates": default_gates(backbone, attention, **given)} | kind.backbone | kwargs
+        if of_gates.get(name) == "published":
+            of_gates[name] = values[backbone]
+    own = kind.defaults(backbone) | of_gates
+    arguments = {"gates": default_gates(backbone, attention, **of_gates)} | kind.backbone | kwargs
     make = partial(kind.build, **own)
     if kind.per_network:
         make = kind.build(backbone, num_classes, arguments["gates"], **own)
@@ -206,7 +214,11 @@ def _das(backbone: str) -> Callable[..., nn.Module]:
         return create_model(backbone, attention="das", num_classes=num_classes, **kwargs)
 
     build.__name__ = f"das_{backbone}"
-    build.__doc__ = f"{backbone} with DAS gates; arguments as ``create_model``."
+    build.__doc__ = f"""{backbone} with DAS gates; arguments as ``create_model``.
+
+    >>> sum(p.numel() for p in das_{backbone}(num_classes=10).parameters()) > 1e6
+    True
+    """
     return build
 
 

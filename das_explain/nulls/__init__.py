@@ -1,39 +1,21 @@
 """Maps that know nothing of the photo, against which any measure must be read: one file each, and one line in ``NULLS``.
 
 Nulls make maps and never score; each is scored by every measure.
+
+>>> import torch
+>>> from das_explain.nulls import NULLS
+>>> maps, masks = torch.rand(3, 4, 4), torch.ones(3, 4, 4, dtype=torch.bool)
+>>> torch.equal(NULLS["shuffled"].make(maps, masks, torch.tensor([1, 2, 0])), maps[[1, 2, 0]])
+True
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from das_explain.nulls import centre, centre_fitted, random, shuffled, uniform
+from das_explain.nulls.base import CONTEXT, Null
 
-from torch import Tensor
+__all__ = ["CONTEXT", "NULLS", "Null", "register"]
 
-
-@dataclass(frozen=True)
-class Null:
-    """One null.
-
-    ``make(maps, masks, partner)``: masks bool (N, H, W) of N images; maps float32 (M, H, W), M >= N, of which the first
-    N are the images' own; ``partner`` int64 (N,): which of the M maps is that of an image's partner, another image of
-    the sample (a derangement drawn once from the seed) -> maps float32 (N, H, W) in [0, 1].
-    ``blind``: its maps depend on the frame's size and the masks alone, so they are scored once for all models.
-    ``needs``: names of keyword arguments that ``make`` takes besides, of ``CONTEXT``.
-    """
-
-    name: str
-    make: Callable[..., Tensor]
-    blind: bool = False
-    needs: tuple[str, ...] = ()
-    title: str = ""
-
-
-CONTEXT = {
-    "native": "(h, w), the block's own resolution",
-    "seeds": "int64 (N,), one per image, from the run's seed and the image's name",
-    "mean_mask": "float32 (H, W), the mean of all masks of the sample in this geometry",
-}
 NULLS: dict[str, Null] = {}
 
 
@@ -41,3 +23,7 @@ def register(null: Null) -> Null:
     """Adds a null under its name; returns it."""
     NULLS[null.name] = null
     return null
+
+
+for each in (shuffled, centre, centre_fitted, uniform, random):
+    register(each.NULL)

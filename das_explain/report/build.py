@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,42 +16,83 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from das_explain.errors import DasExplainError
-from das_explain.report import charts, outcome, words
-from das_explain.report.gallery import Gallery, GalleryCounts
+from das_explain.evidence.run import Run
+from das_explain.evidence.tables import TABLES
+from das_explain.files import write_text_whole
+from das_explain.report import charts, details, outcome, words
+from das_explain.report.gallery import LIMIT, Gallery, GalleryCounts
 from das_explain.report.payload import colour_table
-from das_explain.report.run import Run, read_run
+from das_explain.report.results import Results
+from das_explain.report.single import as_one_file
+from das_explain.text import cut_middle
 
 HERE = Path(__file__).parent
-SCRIPTS = ("base", "maps", "state", "card", "gallery", "scatter", "viewer", "main")
-TABLES = ("scores", "summary", "comparison", "nulls", "lift", "designs")
+SMALL_TABLES = ("summary", "comparison", "designs", "lift")
+SINGLE_LIMIT = 300  # images of a report in one file
+SCRIPTS = ("base", "state", "maps", "reading", "card", "gallery", "scatter", "viewer", "tables", "main")
 
 
 def build_report(run_dir: Path) -> Path:
-    """Write RUN/report/ (``index.html``, ``data.js``, ``report.js``, ``report.css``, ``images/``) from a run's files.
+    """Write RUN/report/ (``index.html``, ``data.js``, ``report.js``, ``report.css``, ``images/``, ``files/``).
 
-    Reads run.json, journal.jsonl (as a stream), scores.csv, summary.csv and, if they are there, comparison.csv,
-    nulls.csv, lift.csv and designs.csv. A report that was there before is replaced as a whole. Returns the path of
-    ``index.html``.
+    Reads run.json, the evidence (shard by shard), scores.csv, summary.csv and, if they are there, the other tables.
+    Small tables and figures are copied to ``files/``, so that links work wherever the folder goes. A report that was
+    there before is replaced as a whole. Returns the path of ``index.html``.
 
     Raises DasExplainError, on one line, for a missing or broken run folder or a disk that cannot be written.
     """
-    run = read_run(Path(run_dir))
-    target = run.folder / "report"
+    results = Results.read(Run.open(run_dir))
+    target = results.run.folder / "report"
     if target.is_dir() and any(target.iterdir()) and not (target / "index.html").is_file():
         raise DasExplainError(f"{target} exists and is no report: move it away, then build the report again")
+    with _writing(target), _staged(target) as staging:
+        files = _copy_files(results.run.folder, staging / "files")
+        _write(results, staging, LIMIT, files)
+    return target / "index.html"
+
+
+def build_single_file(run_dir: Path) -> Path:
+    """Write RUN/report.html: the same page in one file, with up to ``SINGLE_LIMIT`` images. Returns its path.
+
+    Raises DasExplainError as ``build_report`` does.
+    """
+    results = Results.read(Run.open(run_dir))
+    target = results.run.folder / "report.html"
+    with _writing(target), tempfile.TemporaryDirectory() as folder:
+        _write(results, Path(folder), SINGLE_LIMIT, [])
+        write_text_whole(target, as_one_file(Path(folder)))
+    return target
+
+
+def _write(results: Results, folder: Path, limit: int, files: list[str]) -> None:
+    """All of a report but ``files/``, into an empty folder."""
+    images = folder / "images"
+    images.mkdir()
+    counts = Gallery(results, images, limit).write(folder / "data.js")
+    scripts = [(HERE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    (folder / "report.js").write_text('"use strict";\n(() => {\n' + "\n".join(scripts) + "})();\n", encoding="utf-8")
+    shutil.copyfile(HERE / "report.css", folder / "report.css")
+    (folder / "index.html").write_bytes(_page(results, counts, files).encode("utf-8", "replace"))
+
+
+def _copy_files(run: Path, folder: Path) -> list[str]:
+    """Copies the small tables and the figures of a run into a new folder; their names, in order."""
+    tables = [run / f"{name}.csv" for name in SMALL_TABLES]
+    figures = sorted(path for path in (run / "figures").glob("*") if path.suffix in (".png", ".pdf", ".svg"))
+    found = [path for path in [*tables, *figures] if path.is_file() and not path.is_symlink()]
+    if found:
+        folder.mkdir()
+    for path in found:
+        shutil.copyfile(path, folder / path.name)
+    return [path.name for path in found]
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
     try:
-        with _staged(target) as staging:
-            images = staging / "images"
-            images.mkdir()
-            counts = Gallery(run, images).write(staging / "data.js")
-            scripts = [(HERE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
-            script = '"use strict";\n(() => {\n' + "\n".join(scripts) + "})();\n"
-            (staging / "report.js").write_text(script, encoding="utf-8")
-            shutil.copyfile(HERE / "report.css", staging / "report.css")
-            (staging / "index.html").write_bytes(_page(run, counts).encode("utf-8", "replace"))
+        yield
     except OSError as error:
         raise DasExplainError(f"{target} cannot be written: {error.strerror or error}") from error
-    return target / "index.html"
 
 
 @contextmanager
@@ -84,7 +126,7 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _page(run: Run, counts: GalleryCounts) -> str:
+def _page(results: Results, counts: GalleryCounts, files: list[str]) -> str:
     """``index.html``: everything a reader without JavaScript gets, and the places that scripts fill."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -101,47 +143,52 @@ def _page(run: Run, counts: GalleryCounts) -> str:
         percent=words.percent,
         plural=words.plural,
         join_names=words.join,
-        shorten=words.shorten,
+        cut=cut_middle,
     )
-    blind = outcome.lifts(run)
-    pairs = set(zip(run.comparison["model_a"], run.comparison["model_b"], strict=True))
+    blind = outcome.lifts(results)
+    pairs = set(zip(results.comparison["model_a"], results.comparison["model_b"], strict=True))
     first, second = pairs.pop() if len(pairs) == 1 else (None, None)
+    folder = results.run.folder
     return environment.get_template("index.html.j2").render(
-        run=run,
-        manifest=run.manifest,
-        folder=shlex.quote(str(run.folder)),
+        results=results,
+        manifest=results.manifest,
+        folder=shlex.quote(str(folder)),
         counts=counts,
-        n_images=outcome.image_count(run.scores),
-        created=words.moment(run.manifest.get("created")),
-        findings=outcome.findings(run, blind),
-        claims=outcome.claims(run),
-        settings=outcome.settings(run),
-        statuses=outcome.status_counts(run),
-        finds="sam" in str(run.section("segmenter").get("name")),
-        accuracy=outcome.accuracy(run),
+        created=words.moment(results.manifest.get("created")),
+        verdict=outcome.verdict(results),
+        findings=outcome.findings(results, blind),
+        claims=outcome.claims(results),
+        settings=outcome.settings(results),
+        assumptions=results.assumptions(),
+        statuses=outcome.status_counts(results),
+        finds="sam" in str(results.section("segmenter").get("name")),
+        accuracy=outcome.accuracy(results),
         first=first,
         second=second,
-        comparison=list(zip(run.comparison.to_dict("records"), charts.intervals(run), strict=True)),
-        summary=_summary(run),
+        comparison=list(zip(results.comparison.to_dict("records"), charts.intervals(results), strict=True)),
+        summary=_summary(results),
         blind=blind,
         nulls=[null for null in words.NULLS if any(key[2] == null for key in blind)],
         null_words=words.NULLS,
-        distributions=charts.distributions(run),
-        entries=[_entry(entry) for entry in run.model_entries()],
-        number_of={model: i for i, model in enumerate(run.models)},
+        measures=details.measure_rows(results),
+        every_null=details.null_rows(results),
+        classes=details.class_rows(results),
+        distributions=charts.distributions(results),
+        entries=[_entry(entry) for entry in results.entries()],
+        number_of={model: i for i, model in enumerate(results.models)},
         colours=_gradient(),
-        tables=[f"{name}.csv" for name in TABLES if (run.folder / f"{name}.csv").is_file()],
-        designs=run.designs.to_dict("records"),
-        figures=sorted(path.name for path in (run.folder / "figures").glob("*") if path.is_file()),
-        command=_command(run.manifest.get("command")),
-        versions=run.section("versions"),
+        tables=[f"{name}.csv" for name in TABLES if (folder / f"{name}.csv").is_file()],
+        files=files,
+        designs=results.designs.to_dict("records"),
+        command=_command(results.manifest.get("command")),
+        versions=results.section("versions"),
     )
 
 
-def _summary(run: Run) -> list[dict[str, Any]]:
+def _summary(results: Results) -> list[dict[str, Any]]:
     """summary.csv, block by block so that models stand under each other."""
-    rows = run.summary.to_dict("records")
-    order = {name: i for i, name in enumerate(run.blocks)}, {name: i for i, name in enumerate(run.models)}
+    rows = results.summary.to_dict("records")
+    order = {name: i for i, name in enumerate(results.blocks)}, {name: i for i, name in enumerate(results.models)}
     return sorted(rows, key=lambda row: (order[0].get(row["block"], 99), order[1].get(row["model"], 99)))
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from das_explain.report.run import Run
+from das_explain.evidence.values import Key
+from das_explain.report.results import BINS, Results, histogram
 
 WIDTH, LEFT, RIGHT = 320, 12, 12
 TOP, BOTTOM = 8, 36
-BINS = 40
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,6 @@ def position(value: float) -> float:
     return round(LEFT + value * (WIDTH - LEFT - RIGHT), 2)
 
 
-def shares(values: np.ndarray) -> np.ndarray:
-    """sfd (n,) in [0, 1] -> the share of values in each of ``BINS`` bins (BINS,); 1 belongs to the last bin."""
-    counts, _ = np.histogram(np.clip(values, 0, 1), bins=BINS, range=(0, 1))
-    return counts / max(1, len(values))
-
-
 def steps(heights: np.ndarray, base: float, scale: float, *, closed: bool) -> str:
     """A histogram's outline as SVG path data; ``closed`` returns along the base line."""
     edges = [position(i / BINS) for i in range(BINS + 1)]
@@ -62,36 +56,31 @@ def steps(heights: np.ndarray, base: float, scale: float, *, closed: bool) -> st
     return "".join(parts) + (f"V{base:g}Z" if closed else "")
 
 
-def _scored(table, model: str, block: str, null: str | None = None) -> np.ndarray:
-    chosen = (table["model"] == model) & (table["block"] == block) & (table["status"] == "ok")
-    if null is not None:
-        chosen &= table["null"] == null
-    values = table.loc[chosen, "sfd"].to_numpy(dtype=float)
-    return values[np.isfinite(values)]
+def _share(counts: np.ndarray) -> np.ndarray:
+    return counts / max(1, counts.sum())
 
 
-def distributions(run: Run) -> list[Distribution]:
+def distributions(results: Results) -> list[Distribution]:
     """One chart per block; models without a row in it are left out, those without a score keep an empty ridge."""
     charts = []
-    for block in run.blocks:
-        present = set(run.scores.loc[run.scores["block"] == block, "model"])
-        models = [model for model in run.models if model in present]
+    for block in results.blocks:
+        models = [model for model in results.models if Key(model, block) in results.tally.sfd]
         rows = max(len(models), 1)
-        room = max(320 - TOP - BOTTOM, 62 * rows) / rows
-        values = {model: _scored(run.scores, model, block) for model in models}
-        blind = {model: _scored(run.nulls, model, block, "shuffled") for model in models}
-        histograms = {model: shares(values[model]) for model in models}
-        lines = {model: shares(blind[model]) for model in models if len(blind[model])}
+        room = max(320 - TOP - BOTTOM, 70 * rows) / rows
+        values = {model: results.scored(model, block) for model in models}
+        histograms = {model: _share(histogram(values[model])) for model in models}
+        blind = {model: results.tally.shuffled.get(Key(model, block)) for model in models}
+        lines = {model: _share(counts) for model, counts in blind.items() if counts is not None and counts.any()}
         peak = max([0.01, *(float(heights.max()) for heights in (*histograms.values(), *lines.values()))])
         ridges = []
         for row, model in enumerate(models):
             base = round(TOP + (row + 1) * room, 2)
-            scale = (room - 30) / peak
+            scale = (room - 38) / peak
             median = float(np.median(values[model])) if len(values[model]) else None
             ridges.append(
                 Ridge(
                     model=model,
-                    number=run.models.index(model),
+                    number=results.models.index(model),
                     count=len(values[model]),
                     base=base,
                     top=round(base - room, 2),
@@ -115,9 +104,9 @@ class Interval:
     high: float
 
 
-def intervals(run: Run) -> list[Interval | None]:
+def intervals(results: Results) -> list[Interval | None]:
     """One per row of comparison.csv, on one common scale; None where there is no interval."""
-    ends = run.comparison[["delta", "ci_low", "ci_high"]].to_numpy(dtype=float)
+    ends = results.comparison[["delta", "ci_low", "ci_high"]].to_numpy(dtype=float)
     finite = np.abs(ends[np.isfinite(ends)])
     reach = 1.08 * float(finite.max()) if finite.size and finite.max() > 0 else 1.0
     found: list[Interval | None] = []

@@ -1,218 +1,210 @@
-"""From the journal to the gallery: one compact JavaScript file, and the frames copied beside it.
+"""From evidence and scores to the gallery: a JavaScript file of facts, and per image its frames and a packet of maps.
 
-The journal is read twice as a stream (first where each image's last record starts, then record by record), so that
-memory does not grow with the number of images. Nothing that a record says becomes a file name of the report.
+Shards and rows of scores.csv are read in step, so that memory does not grow with the number of images. Nothing that a
+run says becomes a file name of the report.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from das_explain.data.geometry import Preprocess
-from das_explain.report.payload import (
-    checked_map,
-    colour_table,
-    dump_js,
-    finite,
-    journal_record,
-    mask_outline,
-    plain_text,
-    safe_frame,
-)
-from das_explain.report.regions import first_geometry, region_entry
-from das_explain.report.run import Run, dicts
+import numpy as np
+import pyarrow as pa
 
-GALLERY_LIMIT = 2000
+from das_explain.errors import DasExplainError, first_line
+from das_explain.evidence.run import ALL
+from das_explain.evidence.tables import SCORES, read_parts
+from das_explain.evidence.values import Evidence, Key
+from das_explain.report.packets import map_bits, packet
+from das_explain.report.payload import colour_table, dump_js, finite, is_jpeg, outline, plain_text
+from das_explain.report.regions import region_entry
+from das_explain.report.results import PART, Results
+from das_explain.report.words import BOXES, SCALINGS
+
+LIMIT = 2000  # images of the gallery
+EDGES = ("b_x0", "b_y0", "b_x1", "b_y1")
 
 
 @dataclass
 class GalleryCounts:
-    """What went into the gallery: ``shown`` of ``images`` in the journal; ``broken`` journal lines were skipped."""
+    """What went into the gallery: ``shown`` of ``images``, of which ``extremes`` were chosen for their scores."""
 
     images: int = 0
     shown: int = 0
-    broken: int = 0
+    extremes: int = 0
     without_frame: int = 0
 
 
-class Geometries:
-    """The networks' views of a photo that occur in a run, numbered; number 0 belongs to the first model."""
+def choose(results: Results, limit: int) -> tuple[list[int], int]:
+    """Which images the gallery holds, in order, and how many of them for their scores.
 
-    def __init__(self, run: Run) -> None:
-        self.keys: list[str] = []
-        self.sizes: list[tuple[int, int] | None] = []
-        for entry in run.model_entries():
-            try:
-                geometry = Preprocess.from_config(entry["preprocess"]).geometry
-            except (KeyError, TypeError, ValueError, IndexError):
-                break  # then the maps themselves tell, in the order of the models
-            self.number(geometry.key, geometry.size)
-
-    def number(self, key: Any, size: tuple[int, int] | None = None) -> int:
-        """The number of a geometry's key, which is given the next free one if it is new."""
-        key = str(key)
-        if key not in self.keys:
-            if size is None and (match := re.match(r"(\d{1,4})x(\d{1,4})-", key)):
-                size = (int(match[1]), int(match[2]))
-            self.keys.append(key)
-            self.sizes.append(size)
-        number = self.keys.index(key)
-        if self.sizes[number] is None:
-            self.sizes[number] = size
-        return number
+    All, up to ``limit``. Of more, up to half are those with the highest and the lowest sfd of each model and block, and
+    with the largest differences of each pair at each block; the rest are spread evenly over the others.
+    """
+    count = results.count
+    if count <= limit:
+        return list(range(count)), 0
+    sfd = results.tally.sfd
+    series = list(sfd.values())
+    for a, b in results.pairs:
+        series += [sfd[Key(b, block)] - sfd[Key(a, block)] for block in results.blocks
+                   if Key(a, block) in sfd and Key(b, block) in sfd]  # fmt: skip
+    each = limit // 2 // max(1, 2 * len(series))
+    extremes: set[int] = set()
+    for values in series:
+        (scored,) = np.nonzero(np.isfinite(values))
+        order = scored[np.argsort(values[scored], kind="stable")]
+        extremes.update(order[:each].tolist(), order[len(order) - each :].tolist())
+    others = [i for i in range(count) if i not in extremes]
+    room = limit - len(extremes)
+    evenly = [others[i * len(others) // room] for i in range(room)]
+    return sorted([*extremes, *evenly]), len(extremes)
 
 
 class Gallery:
-    """Turns journal records into the gallery's entries and copies their frames to ``images``."""
+    """Turns evidence and rows into the gallery's entries and copies their frames to ``images``."""
 
-    def __init__(self, run: Run, images: Path) -> None:
-        self.run = run
+    def __init__(self, results: Results, images: Path, limit: int = LIMIT) -> None:
+        self.results = results
+        self.limit = limit
         self.images = images
-        self.geometries = Geometries(run)
-        self.geometry = first_geometry(run)
-        self.statuses: list[str] = ["ok"]
-        self.counts = GalleryCounts()
-
-    def _status(self, value: Any) -> int:
-        name = plain_text(value, 40) or "unknown"
-        if name not in self.statuses:
-            self.statuses.append(name)
-        return self.statuses.index(name)
-
-    def _frame(self, index: int, number: int, name: Any) -> str | None:
-        """Copy one frame; returns its path relative to the report, or None if there is none that may be copied."""
-        source = safe_frame(self.run.folder, name)
-        if source is None:
-            return None
-        copy = f"{index:06d}.jpg" if number == 0 else f"{index:06d}-{number}.jpg"
-        try:
-            os.link(source, self.images / copy)
-        except OSError:
-            shutil.copyfile(source, self.images / copy)
-        return f"images/{copy}"
-
-    def _cells(self, record: dict[str, Any]) -> tuple[list[Any], set[int]]:
-        """[[model facts or None, one cell or None per block] per model] and the geometries that the maps use."""
-        rows = {(str(row.get("model")), str(row.get("block"))): row for row in dicts(record.get("scores"))}
-        maps = record.get("maps") if isinstance(record.get("maps"), dict) else {}
-        used: set[int] = set()
-        models = []
-        for model in self.run.models:
-            own = maps.get(model) if isinstance(maps.get(model), dict) else {}
-            facts, cells = None, []
-            for block in self.run.blocks:
-                row = rows.get((model, block))
-                if row is None:
-                    cells.append(None)
-                    continue
-                if facts is None:
-                    correct = row.get("correct")
-                    facts = [
-                        plain_text(row.get("target")),
-                        plain_text(row.get("predicted")),
-                        finite(row.get("confidence")),
-                        None if correct is None or correct == "" else int(bool(correct)),
-                    ]
-                entry = own.get(block)
-                painted = checked_map(entry)
-                number = self.geometries.number(entry.get("geometry")) if painted else 0
-                if painted:
-                    used.add(number)
-                box = [finite(row.get(f"b_{side}"), 6) for side in ("x0", "y0", "x1", "y1")]
-                cells.append(
-                    [
-                        finite(row.get("sfd")),
-                        self._status(row.get("status")),
-                        *(finite(row.get(name)) for name in ("w_r", "w_n", "cam_max", "r_area")),
-                        None if None in box else box,
-                        painted,
-                        number,
-                    ]
-                )
-            models.append([facts, cells])
-        return models, used
-
-    def entry(self, index: int, record: dict[str, Any]) -> list[Any]:
-        """One image for the page: [index, name, label, status, message, frames, outlines, models, region]."""
-        models, used = self._cells(record)
-        masks = record.get("mask") if isinstance(record.get("mask"), dict) else {}
-        outlines: dict[int, str] = {}
-        for key, encoded in masks.items():
-            traced = mask_outline(encoded)
-            if traced is not None:
-                number = self.geometries.number(key, (int(traced[1][0]), int(traced[1][1])))
-                outlines[number] = traced[0]
-        frames: dict[int, str | None] = {0: self._frame(index, 0, record.get("frame"))}
-        stem = str(record.get("frame", "")).removesuffix(".jpg")
-        for number in sorted(used - {0}):
-            frames[number] = self._frame(index, number, f"{stem}.{self.geometries.keys[number]}.jpg")
-        if not any(frames.values()):
-            self.counts.without_frame += 1
-        width = 1 + max([0, *frames, *outlines])
-        return [
-            index,
-            plain_text(record.get("image")) or f"image {index}",
-            plain_text(record.get("label")),
-            self._status(record.get("status")),
-            plain_text(record.get("message")),
-            [frames.get(number) for number in range(width)],
-            [outlines.get(number) for number in range(width)],
-            models,
-            region_entry(record, self.geometry),
-        ]
+        self.geometries = results.run.geometries
+        self.keys = list(dict.fromkeys(geometry.key for geometry in self.geometries.values()))
+        self.shapes: dict[Key, tuple[int, int]] = {}
+        self.counts = GalleryCounts(images=results.count)
 
     def write(self, path: Path) -> GalleryCounts:
-        """Write ``window.DAS = {...}`` to ``path``, one image a line."""
-        offsets = self._offsets()
-        self.counts.images = len(offsets)
-        chosen = sorted(offsets)
-        if len(chosen) > GALLERY_LIMIT:
-            chosen = [chosen[i * len(chosen) // GALLERY_LIMIT] for i in range(GALLERY_LIMIT)]
+        """Writes ``window.DAS = {...}`` to ``path``, one image a line, and the images' files."""
+        chosen, self.counts.extremes = choose(self.results, self.limit)
         self.counts.shown = len(chosen)
+        sizes = {geometry.key: geometry.size for geometry in self.geometries.values()}
+        groups = list(self.results.groups().values())
+        head = {
+            "models": list(self.results.models),
+            "blocks": list(self.results.blocks),
+            "groups": [
+                next(i for i, members in enumerate(groups) if model in members) for model in self.results.models
+            ],
+            "scoring": _scoring(self.results),
+            "frames": [{"height": sizes[key][0], "width": sizes[key][1]} for key in self.keys],
+            "colours": colour_table(),
+        }
         with path.open("w", encoding="ascii", newline="\n") as out:
-            out.write('window.DAS = {"images":[')
-            for position, (index, record) in enumerate(self._records(chosen, offsets)):
-                out.write((",\n" if position else "\n") + dump_js(self.entry(index, record)))
-            rest = {
-                "models": list(self.run.models),
-                "blocks": list(self.run.blocks),
-                "groups": self._groups(),
-                "statuses": self.statuses,
-                "frames": [list(size or (224, 224)) for size in self.geometries.sizes] or [[224, 224]],
-                "colours": colour_table(),
-            }
-            out.write("\n]," + dump_js(rest)[1:] + ";\n")
+            out.write("window.DAS = " + dump_js(head)[:-1] + ',"images":[')
+            for position, entry in enumerate(self._entries(set(chosen))):
+                out.write((",\n" if position else "\n") + dump_js(entry))
+            out.write("\n]};\nDAS.packets = {};\n")
+            out.write(f"DAS.shapes = {dump_js(self._shapes())};\n")
         return self.counts
 
-    def _groups(self) -> list[int]:
-        """For each model the number of the design that it is a copy of."""
-        number = {member: i for i, members in enumerate(self.run.groups().values()) for member in members}
-        return [number[model] for model in self.run.models]
+    def _shapes(self) -> list[list[dict[str, int] | None]]:
+        """For each model and block how large its maps are, and how many bits a pixel of a packet has."""
+        found = {key: {"height": h, "width": w, "bits": map_bits(h, w)} for key, (h, w) in self.shapes.items()}
+        return [[found.get(Key(model, block)) for block in self.results.blocks] for model in self.results.models]
 
-    def _offsets(self) -> dict[int, int]:
-        """Where in the journal the last record of each image starts; broken lines are counted and passed over."""
-        offsets: dict[int, int] = {}
-        with self.run.journal.open("rb") as journal:
-            position = 0
-            for line in journal:
-                record = journal_record(line)
-                if record is not None:
-                    offsets[record["index"]] = position
-                elif line.strip():
-                    self.counts.broken += 1
-                position += len(line)
-        return offsets
+    def _entries(self, chosen: set[int]) -> Iterator[dict[str, Any]]:
+        """The chosen images, shard by shard."""
+        parts = read_parts(self.results.run.folder / "scores.csv", SCORES, rows=PART)
+        rows = (row for part in parts for row in part.itertuples(index=False))
+        grouped = groupby(rows, key=lambda row: row.image)
+        index = 0
+        try:
+            for evidence in self.results.run.evidence(ALL) if self.counts.images else ():
+                shown = {int(position): row for row, position in enumerate(evidence.shown)}
+                for position in range(len(evidence)):
+                    _, group = next(grouped)
+                    if index in chosen:
+                        cells = {(row.model, row.block): row for row in group}
+                        yield self._entry(index, evidence, position, shown.get(position), cells)
+                    index += 1
+        except (TypeError, KeyError, AttributeError, ValueError, IndexError, pa.ArrowException) as error:
+            folder = self.results.run.shards.folder
+            raise DasExplainError(f"{folder} is damaged ({first_line(error)}): delete it and run sfd again") from None
 
-    def _records(self, chosen: list[int], offsets: dict[int, int]) -> Iterator[tuple[int, dict[str, Any]]]:
-        with self.run.journal.open("rb") as journal:
-            for index in chosen:
-                journal.seek(offsets[index])
-                record = journal_record(journal.readline())
-                if record is not None:
-                    yield index, record
+    def _entry(
+        self, index: int, evidence: Evidence, position: int, row: int | None, cells: dict[tuple[str, str], Any]
+    ) -> dict[str, Any]:
+        """One image for the page; ``row`` is its place in the evidence's arrays, ``None`` if no model was shown it."""
+        photo = evidence.photos[position]
+        frames, outlines, maps = [], [], []
+        for number, key in enumerate(self.keys):
+            frames.append(None if row is None else self._frame(index, number, evidence, key, row))
+            known = row is not None and photo.status == "ok" and key in evidence.masks
+            outlines.append(outline(evidence.masks[key][row]) if known else None)
+        if not any(frames):
+            self.counts.without_frame += 1
+        entry = {
+            "index": index,
+            "name": plain_text(photo.image) or f"image {index}",
+            "label": plain_text(photo.label),
+            "status": plain_text(photo.status, 40) or "unknown",
+            "message": plain_text(photo.message),
+            "frames": frames,
+            "models": [self._model(model, evidence, row, cells, maps) for model in self.results.models],
+            "region": region_entry(photo, self.geometries[self.results.models[0]]),
+            "packet": row is not None,
+        }
+        if row is not None:
+            (self.images / f"{index:06d}.js").write_text(packet(index, outlines, maps), encoding="utf-16", newline="\n")
+        return entry
+
+    def _frame(self, index: int, number: int, evidence: Evidence, key: str, row: int) -> str | None:
+        """Copies one frame; its path relative to the report, or None if it is no picture that may be shown."""
+        files = evidence.frames.get(key)
+        if files is None or not is_jpeg(files[row], *evidence.sizes[key]):
+            return None
+        copy = f"{index:06d}.jpg" if number == 0 else f"{index:06d}-{number}.jpg"
+        (self.images / copy).write_bytes(files[row])
+        return f"images/{copy}"
+
+    def _model(
+        self, model: str, evidence: Evidence, row: int | None, cells: dict[tuple[str, str], Any], maps: list[np.ndarray]
+    ) -> dict[str, Any] | None:
+        """What a model said of an image, and its cells, block by block; None where it has no row. Adds to ``maps``."""
+        mine = [cells.get((model, block)) for block in self.results.blocks]
+        first = next((cell for cell in mine if cell is not None), None)
+        if first is None:
+            return None
+        correct = finite(float(first.correct))
+        return {
+            "target": plain_text(first.target),
+            "predicted": plain_text(first.predicted),
+            "confidence": finite(float(first.confidence)),
+            "correct": None if correct is None else bool(correct),
+            "frame": self.keys.index(self.geometries[model].key),
+            "r_area": finite(float(first.r_area)),
+            "cells": [
+                None if cell is None else self._cell(cell, evidence, Key(model, block), row, maps)
+                for cell, block in zip(mine, self.results.blocks)
+            ],
+        }
+
+    def _cell(self, cell: Any, evidence: Evidence, key: Key, row: int | None, maps: list[np.ndarray]) -> dict[str, Any]:
+        box = [finite(float(getattr(cell, edge)), 6) for edge in EDGES]
+        native = evidence.maps[key].native[row] if row is not None and key in evidence.maps else None
+        # All maps of a block have one size; another one in a later shard is nothing that a network made.
+        drawable = (
+            native is not None
+            and np.isfinite(native).all()
+            and self.shapes.setdefault(key, native.shape) == native.shape
+        )
+        if drawable:
+            maps.append(native)
+        return {
+            "status": plain_text(cell.status, 40) or "unknown",
+            **{name: finite(float(getattr(cell, name)), 6) for name in ("sfd", "w_r", "w_n", "cam_max")},
+            "box": None if None in box else dict(zip(("x0", "y0", "x1", "y1"), box)),
+            "map": bool(drawable),
+        }
+
+
+def _scoring(results: Results) -> dict[str, Any] | None:
+    """How the run was scored, where that is known well enough to be done again."""
+    scoring = results.section("scoring")
+    threshold, scaling, box = (scoring.get(name) for name in ("threshold", "scaling", "box"))
+    known = isinstance(threshold, (int, float)) and 0 < threshold <= 1 and scaling in SCALINGS and box in BOXES
+    return {"threshold": threshold, "scaling": scaling, "box": box} if known else None

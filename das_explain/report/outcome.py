@@ -7,20 +7,18 @@ its sign, its interval and its p value, and beside every mean stands what blind 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from das_explain.report.regions import found_images, told
-from das_explain.report.run import Run
+from das_explain.report.regions import told, without_region
+from das_explain.report.results import Results
 from das_explain.report.words import (
     BOXES,
     MINUS,
     SCALINGS,
     SOURCES,
-    STATUSES,
     TARGETS,
     join,
     number,
@@ -29,6 +27,7 @@ from das_explain.report.words import (
     plural,
     signed,
 )
+from das_explain.statuses import STATUSES
 
 ALPHA = 0.05
 
@@ -43,15 +42,9 @@ class Finding:
     caution: str
 
 
-def lifts(run: Run) -> dict[tuple[str, str, str], Any]:
-    """(model, block, null) -> row of lift.csv (made here if it is missing): mean_null, lift, ci_low, ci_high, n."""
-    table = run.lift
-    if table.empty:
-        if run.nulls.empty:
-            return {}
-        from das_explain.stats.tables import lift_over_nulls
-
-        table = lift_over_nulls(run.scores, run.nulls)
+def lifts(results: Results) -> dict[tuple[str, str, str], Any]:
+    """(model, block, null) -> row of lift.csv for sfd: mean_null, lift, ci_low, ci_high, n."""
+    table = results.lift[results.lift["measure"] == "sfd"]
     return {(row.model, row.block, row.null): row for row in table.itertuples(index=False)}
 
 
@@ -80,13 +73,47 @@ def _lift_words(models: list[str], block: str, blind: dict[tuple[str, str, str],
     return f" Lift over the model’s own maps of other photos: {', '.join(parts)}." if parts else ""
 
 
-def findings(run: Run, blind: dict[tuple[str, str, str], Any]) -> list[Finding]:
+def findings(results: Results, blind: dict[tuple[str, str, str], Any]) -> list[Finding]:
     """One finding per row of designs.csv, else of comparison.csv, else (nothing is compared) of summary.csv."""
-    if len(run.designs):
-        return [_design(row) for row in run.designs.itertuples(index=False)]
-    if len(run.comparison):
-        return [_pair(row, blind) for row in run.comparison.itertuples(index=False)]
-    return [_single(row, blind) for row in run.summary.itertuples(index=False)]
+    if len(results.designs):
+        return [_design(row) for row in results.designs.itertuples(index=False)]
+    if len(results.comparison):
+        return [_pair(row, blind) for row in results.comparison.itertuples(index=False)]
+    return [_single(row, blind) for row in results.summary.itertuples(index=False)]
+
+
+def verdict(results: Results) -> str:
+    """The outcome in one sentence, no stronger than its numbers."""
+    if len(results.designs):
+        rows = [
+            (row.block, row.group_a, row.group_b, row.delta, row.ci_low > 0 or row.ci_high < 0)
+            for row in results.designs.itertuples(index=False)
+        ]
+        about = "these designs" if (results.designs["claim"] == "designs").all() else "these checkpoints"
+    else:
+        rows = [
+            (row.block, row.model_a, row.model_b, row.delta, row.p_adjusted < ALPHA)
+            for row in results.comparison.itertuples(index=False)
+        ]
+        about = "these checkpoints"
+    rows = [row for row in rows if not math.isnan(row[3])]
+    if not rows:
+        scored = results.summary[results.summary["n_scored"] > 0]
+        if len(results.models) != 1 or scored.empty:
+            return "Nothing could be compared."
+        means = join([f"{number(row.mean_sfd)} at {row.block}" for row in scored.itertuples(index=False)])
+        return f"{results.models[0]} scores {means}; nothing is compared."
+    outcomes: dict[str, list[str]] = {}
+    for block, a, b, delta, clear in rows:
+        outcomes.setdefault(_verdict(a, b, delta, clear, "at"), []).append(block)
+    if len(outcomes) > 3:
+        clear = sum(row[4] for row in rows)
+        return f"{clear} of {len(rows)} comparisons show a clear difference between {about} on these images."
+    parts = [
+        f"{words} {join(list(blocks))}" for words, blocks in sorted(outcomes.items(), key=lambda o: o[0][:2] == "No")
+    ]
+    parts = parts[:1] + [part[0].lower() + part[1:] if part.startswith("No ") else part for part in parts[1:]]
+    return f"{'; '.join(parts)}, of {about} on these images."
 
 
 def _verdict(a: str, b: str, delta: float, clear: bool, where: str) -> str:
@@ -146,18 +173,20 @@ def _count(value: float) -> int:
     return 0 if math.isnan(value) else int(value)
 
 
-def claims(run: Run) -> list[str]:
+def claims(results: Results) -> list[str]:
     """What the numbers may and may not be used to say."""
-    groups = run.groups()
+    groups = results.groups()
     if any(len(members) > 1 for members in groups.values()):
-        from das_explain.stats.tables import claim
+        from das_explain.stats.claims import claim
 
-        scored = set(run.scores["model"])
-        members = {member: name for name, copies in groups.items() for member in copies if member in scored}
-        first = claim(run.scores, {member: name for member, name in members.items() if len(groups[name]) > 1})
-    elif len(run.models) > 1:
+        scored = [model for model in results.models if any(at.model == model for at in results.tally.sfd)]
+        copies = {member: name for name, members in groups.items() for member in members if len(members) > 1}
+        first = claim(
+            pd.DataFrame({"model": scored}), {member: copies[member] for member in scored if member in copies}
+        )
+    elif len(results.models) > 1:
         first = (
-            f"This compares these {len(run.models)} checkpoints on these images, and nothing more. Training the same "
+            f"This compares these {len(results.models)} checkpoints on these images, and nothing more. Training the same "
             "network again, with nothing changed but the seed, moves sfd more than drawing other photos does, and the "
             "intervals count the photos only: no difference here shows that one design looks at the object more than "
             "another. That takes several trained copies of each, compared over copies and photos together."
@@ -183,34 +212,48 @@ def _or(value: Any, table: dict[str, str], **words: Any) -> str:
     return f"{value}: {meaning.format(**words)}" if meaning else str(value)
 
 
-def settings(run: Run) -> list[tuple[str, str]]:
+def settings(results: Results) -> list[tuple[str, str]]:
     """(term, explanation) of everything that decides the size of the numbers, in words."""
-    options, data, segmenter = run.section("options"), run.section("data"), run.section("segmenter")
-    threshold = options.get("threshold", "threshold")
+    options, scoring = results.section("options"), results.section("scoring")
+    data, segmenter = results.section("data"), results.section("segmenter")
+    threshold = scoring.get("threshold", "threshold")
     name = segmenter.get("name")
     detail = told(segmenter, data.get("spec"))
     source = _or(name, SOURCES) + (f" ({', '.join(detail)})" if detail else "")
-    if without := found_images(run):
+    if without := without_region(results):
         counts = join([f"{plural(count, 'image')} {STATUSES[status]}" for status, count in without.items()])
         source += f". Without R: {counts}"
-    size, names = data.get("count"), run.manifest.get("sample")
-    drawn = data.get("sampled", len(names) if isinstance(names, list) else size)
+    size, drawn = data.get("count"), results.count
     where = str(data.get("spec", "not recorded"))
-    if isinstance(size, int) and isinstance(drawn, int):
+    if isinstance(size, int):
         by_class = ", evenly over the classes" if data.get("stratified") is True else ""
-        chosen = "all of them" if drawn == size else f"{drawn:,} drawn{by_class}, seed {run.manifest.get('seed', '?')}"
+        chosen = (
+            "all of them" if drawn == size else f"{drawn:,} drawn{by_class}, seed {results.manifest.get('seed', '?')}"
+        )
         where += f": {plural(size, 'image')}, {chosen}"
-    target = options.get("target")
-    explained = _or(target, TARGETS) if target in (None, "", *TARGETS) else f"{target}, one class for every image"
     return [
         ("Images", where),
         ("Heat maps", f"{options.get('method', 'method not recorded')}, each map scaled to its own maximum"),
-        ("Class explained", explained),
+        ("Class explained", explained_class(results)),
         ("Region R", source),
-        ("Box B", _or(options.get("box"), BOXES, threshold=threshold)),
-        ("Threshold", str(options.get("threshold", "not recorded"))),
-        ("Scaling of w", _or(options.get("scaling"), SCALINGS)),
+        ("Box B", _or(scoring.get("box"), BOXES, threshold=threshold)),
+        ("Threshold", str(scoring.get("threshold", "not recorded"))),
+        ("Scaling of w", _or(scoring.get("scaling"), SCALINGS)),
     ]
+
+
+def explained_class(results: Results) -> str:
+    """Which class the maps explain, as the rows of scores.csv have it."""
+    target, tally = results.section("options").get("target"), results.tally
+    if target not in (None, "", *TARGETS):
+        return f"{target}, one class for every image"
+    text = _or(target, TARGETS)
+    if target == "label" and tally.unlabelled:
+        text += f"; on {plural(tally.unlabelled, 'image')} without one, each model’s own prediction"
+    if len(results.models) > 1:
+        on = f"on {plural(tally.differing, 'image')} of {results.count:,} the models explain different classes"
+        text += f"; {on}" if tally.differing else ", the same class for every model"
+    return text
 
 
 @dataclass(frozen=True)
@@ -223,23 +266,13 @@ class StatusCount:
     images: int
 
 
-def status_counts(run: Run) -> list[StatusCount]:
+def status_counts(results: Results) -> list[StatusCount]:
     """Every status of scores.csv, ``ok`` first, then the most frequent."""
-    rows = Counter(run.scores["status"])
-    images = run.scores.groupby("status")["image"].nunique() if len(run.scores) else {}
+    rows, images = results.tally.rows, results.tally.images
     order = sorted(rows, key=lambda status: (status != "ok", -rows[status], status))
-    return [StatusCount(status, STATUSES.get(status, ""), rows[status], int(images[status])) for status in order]
+    return [StatusCount(status, STATUSES.get(status, ""), rows[status], images[status]) for status in order]
 
 
-def accuracy(run: Run) -> dict[str, tuple[float, int]]:
-    """Model -> (top-1 share, images with a label and a prediction), one row per image."""
-    known = run.scores[run.scores["correct"].str.lower().isin(["true", "false", "1", "0", "1.0", "0.0"])]
-    once = known.drop_duplicates(["image", "model"])
-    right = once["correct"].str.lower().isin(["true", "1", "1.0"])
-    groups = right.groupby(once["model"])
-    return {str(model): (float(group.mean()), len(group)) for model, group in groups}
-
-
-def image_count(scores: pd.DataFrame) -> int:
-    """How many images have rows."""
-    return int(scores["image"].nunique())
+def accuracy(results: Results) -> dict[str, tuple[float, int]]:
+    """Model -> (top-1 share, images with a label and a prediction)."""
+    return {model: (right / known, known) for model, (right, known) in results.tally.right.items() if known}

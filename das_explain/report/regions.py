@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from das_explain.data.geometry import Geometry, Preprocess
+from das_explain.data.geometry import Geometry
+from das_explain.evidence.values import Photo
 from das_explain.report.payload import finite, plain_text
-from das_explain.report.run import Run
+from das_explain.report.results import Results
+from das_explain.statuses import WITHOUT_REGION
 
 BOXES = 20  # of one image at most, the used ones first
 TERMS = {  # setting -> how it reads; in this order, before all others
@@ -47,23 +49,14 @@ def _value(value: Any) -> str:
     return text[:12] if len(text) == 64 and text.isalnum() else text
 
 
-def first_geometry(run: Run) -> Geometry | None:
-    """The first model's view of a photo, on which boxes are drawn; ``None`` if the run does not tell."""
-    for entry in run.model_entries()[:1]:
-        try:
-            return Preprocess.from_config(entry["preprocess"]).geometry
-        except (KeyError, TypeError, ValueError, IndexError):
-            return None
-    return None
+def region_entry(photo: Photo, geometry: Geometry) -> dict[str, Any] | None:
+    """How one image's R was found, for the page; ``None`` if nothing is told.
 
-
-def region_entry(record: dict[str, Any], geometry: Geometry | None) -> list[Any] | None:
-    """One image's R for the page: [prompt, best score of the boxes used, SAM's predicted IoU, 1 if retried, number of
-    boxes used, of boxes, those on the frame]; ``None`` if nothing is told.
-
-    A box on the frame is [x0, y0, x1, y1, score, 1 if used], in pixels of the frame, clipped to it.
+    ``prompt``; ``score``: the best of the boxes used; ``iou``: the least that SAM predicts; ``retried``; ``used`` of
+    ``of`` boxes; ``boxes``: those on the frame of ``geometry``, each ``x0, y0, x1, y1`` in pixels of it, clipped to it,
+    with ``score`` and ``used``.
     """
-    region = record.get("region")
+    region = photo.region
     if not isinstance(region, dict) or not (region.get("prompt") or region.get("boxes")):
         return None
     boxes = _list(region.get("boxes"))
@@ -73,33 +66,38 @@ def region_entry(record: dict[str, Any], geometry: Geometry | None) -> list[Any]
     order = sorted(range(len(boxes)), key=lambda i: (i not in used, i))[:BOXES]
     drawn = []
     for i in order:
-        corners = _on_frame(boxes[i], record, geometry)
+        corners = _on_frame(boxes[i], photo, geometry)
         if corners is not None:
-            drawn.append([*corners, scores[i] if i < len(scores) else None, int(i in used)])
+            edges = dict(zip(("x0", "y0", "x1", "y1"), corners))
+            drawn.append(edges | {"score": scores[i] if i < len(scores) else None, "used": i in used})
     best = max((scores[i] for i in used if i < len(scores) and scores[i] is not None), default=None)
     iou = [value for value in map(finite, _list(region.get("iou"))) if value is not None]
-    retried = int(region.get("retried") is True)
-    return [plain_text(region.get("prompt"), 200), best, min(iou, default=None), retried, len(used), len(boxes), drawn]
+    return {
+        "prompt": plain_text(region.get("prompt"), 200),
+        "score": best,
+        "iou": min(iou, default=None),
+        "retried": region.get("retried") is True,
+        "used": len(used),
+        "of": len(boxes),
+        "boxes": drawn,
+    }
 
 
-def _on_frame(box: Any, record: dict[str, Any], geometry: Geometry | None) -> list[float] | None:
-    """A box in pixels of the photo as pixels of the frame; ``None`` if it lies outside, or nothing tells."""
+def _on_frame(box: Any, photo: Photo, geometry: Geometry) -> list[float] | None:
+    """A box in pixels of the photo as pixels of the frame; ``None`` if it lies outside, or is none."""
     corners = [finite(edge, 7) for edge in box] if isinstance(box, list) and len(box) == 4 else [None]
-    width, height = record.get("width"), record.get("height")
-    if geometry is None or None in corners or not all(type(side) is int and side > 0 for side in (width, height)):
+    if None in corners or photo.width <= 0 or photo.height <= 0:
         return None
-    left, top, right, bottom = geometry.box(width, height)
+    left, top, right, bottom = geometry.box(photo.width, photo.height)
     frame_height, frame_width = geometry.size
     x0, x1 = (min(max((corners[i] - left) / (right - left) * frame_width, 0.0), frame_width) for i in (0, 2))
     y0, y1 = (min(max((corners[i] - top) / (bottom - top) * frame_height, 0.0), frame_height) for i in (1, 3))
     return [round(edge, 1) for edge in (x0, y0, x1, y1)] if x1 > x0 and y1 > y0 else None
 
 
-def found_images(run: Run) -> dict[str, int]:
+def without_region(results: Results) -> dict[str, int]:
     """Status -> images, of the statuses that say that an image has no R."""
-    statuses = ("no_object", "no_mask", "mask_unreadable", "mask_mismatch")
-    rows = run.scores[run.scores["status"].isin(statuses)]
-    return {status: int(count) for status, count in rows.groupby("status")["image"].nunique().items()}
+    return {status: results.tally.images[status] for status in WITHOUT_REGION if results.tally.images[status]}
 
 
 def _list(value: Any) -> list[Any]:

@@ -13,18 +13,6 @@ NULLS = {
     "centre": "Blind centre spot",
     "uniform": "Uniform map",
 }
-STATUSES = {
-    "ok": "scored",
-    "no_background": "box B holds nothing but the object: sfd is 1 by definition, and stays out of the means",
-    "no_object": "no object was found, region R is empty",
-    "zero_cam": "the map is zero everywhere: there is nothing to score",
-    "nonfinite_cam": "the map holds NaN or infinity",
-    "unreadable": "the image could not be read",
-    "no_mask": "the data has no mask for this image",
-    "mask_unreadable": "the mask could not be read",
-    "mask_mismatch": "the mask has another size than the image",
-    "unknown_label": "the label is none of the model's classes",
-}
 SCALINGS = {
     "antilog": "10^w − 1, which keeps zero at zero, so sfd can reach 0 and 1",
     "antilog-literal": "10^w, as the paper's text has it: sfd can only lie between 0.09 and 0.91",
@@ -37,8 +25,8 @@ BOXES = {
     "shared": "one rectangle per block for all models, around R and every pixel with w ≥ {threshold} in any map",
 }
 TARGETS = {
-    "label": "the image’s label, the same class for every model",
-    "predicted": "each model’s own prediction, so two models may explain different classes",
+    "label": "each image’s label",
+    "predicted": "each model’s own prediction",
 }
 SOURCES = {
     "masks": "the masks that come with the data",
@@ -79,11 +67,6 @@ def percent(value: float) -> str:
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
     """``1 image``, ``1,200 images``."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
-
-
-def shorten(text: str, limit: int = 28) -> str:
-    """A name that fits into a chart."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def join(names: Sequence[str]) -> str:

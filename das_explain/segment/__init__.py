@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
@@ -23,20 +23,18 @@ SEGMENTERS = {  # name -> class, called as Class(dataset, **options); imported w
     "masks": "das_explain.segment.masks:DataMasks",
     "boxes": "das_explain.segment.boxes:BoxMasks",
 }
-FINDERS = {  # name -> function, called as function(name, dataset=dataset, **options), that gives a Finder
-    "grounded-sam": "das_explain.segment.finders.create:create_finder",
-    "grounded-sam2": "das_explain.segment.finders.create:create_finder",
-    "grounded-sam-original": "das_explain.segment.finders.create:create_finder",
-    "boxes+sam": "das_explain.segment.finders.create:create_finder",
-}
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
+FINDERS = dict.fromkeys(  # name -> a dataclass of options, which makes a Finder by ``options.create(name, dataset)``
+    ("grounded-sam", "grounded-sam2", "grounded-sam-original", "boxes+sam"),
+    "das_explain.segment.finders.options:FinderOptions",
+)
 
 
 class Segmenter(Protocol):
     """Finds the object of a photo. Runs in the decoding workers, so it is picklable and holds no list of samples."""
 
     name: str
+    needs_networks: bool
+    """Whether ``region`` may answer ``None``; the segmenter is then a ``NetworkSegmenter``."""
 
     def identity(self) -> dict[str, Any]:
         """JSON-serialisable: what makes the masks, with its settings; goes into ``run.json``."""
@@ -47,6 +45,22 @@ class Segmenter(Protocol):
 
         ``None``: it takes networks. Such a segmenter is a ``CachedFinder``, whose ``find`` is then asked for it.
         """
+        ...
+
+
+class NetworkSegmenter(Segmenter, Protocol):
+    """A segmenter that looks with networks where it has no answer at once, in the main process."""
+
+    batch: int
+    """How many photos are found at a time."""
+
+    @property
+    def device(self) -> Any:
+        """Where its networks run, a torch.device."""
+        ...
+
+    def find(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Region]:
+        """One region per photo, in order."""
         ...
 
 
@@ -73,13 +87,21 @@ class Finder(Protocol):
 
 
 def create_segmenter(name: str, dataset: Dataset, **options: Any) -> Segmenter:
-    """The segmenter called ``name`` for a data set. Raises ``UsageError`` if name, option or data set do not fit."""
+    """The segmenter called ``name`` for a data set. Raises ``UsageError`` if name, option or data set do not fit.
+
+    >>> from das_explain import create_segmenter, open_dataset
+    >>> data = open_dataset("collage:1")
+    >>> sample = data.samples[0]
+    >>> region = create_segmenter("masks", data).region(sample, data.read(sample))
+    >>> region.status, region.mask.dtype
+    ('ok', dtype('bool'))
+    """
     if name not in SEGMENTERS and name not in FINDERS:
         known = ", ".join(sorted([*SEGMENTERS, *FINDERS]))
         raise UsageError(f"no segmenter is called {name!r}; there are {known}")
     module, kind = (FINDERS.get(name) or SEGMENTERS[name]).split(":")
     create = getattr(importlib.import_module(module), kind)
-    known = [option for option in list(inspect.signature(create).parameters)[1:] if option != "dataset"]
+    known = [option for option in inspect.signature(create).parameters if option != "dataset"]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise UsageError(f"the segmenter {name} has no option {unknown[0]}; it has {', '.join(known) or 'none'}")
@@ -87,4 +109,4 @@ def create_segmenter(name: str, dataset: Dataset, **options: Any) -> Segmenter:
         return create(dataset, **options)
     from das_explain.segment.cached import CachedFinder
 
-    return CachedFinder(create(name, dataset=dataset, **options))
+    return CachedFinder(create(**options).create(name, dataset))

@@ -19,6 +19,7 @@ class BoxMasks:
     """Fills the boxes of each sample, xyxy in pixels of the upright photo, in whole pixels, clipped to it."""
 
     name = "boxes"
+    needs_networks = False
 
     def __init__(self, dataset: Dataset) -> None:
         ends = [end for sample in dataset.samples for box in sample.boxes for end in box[2:]]

@@ -20,6 +20,7 @@ class DataMasks:
     """Reads the mask that belongs to each sample."""
 
     name = "masks"
+    needs_networks = False
 
     def __init__(self, dataset: Dataset) -> None:
         if not dataset.has_masks:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
-from scipy.stats import binomtest
 
+from das_explain.stats.intervals import wilson
 from das_explain.train.data import TrainingData
 from das_explain.train.machine import on_gpu
 from das_explain.train.schema import Recipe, Schedule
@@ -41,8 +41,8 @@ def score(labels: Sequence[str], predicted: Sequence[str]) -> Outcome:
         classes[label][0] += label == guess
         classes[label][1] += 1
     right, count = sum(r for r, _ in classes.values()), len(labels)
-    low, high = binomtest(right, count).proportion_ci(0.95, "wilson")
-    return Outcome(right, count, right / count, float(low), float(high), classes)
+    low, high = wilson(right, count)
+    return Outcome(right, count, right / count, low, high, classes)
 
 
 def describe(outcome: Outcome) -> str:

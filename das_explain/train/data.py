@@ -15,8 +15,9 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from das_explain.batches.load import available_cpus, end_with_parent
-from das_explain.data.dataset import SOURCES, Dataset, draw_sample, open_dataset
+from das_explain.batches.workers import available_cpus, end_with_parent
+from das_explain.data.dataset import SOURCES, Dataset, open_dataset
+from das_explain.data.draw import draw_sample
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.train.augment import random_view

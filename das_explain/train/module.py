@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightning
 import torch
 import torch.nn.functional as F
@@ -35,7 +37,9 @@ class TrainingModule(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader:
         """Lightning tells the sampler its epoch, but in a resumed run only after the workers have begun."""
         loader = self.data.train_loader()
-        loader.sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # as Lightning does
+        progress: Any = self.trainer.fit_loop.epoch_progress
+        sampler: Any = loader.sampler
+        sampler.set_epoch(progress.current.processed)  # as Lightning does
         return loader
 
     def val_dataloader(self) -> DataLoader:

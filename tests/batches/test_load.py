@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from das_explain.batches.load import Batch, default_workers, load_batches
+from das_explain.batches.load import Batch, load_batches
+from das_explain.batches.workers import default_workers
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError
@@ -61,7 +62,9 @@ def together(batches: list[Batch]) -> Batch:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_rows_of_every_kind(data, workers):
     segmenter = create_segmenter("masks", data)
-    batches = list(load_batches(data, data.samples, [PLAIN, SMALL, PLAIN], segmenter, batch_size=4, workers=workers))
+    batches = list(
+        load_batches(data.source, data.samples, [PLAIN, SMALL, PLAIN], segmenter, batch_size=4, workers=workers)
+    )
     assert [len(batch) for batch in batches] == [4, 4, 2]
     rows = together(batches)
     assert rows.samples == list(data.samples)
@@ -72,7 +75,7 @@ def test_rows_of_every_kind(data, workers):
         frames, masks = rows.frames[geometry.key], rows.masks[geometry.key]
         assert (frames.dtype, frames.shape) == (torch.uint8, (10, 3, *geometry.size))
         assert (masks.dtype, masks.shape) == (torch.bool, (10, *geometry.size))
-        assert frames.is_contiguous()
+        assert frames.is_contiguous(memory_format=torch.channels_last)
         for i, sample in enumerate(data.samples):
             if rows.statuses[i] == "unreadable":
                 assert not frames[i].any()
@@ -95,13 +98,13 @@ def test_rows_of_every_kind(data, workers):
 
 
 def test_frames_are_channels_first_rgb(data):
-    batch = next(load_batches(data, data.samples, [PLAIN], workers=0))
+    batch = next(load_batches(data.source, data.samples, [PLAIN], workers=0))
     assert batch.frames[PLAIN.key].shape == (8, 3, HEIGHT, WIDTH)
     np.testing.assert_array_equal(corners(batch.frames[PLAIN.key][0].permute(1, 2, 0).numpy()), CORNERS)
 
 
 def test_without_segmenter(data):
-    batch = next(load_batches(data, data.samples, [PLAIN], workers=0))
+    batch = next(load_batches(data.source, data.samples, [PLAIN], workers=0))
     assert batch.masks == {}
     assert batch.statuses[:5] == ["ok", "ok", "ok", "ok", "unreadable"]
     assert {region.status for region in batch.regions} == {"no_mask"}
@@ -111,14 +114,14 @@ def test_without_segmenter(data):
 def test_batches_given_are_kept(data, workers):
     s = data.samples
     given = [[s[5]], [s[9], s[0], s[3]], [s[8], s[1]]]
-    batches = list(load_batches(data, given, [SMALL], workers=workers, batch_size=1000))
+    batches = list(load_batches(data.source, given, [SMALL], workers=workers, batch_size=1000))
     assert [[sample.index for sample in batch.samples] for batch in batches] == [[5], [9, 0, 3], [8, 1]]
-    alone = next(load_batches(data, [s[3]], [SMALL], workers=0)).frames[SMALL.key][0]
+    alone = next(load_batches(data.source, [s[3]], [SMALL], workers=0)).frames[SMALL.key][0]
     assert torch.equal(batches[1].frames[SMALL.key][2], alone)
 
 
 def test_nothing_to_load(data):
-    assert list(load_batches(data, [], [PLAIN], workers=2)) == []
+    assert list(load_batches(data.source, [], [PLAIN], workers=2)) == []
 
 
 @dataclass
@@ -145,6 +148,7 @@ class Given:
 
     results: dict[int, object]
     name: str = "given"
+    needs_networks: bool = False
 
     def identity(self) -> dict:
         return {"name": self.name}
@@ -170,7 +174,7 @@ def made(data, tmp_path):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_one_decode_per_image_however_many_geometries(made, tmp_path, workers):
     dataset = made()
-    list(load_batches(dataset, dataset.samples, [PLAIN, SMALL], Given({}), batch_size=2, workers=workers))
+    list(load_batches(dataset.source, dataset.samples, [PLAIN, SMALL], Given({}), batch_size=2, workers=workers))
     assert sorted((tmp_path / "log").read_text().split()) == list("012345")
 
 
@@ -179,7 +183,9 @@ def test_exceptions_become_statuses(made, workers):
     dataset = made({1: ZeroDivisionError("by\n  zero"), 3: MemoryError(), 4: DasExplainError("a clear line")})
     not_found = Region(None, "no_object", {"prompt": "a cat."})
     segmenter = Given({0: RuntimeError("no weights"), 2: Region(np.ones((3, 3), bool)), 5: not_found})
-    batch = together(list(load_batches(dataset, dataset.samples, [PLAIN], segmenter, batch_size=4, workers=workers)))
+    batch = together(
+        list(load_batches(dataset.source, dataset.samples, [PLAIN], segmenter, batch_size=4, workers=workers))
+    )
     no_region, no_photo = "mask_unreadable", "unreadable"
     assert batch.statuses == [no_region, no_photo, no_region, no_photo, no_photo, "no_object"]
     assert batch.messages == [
@@ -199,7 +205,7 @@ def test_object_outside_the_crop_is_an_empty_mask(made):
     mask[:, :3] = True
     dataset = made()
     middle, segmenter = Geometry((20, 20), 40), Given({0: Region(mask)})
-    batch = next(load_batches(dataset, dataset.samples[:1], [middle], segmenter, workers=0))
+    batch = next(load_batches(dataset.source, dataset.samples[:1], [middle], segmenter, workers=0))
     assert batch.statuses == ["ok"]
     assert not batch.masks[middle.key].any()
     assert batch.regions[0].detail["area"] == pytest.approx(3 / 60)
@@ -221,7 +227,7 @@ class Deadly(Counting):
 def test_a_killed_worker_is_one_line(made, tmp_path):
     dataset = replace(made(), source=Deadly(tmp_path / "log"))
     with pytest.raises(DasExplainError, match="fewer --workers") as caught:
-        list(load_batches(dataset, dataset.samples, [SMALL], batch_size=1, workers=1))
+        list(load_batches(dataset.source, dataset.samples, [SMALL], batch_size=1, workers=1))
     assert "\n" not in str(caught.value)
 
 
@@ -231,7 +237,7 @@ def test_workers_end_with_a_killed_parent(how):
     """Regression: with more to send than its pipe holds, a worker waited for ever for someone to read it."""
     code = (
         "import os, time, numpy\n"
-        "from das_explain.batches.load import read_ahead\n"
+        "from das_explain.batches.workers import read_ahead\n"
         "class Reader:\n"
         "    def __getitem__(self, item):\n"
         "        return os.getpid(), numpy.zeros(1 << 20)\n"  # a pipe holds 64 KB
@@ -276,7 +282,7 @@ class Threads(Counting):
 
 def test_workers_use_one_thread_each(made, tmp_path):
     dataset = replace(made(), source=Threads(tmp_path / "log"))
-    batches = list(load_batches(dataset, dataset.samples, [PLAIN], batch_size=1, workers=2))
+    batches = list(load_batches(dataset.source, dataset.samples, [PLAIN], batch_size=1, workers=2))
     seen = torch.stack([batch.frames[PLAIN.key][0, :, 5, 5] for batch in batches])
     assert (seen[:, :2] == 1).all()
     assert len(set(seen[:, 2].tolist())) == 2
@@ -291,7 +297,7 @@ def test_workers_start_after_opencv_has_used_threads():
         "    cv2.setNumThreads(4)\n"
         "    data = open_dataset('collage:20')\n"
         "    for workers in (0, 2):\n"
-        "        for batch in load_batches(data, data.samples, [Geometry((8, 8), 8)], batch_size=5, workers=workers):\n"
+        "        for batch in load_batches(data.source, data.samples, [Geometry((8, 8), 8)], batch_size=5, workers=workers):\n"
         "            print(*batch.statuses)\n"
         "    print(cv2.getNumThreads())\n"
     )

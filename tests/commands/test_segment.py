@@ -29,7 +29,7 @@ def environment(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("DAS_EXPLAIN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("BRIGHT_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:create")
+    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:BrightOptions")
 
 
 def run(*arguments: object, code: int = 0) -> str:
@@ -188,7 +188,7 @@ def test_masks_found_in_a_thread_are_written_the_same(photos, tmp_path, monkeypa
         return find(self, samples, images)
 
     monkeypatch.setattr(BrightFinder, "find", note)
-    monkeypatch.setattr("das_explain.segment.export.apart", lambda *_: True)
+    monkeypatch.setattr("das_explain.batches.export.can_overlap", lambda *_: True)
     run("segment", photos, "--out", tmp_path / "beside", "--workers", workers)
     assert len(threads) == 1
     assert threading.current_thread() not in threads

@@ -221,7 +221,7 @@ def test_sources_ship_with_the_wheels_and_nothing_is_fetched() -> None:
         "import socket, sys, das_explain\n"
         "socket.socket.connect = None  # a download would fail\n"
         "before = set(sys.modules)\n"
-        "from das_explain import collage, cutouts\n"
+        "from das_explain.data.collage import cutouts, scenes as collage\n"
         "collage.Collage(2)[0], [cutouts.cutouts(label) for label in (*collage.CLASSES, None)]\n"
         "assert not {'pooch', 'skimage', 'sklearn', 'torch'} & (set(sys.modules) - before)\n"
     )

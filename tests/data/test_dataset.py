@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from das_explain.data.dataset import Dataset, draw_sample, open_dataset, open_images
+from das_explain.data.dataset import Dataset, open_dataset, open_images
+from das_explain.data.draw import draw_sample
 from das_explain.data.images import ImageError
 from das_explain.data.sources import Files
 from das_explain.errors import DasExplainError, UsageError
@@ -47,7 +48,7 @@ def classes(tmp_path):
     root = tmp_path / "photos"
     for name in ("cats/b.png", "cats/a.jpg", "cats/deep/c.png", "Dogs/d.JPG"):
         store(photo(), root / name)
-    for name in ("cats/.hidden.png", ".cache/x.png", "cats/notes.txt", "readme.md", "cats/x.heic", "__MACOSX/x.png"):
+    for name in ("cats/.hidden.png", ".cache/x.png", "cats/notes.txt", "readme.md", "cats/x.jp2", "__MACOSX/x.png"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(b"")
     (root / "empty").mkdir()
@@ -116,9 +117,9 @@ def test_folders_that_say_nothing_are_refused(classes, tmp_path):
     (tmp_path / "void").mkdir()
     with pytest.raises(UsageError, match="holds no images: it is empty"):
         open_dataset(tmp_path / "void")
-    for name in ("a.heic", "b.heic", "c.txt"):
+    for name in ("a.jp2", "b.jp2", "c.txt"):
         (tmp_path / "void" / name).write_bytes(b"")
-    with pytest.raises(UsageError, match=r"holds no images \(other files: 2 \.heic, 1 \.txt"):
+    with pytest.raises(UsageError, match=r"holds no images \(other files: 2 \.jp2, 1 \.txt"):
         open_dataset(tmp_path / "void")
     store(photo(), tmp_path / "set" / "images" / "x.png")
     store(photo(), tmp_path / "set" / "masks" / "x.png")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import itertools
 import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +16,25 @@ import pytest
 import torch
 from PIL import Image
 
-from das_explain.cam.engine import grad_cam
+from das_explain.cam.engine import grad_cam, upsample
 from das_explain.checkpoint.load import load_model
 from das_explain.data.dataset import open_dataset
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.run import SCORE_COLUMNS, Run
-from das_explain.explain.evaluate import Options
-from das_explain.explain.pipeline import Plan, score_dataset
+from das_explain.evidence import shards
+from das_explain.evidence.run import ALL, Run
+from das_explain.evidence.tables import SCORES
+from das_explain.evidence.values import Key
+from das_explain.explain.contestants import ExplainOptions
 from das_explain.measures.sfd import sfd_score
+from das_explain.nulls.pairing import derangement
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.run import score_run
 from das_explain.segment import create_segmenter
 from tests.models import model_directory
+from tests.runs import score_dataset
 
 LABELS = ["dot", "square", "stripe"]
-TABLES = ("scores.csv", "nulls.csv", "summary.csv", "comparison.csv", "lift.csv", "sample.csv")
+TABLES = ("scores.csv", "measures.csv", "nulls.csv", "summary.csv", "comparison.csv", "lift.csv", "sample.csv")
 
 
 def write_photos(folder: Path, count: int = 11) -> Path:
@@ -68,8 +74,15 @@ def setting(tmp_path_factory) -> dict:
 
 def run(setting: dict, out: Path, **changes) -> Run:
     dataset = open_dataset(str(setting["csv"]))
-    options = {"models": setting["models"], "out": out, "batch": 4, "workers": 0, **changes}
-    return score_dataset(dataset, create_segmenter("masks", dataset), Plan(**options))
+    return score_dataset(
+        dataset, create_segmenter("masks", dataset), **{"models": setting["models"], "out": out, **changes}
+    )
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Five images a shard: the sixteen of these tests make four."""
+    monkeypatch.setattr(shards, "SIZE", 5)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +92,7 @@ def finished(setting) -> Run:
 
 def test_every_image_model_and_block_is_a_row_with_a_status(finished: Run):
     scores = finished.table("scores")
-    assert tuple(scores.columns) == SCORE_COLUMNS
+    assert tuple(scores.columns) == SCORES
     assert len(scores) == 16 * 2 * 2
     assert not scores.duplicated(["image", "model", "block"]).any()
     assert (scores["status"] != "").all()
@@ -121,60 +134,114 @@ def test_a_row_is_what_the_parts_give_by_hand(setting: dict, finished: Run):
     probabilities = model.network(image)[0].softmax(0)
     assert row["predicted"] == LABELS[int(probabilities.argmax())]
     assert row["confidence"] == pytest.approx(probabilities.max().item(), rel=1e-3)
-    assert (str(row["correct"]) == "True") == (row["predicted"] == row["label"])
+    assert bool(row["correct"]) == (row["predicted"] == row["label"])
 
 
 def test_nulls_stand_beside_every_score(finished: Run):
     nulls, scores = finished.table("nulls"), finished.table("scores")
-    scored = scores[scores["status"].isin(["ok", "no_background"])]
-    for null in ("centre", "uniform"):
-        assert len(nulls[nulls["null"] == null]) == len(scored)
+    reached = scores[~scores["status"].isin(["unreadable", "no_mask", "no_object", "unknown_label"])]
+    for null, measure in itertools.product(("shuffled", "centre", "uniform"), ("sfd", "pointing_game")):
+        rows = nulls[(nulls["null"] == null) & (nulls["measure"] == measure)]
+        assert len(rows) == len(reached)
     uniform = nulls[(nulls["null"] == "uniform") & (nulls["status"] == "ok")]
-    assert np.allclose(uniform["sfd"], 0.5)
-    assert set(nulls["null"]) == {"shuffled", "centre", "uniform"}
+    assert np.allclose(uniform.loc[uniform["measure"] == "sfd", "value"], 0.5)
+    hits = uniform[uniform["measure"] == "pointing_game"].set_index(["image", "model", "block"])["value"]
+    areas = scores.set_index(["image", "model", "block"])["r_area"]
+    assert np.allclose(hits, areas[hits.index], rtol=1e-5), "all pixels tie: the object's share of the frame"
 
 
-def test_journal_holds_what_the_report_needs(finished: Run):
-    records = {record["image"]: record for record in finished.records()}
-    record = records["04.png"]
-    assert (finished.folder / record["frame"]).read_bytes()[:3] == b"\xff\xd8\xff"
-    packed = record["maps"]["plain"]["layer4"]
-    assert len(base64.b64decode(packed["data"])) == packed["h"] * packed["w"] == 16
-    mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(record["mask"][packed["geometry"]]))))
-    assert mask.shape == (32, 32)
-    assert mask.mean() == pytest.approx(record["scores"][0]["r_area"], rel=1e-5)
-    assert records["broken.png"]["message"]
-    assert records["broken.png"]["frame"] is None
+def test_the_shuffled_null_is_the_partners_map_by_hand(finished: Run):
+    evidence = next(finished.evidence())
+    maps, masks = evidence.maps[Key("das", "layer3")].native, evidence.masks[evidence.geometries["das"]]
+    row = [evidence.photos[i].image for i in evidence.shown].index("04.png")
+    partner = int(derangement(len(maps), 0)[row])
+    assert partner != row
+    full = upsample(torch.from_numpy(maps[[partner]]), (32, 32))
+    expected = sfd_score(full, torch.from_numpy(masks[[row]])).sfd.item()
+    nulls = finished.table("nulls").set_index(["image", "model", "block", "null", "measure"])
+    assert nulls.loc[("04.png", "das", "layer3", "shuffled", "sfd"), "value"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_killed_and_continued_gives_the_same_bytes(setting: dict, finished: Run, tmp_path: Path):
+def test_evidence_holds_what_photos_and_models_left(finished: Run, setting: dict):
+    (evidence,) = finished.evidence(ALL)
+    names = [photo.image for photo in evidence.photos]
+    assert names == finished.sample
+    shown = [names[i] for i in evidence.shown]
+    assert set(names) - set(shown) == {"broken.png", "gone.png"}
+    row, geometry = shown.index("04.png"), evidence.geometries["das"]
+    assert evidence.frames[geometry][row][:3] == b"\xff\xd8\xff"
+    model = load_model(setting["models"][1])
+    photo = Image.open(setting["csv"].parent / "04.png").convert("RGB")
+    image = model.preprocess(photo)[None]
+    cam = grad_cam(model.network, image, torch.tensor([LABELS.index("square")]), ["layer4"])["layer4"]
+    kept = evidence.maps[Key("das", "layer4")]
+    assert kept.native.dtype == np.float32
+    assert np.allclose(kept.native[row], cam.native[0], atol=2e-4)
+    assert kept.raw_max[row] == pytest.approx(cam.raw_max.item(), rel=1e-3)
+    logits = evidence.logits["das"]
+    assert np.allclose(logits.values[row], model.network(image)[0].detach(), atol=1e-4)
+    assert logits.target[row] == LABELS.index("square")
+    mask = np.asarray(Image.open(setting["csv"].parent / "04-mask.png")) > 0
+    assert (evidence.masks[geometry][row] == model.preprocess.geometry.frame_mask(mask)).all()
+    assert evidence.photos[names.index("broken.png")].message
+    assert evidence.photos[names.index("04.png")].region["area"] == pytest.approx(mask.mean(), rel=1e-5)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in TABLES}
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_killed_and_continued_gives_the_same_bytes(setting: dict, tmp_path: Path):
     out = tmp_path / "killed"
     run(setting, out)
-    journal = (out / "journal.jsonl").read_bytes()
-    lines = journal.splitlines(keepends=True)
-    for keep in (b"".join(lines[:9]) + lines[9][:40], b"".join(lines[:4]), b"", b"".join(lines[:6]) + b"\x00garbage\n"):
-        (out / "journal.jsonl").write_bytes(keep)
+    parts = sorted((out / "evidence").glob("*.parquet"))
+    before, tables = [part.read_bytes() for part in parts], everything(out)
+    assert len(parts) == 4
+    for lost in ((3,), (1, 2), (0, 1, 2, 3)):
+        for number in lost:
+            parts[number].unlink()
+        (out / "evidence" / ".part-00001.999.part.parquet").write_bytes(b"half a shard")
         for name in TABLES:
             (out / name).unlink()
         run(setting, out)
-        assert (out / "journal.jsonl").read_bytes() == journal
-        for name in TABLES:
-            assert (out / name).read_bytes() == (finished.folder / name).read_bytes(), name
+        assert [part.read_bytes() for part in parts] == before
+        assert everything(out) == tables
 
 
-def test_a_real_kill_in_the_middle(setting: dict, finished: Run, tmp_path: Path):
+@pytest.mark.usefixtures("small_shards")
+def test_a_cut_off_or_foreign_shard_is_made_again(setting: dict, tmp_path: Path):
     out = tmp_path / "run"
+    run(setting, out)
+    tables, parts = everything(out), sorted((out / "evidence").glob("*.parquet"))
+    whole = parts[1].read_bytes()
+    for broken in (whole[: len(whole) // 2], b"", b"garbage", parts[3].read_bytes()):
+        parts[1].write_bytes(broken)
+        with pytest.raises(DasExplainError, match="1 of 4 parts of the evidence are missing"):
+            score_run(Run.open(out))
+        run(setting, out)
+        assert parts[1].read_bytes() == whole
+        assert everything(out) == tables
+    parts[1].write_bytes(parts[0].read_bytes())
+    with pytest.raises(DasExplainError, match="holds other images than run.json names"):
+        score_run(Run.open(out))
+
+
+def test_a_real_kill_in_the_middle(setting: dict, tmp_path: Path, monkeypatch):
+    out, whole = tmp_path / "run", tmp_path / "whole"
     script = f"""
 import os, signal
-from das_explain.evidence import run as store
-from tests.explain.test_pipeline import run
-append = store.Run.append
-def append_and_die(self, records, frames):
-    append(self, records, frames)
-    if self.journal.read_bytes().count(b"\\n") >= 8:
-        os.kill(os.getpid(), signal.SIGKILL)
-store.Run.append = append_and_die
+from dataclasses import asdict
 from pathlib import Path
+from das_explain.evidence import shards
+from tests.explain.test_pipeline import run
+shards.SIZE = 5
+write = shards.Shards.write
+def write_and_die(self, number, table):
+    write(self, number, table)
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+shards.Shards.write = write_and_die
 run({{"csv": {str(setting["csv"])!r}, "models": {setting["models"]!r}}}, Path({str(out)!r}))
 """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here: sums in another order differ in the last digit
@@ -183,13 +250,22 @@ run({{"csv": {str(setting["csv"])!r}, "models": {setting["models"]!r}}}, Path({s
     )
     assert done.returncode == -9, done.stderr.decode()
     assert not (out / "scores.csv").exists()
+    monkeypatch.setattr(shards, "SIZE", 5)
     seen: list[int] = []
-    dataset = open_dataset(str(setting["csv"]))
-    plan = Plan(models=setting["models"], out=out, batch=4, workers=0)
-    score_dataset(dataset, create_segmenter("masks", dataset), plan, lambda done, of: seen.append(done))
-    assert seen[0] == 8, "what was done is not done again"
-    for name in TABLES:
-        assert (out / name).read_bytes() == (finished.folder / name).read_bytes(), name
+    run(setting, out, progress=lambda done, of: seen.append(done))
+    assert seen[0] == 10, "what was done is not done again"
+    run(setting, whole)
+    assert everything(out) == everything(whole)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_neither_batch_nor_workers_nor_engine_moves_a_number(setting: dict, finished: Run, tmp_path: Path):
+    expected = {name: finished.table(name) for name in ("scores", "nulls", "lift")}
+    for number, how in enumerate(({"batch": 1}, {"batch": 16, "workers": 2}, {"engine": "inline", "batch": 3})):
+        other = run(setting, tmp_path / str(number), **how)
+        for name, table in expected.items():
+            mine = other.table(name)
+            pd.testing.assert_frame_equal(mine, table, check_exact=False, rtol=0, atol=1e-5)
 
 
 def test_workers_change_nothing(setting: dict, finished: Run, tmp_path: Path):
@@ -204,7 +280,7 @@ def test_a_folder_of_another_run_is_not_touched(setting: dict, tmp_path: Path):
     with pytest.raises(DasExplainError, match="other data, sample"):
         run(setting, tmp_path / "run", sample=4)
     with pytest.raises(DasExplainError, match="other options"):
-        run(setting, tmp_path / "run", sample=3, options=Options(threshold=0.5))
+        run(setting, tmp_path / "run", sample=3, options=ExplainOptions(target="predicted"))
     assert (tmp_path / "run" / "scores.csv").read_bytes() == before
     assert len(run(setting, tmp_path / "run", sample=4, overwrite=True).manifest["sample"]) == 4
     (tmp_path / "other").mkdir()
@@ -227,11 +303,11 @@ def test_a_shared_box_needs_a_shared_frame(setting: dict, tmp_path: Path):
     other = model_directory(tmp_path / "other", LABELS, size=48)
     models = (setting["models"][0], f"b={other}")
     with pytest.raises(UsageError, match="--box shared needs models that see the same frame; plain and b"):
-        run(setting, tmp_path / "run", models=models, options=Options(box="shared"))
+        run(setting, tmp_path / "run", models=models, scoring=ScoreOptions(box="shared"))
 
 
 def test_shared_box_is_the_same_for_all_models(setting: dict, tmp_path: Path):
-    scores = run(setting, tmp_path / "run", options=Options(box="shared")).table("scores")
+    scores = run(setting, tmp_path / "run", scoring=ScoreOptions(box="shared")).table("scores")
     ok = scores[scores["status"] == "ok"]
     boxes = ok.groupby(["image", "block"])[["b_x0", "b_y0", "b_x1", "b_y1"]].nunique()
     assert (boxes == 1).all(axis=None)
@@ -252,22 +328,22 @@ def test_copies_of_one_design_are_a_group(setting: dict, tmp_path: Path):
 
 
 def test_target_may_be_the_prediction_or_one_class(setting: dict, tmp_path: Path):
-    scores = run(setting, tmp_path / "a", options=Options(target="predicted")).table("scores")
+    scores = run(setting, tmp_path / "a", options=ExplainOptions(target="predicted")).table("scores")
     readable = scores[scores["status"] != "unreadable"]
     assert (readable["target"] == readable["predicted"]).all()
-    scores = run(setting, tmp_path / "b", options=Options(target="stripe")).table("scores")
+    scores = run(setting, tmp_path / "b", options=ExplainOptions(target="stripe")).table("scores")
     assert set(scores.loc[scores["status"] == "ok", "target"]) == {"stripe"}
     with pytest.raises(UsageError, match="'unicorns' is no class of plain"):
-        run(setting, tmp_path / "c", options=Options(target="unicorns"))
+        run(setting, tmp_path / "c", options=ExplainOptions(target="unicorns"))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"options": Options(method="magic")}, "--method 'magic'"),
-        ({"options": Options(scaling="log")}, "--scaling 'log'"),
-        ({"options": Options(threshold=2)}, "--threshold"),
-        ({"options": Options(precision="bf16", method="layercam")}, "bf16"),
+        ({"options": ExplainOptions(method="magic")}, "--method 'magic'"),
+        ({"scoring": ScoreOptions(scaling="log")}, "--scaling 'log'"),
+        ({"scoring": ScoreOptions(threshold=2)}, "--threshold"),
+        ({"options": ExplainOptions(precision="bf16", method="layercam")}, "bf16"),
         ({"blocks": ("layer7",)}, "no block 'layer7'; its blocks are layer1"),
     ],
 )
@@ -279,17 +355,29 @@ def test_wrong_requests_are_refused_before_anything_is_written(setting, tmp_path
 
 def test_run_json_says_how(finished: Run, setting: dict):
     manifest = json.loads((finished.folder / "run.json").read_text())
-    assert manifest["schema"] == 1
+    assert manifest["schema"] == 2
     assert manifest["versions"]["torch"] == torch.__version__.split("+")[0]
     assert [model["name"] for model in manifest["models"]] == ["plain", "das"]
     assert manifest["models"][0]["fingerprint"] == load_model(setting["models"][0]).fingerprint
-    assert manifest["options"]["scaling"] == "antilog"
+    assert manifest["options"] == asdict(ExplainOptions())
+    assert manifest["scoring"]["scaling"] == "antilog"
     assert manifest["data"]["fingerprint"] == open_dataset(str(setting["csv"])).fingerprint
 
 
 def test_no_run_and_foreign_schema_are_clear_lines(tmp_path: Path):
     with pytest.raises(DasExplainError, match="holds no run"):
         Run.open(tmp_path)
-    (tmp_path / "run.json").write_text('{"schema": 99}')
-    with pytest.raises(DasExplainError, match="schema 99"):
+    (tmp_path / "run.json").write_text('{"schema": 1}')
+    with pytest.raises(DasExplainError, match="was written with schema 1, this version reads 2: run sfd again"):
         Run.open(tmp_path)
+
+
+def test_a_folder_of_schema_1_is_not_continued_but_may_be_replaced(setting: dict, tmp_path: Path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "run.json").write_text('{"schema": 1}')
+    (out / "journal.jsonl").write_text("{}\n")
+    with pytest.raises(DasExplainError, match="results of another run \\(other schema\\)"):
+        run(setting, out, sample=2)
+    assert run(setting, out, sample=2, overwrite=True).manifest["schema"] == 2
+    assert not (out / "journal.jsonl").exists()

@@ -17,12 +17,13 @@ from das_explain.commands import app
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.run import check_folder
-from das_explain.explain.evaluate import Options
-from das_explain.explain.pipeline import load_contestants
+from das_explain.explain.contestants import ExplainOptions, load_contest
+from das_explain.explain.explainer import Explainer
 from das_explain.figures import heatmaps
 from das_explain.figures import plots as figures
 from das_explain.figures.heatmaps import unique_stem, write_heatmaps
+from das_explain.files import check_folder
+from das_explain.scoring.options import ScoreOptions
 from das_explain.segment import create_segmenter
 from tests.models import model_directory
 from tests.photos import object_mask, photo, store, store_mask
@@ -53,8 +54,8 @@ def photos(folder: Path, *names: str) -> Path:
 
 def draw(data: Path, out: Path, *specs: str) -> list[dict]:
     dataset = open_dataset(str(data))
-    contestants, _ = load_contestants(specs, dataset.labels, (), "cpu", Options())
-    return write_heatmaps(dataset, create_segmenter("masks", dataset), contestants, Options(), out, workers=0)
+    explainer = Explainer(load_contest(specs, dataset.labels, ExplainOptions(), device="cpu"), ExplainOptions())
+    return write_heatmaps(dataset, create_segmenter("masks", dataset), explainer, ScoreOptions(), out, workers=0)
 
 
 def drawn_images(figure) -> list[np.ndarray]:

@@ -171,7 +171,7 @@ def test_heatmap_figure_stays_readable_with_any_photo_and_name(shape, count):
     photo = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     blocks = ["layer3", "features.17.conv.0.deep.down", HOSTILE, LONG][:count]
     rows = [
-        HeatmapRow(name, {b: rng.random((3, 3)) for b in blocks}, {b: 0.5 for b in blocks}, name, 1.0, LONG[3:])
+        HeatmapRow(name, {b: rng.random((3, 3)) for b in blocks}, dict.fromkeys(blocks, 0.5), name, 1.0, LONG[3:])
         for name in (HOSTILE, LONG)
     ]
     mask = np.ones(shape, bool)
@@ -279,8 +279,9 @@ def test_distributions_show_every_scored_image_and_the_mean(scores):
     np.testing.assert_allclose(np.array(bars, dtype=float), expected)
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert names[0] == "plain"
-    assert names[1].startswith("a very long name")
-    assert names[1].endswith("…")
+    assert names[1].startswith("a very long")
+    assert "…" in names[1]
+    assert names[1].endswith(LONG[-4:])
     assert_readable(figure)
 
 
@@ -327,10 +328,11 @@ def test_scatter_of_what_cannot_be_paired(scores):
 
 
 def test_lift_figure_shows_means_and_intervals(scores):
+    hostile = HOSTILE.replace("\udc80", "")  # tables hold UTF-8 only
     nulls = pd.concat(
         [
             scores.assign(null=null, sfd=scores["sfd"] ** power)
-            for null, power in (("shuffled", 1.1), ("centre", 0.9), (HOSTILE, 1.5))
+            for null, power in (("shuffled", 1.1), ("centre", 0.9), (hostile, 1.5))
         ]
     )
     lifts = stats.lift_over_nulls(scores, nulls)
@@ -341,9 +343,9 @@ def test_lift_figure_shows_means_and_intervals(scores):
         marked = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in figures.MARKERS]
         np.testing.assert_allclose(marked, mine["mean_null"])
         bars = {line.get_xdata()[0] for line in axes.lines if line.get_color() == "black"}
-        assert bars == set(mine["mean_sfd"])
+        assert bars == set(mine["mean"])
         whiskers = [line.get_xdata() for line in axes.lines if line.get_linewidth() == 1.2]
-        np.testing.assert_allclose(whiskers, mine[["mean_sfd"]].to_numpy() - mine[["ci_high", "ci_low"]].to_numpy())
+        np.testing.assert_allclose(whiskers, mine[["mean"]].to_numpy() - mine[["ci_high", "ci_low"]].to_numpy())
         low, high = axes.get_xlim()
         assert low <= min(marked) <= max(marked) <= high
     legend = [text.get_text() for text in figure.legends[0].get_texts()]

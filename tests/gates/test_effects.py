@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import UsageError
-from das_explain.explain.evaluate import Contestant, Options
+from das_explain.explain.contestants import Contestant, ExplainOptions
 from das_explain.gates.effects import EFFECT_COLUMNS, VARIANTS, fixed_targets, summarize_effects, variants_of
 from das_explain.nn import create_model
-from das_explain.types import LoadedModel
 
 
 def table(correct: dict[str, list], logit: dict[str, list], sfd: dict[str, list]) -> pd.DataFrame:
@@ -104,11 +104,11 @@ def contestant(attention: str, block: str = "layer4", **config) -> Contestant:
 def test_what_cannot_be_compared(given: tuple, message: str) -> None:
     attention, block, config = given
     with pytest.raises(UsageError, match=message):
-        variants_of(contestant(attention, block, **config), Options())
+        variants_of(contestant(attention, block, **config), ExplainOptions())
 
 
 def test_a_gate_itself_may_be_the_block() -> None:
-    variants = variants_of(contestant("das", "layer4.gate"), Options())
+    variants = variants_of(contestant("das", "layer4.gate"), ExplainOptions()).contestants
     assert len(variants) == 4
     images = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     seen = []

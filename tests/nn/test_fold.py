@@ -12,8 +12,7 @@ from torch.nn.utils import spectral_norm as hooked_spectral_norm
 from torch.nn.utils import weight_norm as hooked_weight_norm
 
 from das_explain.cam.engine import grad_cam
-from das_explain.explain.evaluate import Options
-from das_explain.explain.pipeline import quick
+from das_explain.cam.fast import fast_copy
 from das_explain.nn.fast.fold import folded, same_logits
 
 SIZE = (24, 32)
@@ -73,7 +72,7 @@ def test_whoever_wrote_the_network_its_maps_are_its_own(build: Callable[[], nn.M
     torch.manual_seed(0)
     network, images, targets = alive(build()), torch.randn(2, 3, *SIZE), torch.tensor([0, 2])
     blocks = {"relu": network.stem[2], "block": network.block}
-    run, modules = quick(network, blocks, Options(precision=precision), SIZE)
+    run, modules = fast_copy(network, blocks, SIZE, precision=precision)
     assert (run is not network) == folds
     expected = grad_cam(network, images, targets, blocks)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):

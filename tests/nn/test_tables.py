@@ -63,7 +63,7 @@ def test_agreement_is_on_the_digits_printed() -> None:
     assert agreement(Decimal("28.0896"), "28.09") == "rounded"
     assert agreement(Decimal("28.1050"), "28.10") == "cut"
     assert agreement(Decimal("28.0949"), "28.10") == "none"
-    assert agreement(Decimal("1"), "-") == "-"
+    assert agreement(Decimal(1), "-") == "-"
 
 
 def test_ptflops_by_hand() -> None:

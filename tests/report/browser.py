@@ -30,7 +30,7 @@ class Page:
 
     def result(self) -> dict:
         """What a probe left in the page."""
-        found = re.search(r'<pre id="probe">(.*?)</pre>', self.dom, re.S)
+        found = re.search(r'<pre id="probe">(.*?)</pre>', self.dom, re.DOTALL)
         assert found, f"the probe did not finish; console: {self.console}"
         return json.loads(unescape(found[1]))
 
@@ -52,7 +52,9 @@ def probe(report: Path, script: str) -> None:
     """Add a script to a report; ``script`` is the body of an async function that returns what ``Page.result`` gives."""
     (report / "probe.js").write_text(
         "window.addEventListener('load', async () => {\n"
-        "const wait = (ms = 60) => new Promise((done) => setTimeout(done, ms));\n"
+        "const rest = (ms) => new Promise((done) => setTimeout(done, ms));\n"
+        "const wait = async (ms = 60) => {\n"
+        "  await rest(ms);\n  while (document.querySelector('[aria-busy]')) await rest(10);\n};\n"
         "const all = (selector) => [...document.querySelectorAll(selector)];\n"
         "const shown = () => all('.card').map((card) => Number(card.dataset.index));\n"
         "const go = async (hash) => {\n"
@@ -61,7 +63,7 @@ def probe(report: Path, script: str) -> None:
         "    location.hash = hash;\n    setTimeout(done, 500);\n"
         "  });\n  await wait();\n};\n"
         "let result;\n"
-        f"try {{ result = await (async () => {{\n{script}\n}})(); }}\n"
+        f"try {{ await wait(0); result = await (async () => {{\n{script}\n}})(); }}\n"
         "catch (error) { result = { error: String(error.stack) }; }\n"
         "const place = document.createElement('pre');\nplace.id = 'probe';\n"
         "place.textContent = JSON.stringify(result);\ndocument.body.append(place);\n"

@@ -1,41 +1,42 @@
 """Makes the folder of a run without any network: for tests of the report, and to look at it.
 
-Photos and masks come from a callable, maps are blobs near the object or near the centre, and the scores follow from
-maps and masks by a few lines of numpy, so that tables, journal and pictures agree with each other.
+Photos and masks come from a callable, maps are blobs near the object or near the centre; evidence is written and scored
+by the library, so that tables, evidence and pictures agree with each other.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import itertools
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from das_explain.data.geometry import Geometry, Preprocess
+from das_explain.evidence.codec import encode, jpeg
+from das_explain.evidence.run import Run
+from das_explain.evidence.shards import shard_range
+from das_explain.evidence.tables import LIFT, MEASURES, NULLS, SCORES, write_table
+from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.run import score_run
+from das_explain.stats.tables import compare, summarize
+from das_explain.types import Sample
 
-SCORES = [
-    "image", "model", "block", "label", "target", "predicted", "confidence", "correct", "cam_max", "r_area",
-    "b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n", "sfd", "status",
-]  # fmt: skip
-EMPTY = dict.fromkeys(SCORES[8:17])
 SIDES = {"layer1": 8, "layer2": 8, "layer3": 14, "layer4": 7}
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a synthetic run. An image-level ``status`` other than ok has no maps; unreadable ones no frame."""
+    """One image of a synthetic run. Unreadable ones were shown to no model; other statuses than ok have no region."""
 
     name: str
     label: str | None = "cat"
     status: str = "ok"
     message: str = ""
+    region: dict[str, Any] = field(default_factory=lambda: {"source": "masks"})
 
 
 def stripes(index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,43 +47,12 @@ def stripes(index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray
     return photo, mask
 
 
-def png(mask: np.ndarray) -> str:
-    """A mask as the journal holds it: base64 of a 1-bit PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(mask).convert("1").save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
 def blob(h: int, w: int, y: float, x: float, sigma: float, noise: np.ndarray) -> np.ndarray:
     """A Gaussian at (y, x), fractions of the frame, plus noise, scaled to [0, 1]: float (h, w)."""
     rows, columns = (np.arange(h) + 0.5) / h, (np.arange(w) + 0.5) / w
     value = np.exp(-((rows[:, None] - y) ** 2 + (columns[None] - x) ** 2) / (2 * sigma**2)) + noise
     value = np.clip(value - value.min(), 0, None)
     return value / value.max()
-
-
-def score(small: np.ndarray, mask: np.ndarray, threshold: float = 0.3) -> dict:
-    """The score's cells for one map (any size) on one mask, bool (H, W): 10^w - 1 and the smallest rectangle."""
-    grey = Image.fromarray(small.astype(np.float32))
-    cam = np.clip(np.asarray(grey.resize(mask.shape[::-1], Image.Resampling.BILINEAR)), 0, 1)
-    rows, columns = np.nonzero(mask | (cam >= threshold))
-    y0, y1, x0, x1 = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    inside = np.zeros_like(mask)
-    inside[y0:y1, x0:x1] = True
-    weight = 10**cam - 1
-    w_r, w_n = float(weight[mask].mean()), float(weight[inside & ~mask].mean()) if (inside & ~mask).any() else 0.0
-    return {
-        "cam_max": 0.42,
-        "r_area": float(mask.mean()),
-        "b_x0": int(x0),
-        "b_y0": int(y0),
-        "b_x1": int(x1),
-        "b_y1": int(y1),
-        "w_r": w_r,
-        "w_n": w_n,
-        "sfd": w_r / (w_r + w_n),
-        "status": "ok",
-    }
 
 
 def make_run(
@@ -95,202 +65,132 @@ def make_run(
     sides: dict[str, int] = SIDES,
     photo: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]] = stripes,
     second_size: tuple[int, int] | None = None,
-    frame_bytes: bytes | None = None,
+    map_of: Callable[..., np.ndarray] | None = None,
+    quick: bool = False,
     created: str = "2025-07-03T14:05:00+00:00",
+    options: ScoreOptions | None = None,
     seed: int = 0,
 ) -> Path:
-    """Write a run's files to ``folder``. ``second_size``: another input size for the last model. ``frame_bytes``: use
-    these bytes for every frame, and random scores, which makes a thousand images a matter of seconds."""
+    """Writes a run's files to ``folder``. ``second_size``: another input size for the last model. ``map_of``: how a map is
+    made, as ``blob`` is. ``quick``: random scores, which makes a thousand images a matter of seconds."""
     rng = np.random.default_rng(seed)
-    (folder / "frames").mkdir(parents=True)
     first = Geometry(size=size, resize=round(min(size) * 8 / 7))
     other = Geometry(size=second_size, resize=min(second_size)) if second_size else first
     geometry = {model: other if model == models[-1] else first for model in models}
     labels = sorted({item.label for item in items if item.label is not None}) or ["cat"]
-    rows, nulls, records = [], [], []
-    quick_mask = png(stripes(0, *size)[1]) if frame_bytes else None
-    for index, item in enumerate(items):
-        facts = {"image": item.name, "label": item.label or ""}
-        record = {
-            "index": index,
-            "image": item.name,
-            "label": item.label,
-            "status": item.status,
-            "message": item.message,
-            "frame": "" if item.status == "unreadable" else f"frames/{index:06d}.jpg",
-            "width": 320,
-            "height": 240,
-            "mask": {},
-            "region": {"source": "masks"},
-            "scores": [],
-            "nulls": [],
-            "maps": {},
-        }
-        views: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        if item.status != "unreadable":
-            for view in dict.fromkeys(geometry.values()):
-                name = f"{index:06d}.jpg" if view == first else f"{index:06d}.{view.key}.jpg"
-                if frame_bytes:
-                    (folder / "frames" / name).write_bytes(frame_bytes)
-                    views[view.key] = (None, None)
-                    encoded = quick_mask
-                else:
-                    picture, mask = photo(index, *view.size)
-                    views[view.key] = (picture, mask)
-                    Image.fromarray(picture).save(folder / "frames" / name, quality=88)
-                    encoded = png(mask)
-                if item.status == "ok":
-                    record["mask"][view.key] = encoded
-        for number, model in enumerate(models):
-            predicted = item.label if item.label and rng.random() < 0.7 else str(rng.choice(labels))
-            seen = {
-                **facts,
-                "model": model,
-                "target": item.label or predicted,
-                "predicted": predicted,
-                "confidence": round(float(rng.uniform(0.3, 0.99)), 6),
-                "correct": None if item.label is None else predicted == item.label,
-            }
-            if item.status == "unreadable":
-                seen = {**seen, "target": "", "predicted": "", "confidence": None, "correct": None}
-            for block in blocks:
-                if item.status != "ok":
-                    row = {**seen, "block": block, **EMPTY, "status": item.status}
-                else:
-                    side = sides[block]
-                    view = geometry[model]
-                    if frame_bytes:
-                        small = rng.random((side, side))
-                        row = {
-                            **seen,
-                            "block": block,
-                            "cam_max": 0.1,
-                            "r_area": 0.2,
-                            "b_x0": 4,
-                            "b_y0": 5,
-                            "b_x1": 60,
-                            "b_y1": 61,
-                            "w_r": 1.5,
-                            "w_n": 1.0,
-                            "sfd": float(rng.random()),
-                            "status": "ok",
-                        }
-                    else:
-                        mask = views[view.key][1]
-                        at = np.argwhere(mask).mean(axis=0) / mask.shape
-                        pull = rng.uniform(0.2, 0.9 + 0.1 * number)
-                        y, x = pull * at + (1 - pull) * rng.uniform(0.3, 0.7, 2)
-                        small = blob(side, side, y, x, rng.uniform(0.12, 0.3), rng.uniform(0, 0.25, (side, side)))
-                        row = {**seen, "block": block, **score(small, mask)}
-                    record["maps"].setdefault(model, {})[block] = {
-                        "h": side,
-                        "w": side,
-                        "geometry": view.key,
-                        "data": base64.b64encode(np.rint(small * 255).astype(np.uint8).tobytes()).decode(),
-                    }
-                    for null, shift in (("shuffled", -0.05), ("centre", 0.02), ("uniform", None)):
-                        value = 0.5 if shift is None else float(np.clip(row["sfd"] + shift + rng.normal(0, 0.06), 0, 1))
-                        entry = {"model": model, "block": block, "null": null, "sfd": value, "status": "ok"}
-                        nulls.append({"image": item.name, **entry})
-                        record["nulls"].append(entry)
-                rows.append(row)
-                record["scores"].append({key: value for key, value in row.items() if key != "image"})
-        records.append(record)
-    table = pd.DataFrame(rows, columns=SCORES)
-    table.to_csv(folder / "scores.csv", index=False)
-    null_columns = ["image", "model", "block", "null", "sfd", "status"]
-    pd.DataFrame(nulls, columns=null_columns).to_csv(folder / "nulls.csv", index=False)
-    (folder / "journal.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    nulls = pd.DataFrame(nulls, columns=null_columns)
-    for name, frame in {**_tables(table, models, blocks), "lift.csv": _lift(table, nulls)}.items():
-        frame.to_csv(folder / name, index=False)
     manifest = {
-        "schema": 1,
         "command": ["das-explain", "sfd", "photos.csv", "--out", str(folder)],
-        "created": created,
         "seed": seed,
-        "sample": [item.name for item in items],
-        "versions": {"das-explain": "0.1.0", "python": "3.12.1", "torch": "2.14.1"},
         "device": "cpu",
         "models": [
             {
                 "name": model,
                 "spec": f"models/{model}",
-                "fingerprint": f"{i:064x}",
+                "fingerprint": f"{number:064x}",
                 "blocks": list(blocks),
                 "preprocess": Preprocess(geometry[model]).to_config(),
-                "n_labels": len(labels),
+                "labels": labels,
+                "logit": {label: i for i, label in enumerate(labels)},
             }
-            for i, model in enumerate(models)
+            for number, model in enumerate(models)
         ],
-        "data": {"spec": "photos.csv", "fingerprint": "ab" * 32, "count": len(items)},
-        "options": {
-            "scaling": "antilog",
-            "threshold": 0.3,
-            "box": "rect",
-            "method": "gradcam",
-            "target": "label",
-            "blocks": list(blocks),
-        },
+        "groups": {model: [model] for model in models},
+        "data": {"spec": "photos.csv", "fingerprint": "ab" * 32, "count": len(items), "stratified": False},
+        "options": {"method": "gradcam", "target": "label", "precision": "fp32"},
         "segmenter": {"name": "masks"},
-        "counts": table["status"].value_counts().to_dict(),
+        "explaining_assumptions": [],
     }
-    (folder / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    run = Run.start(folder, manifest, [Sample(item.name, i, item.label) for i, item in enumerate(items)])
+    run.manifest["created"] = created
+    for number in range(len(run.shards)):
+        indices = shard_range(number, len(items))
+        run.shards.write(
+            number, encode(_evidence(items, indices, geometry, blocks, sides, photo, map_of or blob, labels, rng))
+        )
+    if quick:
+        _random_tables(run, items, models, blocks, rng)
+    else:
+        score_run(run, options)
+    run.save_manifest()
     return folder
 
 
-def _interval(values: np.ndarray) -> tuple[float, float, float]:
-    mean, half = values.mean(), 1.96 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
-    return mean, mean - half, mean + half
-
-
-def _tables(scores: pd.DataFrame, models: Sequence[str], blocks: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """summary.csv and comparison.csv with normal intervals and made-up p values."""
-    scored = scores[scores["status"] == "ok"]
-    wide = scored.pivot_table(index="image", columns=["model", "block"], values="sfd") if len(scored) else None
-    summary, comparison = [], []
-    for model, block in itertools.product(models, blocks):
-        values = scored[(scored["model"] == model) & (scored["block"] == block)]["sfd"].to_numpy(dtype=float)
-        n = int(((scores["model"] == model) & (scores["block"] == block)).sum())
-        summary.append([model, block, n, len(values), *(_interval(values) if len(values) else [None] * 3)])
-    for block, (a, b) in itertools.product(blocks, itertools.combinations(models, 2)):
-        if wide is None:
-            comparison.append([block, a, b, 0, *[None] * 8])
-            continue
-        pair = wide[[(a, block), (b, block)]].dropna().to_numpy()
-        difference = pair[:, 1] - pair[:, 0]
-        delta, low, high = _interval(difference)
-        p = 0.004 if low > 0 or high < 0 else 0.31
-        win = (difference > 0).mean()
-        comparison.append([block, a, b, len(pair), *pair.mean(axis=0), delta, low, high, p, min(1, 2 * p), win])
-    columns = [
-        "block",
-        "model_a",
-        "model_b",
-        "n",
-        "mean_a",
-        "mean_b",
-        "delta",
-        "ci_low",
-        "ci_high",
-        "p_value",
-        "p_adjusted",
-        "win_rate",
+def _evidence(
+    items: Sequence[Item],
+    indices: range,
+    geometry: dict[str, Geometry],
+    blocks: Sequence[str],
+    sides: dict[str, int],
+    photo: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]],
+    map_of: Callable[..., np.ndarray],
+    labels: list[str],
+    rng: np.random.Generator,
+) -> Evidence:
+    photos = [
+        Photo(i, item.name, item.label, item.status, item.message, 320, 240, item.region)
+        for i, item in ((i, items[i]) for i in indices)
     ]
-    return {
-        "summary.csv": pd.DataFrame(
-            summary, columns=["model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high"]
-        ),
-        "comparison.csv": pd.DataFrame(comparison, columns=columns),
+    shown = np.array([i for i, each in enumerate(photos) if each.status != "unreadable"], dtype=np.int64)
+    ok = np.array([photos[i].status == "ok" for i in shown], dtype=bool)
+    views = {view.key: view for view in geometry.values()}
+    pictures = {key: [photo(indices[i], *view.size) for i in shown] for key, view in views.items()}
+    masks = {
+        key: np.array([mask for _, mask in seen], dtype=bool).reshape(len(shown), *views[key].size) & ok[:, None, None]
+        for key, seen in pictures.items()
     }
+    maps, logits = {}, {}
+    for number, (model, view) in enumerate(geometry.items()):
+        known = [labels.index(photos[i].label) if photos[i].label is not None else -1 for i in shown]
+        predicted = [own if own >= 0 and rng.random() < 0.7 else int(rng.integers(len(labels))) for own in known]
+        values = rng.normal(size=(len(shown), len(labels))).astype(np.float32)
+        values[np.arange(len(shown)), predicted] = 4 + rng.random(len(shown)).astype(np.float32)
+        target = np.array([own if own >= 0 else best for own, best in zip(known, predicted)], dtype=np.int64)
+        logits[model] = keep_logits(values, target)
+        for block in blocks:
+            native = np.empty((len(shown), sides[block], sides[block]), np.float32)
+            for row, (_, mask) in enumerate(pictures[view.key]):
+                at = np.argwhere(mask).mean(axis=0) / mask.shape
+                pull = rng.uniform(0.2, 0.9 + 0.1 * number)
+                y, x = pull * at + (1 - pull) * rng.uniform(0.3, 0.7, 2)
+                noise = rng.uniform(0, 0.25, native.shape[1:])
+                native[row] = map_of(*native.shape[1:], y, x, rng.uniform(0.12, 0.3), noise)
+            maps[Key(model, block)] = BlockMaps(native, np.full(len(shown), 0.42, np.float32))
+    frames = {key: [jpeg(picture) for picture, _ in seen] for key, seen in pictures.items()}
+    sizes = {key: view.size for key, view in views.items()}
+    geometries = {model: view.key for model, view in geometry.items()}
+    return Evidence(photos, shown, geometries, sizes, frames, masks, maps, logits)
 
 
-def _lift(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
-    """lift.csv with normal intervals."""
-    both = scores[scores["status"] == "ok"].merge(nulls, on=["image", "model", "block"], suffixes=("", "_null"))
-    rows = []
-    for (model, block, null), group in both.groupby(["model", "block", "null"], sort=False):
-        ours, blind = group["sfd"].to_numpy(dtype=float), group["sfd_null"].to_numpy(dtype=float)
-        rows.append([model, block, ours.mean(), null, blind.mean(), *_interval(ours - blind), len(ours)])
-    columns = ["model", "block", "mean_sfd", "null", "mean_null", "lift", "ci_low", "ci_high", "n"]
-    return pd.DataFrame(rows, columns=columns)
+def _random_tables(
+    run: Run, items: Sequence[Item], models: Sequence[str], blocks: Sequence[str], rng: np.random.Generator
+) -> None:
+    keys = [(model, block) for model in models for block in blocks]
+    count = len(items) * len(keys)
+    scores = pd.DataFrame(
+        {
+            "image": np.repeat([item.name for item in items], len(keys)),
+            "model": [model for model, _ in keys] * len(items),
+            "block": [block for _, block in keys] * len(items),
+            "label": np.repeat([item.label for item in items], len(keys)),
+            "target": np.repeat([item.label for item in items], len(keys)),
+            "predicted": np.repeat([item.label for item in items], len(keys)),
+            "confidence": rng.random(count),
+            "correct": True,
+            "cam_max": 0.1,
+            "r_area": 0.2,
+            "b_x0": 4,
+            "b_y0": 5,
+            "b_x1": 60,
+            "b_y1": 61,
+            "w_r": rng.random(count),
+            "w_n": rng.random(count),
+            "sfd": rng.random(count),
+            "status": "ok",
+        }
+    )
+    write_table(run.folder / "scores.csv", scores[list(SCORES)])
+    write_table(run.folder / "summary.csv", summarize(scores))
+    write_table(run.folder / "comparison.csv", compare(scores))
+    for name, columns in (("nulls", NULLS), ("measures", MEASURES), ("lift", LIFT)):
+        write_table(run.folder / f"{name}.csv", pd.DataFrame(columns=list(columns)))
+    run.manifest |= {"scoring": ScoreOptions().resolved().to_json(), "assumptions": []}

@@ -2,43 +2,52 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from das_explain.report import charts, outcome, words
-from das_explain.report.run import Run
-from das_explain.stats.tables import compare_groups
+from das_explain.evidence.run import Run
+from das_explain.evidence.tables import TABLES, TEXT, write_table
+from das_explain.evidence.values import Key
+from das_explain.report import charts, outcome, results, words
+from das_explain.report.results import Results, Tally, _tally, histogram
+from das_explain.stats.tables import compare_groups, lift_over_nulls
 
-SUMMARY = ["model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high"]
-COMPARISON = [
-    "block", "model_a", "model_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value", "p_adjusted",
-    "win_rate",
-]  # fmt: skip
-SCORES = ["image", "model", "block", "label", "correct", "sfd", "status"]
-NULLS = ["image", "model", "block", "null", "sfd", "status"]
 NAN = float("nan")
+MANIFEST = {"models": [], "sample": [], "groups": {}, "data": {}, "options": {}}
 
 
-def make(scores=(), comparison=(), summary=(), nulls=(), manifest=None, models=("plain", "das"), designs=None) -> Run:
+def make(
+    scores=(), comparison=(), summary=(), lift=(), manifest=None, models=("plain", "das"), designs=None, folder=None
+) -> Results:
+    """Results of rows; ``scores`` (image, model, block, label, target, correct, sfd, status) go through a file."""
+
     def table(rows, columns):
-        frame = pd.DataFrame(rows, columns=columns)
+        frame = pd.DataFrame(rows, columns=list(columns))
         return frame.astype({name: float for name in frame.columns if name not in TEXT})
 
-    return Run(
-        folder=Path("run"),
-        manifest=manifest or {},
+    manifest = MANIFEST | (manifest or {})
+    names = list(dict.fromkeys(row[0] for row in scores))
+    manifest |= {"sample": names or manifest["sample"]}
+    run = Run(folder or Path("run"), manifest)
+    if scores:
+        order = {name: i for i, name in enumerate(names)}
+        rows = pd.DataFrame(scores, columns=SCORES).sort_values("image", key=lambda c: c.map(order), kind="stable")
+        write_table(run.folder / "scores.csv", rows)
+    tally = _tally(run, models, ("layer3", "layer4")) if scores else Tally()
+    return Results(
+        run=run,
         models=models,
         blocks=("layer4",),
-        scores=table(scores, SCORES),
-        summary=table(summary, SUMMARY),
-        comparison=table(comparison, COMPARISON),
-        nulls=table(nulls, NULLS),
-        lift=pd.DataFrame(),
+        summary=table(summary, TABLES["summary"]),
+        comparison=table(comparison, TABLES["comparison"]),
+        lift=table(lift, TABLES["lift"]),
         designs=pd.DataFrame() if designs is None else designs,
+        tally=tally,
     )
 
 
-TEXT = {"image", "model", "block", "label", "correct", "status", "null", "model_a", "model_b"}
+SCORES = ["image", "model", "block", "label", "target", "correct", "sfd", "status"]
 
 
 def comparison(delta, p, n=100, low=None, high=None):
@@ -75,19 +84,20 @@ def test_what_is_not_clear_is_not_claimed(row, verdict):
 
 
 def rows(model, values, status="ok"):
-    return [[f"{i}.jpg", model, "layer4", "cat", "True", value, status] for i, value in enumerate(values)]
+    return [[f"{i}.jpg", model, "layer4", "cat", "cat", "True", value, status] for i, value in enumerate(values)]
 
 
 def test_a_blind_map_that_does_as_well_is_named_and_the_lift_is_paired():
-    scores = rows("plain", [0.5, 0.7]) + rows("das", [0.8, 0.9])
+    scores = pd.DataFrame(rows("plain", [0.5, 0.7]) + rows("das", [0.8, 0.9]), columns=SCORES)
     nulls = [
-        [f"{i}.jpg", model, "layer4", null, value, "ok"]
+        [f"{i}.jpg", model, "layer4", null, "sfd", value, "ok"]
         for model in ("plain", "das")
         for null, values in (("shuffled", (0.4, 0.5)), ("centre", (0.6, 0.7)))
         for i, value in enumerate(values)
     ]
+    lift = lift_over_nulls(scores, pd.DataFrame(nulls, columns=list(TABLES["nulls"])))
     summary = [["plain", "layer4", 2, 2, 0.6, 0.5, 0.7], ["das", "layer4", 2, 2, 0.85, 0.8, 0.9]]
-    run = make(scores, [comparison(0.05, 0.2)], summary, nulls)
+    run = make((), [comparison(0.05, 0.2)], summary, lift)
     blind = outcome.lifts(run)
     assert blind["plain", "layer4", "shuffled"].lift == pytest.approx(0.15)
     assert blind["das", "layer4", "centre"].lift == pytest.approx(0.2)
@@ -110,36 +120,52 @@ def test_two_checkpoints_claim_nothing_about_designs():
     assert "training the same network again" in outcome.claims(make())[0].lower()
 
 
-def test_groups_of_copies_claim_what_their_interval_can_carry():
+def test_groups_of_copies_claim_what_their_interval_can_carry(tmp_path):
     models = ("plain#1", "plain#2", "das#1", "das#2")
     scores = [row for model, value in zip(models, (0.5, 0.54, 0.6, 0.64)) for row in rows(model, [value] * 3)]
     groups = {"plain": ["plain#1", "plain#2"], "das": ["das#1", "das#2"]}
     by_member = {member: name for name, members in groups.items() for member in members}
-    run = make(scores, manifest={"groups": groups}, models=models)
-    designs = compare_groups(run.scores, by_member)
-    run = make(scores, [comparison(0.05, 0.01)], manifest={"groups": groups}, models=models, designs=designs)
+    designs = compare_groups(pd.DataFrame(scores, columns=SCORES), by_member)
+    run = make(
+        scores, [comparison(0.05, 0.01)], manifest={"groups": groups}, models=models, designs=designs, folder=tmp_path
+    )
     assert outcome.claims(run)[0].startswith("This run compares designs")
     finding = outcome.findings(run, {})[0]
     assert "das 0.620 (2 trained copies), plain 0.520 (2 trained copies)" in finding.numbers
     assert "over copies and images together" in finding.numbers
 
 
-def test_every_status_is_counted_and_ok_comes_first():
-    run = make(rows("plain", [0.5] * 3) + rows("das", [NAN] * 3, "zero_cam") + rows("das", [NAN], "new_status"))
+def test_every_status_is_counted_and_ok_comes_first(tmp_path):
+    scores = rows("plain", [0.5] * 3) + rows("das", [NAN] * 3, "zero_cam") + rows("das", [NAN], "new_status")
+    run = make(scores, folder=tmp_path)
     counts = outcome.status_counts(run)
     assert [(row.status, row.rows, row.images) for row in counts] == [
         ("ok", 3, 3),
         ("zero_cam", 3, 3),
         ("new_status", 1, 1),
     ]
-    assert sum(row.rows for row in counts) == len(run.scores)
     assert outcome.status_counts(make()) == []
 
 
-def test_accuracy_counts_an_image_once_per_model():
-    scores = [*rows("plain", [0.5, 0.6]), ["0.jpg", "plain", "layer3", "cat", "True", 0.5, "ok"]]
-    scores += [["2.jpg", "plain", "layer4", "cat", "False", 0.5, "ok"], ["3.jpg", "plain", "layer4", "", "", 0.5, "ok"]]
-    assert outcome.accuracy(make(scores)) == {"plain": (pytest.approx(2 / 3), 3)}
+def test_accuracy_counts_an_image_once_per_model(tmp_path):
+    scores = [*rows("plain", [0.5, 0.6]), ["0.jpg", "plain", "layer3", "cat", "cat", "True", 0.5, "ok"]]
+    scores += [["2.jpg", "plain", "layer4", "cat", "cat", "False", 0.5, "ok"]]
+    scores += [["3.jpg", "plain", "layer4", "", "dog", "", 0.5, "ok"]]
+    run = make(scores, folder=tmp_path)
+    assert outcome.accuracy(run) == {"plain": (pytest.approx(2 / 3), 3)}
+    assert run.tally.unlabelled == 1
+
+
+def test_parts_of_a_table_count_as_the_whole(tmp_path, monkeypatch):
+    """Where an image's rows would fall into two parts, they are kept together."""
+    scores = rows("plain", [0.1, 0.9, 0.5]) + rows("das", [0.2, 0.8, 0.7], "no_background")
+    whole = make(scores, folder=tmp_path).tally
+    for size in (1, 2, 3, 5):
+        monkeypatch.setattr(results, "PART", size)
+        part = make(scores, folder=tmp_path).tally
+        assert (part.rows, part.images, part.right) == (whole.rows, whole.images, whole.right)
+        assert all(np.array_equal(part.sfd[at], values) for at, values in whole.sfd.items())
+    assert whole.sfd[Key("das", "layer4")].tolist() == pytest.approx([0.2, 0.8, 0.7])
 
 
 def test_settings_say_which_were_used_in_words():
@@ -147,7 +173,8 @@ def test_settings_say_which_were_used_in_words():
         "seed": 3,
         "sample": ["a", "b"],
         "data": {"spec": "photos.csv", "count": 427},
-        "options": {"scaling": "exp", "threshold": 0.4, "box": "rect", "target": "predicted", "method": "gradcam"},
+        "options": {"target": "predicted", "method": "gradcam"},
+        "scoring": {"scaling": "exp", "threshold": 0.4, "box": "rect"},
         "segmenter": {"name": "masks", "data": "photos.csv", "seconds": 3, "boxes": []},
     }
     found = dict(outcome.settings(make(manifest=manifest)))
@@ -171,7 +198,7 @@ def test_numbers_are_printed_with_true_signs():
 
 
 def test_a_histogram_has_every_value_once_and_its_steps_reach_the_peak():
-    shares = charts.shares(pd.Series([0.0, 0.5, 0.99, 1.0]).to_numpy())
+    shares = histogram(np.array([0.0, 0.5, 0.99, 1.0, NAN])) / 4
     assert shares.sum() == pytest.approx(1)
     assert shares[0] == 0.25
     assert shares[-1] == 0.5
@@ -180,13 +207,15 @@ def test_a_histogram_has_every_value_once_and_its_steps_reach_the_peak():
     assert path.endswith("V60H308V100Z")
 
 
-def test_a_distribution_marks_the_median_of_scored_rows_only():
-    run = make(rows("plain", [0.2, 0.4, 0.9]) + rows("das", [0.99], "no_background"))
+def test_a_distribution_marks_the_median_of_scored_rows_only(tmp_path):
+    scores = rows("plain", [0.2, 0.4, 0.9]) + rows("das", [0.99], "no_background")
+    scores += [["2.jpg", "das", "layer4", "cat", "cat", "True", 0.5, "zero_cam"]]
+    run = make(scores, folder=tmp_path)
     chart = charts.distributions(run)[0]
     plain, das = chart.ridges
-    assert (plain.count, plain.median) == (3, 0.4)
-    assert plain.median_x == pytest.approx(12 + 0.4 * 296)
-    assert (das.count, das.median, das.area) == (0, None, "")
+    assert (plain.count, plain.median) == (3, pytest.approx(0.4))
+    assert plain.median_x == pytest.approx(12 + 0.4 * 296, abs=0.01)
+    assert (das.count, das.median) == (1, pytest.approx(0.99))
 
 
 def test_intervals_share_one_scale_around_zero():

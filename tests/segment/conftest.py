@@ -43,14 +43,16 @@ def files(nets, tmp_path_factory) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def make(nets):
     """Finders of the small networks; the loaded networks are shared."""
-    from das_explain.segment.finders.create import create_finder
+    from das_explain.segment.finders.options import FinderOptions
     from tests.segment.networks import SIDE
 
     loaded = {}
 
     def make(name="grounded-sam", **options):
         sam = nets.sam2 if name == "grounded-sam2" else nets.sam
-        finder = create_finder(name, detector=str(nets.detector), sam=str(sam), side=SIDE, device="cpu", **options)
+        finder = FinderOptions(detector=str(nets.detector), sam=str(sam), side=SIDE, device="cpu", **options).create(
+            name
+        )
         if options.get("precision", "fp32") == "fp32":
             parts = {"masker": (sam, lambda: finder.masker), "detector": (nets.detector, lambda: finder.detector)}
             for part, (folder, load) in parts.items():

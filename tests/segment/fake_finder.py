@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,17 @@ class BrightFinder:
         return {**vars(self), "network": None}
 
 
-def create(name: str, *, dataset=None, device=None, template="{label}", threshold=150) -> BrightFinder:
-    """What the registry calls in place of ``create_finder``; the log is named by the environment."""
-    log = os.environ.get("BRIGHT_LOG")
-    return BrightFinder(name, log=Path(log) if log else None, template=template, threshold=threshold)
+@dataclass(frozen=True)
+class BrightOptions:
+    """What the registry names in place of ``FinderOptions``; the log is named by the environment."""
+
+    device: str | None = None
+    template: str = "{label}"
+    threshold: int = 150
+
+    def create(self, name: str, dataset: Any = None) -> BrightFinder:
+        log = os.environ.get("BRIGHT_LOG")
+        return BrightFinder(name, log=Path(log) if log else None, template=self.template, threshold=self.threshold)
 
 
 def bright_photo(seed: int, width: int = 48, height: int = 32) -> Image.Image:

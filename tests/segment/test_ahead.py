@@ -14,14 +14,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from das_explain.batches.ahead import can_overlap, fill_regions, in_a_thread
 from das_explain.batches.load import load_batches
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError
-from das_explain.explain.pipeline import Plan, score_dataset
-from das_explain.segment.cached import CachedFinder, apart, beside, found
+from das_explain.segment.cached import CachedFinder
 from das_explain.types import Region
 from tests.models import model_directory
+from tests.runs import score_dataset
 from tests.segment.fake_finder import BrightFinder, bright_photo
 
 
@@ -41,7 +42,7 @@ def photos(tmp_path) -> Path:
 
 def load(dataset, finder: CachedFinder, **options) -> None:
     options = {"workers": 0, "batch_size": 3, **options}
-    assert sum(map(len, load_batches(dataset, dataset.samples, [Geometry((8, 8), 8)], finder, **options))) == 7
+    assert sum(map(len, load_batches(dataset.source, dataset.samples, [Geometry((8, 8), 8)], finder, **options))) == 7
 
 
 class Decodings:
@@ -65,8 +66,7 @@ def test_each_photo_is_decoded_once_in_a_run(tmp_path, photos, workers):
     model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
     for number in range(2):
         finder = CachedFinder(BrightFinder(), batch=2)
-        plan = Plan(models=(model,), out=tmp_path / f"run{number}", batch=3, workers=workers)
-        run = score_dataset(watched, finder, plan)
+        run = score_dataset(watched, finder, models=(model,), out=tmp_path / f"run{number}", batch=3, workers=workers)
         assert finder.finder.shown == (0 if number else 7)
         assert run.manifest["counts"].get("ok", 0) + run.manifest["counts"].get("no_background", 0) == 14
         assert sorted(log.read_text().split()) == sorted(sample.name for sample in dataset.samples)
@@ -91,7 +91,7 @@ def test_photos_wait_in_small_groups(every, calls, most):
         asked.append(samples)
         return [Region(None, "ok", {"number": number}) for number in samples]
 
-    for passed, item in enumerate(found(items(), SimpleNamespace(batch=2, find=find))):
+    for passed, item in enumerate(fill_regions(items(), SimpleNamespace(batch=2, find=find))):
         assert item.region.detail["number"] == item.sample == passed
         assert item.region.status == ("no_object" if passed % every else "ok")
         assert read - passed <= most
@@ -110,7 +110,7 @@ def test_a_thread_works_ahead_and_not_too_far():
             threads.add(threading.current_thread())
             yield number
 
-    items = beside(work(), 4)
+    items = in_a_thread(work(), 4)
     assert next(items) == 0
     deadline = time.monotonic() + 20
     while len(begun) < 5 and time.monotonic() < deadline:
@@ -126,11 +126,11 @@ def test_what_fails_in_the_thread_fails_here_and_nothing_is_left_running():
         yield from range(last)
         raise DasExplainError("no weights")
 
-    items = beside(work(), 2)
+    items = in_a_thread(work(), 2)
     assert [next(items) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DasExplainError, match="no weights"):
         next(items)
-    early = beside(iter(range(10**9)), 3)
+    early = in_a_thread(iter(range(10**9)), 3)
     next(early)
     early.close()  # as when the consumer fails
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("masks")]
@@ -173,11 +173,11 @@ def test_weights_that_were_wrong_do_not_hold_the_folder(tmp_path, photos):
 
     dataset = open_dataset(photos)
     model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
-    plan = Plan(models=(model,), out=tmp_path / "run", batch=3, workers=0)
+    how = {"models": (model,), "out": tmp_path / "run", "batch": 3}
     with pytest.raises(DasExplainError, match="the weights do not fit"):
-        score_dataset(dataset, CachedFinder(Broken(threshold=1)), plan)
+        score_dataset(dataset, CachedFinder(Broken(threshold=1)), **how)
     gc.collect()  # the lock of the run that failed
-    assert len(score_dataset(dataset, CachedFinder(BrightFinder()), plan).table("scores")) == 14
+    assert len(score_dataset(dataset, CachedFinder(BrightFinder()), **how).table("scores")) == 14
 
 
 def test_a_thread_of_its_own_unless_all_runs_on_the_processor():
@@ -189,6 +189,6 @@ def test_a_thread_of_its_own_unless_all_runs_on_the_processor():
         ("cuda", "cuda", True),
     ):
         finder.finder.device = where
-        assert apart(finder, torch.device(device)) is expected
-    assert not apart(None, torch.device("cuda"))
-    assert not apart(SimpleNamespace(name="masks"), torch.device("cuda"))
+        assert can_overlap(finder, torch.device(device)) is expected
+    assert not can_overlap(None, torch.device("cuda"))
+    assert not can_overlap(SimpleNamespace(name="masks", needs_networks=False), torch.device("cuda"))

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from das_explain.data.boxes import attach_boxes
 from das_explain.data.dataset import open_dataset
-from das_explain.data.sources.rectangles import attach_boxes
 from das_explain.errors import UsageError
-from das_explain.segment.finders.create import create_finder
+from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.sam import HubSam
 from das_explain.types import Sample
 from tests.segment.networks import scene
@@ -18,7 +18,7 @@ from tests.segment.networks import scene
 
 @pytest.fixture(scope="module")
 def finder(nets):
-    return create_finder("boxes+sam", sam=str(nets.sam), device="cpu")
+    return FinderOptions(sam=str(nets.sam), device="cpu").create("boxes+sam")
 
 
 def boxed(*boxes, size=(200, 120)) -> tuple[Sample, object]:
@@ -69,16 +69,16 @@ def test_boxes_are_clipped_and_follow_a_photo_decoded_smaller(finder, monkeypatc
 def test_data_without_boxes_or_in_fractions(nets, tmp_path):
     scene(60, 40).save(tmp_path / "x.png")
     with pytest.raises(UsageError, match="no rectangles for boxes"):
-        create_finder("boxes+sam", sam=str(nets.sam), dataset=open_dataset(tmp_path))
+        FinderOptions(sam=str(nets.sam)).create("boxes+sam", open_dataset(tmp_path))
     (tmp_path / "list.csv").write_text("image,boxes\nx.png,0.1 0.2 0.5 1\n")
     with pytest.raises(UsageError, match="fractions"):
-        create_finder("boxes+sam", sam=str(nets.sam), dataset=open_dataset(tmp_path / "list.csv"))
+        FinderOptions(sam=str(nets.sam)).create("boxes+sam", open_dataset(tmp_path / "list.csv"))
     with pytest.raises(UsageError, match="--detector goes with"):
-        create_finder("boxes+sam", sam=str(nets.sam), detector=str(nets.detector))
+        FinderOptions(sam=str(nets.sam), detector=str(nets.detector)).create("boxes+sam")
 
 
 def test_sam2_is_taken_as_well(nets):
-    finder = create_finder("boxes+sam", sam=str(nets.sam2), device="cpu")
+    finder = FinderOptions(sam=str(nets.sam2), device="cpu").create("boxes+sam")
     sample, photo = boxed((20, 30, 90, 100))
     assert finder.find([sample], [photo])[0].mask.shape == (120, 200)
 

@@ -312,7 +312,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 samples = dataset.samples[::-1] if reverse else dataset.samples
 told = lambda done, of: print(done, flush=True)
-list(load_batches(dataset, samples, [Geometry((8, 8), 8)], finder, batch_size=2, workers=0, finding=told))
+list(load_batches(dataset.source, samples, [Geometry((8, 8), 8)], finder, batch_size=2, workers=0, finding=told))
 for sample in dataset.samples:
     region = finder.region(sample, dataset.read(sample))
     assert region.status == "ok" and region.mask.sum() == 9 * 15, region

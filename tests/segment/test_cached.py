@@ -14,14 +14,13 @@ from das_explain.batches.load import load_batches
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.explain.evaluate import Options
-from das_explain.explain.pipeline import Plan, score_dataset
 from das_explain.segment import FINDERS, create_segmenter
 from das_explain.segment.cache import MaskCache, clear, shelves
 from das_explain.segment.cached import CachedFinder
 from das_explain.types import Region
 from tests.models import model_directory
 from tests.photos import store
+from tests.runs import score_dataset
 from tests.segment.fake_finder import BrightFinder, bright_photo
 
 
@@ -57,7 +56,7 @@ def shown(dataset, finder: CachedFinder, samples=None, **options) -> int:
     """Sends the samples through the loader; how many of their photos the finder saw, in this process."""
     before, samples = finder.finder.shown, dataset.samples if samples is None else samples
     options = {"workers": 0, "batch_size": 3, **options}
-    batches = list(load_batches(dataset, samples, [WHOLE], finder, **options))
+    batches = list(load_batches(dataset.source, samples, [WHOLE], finder, **options))
     assert [sample for batch in batches for sample in batch.samples] == list(samples)
     return finder.finder.shown - before
 
@@ -71,7 +70,7 @@ def test_found_once_then_read(tmp_path, photos, workers, ahead):
     seen, masks = [], {}
     options = {"workers": workers, "ahead": ahead, "batch_size": 4}
     told = {"finding": lambda done, of: seen.append((done, of))}
-    for batch in load_batches(dataset, dataset.samples, [WHOLE], finder, **options, **told):
+    for batch in load_batches(dataset.source, dataset.samples, [WHOLE], finder, **options, **told):
         assert batch.statuses == ["ok"] * len(batch)
         for sample, mask, region in zip(batch.samples, batch.masks[WHOLE.key], batch.regions):
             masks[sample.name] = mask.numpy()
@@ -100,8 +99,7 @@ def test_numbers_that_json_lacks_do_not_stop_a_run(tmp_path, photos):
     model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
     records = []
     for number in range(2):
-        plan = Plan(models=(model,), out=tmp_path / f"run{number}", batch=3, workers=0)
-        run = score_dataset(dataset, CachedFinder(Wild()), plan)
+        run = score_dataset(dataset, CachedFinder(Wild()), models=(model,), out=tmp_path / f"run{number}", batch=3)
         records.append([record["region"] for record in run.records()])
         assert records[-1][0]["iou"] == [None]
     assert records[0] == records[1]
@@ -158,7 +156,7 @@ def test_trouble_with_single_photos(tmp_path, photos):
     Image.new("RGB", (5, 4)).save(photos / "cat" / "dark.png")
     dataset = open_dataset(photos)
     finder = CachedFinder(BrightFinder(fail="3.png"), batch=2)
-    batches = load_batches(dataset, dataset.samples, [Geometry((16, 16), 16)], finder, workers=0, batch_size=20)
+    batches = load_batches(dataset.source, dataset.samples, [Geometry((16, 16), 16)], finder, workers=0, batch_size=20)
     (batch,) = batches
     status = dict(zip((sample.name for sample in batch.samples), batch.statuses))
     assert status["cat/broken.png"] == "unreadable"
@@ -210,7 +208,7 @@ def test_a_finder_that_swaps_height_and_width_is_caught(photos):
 
 
 def test_registry_checks_options_and_makes_a_cached_finder(photos, monkeypatch):
-    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:create")
+    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:BrightOptions")
     dataset = open_dataset(photos)
     segmenter = create_segmenter("grounded-sam", dataset, template="one {label}", threshold=9)
     assert segmenter.identity()["threshold"] == 9
@@ -223,9 +221,15 @@ def test_registry_checks_options_and_makes_a_cached_finder(photos, monkeypatch):
 
 
 def scored(dataset, model: str, out: Path, finder: BrightFinder):
-    plan = Plan(models=(model,), out=out, options=Options(), batch=3, workers=0)
     seen = []
-    run = score_dataset(dataset, CachedFinder(finder), plan, finding=lambda done, of: seen.append((done, of)))
+    run = score_dataset(
+        dataset,
+        CachedFinder(finder),
+        models=(model,),
+        out=out,
+        batch=3,
+        finding=lambda done, of: seen.append((done, of)),
+    )
     return run, seen
 
 
@@ -286,13 +290,13 @@ def test_the_cache_of_a_finder_is_its_own(photos):
 
 
 def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos, monkeypatch):
-    from das_explain.segment import detect, sam
+    from das_explain.segment.finders import detect, sam
 
     dataset = open_dataset(photos)
     options = {"detector": str(nets.detector), "sam": str(nets.sam), "side": 64, "box_threshold": 0.05}
     three = dataset.samples[:3]
     first = create_segmenter("grounded-sam", dataset, **options)
-    found_now = [each.regions for each in load_batches(dataset, three, [WHOLE], first, workers=0)]
+    found_now = [each.regions for each in load_batches(dataset.source, three, [WHOLE], first, workers=0)]
     assert len(list(shelves()[0].entries())) == 3
     carried = pickle.dumps(first)
     assert len(carried) < 10_000  # the networks stay behind
@@ -303,7 +307,7 @@ def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos
     monkeypatch.setattr(detect, "HubDetector", refuse)
     monkeypatch.setattr(sam, "HubSam", refuse)
     second = create_segmenter("grounded-sam", dataset, **options)
-    assert [each.regions for each in load_batches(dataset, three, [WHOLE], second, workers=1)] == found_now
+    assert [each.regions for each in load_batches(dataset.source, three, [WHOLE], second, workers=1)] == found_now
     for sample in three:
         one, other = (each.region(sample, dataset.read(sample)) for each in (pickle.loads(carried), second))
         assert one.status == other.status
@@ -311,5 +315,7 @@ def test_true_networks_are_not_even_built_for_photos_that_are_known(nets, photos
         assert one.detail["prompt"] == f"{sample.label}."
     with pytest.raises(AssertionError, match="a network was built"):
         list(
-            load_batches(dataset, three, [WHOLE], create_segmenter("grounded-sam", dataset, **{**options, "side": 96}))
+            load_batches(
+                dataset.source, three, [WHOLE], create_segmenter("grounded-sam", dataset, **{**options, "side": 96})
+            )
         )

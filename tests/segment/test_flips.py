@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from das_explain.segment.finders.create import create_finder
+from das_explain.segment.finders.options import FinderOptions
 from das_explain.types import Sample
 from tests.segment import networks
 from tests.segment.flips import flippable
@@ -37,7 +37,7 @@ def case(request, tmp_path_factory):
         if name not in finders:
             save = networks.save_sam2 if name == "grounded-sam2" else networks.save_sam
             sam = flippable(save(root / name), flip.axis)
-            finders[name] = create_finder(name, detector=str(detector), sam=str(sam), side=96, device="cpu")
+            finders[name] = FinderOptions(detector=str(detector), sam=str(sam), side=96, device="cpu").create(name)
         return finders[name]
 
     photo = networks.scene(*flip.size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from das_explain.commands import app
-from das_explain.commands.regions import FINDER_OPTIONS, flag
 from das_explain.errors import DasExplainError
 from das_explain.segment import FINDERS
+from das_explain.segment.choose import FINDER_OPTIONS
+from das_explain.segment.finders.options import FinderOptions
 from tests.models import model_directory
 from tests.photos import store
 from tests.segment.fake_finder import BrightFinder, bright_photo
@@ -112,7 +112,7 @@ def test_photos_without_an_object_are_counted_everywhere(nets, photos, tmp_path)
 
 def test_a_segment_that_is_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setenv("BRIGHT_LOG", str(tmp_path / "log"))
-    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:create")
+    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:BrightOptions")
     for number in range(10):
         store(bright_photo(number), tmp_path / "photos" / "cat" / f"{number}.png")
     find = BrightFinder._find
@@ -143,7 +143,7 @@ def test_a_segment_that_is_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
 
 VALUES = {
     "--prompt": "a {label}", "--choice": "best", "--segmenter-precision": "fp32", "--detector-side": "64",
-    "--prompts": "p.csv", "--detector": "d", "--sam": "s", "--tokenizer": "t",
+    "--prompts": "p.csv", "--detector": "d", "--sam": "s", "--tokenizer": "t", "--retry-threshold": "0.05",
 }  # fmt: skip
 
 
@@ -151,24 +151,19 @@ VALUES = {
 def test_every_flag_reaches_the_finder(tmp_path, monkeypatch, command):
     seen = {}
 
-    def create(name, *, dataset=None, device=None, **options):
-        seen.update(options)
+    def create(options, name, dataset=None):
+        seen.update(vars(options))
         raise DasExplainError("seen")
 
-    parameters = [
-        inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY)
-        for each in ("dataset", "device", *FINDER_OPTIONS.values())
-    ]
-    create.__signature__ = inspect.Signature(
-        [inspect.Parameter("name", inspect.Parameter.POSITIONAL_OR_KEYWORD), *parameters]
-    )
-    monkeypatch.setattr("tests.segment.fake_finder.create", create)
-    monkeypatch.setitem(FINDERS, "grounded-sam", "tests.segment.fake_finder:create")
+    monkeypatch.setattr(FinderOptions, "create", create)
     store(bright_photo(0), tmp_path / "photos" / "cat" / "0.png")
-    values = {field: VALUES.get(flag(field), "0.1") for field in FINDER_OPTIONS}
-    given = [part for field, value in values.items() for part in (flag(field), value)]
+    values = {field: VALUES.get(_flag(field), "0.1") for field in FINDER_OPTIONS}
+    given = [part for field, value in values.items() for part in (_flag(field), value)]
     with pytest.raises(DasExplainError, match="seen"):
         run(command[0], tmp_path / "photos", *command[1:], "--out", tmp_path, "--segmenter", "grounded-sam", *given)
-    assert {option: str(value) for option, value in seen.items()} == {
-        FINDER_OPTIONS[field]: value for field, value in values.items()
-    }
+    told = {FINDER_OPTIONS[field]: value for field, value in values.items()}
+    assert {option: str(seen[option]) for option in told} == told
+
+
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"

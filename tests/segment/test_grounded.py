@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from das_explain.errors import UsageError
-from das_explain.segment.finders.create import create_finder
 from das_explain.segment.finders.detect import HubDetector, detections, padded
+from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.sam import HubSam
 from tests.segment.networks import QUERIES, sample, scene
 
@@ -35,7 +35,7 @@ def test_channels_are_red_green_blue(nets, make):
 )
 def test_shorter_side_is_800_and_the_longer_at_most_1333(nets, size, shape):
     """Unless a smaller side is asked for: all by the same rule."""
-    finder = create_finder("grounded-sam", detector=str(nets.detector), sam=str(nets.sam), device="cpu")
+    finder = FinderOptions(detector=str(nets.detector), sam=str(nets.sam), device="cpu").create("grounded-sam")
     assert finder.detector.frame(scene(*size)).shape == (3, *shape)
     finder.detector.side = 400
     smaller = finder.detector.frame(scene(*size)).shape[1:]
@@ -186,9 +186,12 @@ def test_identity_needs_no_network_and_follows_every_setting(nets, make, tmp_pat
         {"minimum_area": 0.1},
         {"precision": "bf16"},
     ]
-    told = [json.dumps(create_finder("grounded-sam", **known, **each).identity(), sort_keys=True) for each in settings]
+    told = [
+        json.dumps(FinderOptions(**known, **each).create("grounded-sam").identity(), sort_keys=True)
+        for each in settings
+    ]
     assert len(set(told)) == len(settings)
-    copy = pickle.loads(pickle.dumps(create_finder("grounded-sam", **known)))
+    copy = pickle.loads(pickle.dumps(FinderOptions(**known).create("grounded-sam")))
     assert json.dumps(copy.identity(), sort_keys=True) == told[0]
 
 
@@ -214,4 +217,4 @@ def test_pickled_finder_leaves_its_networks_behind(make):
 )
 def test_impossible_settings(nets, options, message):
     with pytest.raises(UsageError, match=message):
-        create_finder("grounded-sam", detector=str(nets.detector), sam=str(nets.sam), **options)
+        FinderOptions(detector=str(nets.detector), sam=str(nets.sam), **options).create("grounded-sam")

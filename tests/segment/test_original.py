@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from safetensors.torch import save_file
 
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.segment.finders.build import TextEncoder, build_sam
-from das_explain.segment.finders.create import create_finder
+from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.original import OriginalSam
 from das_explain.segment.finders.sam import HubSam
 from das_explain.segment.finders.weights import Weights
@@ -67,7 +69,7 @@ def test_sam_sizes_are_read_off_the_file():
     from segment_anything import sam_model_registry
 
     with torch.device("meta"):
-        known = {key: value for key, value in sam_model_registry["vit_b"]().state_dict().items()}
+        known = dict(sam_model_registry["vit_b"]().state_dict())
         built = build_sam(known)
     assert {k: v.shape for k, v in built.state_dict().items()} == {k: v.shape for k, v in known.items()}
     heads = [block.attn.num_heads for block in built.image_encoder.blocks]
@@ -117,19 +119,18 @@ def test_checkpoint_that_holds_code_is_not_run(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def grounded(nets, files):
     pytest.importorskip("groundingdino", reason="the extra groundingdino is not installed")
-    return create_finder(
-        "grounded-sam-original",
+    return FinderOptions(
         detector=str(files.detector),
         sam=str(files.sam),
         tokenizer=str(nets.detector),
         side=SIDE,
         device="cpu",
-    )
+    ).create("grounded-sam-original")
 
 
 @pytest.fixture(scope="module")
 def hub(nets):
-    return create_finder("grounded-sam", detector=str(nets.detector), sam=str(nets.sam), side=SIDE, device="cpu")
+    return FinderOptions(detector=str(nets.detector), sam=str(nets.sam), side=SIDE, device="cpu").create("grounded-sam")
 
 
 @pytest.fixture
@@ -207,15 +208,14 @@ def test_where_the_resizing_differs(hub, grounded, size):
 
 
 def test_bf16_stays_close(nets, files, grounded):
-    finder = create_finder(
-        "grounded-sam-original",
+    finder = FinderOptions(
         detector=str(files.detector),
         sam=str(files.sam),
         tokenizer=str(nets.detector),
         side=SIDE,
         device="cpu",
         precision="bf16",
-    )
+    ).create("grounded-sam-original")
     exact, close = (each.find([Sample("x", 0, "dog")], [scene(200, 120)])[0] for each in (grounded, finder))
     assert exact.detail["scores"] != close.detail["scores"]
     np.testing.assert_allclose(exact.detail["scores"][:5], close.detail["scores"][:5], atol=0.03)
@@ -230,13 +230,12 @@ def test_nothing_on_stdout_and_nothing_fetched(nets, files, grounded, capsys, mo
     import socket
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("asked the network"))
-    finder = create_finder(
-        "grounded-sam-original",
+    finder = FinderOptions(
         detector=str(files.detector),
         sam=str(files.sam),
         tokenizer=str(nets.detector),
         side=SIDE,
-    )
+    ).create("grounded-sam-original")
     finder.find([Sample("x", 0, "dog")], [scene(60, 50)])
     assert capsys.readouterr().out == ""
 
@@ -251,9 +250,9 @@ def test_detector_checkpoint_that_does_not_fit(nets, files, grounded, tmp_path, 
     else:
         state = {"fc.weight": torch.zeros(2, 2)}
     torch.save({"model": state}, tmp_path / "dino.pth")
-    finder = create_finder(
-        "grounded-sam-original", detector=str(tmp_path / "dino.pth"), sam=str(files.sam), tokenizer=str(nets.detector)
-    )
+    finder = FinderOptions(
+        detector=str(tmp_path / "dino.pth"), sam=str(files.sam), tokenizer=str(nets.detector)
+    ).create("grounded-sam-original")
     expected = {
         "missing": "is no Grounding DINO.*level_embed",
         "foreign": "1 foreign key.*transformer.more",
@@ -289,21 +288,20 @@ def test_text_encoder_is_bert_under_a_mask_of_phrases():
 
 
 def test_package_that_is_not_installed(files, monkeypatch):
-    import importlib.util
-
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "groundingdino" else real(name))
+    monkeypatch.setitem(sys.modules, "groundingdino", None)
     with pytest.raises(DasExplainError, match=r"pip install 'das-explain\[groundingdino\]'"):
-        create_finder("grounded-sam-original", detector=str(files.detector), sam=str(files.sam))
+        FinderOptions(detector=str(files.detector), sam=str(files.sam)).create("grounded-sam-original")
 
 
 def test_checkpoints_and_folders_are_told_apart(nets, files, grounded):
     with pytest.raises(UsageError, match="grounded-sam-original takes checkpoint files"):
-        create_finder("grounded-sam", detector=str(files.detector), sam=str(nets.sam))
+        FinderOptions(detector=str(files.detector), sam=str(nets.sam)).create("grounded-sam")
     with pytest.raises(UsageError, match="no such checkpoint file"):
-        create_finder("grounded-sam-original", detector=str(nets.detector), sam=str(files.sam))
+        FinderOptions(detector=str(nets.detector), sam=str(files.sam)).create("grounded-sam-original")
     with pytest.raises(UsageError, match="--tokenizer goes with grounded-sam-original"):
-        create_finder("grounded-sam", detector=str(nets.detector), sam=str(nets.sam), tokenizer=str(nets.detector))
-    mixed = create_finder("grounded-sam", detector=str(nets.detector), sam=str(files.sam), side=SIDE)
+        FinderOptions(detector=str(nets.detector), sam=str(nets.sam), tokenizer=str(nets.detector)).create(
+            "grounded-sam"
+        )
+    mixed = FinderOptions(detector=str(nets.detector), sam=str(files.sam), side=SIDE).create("grounded-sam")
     assert mixed.identity()["sam"]["package"] == "segment-anything"
     assert mixed.find([Sample("x", 0, "dog")], [scene(60, 50)])[0].status == "ok"

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.segment.finders import weights as room
-from das_explain.segment.finders.create import create_finder
 from das_explain.segment.finders.detect import HubDetector
+from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.sam import HubSam
 from das_explain.segment.finders.weights import Weights, file_hash, find_file, find_folder
 from das_explain.types import Sample
@@ -65,7 +65,7 @@ def test_another_network_is_named(nets):
     pairs = (("grounded-sam", nets.sam2, "grounded-sam2"), ("grounded-sam2", nets.sam, "grounded-sam"))
     for name, folder, other in pairs:
         with pytest.raises(UsageError, match=f"--segmenter {other}$"):
-            create_finder(name, detector=str(nets.detector), sam=str(folder))
+            FinderOptions(detector=str(nets.detector), sam=str(folder)).create(name)
 
 
 def test_tables_that_other_versions_store_are_let_through(copy, nets):
@@ -98,7 +98,7 @@ def test_folder_of_the_video_model_is_loaded_as_sam2(copy):
     folder = copy("sam2", lambda state: state.update(memory), model_type="sam2_video")
     masker = HubSam(folder, CPU, generation=2)
     assert type(masker.network).__name__ == "Sam2Model"
-    finder = create_finder("boxes+sam", sam=str(folder.path), device="cpu")
+    finder = FinderOptions(sam=str(folder.path), device="cpu").create("boxes+sam")
     assert finder.find([Sample("x", 0, boxes=((5, 5, 40, 40),))], [scene(60, 50)])[0].mask.shape == (50, 60)
 
 
@@ -139,7 +139,7 @@ def test_offline_message_says_which_files_to_put_where(monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("tries for 24 s offline"))
     with pytest.raises(DasExplainError) as caught:
-        create_finder("grounded-sam", sam="base")
+        FinderOptions(sam="base").create("grounded-sam")
     message = str(caught.value)
     assert message.startswith("facebook/sam-vit-base is not in the Hugging Face cache (")
     assert "config.json, preprocessor_config.json and model.safetensors into a folder" in message
@@ -158,7 +158,7 @@ def test_cache_is_asked_first_and_the_network_not_at_all(nets, monkeypatch):
         return str(nets.sam if "sam" in repo_id else nets.detector)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    finder = create_finder("grounded-sam", side=SIDE, device="cpu")
+    finder = FinderOptions(side=SIDE, device="cpu").create("grounded-sam")
     assert finder.find([Sample("x", 0, "dog")], [scene(60, 50)])[0].status == "ok"
     assert asked == [("facebook/sam-vit-base", True), ("IDEA-Research/grounding-dino-tiny", True)]
 
@@ -212,7 +212,7 @@ def test_download_takes_safetensors_and_no_second_copy(nets, monkeypatch):
 )
 def test_names_that_do_not_go(nets, name, sam, message):
     with pytest.raises(UsageError, match=message):
-        create_finder(name, detector=str(nets.detector), sam=sam)
+        FinderOptions(detector=str(nets.detector), sam=sam).create(name)
 
 
 def test_transformers_before_sam2(nets, monkeypatch):
@@ -220,8 +220,8 @@ def test_transformers_before_sam2(nets, monkeypatch):
     monkeypatch.setattr("das_explain.segment.finders.create.version", lambda _: "4.51.3")
     message = r"^SAM 2 needs transformers >= 4.56 \(here is 4.51.3\): pip install -U transformers, or .* grounded-sam$"
     with pytest.raises(DasExplainError, match=message):
-        create_finder("grounded-sam2", detector=str(nets.detector))  # before anything is looked for on the hub
-    assert create_finder("grounded-sam", detector=str(nets.detector), sam=str(nets.sam)).name == "grounded-sam"
+        FinderOptions(detector=str(nets.detector)).create("grounded-sam2")  # before anything is looked for on the hub
+    assert FinderOptions(detector=str(nets.detector), sam=str(nets.sam)).create("grounded-sam").name == "grounded-sam"
 
 
 # ---- hashes

@@ -20,8 +20,9 @@ from PIL import Image
 
 from das_explain.data.coco import rle
 from das_explain.data.images import ImageError, printable
+from das_explain.data.masks import match_names
+from das_explain.data.rows import one_spelling
 from das_explain.data.sources import Listing, Source, region_from_mask, turned_along
-from das_explain.data.sources.matching import match_names
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.types import Region, Sample
 
@@ -84,9 +85,12 @@ def with_coco(listing: Listing, path: Path) -> Listing:
     file = read_coco(str(path))
     names = [str(image.get("file_name", "")).replace("\\", "/") for image in file.images]
     told = [f"of {printable(name)} in {printable(path)}" for name in names]
-    exact = {sample.name for sample in listing.samples}
+    exact = {one_spelling(sample.name) for sample in listing.samples}
     found = match_names(
-        listing.samples, [name if name in exact else os.path.splitext(name)[0] for name in names], told, path
+        listing.samples,
+        [name if one_spelling(name) in exact else os.path.splitext(name)[0] for name in names],
+        told,
+        path,
     )
     samples, contents = [], []
     for sample, content, i in zip(listing.samples, listing.contents, found):
@@ -94,7 +98,8 @@ def with_coco(listing: Listing, path: Path) -> Listing:
         samples.append(replace(sample, mask_path=None if i is None else Path(str(i))))
         mine = None if i is None else [file.images[i], file.annotations_of(file.images[i], sample.label)]
         contents.append(f"{content} {hashlib.sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()}")
-    return Listing(CocoMasks(listing.source, str(path)), tuple(samples), tuple(contents), has_masks=True)
+    source = CocoMasks(listing.source, str(path))
+    return Listing(source, tuple(samples), tuple(contents), has_masks=True, notes=listing.notes)
 
 
 def _shape(annotation: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
@@ -128,7 +133,7 @@ def _read_version(file: str, *version: int) -> CocoFile:
         content = json.loads(Path(file).read_bytes())
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is no JSON: {' '.join(str(error).split())[:100]}") from None
-    parts = [content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")]
+    parts: list[Any] = [content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")]
     if not all(isinstance(part, list) and all(isinstance(each, dict) for each in part) for part in parts):
         raise UsageError(f"{where} is no COCO file: it needs the lists images and annotations")
     images, annotations = parts

@@ -1,4 +1,5 @@
-"""Where samples come from. A data source is one file here and one line in ``data.SOURCES``.
+"""Where samples come from. A data source is one file here and one line in ``data.dataset.SOURCES``; none
+of them knows another.
 
 A source reads; which samples there are was settled when the data set was opened. It is picklable and small: the
 decoding workers get the source and the samples of one batch at a time, never the whole list.
@@ -48,13 +49,21 @@ class Listing:
     """What opening a data spec found: a source and its samples in order, and what identifies their content.
 
     ``contents`` has one entry per sample (a photo's size, its mask's hash, a seed ...) that goes into the fingerprint
-    with name and label.
+    with name and label. ``notes`` are lines that whoever opened the data should read.
     """
 
     source: Source
     samples: tuple[Sample, ...]
     contents: tuple[str, ...]
     has_masks: bool
+    notes: tuple[str, ...] = ()
+
+
+def path_of(sample: Sample) -> Path:
+    """The file of a sample that is one."""
+    if sample.path is None:
+        raise ImageError(f"{sample.name} is no file of its own")
+    return sample.path
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Files:
 
     def read(self, sample: Sample) -> Image.Image:
         """Decodes ``sample.path``."""
-        return decode_image(sample.path)
+        return decode_image(path_of(sample))
 
     def read_mask(self, sample: Sample, size: tuple[int, int]) -> Region:
         """Decodes ``sample.mask_path``; a mask drawn on the unturned pixels of an EXIF-turned photo is turned along."""
@@ -155,11 +164,11 @@ def mask_content(path: Path | None) -> str:
     return str(file_size(path))
 
 
-def file_listing(samples: Sequence[Sample], source: Files | None = None) -> Listing:
+def file_listing(samples: Sequence[Sample], source: Files | None = None, *, notes: tuple[str, ...] = ()) -> Listing:
     """The listing of samples that are files; a photo's size in bytes stands for its content, masks are read.
 
     Masks are small, and one that is corrected often keeps its size: always, in formats without compression.
     """
     contents = tuple(f"{file_size(sample.path)} {mask_content(sample.mask_path)} {sample.boxes}" for sample in samples)
     has_masks = any(sample.mask_path is not None for sample in samples)
-    return Listing(source or Files(), tuple(samples), contents, has_masks)
+    return Listing(source or Files(), tuple(samples), contents, has_masks, notes)

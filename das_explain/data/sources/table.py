@@ -7,20 +7,15 @@ Paths are relative to the CSV's folder (absolute ones are read as well). Rectang
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import os
 from dataclasses import replace
 from pathlib import Path
 
 from das_explain.data.images import printable
-from das_explain.data.sources import Listing, file_listing, file_size
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.data.rows import read_rows, resolve, row_boxes
+from das_explain.data.sources import Listing, file_listing, file_size, path_of
+from das_explain.errors import UsageError
 from das_explain.types import Sample
-
-_CORNERS = ("x0", "y0", "x1", "y1")
-Box = tuple[float, float, float, float]
 
 
 def list_table(path: Path) -> Listing:
@@ -32,8 +27,8 @@ def list_table(path: Path) -> Listing:
     lines: dict[str, int] = {}
     for line, row in read_rows(path):
         where = f"{printable(path)}, line {line}"
-        name, file = _resolve(path.parent, row["image"])
-        mask = _resolve(path.parent, row["mask"])[1] if row.get("mask") else None
+        name, file = resolve(path.parent, row["image"])
+        mask = resolve(path.parent, row["mask"])[1] if row.get("mask") else None
         boxes = row_boxes(row, where)
         sample = Sample(name, len(samples), row.get("label") or None, file, mask, boxes)
         place = _place(file)
@@ -51,102 +46,11 @@ def list_table(path: Path) -> Listing:
     if not samples:
         raise UsageError(f"{printable(path)} lists no images: it has a header but no rows")
     if all(file_size(sample.path) < 0 for sample in samples.values()):
-        first = printable(next(iter(samples.values())).path)
+        first = printable(path_of(next(iter(samples.values()))))
         raise UsageError(f"none of the images in {printable(path)} is there, the first is looked for at {first}")
     return file_listing(list(samples.values()))
-
-
-def mask_table(path: Path) -> list[tuple[str, Path, Path | None]]:
-    """(name, the photo's path, its mask's path) of each row of a CSV with the columns image and mask."""
-    rows = read_rows(path)
-    if not any(row.get("mask") for _, row in rows):
-        raise UsageError(f"{printable(path)} names no masks: it needs a column mask")
-    return [
-        (*_resolve(path.parent, row["image"]), _resolve(path.parent, row["mask"])[1] if row.get("mask") else None)
-        for _, row in rows
-    ]
-
-
-def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, {column: cell}) of every row that is not blank; columns in lower case."""
-    where = printable(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{where} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8") from None
-    except OSError as error:
-        raise DasExplainError(f"cannot read {where}: {error.strerror}") from None
-    header = text.lstrip().split("\n", 1)[0]
-    delimiter = next((mark for mark in (",", ";", "\t") if mark in header), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    columns: list[str] = []
-    rows = []
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not columns:
-                columns = _columns(cells, where)
-                continue
-            if len(cells) > len(columns):
-                raise UsageError(
-                    f"{where}, line {reader.line_num}: {len(cells)} cells under {len(columns)} columns; "
-                    f'quote a cell that contains "{delimiter}"'
-                )
-            row = dict(zip(columns, cells))
-            row = {name: cell if name == "image" else cell.strip() for name, cell in row.items()}
-            if not row.get("image", "").strip():
-                raise UsageError(f"{where}, line {reader.line_num}: the image cell is empty")
-            rows.append((reader.line_num, row))
-    except csv.Error as error:
-        raise UsageError(f"{where}, line {reader.line_num}: not valid CSV ({error})") from None
-    if not columns:
-        raise UsageError(f"{where} is empty: its first line must name the columns, image[,label][,mask]")
-    return rows
-
-
-def _columns(cells: list[str], where: str) -> list[str]:
-    columns = [cell.strip().lower() for cell in cells]
-    if "image" not in columns:
-        found = ", ".join(printable(cell)[:40] for cell in cells[:8])
-        raise UsageError(f"{where} has no column image (its first line reads: {found}); expected image[,label][,mask]")
-    for name in ("image", "label", "mask", "boxes", *_CORNERS):
-        if columns.count(name) > 1:
-            raise UsageError(f"{where} has two columns {name}")
-    corners = [name for name in _CORNERS if name in columns]
-    if 0 < len(corners) < 4:
-        raise UsageError(f"{where} has the columns {', '.join(corners)}; a rectangle needs x0, y0, x1 and y1")
-    return columns
-
-
-def _resolve(folder: Path, cell: str) -> tuple[str, Path]:
-    """A path cell -> (name, path). Backslashes of a CSV made on Windows work where no file has them in its name."""
-    tries = (cell, cell.strip(), cell.strip().replace("\\", "/"))
-    cell = next((each for each in tries if os.path.exists(folder / each)), tries[-1])
-    path = folder / cell
-    inside = os.path.isabs(cell) and path.is_relative_to(os.path.abspath(folder))
-    name = path.relative_to(os.path.abspath(folder)) if inside else Path(cell)
-    return printable(name.as_posix()), path
 
 
 def _place(path: Path) -> str:
     """One spelling of a path that has several. A link to a file is another image: some caches keep all files as links."""
     return os.path.join(os.path.realpath(path.parent), path.name)
-
-
-def row_boxes(row: dict[str, str], where: str) -> tuple[Box, ...]:
-    """The rectangles of one row; an empty row has none."""
-    texts = [part for part in (row.get("boxes") or "").split(";") if part.strip()]
-    corners = [row.get(name) or "" for name in _CORNERS]
-    if any(corners):
-        texts.append(" ".join(corner or "missing" for corner in corners))
-    boxes = []
-    for text in texts:
-        try:
-            x0, y0, x1, y1 = (float(number) for number in text.split())
-        except ValueError:
-            raise UsageError(f"{where}: a box is four numbers x0 y0 x1 y1 in pixels, not {printable(text)!r}") from None
-        if not all(map(math.isfinite, (x0, y0, x1, y1))) or x1 <= x0 or y1 <= y0:
-            raise UsageError(f"{where}: the box {printable(text)!r} is empty; it needs x0 < x1 and y0 < y1")
-        boxes.append((x0, y0, x1, y1))
-    return tuple(boxes)

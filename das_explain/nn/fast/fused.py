@@ -19,7 +19,7 @@ BLOCKS = (BasicBlock, Bottleneck, AttendedBasicBlock, AttendedBottleneck)
 
 def fusible(conv: nn.Module) -> bool:
     """Whether a module is a convolution that can run on the fused operator as it is now."""
-    return (
+    return bool(
         type(conv) is nn.Conv2d
         and conv.weight.device.type == "cpu"
         and conv.padding_mode == "zeros"
@@ -182,5 +182,5 @@ class FusedBlock(nn.Module):
             residual = self.conv2(residual)
         last = getattr(self, self.last)
         if self.gate is None:
-            return last(residual, shortcut, spent=self.projects or self.follows and shortcut is x)
+            return last(residual, shortcut, spent=self.projects or (self.follows and shortcut is x))
         return (self.gate(last(residual)) + shortcut).relu_()

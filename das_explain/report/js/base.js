@@ -1,21 +1,12 @@
 // The data, small helpers, and the one rule of this page: text from a run enters the document only as text.
 
-const DATA = window.DAS || { images: [], models: [], groups: [], blocks: [], statuses: [], frames: [[224, 224]], colours: "" };
-const MODELS = DATA.models, BLOCKS = DATA.blocks;
-
-// Entries of data.js are arrays, in the order of das_explain/report/gallery.py.
-const IMAGES = DATA.images.map(([index, name, label, status, message, frames, outlines, models, region]) => ({
-  index, name, label, message, frames, outlines,
-  region: region && { prompt: region[0], score: region[1], iou: region[2], retried: Boolean(region[3]), used: region[4], of: region[5], boxes: region[6] },
-  status: DATA.statuses[status],
-  models: models.map(([facts, cells]) => ({
-    facts: facts && { target: facts[0], predicted: facts[1], confidence: facts[2], correct: facts[3] },
-    cells: cells.map((cell) => cell && {
-      sfd: cell[0], status: DATA.statuses[cell[1]], wR: cell[2], wN: cell[3], camMax: cell[4], rArea: cell[5],
-      box: cell[6] && cell[6][2] > cell[6][0] && cell[6][3] > cell[6][1] ? cell[6] : null, map: cell[7], frame: cell[8],
-    }),
-  })),
-}));
+const DATA = window.DAS || { images: [], models: [], groups: [], blocks: [], scoring: null, packets: {}, shapes: [], frames: [{ height: 224, width: 224 }], colours: "" };
+const MODELS = DATA.models, BLOCKS = DATA.blocks, IMAGES = DATA.images;
+for (const image of IMAGES) {
+  for (const cell of image.models.flatMap((model) => (model ? model.cells : []))) {
+    if (cell && cell.box && !(cell.box.x1 > cell.box.x0 && cell.box.y1 > cell.box.y0)) cell.box = null;
+  }
+}
 const BY_INDEX = new Map(IMAGES.map((image) => [image.index, image]));
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -44,8 +35,16 @@ const signed = (value, digits = 2) => {
   return value > 0 ? `+${fixed(value, digits)}` : fixed(value, digits);
 };
 const percent = (value) => (value === null ? "" : `${Math.round(100 * value)}\u202f%`);
-const plain = (value) => (value === null ? "–" : String(value).replace("-", MINUS));
+// Four significant digits.
+const digits = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))).replace("-", MINUS));
 const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+
+// At most so many characters, beginning and end kept: das_explain/text.py.
+function cutMiddle(text, room) {
+  const letters = [...text];
+  if (letters.length <= room) return text;
+  return `${letters.slice(0, Math.floor(room / 2)).join("").trimEnd()}…${letters.slice(letters.length - Math.floor((room - 1) / 2)).join("").trimStart()}`;
+}
 
 const STATUS_WORDS = {
   ok: "scored",
@@ -58,17 +57,17 @@ const STATUS_WORDS = {
   mask_unreadable: "mask unreadable",
   mask_mismatch: "mask of another size",
   unknown_label: "unknown label",
+  no_partner: "no partner",
 };
 const statusWords = (status) => (Object.hasOwn(STATUS_WORDS, status) ? STATUS_WORDS[status] : status);
 
-const cellOf = (image, model, block) => image.models[model].cells[block];
-// A score that counts: only rows whose status is ok.
+const SCORED = new Set(["ok", "no_background"]); // das_explain/statuses.py
+const cellOf = (image, model, block) => (image.models[model] ? image.models[model].cells[block] : null);
+// A score that counts.
 const scoreOf = (image, model, block) => {
   const cell = cellOf(image, model, block);
-  return cell && cell.status === "ok" ? cell.sfd : null;
+  return cell && SCORED.has(cell.status) ? cell.sfd : null;
 };
-const differenceOf = (image, a, b, block) => {
-  const first = scoreOf(image, a, block), second = scoreOf(image, b, block);
-  return first === null || second === null ? null : second - first;
-};
+const difference = (first, second) => (first === null || second === null ? null : second - first);
+const differenceOf = (image, a, b, block) => difference(scoreOf(image, a, block), scoreOf(image, b, block));
 const key = (model, name) => el("span", { class: "key", "data-model": model % 7 }, name === undefined ? MODELS[model] : name);

@@ -5,7 +5,7 @@ const tip = document.getElementById("tip");
 const BOX = { left: 44, top: 12, right: 308, bottom: 276 };
 const xOf = (value) => BOX.left + value * (BOX.right - BOX.left);
 const yOf = (value) => BOX.bottom - value * (BOX.bottom - BOX.top);
-let drawnPair = null;
+let drawnPair = null, paled = false;
 
 function points(pair, block) {
   return IMAGES
@@ -23,12 +23,10 @@ function frameOf(pair) {
       svg("text", { class: "tick", x: BOX.left - 6, y: yOf(tick) + 4, "text-anchor": "end" }, String(tick)),
     ]),
     svg("path", { class: "diagonal", d: `M${xOf(0)} ${yOf(0)}L${xOf(1)} ${yOf(1)}` }),
-    svg("text", { class: "name", x: (BOX.left + BOX.right) / 2, y: 312, "text-anchor": "middle", "data-model": pair[0] % 7 }, short(`sfd of ${MODELS[pair[0]]}`)),
-    svg("text", { class: "name", x: 0, y: 0, transform: `translate(10 ${(BOX.top + BOX.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", "data-model": pair[1] % 7 }, short(`sfd of ${MODELS[pair[1]]}`)),
+    svg("text", { class: "name", x: (BOX.left + BOX.right) / 2, y: 312, "text-anchor": "middle", "data-model": pair[0] % 7 }, cutMiddle(`sfd of ${MODELS[pair[0]]}`, 34)),
+    svg("text", { class: "name", x: 0, y: 0, transform: `translate(10 ${(BOX.top + BOX.bottom) / 2}) rotate(-90)`, "text-anchor": "middle", "data-model": pair[1] % 7 }, cutMiddle(`sfd of ${MODELS[pair[1]]}`, 34)),
   ];
 }
-
-const short = (text) => (text.length > 34 ? `${text.slice(0, 33)}…` : text);
 
 function drawScatter(place, pair) {
   const block = Number(place.dataset.block);
@@ -103,11 +101,14 @@ function drawScatters() {
   if (!pair) return;
   if (drawnPair !== pairName(pair)) {
     drawnPair = pairName(pair);
+    paled = false;
     places.forEach((place) => drawScatter(place, pair));
     const chooser = document.getElementById("scatter-pair");
     if (chooser && PAIRS.length > 1) chooser.replaceChildren(choice("pair", "Pair", PAIRS.map((each) => [pairName(each), `${MODELS[each[0]]} and ${MODELS[each[1]]}`]), pairName(pair)));
   }
-  const inside = new Set(chosen.map((image) => String(image.index)));
   const filtered = chosen.length < IMAGES.length;
+  if (!filtered && !paled) return;
+  paled = filtered;
+  const inside = new Set(chosen.map((image) => String(image.index)));
   for (const dot of document.querySelectorAll(".dots circle")) dot.classList.toggle("pale", filtered && !inside.has(dot.dataset.index));
 }

@@ -4,15 +4,15 @@ const viewer = document.getElementById("viewer");
 let opener = null;
 
 function numbers(image, models, blocks) {
-  const rows = models.flatMap((model) => blocks.map((block) => ({ model, block, cell: cellOf(image, model, block) })).filter(({ cell }) => cell));
+  const rows = models.flatMap((model) => blocks.map((block) => ({ model, block, cell: shownCell(image, model, block) })).filter(({ cell }) => cell));
   if (!rows.length) return null;
   const heads = ["Model", "Block", "sfd", "Status", "W_r", "W_n", "B (x0, y0, x1, y1)", "R of frame", "cam_max", "Explained"];
   const numeric = new Set([2, 4, 5, 6, 7, 8]);
-  return el("div", { class: "scroll", role: "region", "aria-label": "Numbers", tabindex: 0 }, el("table", { class: "slim" },
+  return el("div", { class: "scroll numbers", role: "region", "aria-label": "Numbers", tabindex: 0 }, el("table", { class: "slim" },
     el("thead", {}, el("tr", {}, heads.map((head, i) => el("th", { scope: "col", class: numeric.has(i) ? "num" : null }, head)))),
     el("tbody", {}, rows.map(({ model, block, cell }) => el("tr", {},
-      [key(model), BLOCKS[block], el("b", {}, fixed(cell.sfd, 3)), el("code", {}, cell.status), plain(cell.wR), plain(cell.wN),
-        cell.box ? cell.box.join(", ") : "–", percent(cell.rArea) || "–", plain(cell.camMax), image.models[model].facts.target || "–",
+      [key(model), BLOCKS[block], el("b", {}, fixed(cell.sfd, 3)), el("code", {}, cell.status), digits(cell.w_r), digits(cell.w_n),
+        cell.box ? [cell.box.x0, cell.box.y0, cell.box.x1, cell.box.y1].join(", ") : "–", percent(image.models[model].r_area) || "–", digits(cell.cam_max), image.models[model].target || "–",
       ].map((value, i) => el(i ? "td" : "th", { scope: i ? null : "row", class: numeric.has(i) ? "num" : null }, value)))))));
 }
 
@@ -24,7 +24,7 @@ function step(by) {
 
 function openViewer(image) {
   if (!viewer.open) opener = document.activeElement;
-  const models = shownModels().filter((model) => image.models[model].facts), blocks = shownBlocks(), pair = chosenPair();
+  const models = shownModels().filter((model) => image.models[model]), blocks = shownBlocks(), pair = chosenPair();
   const at = chosen.indexOf(image);
   const button = (name, text, label, by) => el("button", { type: "button", class: "plain", name, disabled: at < 0 || !chosen[at + by], "aria-label": label, onclick: () => step(by) }, text);
   const focused = viewer.contains(document.activeElement) ? document.activeElement.name : null;

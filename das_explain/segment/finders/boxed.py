@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from das_explain.data.images import full_size
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.devices import find_device
+from das_explain.errors import DasExplainError
+from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.weights import Weights
 from das_explain.types import Region, Sample
 
 if TYPE_CHECKING:
-    import torch
-
     from das_explain.segment.finders.sam import Masker, Segmented
 
 FAILURES = (RuntimeError, ValueError, IndexError, MemoryError)  # of one photo; the others go on
@@ -33,15 +33,14 @@ class SamFinder:
 
     name: str
 
-    def __init__(
-        self, name: str, sam: Weights, *, generation: int, device: Any, precision: str, batch: int | None = None
-    ) -> None:
+    def __init__(self, name: str, sam: Weights, generation: int, options: FinderOptions) -> None:
         self.name = name
         self.sam = sam
         self.generation = generation
-        self.device = device
-        self.precision = precision
-        self.batch = batch or (GPU_BATCH if torch_device(device).type == "cuda" else 1)
+        self.options = options
+        self.device = options.device
+        self.precision = options.precision
+        self.batch = options.batch or (GPU_BATCH if find_device(options.device).type == "cuda" else 1)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("masker", "detector")}
@@ -52,10 +51,10 @@ class SamFinder:
         if self.sam.is_file:
             from das_explain.segment.finders.original import OriginalSam
 
-            return OriginalSam(self.sam, torch_device(self.device), precision=self.precision)
+            return OriginalSam(self.sam, find_device(self.device), precision=self.precision)
         from das_explain.segment.finders.sam import HubSam
 
-        return HubSam(self.sam, torch_device(self.device), generation=self.generation, precision=self.precision)
+        return HubSam(self.sam, find_device(self.device), generation=self.generation, precision=self.precision)
 
     def identity(self) -> dict[str, Any]:
         """All that decides a mask, but not the prompt."""
@@ -177,18 +176,6 @@ def _region(found: Segmented, told: dict[str, Any]) -> Region:
     if not found.mask.any():
         return Region(None, "no_object", {**told, "message": "SAM gave an empty mask"})
     return Region(found.mask, "ok", told)
-
-
-def torch_device(device: Any) -> torch.device:
-    """The device, CUDA or else the CPU if ``None``. Raises ``UsageError``."""
-    import torch
-
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(device)
-    except RuntimeError:
-        raise UsageError(f"unknown device {device!r}; write cpu, cuda, cuda:1 or mps") from None
 
 
 def package_of(weights: Weights, original: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from das_explain.errors import DasExplainError, missing_package
+from das_explain.errors import DasExplainError, check_package
 
 POINTS = 4  # that each head of the deformable attention samples in each level
 State = dict[str, Tensor]
@@ -166,16 +166,8 @@ def build_sam(state: State) -> nn.Module:
     )
 
 
-def check_installed() -> None:
-    """Raises ``DasExplainError`` with the extra to install if groundingdino is not there."""
-    from importlib.util import find_spec
-
-    if find_spec("groundingdino") is None:
-        raise missing_package("groundingdino-py", "groundingdino", "grounded-sam-original")
-
-
 def _groundingdino() -> tuple[Any, ...]:
-    check_installed()
+    check_package("groundingdino", "groundingdino-py", "groundingdino", "grounded-sam-original")
     try:
         with hushed():
             import groundingdino.models.GroundingDINO.groundingdino as package

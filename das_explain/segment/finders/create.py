@@ -6,10 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from das_explain.errors import DasExplainError, UsageError
-from das_explain.segment.finders.boxed import BoxesFinder, SamFinder, torch_device
+from das_explain.devices import find_device
+from das_explain.errors import DasExplainError, UsageError, check_package
+from das_explain.segment.finders.boxed import BoxesFinder, SamFinder
 from das_explain.segment.finders.grounded import GroundedFinder
-from das_explain.segment.finders.prompts import FIELD, Prompts, read_overrides
+from das_explain.segment.finders.options import FinderOptions
+from das_explain.segment.finders.prompts import Prompts, read_overrides
 from das_explain.segment.finders.weights import CHECKPOINTS, Weights, find_file, find_folder, find_tokenizer
 
 if TYPE_CHECKING:
@@ -50,100 +52,63 @@ NAMES = {  # name -> the network that makes its masks unless another is asked fo
 }
 
 
-def create_finder(
-    name: str,
-    *,
-    detector: str | None = None,
-    sam: str | None = None,
-    tokenizer: str | None = None,
-    device: str | None = None,
-    template: str = FIELD,
-    overrides: Path | None = None,
-    box_threshold: float = 0.35,
-    text_threshold: float = 0.25,
-    retry_threshold: float | None = None,
-    choice: str = "best",
-    minimum_area: float = 0.0,
-    precision: str = "fp32",
-    side: int = 800,
-    batch: int | None = None,
-    dataset: Dataset | None = None,
-) -> SamFinder:
+def create_finder(name: str, options: FinderOptions, dataset: Dataset | None = None) -> SamFinder:
     """A finder by name. Weights are found (and downloaded where they are not here), networks not yet loaded.
 
     Args:
         name: one of ``NAMES``.
-        detector: Grounding DINO: a folder or hub id; for ``grounded-sam-original`` a checkpoint file.
-        sam: a folder, hub id, checkpoint file of segment-anything, or a name: ``base``, ``large``, ``huge``;
-            ``2.1-tiny`` and its like for SAM 2.
-        tokenizer: folder or hub id of BERT's tokenizer, for ``grounded-sam-original``.
-        template: the prompt, with ``{label}`` where the class label's first synonym belongs.
-        overrides: CSV ``label,prompt``.
-        box_threshold: what a box must score; ``text_threshold`` what a word must, to be named with the box.
-        retry_threshold: where no box does, what it must score at the second try; recorded.
-        choice: ``best`` or ``union`` of the boxes above the threshold.
-        minimum_area: share of the photo below which a box is passed over.
-        precision: ``fp32``, or ``bf16`` (autocast).
-        side: the detector's shorter side in pixels, 800 as its authors'.
-        batch: photos that go through a network together, at most; unless given 4 on a GPU and 1 on a CPU.
         dataset: is checked for the labels or boxes that will be needed.
 
     Raises:
-        UsageError, DasExplainError: one line that says what is wrong, or which files to put where.
+        UsageError, DasExplainError: one line that says what is wrong, which files to put where, or what to install.
     """
     if name not in NAMES:
         raise UsageError(f"no finder is called {name!r}; there are {', '.join(NAMES)}")
-    _check(choice, minimum_area, precision, side, box_threshold, text_threshold, retry_threshold)
-    if batch is not None and batch < 1:
-        raise UsageError(f"a batch has at least one photo, not {batch}")
-    prompts = Prompts(template, read_overrides(Path(overrides)) if overrides is not None else {})
+    prompts = Prompts(
+        options.template, read_overrides(Path(options.overrides)) if options.overrides is not None else {}
+    )
     if dataset is not None:
         _check_data(name, dataset, prompts)
-    torch_device(device)
-    grounded = name != "boxes+sam"
-    if not grounded and detector is not None:
-        raise UsageError("boxes+sam takes its boxes from the data: --detector goes with the grounded-sam segmenters")
-    if name == "grounded-sam-original":
-        from das_explain.segment.finders.build import check_installed
+    find_device(options.device)
+    if name == "boxes+sam":
+        if options.detector is not None:
+            raise UsageError(
+                "boxes+sam takes its boxes from the data: --detector goes with the grounded-sam segmenters"
+            )
+        return BoxesFinder(name, *_find_sam(name, options), options)
+    _check_installed(name)
+    sam, generation = _find_sam(name, options)
+    return GroundedFinder(name, sam, generation, options, *_find_detector(name, options), prompts)
 
-        check_installed()
-    found, generation = _find_sam(name, sam or NAMES[name])
-    network = {"generation": generation, "device": device, "precision": precision, "batch": batch}
-    if not grounded:
-        return BoxesFinder(name, found, **network)
-    words = None
+
+def _check_installed(name: str) -> None:
+    check_package("transformers", "transformers", "segment", name)  # of which the original stack has BERT
+    if name == "grounded-sam-original":
+        check_package("segment_anything", "segment-anything", "segment", name)
+        check_package("groundingdino", "groundingdino-py", "groundingdino", name)
+
+
+def _find_detector(name: str, options: FinderOptions) -> tuple[Weights, Weights | None]:
+    """Grounding DINO's weights, and the tokenizer that the original stack wants beside them."""
+    detector, tokenizer = options.detector, options.tokenizer
     if name == "grounded-sam-original":
         weights = find_file(detector or ORIGINAL_DETECTOR, "--detector")
-        words = find_tokenizer(tokenizer or TOKENIZER, "--tokenizer")
-    elif tokenizer is not None:
+        return weights, find_tokenizer(tokenizer or TOKENIZER, "--tokenizer")
+    if tokenizer is not None:
         raise UsageError(
             f"{name} has the tokenizer in the detector's folder: --tokenizer goes with grounded-sam-original"
         )
-    elif detector is not None and Path(detector).is_file():
+    if detector is not None and Path(detector).is_file():
         raise UsageError(
             f"{detector} is a checkpoint file: {name} takes a folder of transformers or a hub id; "
             "--segmenter grounded-sam-original takes checkpoint files"
         )
-    else:
-        weights = find_folder(detector or DETECTOR, "--detector", tokenizer=True)
-    return GroundedFinder(
-        name,
-        found,
-        weights,
-        prompts,
-        tokenizer=words,
-        box_threshold=box_threshold,
-        text_threshold=text_threshold,
-        retry_threshold=retry_threshold,
-        choice=choice,
-        minimum_area=minimum_area,
-        side=side,
-        **network,
-    )
+    return find_folder(detector or DETECTOR, "--detector", tokenizer=True), None
 
 
-def _find_sam(name: str, sam: str) -> tuple[Weights, int]:
+def _find_sam(name: str, options: FinderOptions) -> tuple[Weights, int]:
     """The weights, and 1 for SAM or 2 for SAM 2."""
+    sam = options.sam or NAMES[name]
     short = ALIASES.get(sam.lower(), sam.lower())
     second = short.startswith("2.1-") and short in SAM
     if short in SAM and second != (name == "grounded-sam2") and name != "boxes+sam":
@@ -154,7 +119,9 @@ def _find_sam(name: str, sam: str) -> tuple[Weights, int]:
     if Path(sam).expanduser().is_file() or sam.endswith(CHECKPOINTS):
         if name == "grounded-sam2":
             raise UsageError(f"{sam} is a checkpoint file; grounded-sam2 takes a folder of transformers or a hub id")
+        check_package("segment_anything", "segment-anything", "segment", f"{name} with a checkpoint file of SAM")
         return find_file(sam, "--sam"), 1
+    check_package("transformers", "transformers", "segment", name)
     if name == "grounded-sam2":
         _check_sam2()
     weights = find_folder(SAM.get(short, sam), "--sam")
@@ -174,23 +141,6 @@ def _check_sam2() -> None:
             f"SAM 2 needs transformers >= {'.'.join(map(str, SAM2_SINCE))} (here is {found}): "
             "pip install -U transformers, or take SAM with --segmenter grounded-sam"
         )
-
-
-def _check(choice: str, minimum_area: float, precision: str, side: int, *thresholds: float | None) -> None:
-    if choice not in ("best", "union"):
-        raise UsageError(f"the choice among boxes is best or union, not {choice!r}")
-    if precision not in ("fp32", "bf16"):
-        raise UsageError(f"the precision is fp32 or bf16, not {precision!r}")
-    if not 0 <= minimum_area < 1:
-        raise UsageError(f"the minimum area is a share of the photo, 0 to 1, not {minimum_area:g}")
-    if side < 32:
-        raise UsageError(f"the detector's side must be at least 32 pixels, not {side}")
-    for threshold in thresholds:
-        if threshold is not None and not 0 <= threshold < 1:
-            raise UsageError(f"a threshold lies between 0 and 1, not at {threshold:g}")
-    box, _, retry = thresholds
-    if retry is not None and retry >= box:
-        raise UsageError(f"the retry threshold ({retry:g}) must lie below the box threshold ({box:g})")
 
 
 def _check_data(name: str, dataset: Dataset, prompts: Prompts) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from das_explain.segment.finders.boxed import Asked, SamFinder, package_of, to_full, torch_device
+from das_explain.devices import find_device
+from das_explain.segment.finders.boxed import Asked, SamFinder, package_of, to_full
+from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.prompts import Prompts
 from das_explain.segment.finders.weights import Weights
 from das_explain.types import Region, Sample
@@ -27,22 +29,14 @@ class GroundedFinder(SamFinder):
         self,
         name: str,
         sam: Weights,
+        generation: int,
+        options: FinderOptions,
         weights: Weights,
-        prompts: Prompts,
-        *,
         tokenizer: Weights | None,
-        box_threshold: float,
-        text_threshold: float,
-        retry_threshold: float | None,
-        choice: str,
-        minimum_area: float,
-        side: int,
-        **network: Any,
+        prompts: Prompts,
     ) -> None:
-        super().__init__(name, sam, **network)
+        super().__init__(name, sam, generation, options)
         self.weights, self.tokenizer, self.prompts = weights, tokenizer, prompts
-        self.box_threshold, self.text_threshold, self.retry_threshold = box_threshold, text_threshold, retry_threshold
-        self.choice, self.minimum_area, self.side = choice, minimum_area, side
 
     @cached_property
     def detector(self) -> Detector:
@@ -51,11 +45,15 @@ class GroundedFinder(SamFinder):
             from das_explain.segment.finders.original import OriginalDetector
 
             return OriginalDetector(
-                self.weights, self.tokenizer, torch_device(self.device), side=self.side, precision=self.precision
+                self.weights,
+                self.tokenizer,
+                find_device(self.device),
+                side=self.options.side,
+                precision=self.precision,
             )
         from das_explain.segment.finders.detect import HubDetector
 
-        return HubDetector(self.weights, torch_device(self.device), side=self.side, precision=self.precision)
+        return HubDetector(self.weights, find_device(self.device), side=self.options.side, precision=self.precision)
 
     def identity(self) -> dict[str, Any]:
         """All that decides a mask, but not the prompt."""
@@ -63,7 +61,7 @@ class GroundedFinder(SamFinder):
             "weights": self.weights.spec,
             "sha256": self.weights.sha256(),
             "package": package_of(self.weights, "groundingdino"),
-            "side": self.side,
+            "side": self.options.side,
         }
         if self.tokenizer is not None:
             detector["tokenizer"] = self.tokenizer.sha256()
@@ -71,11 +69,11 @@ class GroundedFinder(SamFinder):
             **super().identity(),
             "detector": detector,
             **self.prompts.identity(),
-            "box_threshold": self.box_threshold,
-            "text_threshold": self.text_threshold,
-            "retry_threshold": self.retry_threshold,
-            "choice": self.choice,
-            "minimum_area": self.minimum_area,
+            "box_threshold": self.options.box_threshold,
+            "text_threshold": self.options.text_threshold,
+            "retry_threshold": self.options.retry_threshold,
+            "choice": self.options.choice,
+            "minimum_area": self.options.minimum_area,
         }
 
     def prompt(self, sample: Sample) -> str:
@@ -105,19 +103,19 @@ class GroundedFinder(SamFinder):
     def _chosen(self, prompt: str, image: Image.Image, seen: Detections, seconds: float) -> Asked | Region:
         from das_explain.segment.finders.detect import choose, found_words
 
-        threshold, kept = self.box_threshold, seen.above(self.box_threshold)
-        used = choose(kept.boxes, self.choice, self.minimum_area, image.size)
-        retried = not used and self.retry_threshold is not None
+        threshold, kept = self.options.box_threshold, seen.above(self.options.box_threshold)
+        used = choose(kept.boxes, self.options.choice, self.options.minimum_area, image.size)
+        retried = not used and self.options.retry_threshold is not None
         if retried:  # the same scores, held to less
-            threshold = self.retry_threshold
+            threshold = self.options.retry_threshold
             kept = seen.above(threshold)
-            used = choose(kept.boxes, self.choice, self.minimum_area, image.size)
+            used = choose(kept.boxes, self.options.choice, self.options.minimum_area, image.size)
         listed = kept.first(max([LISTED, *(i + 1 for i in used)]))
         told = self._told(
             prompt,
             listed.boxes * to_full(image),
             scores=[round(float(score), 4) for score in listed.scores],
-            labels=found_words(listed, self.text_threshold, self.detector),
+            labels=found_words(listed, self.options.text_threshold, self.detector),
             used=used,
             retried=retried,
             threshold=threshold,
@@ -129,6 +127,6 @@ class GroundedFinder(SamFinder):
 
     def _why(self, seen: Detections, kept: Detections, prompt: str) -> str:
         if len(kept.scores):
-            return f"no box for {prompt!r} covers {self.minimum_area:g} of the photo"
+            return f"no box for {prompt!r} covers {self.options.minimum_area:g} of the photo"
         best = f"; the best scores {seen.scores[0]:.3f}" if len(seen.scores) else ""
-        return f"no box for {prompt!r} scores above {self.box_threshold:g}{best}"
+        return f"no box for {prompt!r} scores above {self.options.box_threshold:g}{best}"

@@ -1,0 +1,46 @@
+"""The ``?key=value`` options of a model spec that several sources take, and what a source has to say of a weight file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from das_explain.checkpoint.config import MAX_SIDE
+from das_explain.checkpoint.files import Candidate
+from das_explain.checkpoint.spec import ModelSpec
+from das_explain.data.geometry import Preprocess
+from das_explain.errors import UsageError
+
+
+def only(spec: ModelSpec, *known: str) -> dict[str, Any]:
+    """The options of a spec of published weights. Raises UsageError for one that is not ``known``."""
+    if unknown := [key for key in spec.options if key not in known]:
+        takes = f"it takes {', '.join(known)}" if known else "published weights take none"
+        raise UsageError(f"{spec.text}: unknown option {unknown[0]!r}; {takes}")
+    return dict(spec.options)
+
+
+def of_size(preprocess: Preprocess, size: str | None, text: str) -> Preprocess:
+    """The same at another size, if one is given: ``160``, or ``HEIGHTxWIDTH``.
+
+    Raises:
+        UsageError: ``size`` is no size; ``text`` is the spec, for the message.
+    """
+    if size is None:
+        return preprocess
+    sides = size.split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() and 1 <= int(side) <= MAX_SIDE for side in sides):
+        raise UsageError(f"{text}: size={size} must be a side or HEIGHTxWIDTH, in pixels")
+    return preprocess.resized((int(sides[0]), int(sides[-1])))
+
+
+def peeled_notes(file: Path, reading: Candidate) -> list[str]:
+    """Sentences on what of a weight file was taken, and what was not."""
+    notes = []
+    if reading.peeled:
+        notes.append(f"{file}: taken from {', '.join(reading.peeled)}")
+    if reading.left_out:
+        names = ", ".join(reading.left_out[:3]) + (" ..." if len(reading.left_out) > 3 else "")
+        count = f"{len(reading.left_out)} " + ("key" if len(reading.left_out) == 1 else "keys")
+        notes.append(f"{file}: left out, as no part of the network: {count} ({names})")
+    return notes

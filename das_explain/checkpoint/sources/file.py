@@ -1,0 +1,98 @@
+"""``FILE.pth@ARCH[:ATTENTION]``: a weight file, and the network that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from das_explain.checkpoint.build import THEIRS, build_network, check_architecture, check_arguments
+from das_explain.checkpoint.config import check_preprocess
+from das_explain.checkpoint.files import Candidate, best_reading, read_weights
+from das_explain.checkpoint.fit import advise, class_count, class_count_like, described, infer_arguments, load_strict
+from das_explain.checkpoint.labels import read_labels, sidecar
+from das_explain.checkpoint.opened import Opened
+from das_explain.checkpoint.options import of_size, peeled_notes
+from das_explain.checkpoint.spec import ModelSpec
+from das_explain.checkpoint.timm_networks import network_preprocess
+from das_explain.checkpoint.torchvision_networks import arguments_of_weights, usual_preprocess
+from das_explain.data.geometry import Preprocess
+from das_explain.errors import DasExplainError, UsageError
+
+
+def open_file(spec: ModelSpec) -> Opened:
+    """Classes, and of the registry's networks stem, gate places and alpha, are read off the weights unless given.
+
+    Raises:
+        UsageError: no architecture, or one, an attention or an option that does not exist.
+        DasExplainError: the file cannot be read, or is not of that network.
+    """
+    options = dict(spec.options)
+    size, labels, entry = (options.pop(key, None) for key in ("size", "labels", "entry"))
+    file, architecture, attention = spec.file, spec.target, spec.variant or "none"
+    assert file is not None  # of this kind of spec
+    readings = read_weights(file, entry)
+    if not architecture:
+        advice = advise(readings, f"{file}@{{}}")
+        raise UsageError(f"{file}: say which network it belongs to, {file}@ARCH[:ATTENTION]{advice}")
+    theirs = architecture.partition(":")[0] in THEIRS
+    build = _build_theirs if theirs else _build_ours
+    network, arguments, num_classes = build(file, readings, architecture, attention, options)
+    wanted, ask = described(architecture, attention), f"{file}@{{}}"
+    reading = load_strict(network, readings, source=str(file), wanted=wanted, ask=ask)
+    preprocess = of_size(_usual_preprocess(architecture, network, spec.text), size, spec.text)
+    whose = architecture if theirs else "ImageNet"
+    return Opened(
+        network=network,
+        architecture=architecture,
+        attention=attention,
+        arguments=arguments,
+        num_classes=num_classes,
+        labels=read_labels(Path(labels)) if labels else sidecar(file),
+        preprocess=preprocess,
+        notes=peeled_notes(file, reading),
+        preprocess_taken=None if size else f"as {whose}'s usually is",
+    )
+
+
+Built = tuple[nn.Module, dict[str, Any], int]
+"""The empty network, its arguments, its number of classes."""
+
+
+def _build_ours(
+    file: Path, readings: Sequence[Candidate], architecture: str, attention: str, options: dict[str, Any]
+) -> Built:
+    check_architecture(architecture, attention)
+    given = check_arguments(architecture, attention, options)
+    reading = best_reading(readings, build_network(architecture, attention).state_dict())
+    arguments = infer_arguments(architecture, attention, reading.state, given)
+    num_classes = class_count(architecture, reading.state)
+    try:
+        return build_network(architecture, attention, num_classes, arguments), arguments, num_classes
+    except UsageError as error:
+        if arguments == given:
+            raise
+        raise DasExplainError(f"{file} does not fit {described(architecture, attention)}: {error}") from None
+
+
+def _build_theirs(
+    file: Path, readings: Sequence[Candidate], architecture: str, attention: str, options: dict[str, Any]
+) -> Built:
+    untrained = build_network(architecture, attention, arguments=options)
+    expected = untrained.state_dict()
+    reading = best_reading(readings, expected)
+    told = arguments_of_weights(architecture.partition(":")[2], reading.state)
+    arguments = {**(told if architecture.startswith("torchvision:") else {}), **options}
+    num_classes = class_count_like(expected, reading.state)
+    return build_network(architecture, attention, num_classes, arguments), arguments, num_classes
+
+
+def _usual_preprocess(architecture: str, network: nn.Module, text: str) -> Preprocess:
+    source, _, name = architecture.partition(":")
+    if source == "torchvision":
+        return usual_preprocess(name)
+    if source == "timm":
+        return check_preprocess(network_preprocess(network, text), text)
+    return Preprocess()

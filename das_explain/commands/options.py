@@ -1,0 +1,293 @@
+"""The one dialect: options that several commands take, each with its text and its default once.
+
+A frozen dataclass holds the options that belong together, a field per flag: ``Annotated[type, typer.Option(...)]`` and
+the default. A command asks for them by annotating a parameter with the class, and gets an instance:
+
+    @takes_options
+    def compare(
+        runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="The runs' folders.")],
+        data: Annotated[Data, Without("label_map")],
+        running: Running,
+        out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the tables.")] = Path("compared"),
+    ) -> None:
+        \"\"\"Set runs beside one another.
+
+        Example: das-explain compare runs/a runs/b
+        \"\"\"
+        from das_explain.study import compare_runs     # heavy imports inside, so that --help answers at once
+
+        print(compare_runs(runs, out=out, workers=running.workers))
+
+and stands in ``COMMANDS`` of ``commands/__init__.py``. A command's own flags come into the panel "Common options" unless
+they name another (``rich_help_panel=SCORING``); ``Without`` leaves flags out, which keep their defaults; ``Given`` makes
+a dictionary of those given; a subclass of the dataclass may give a field another default or text.
+
+Nothing here imports more than Typer. What the classes hold are plain values, handed to the lower rooms by keyword.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from das_explain.commands.expand import Given, Without, takes_options
+from das_explain.commands.help import COMMON, DATA, MAPS, MODELS, RUNNING, SCORING
+
+if TYPE_CHECKING:
+    from das_explain.data.dataset import Dataset
+    from das_explain.scoring.options import ScoreOptions
+    from das_explain.types import Sample
+
+__all__ = [
+    "Data",
+    "Given",
+    "Maps",
+    "Models",
+    "Running",
+    "Scoring",
+    "Without",
+    "comma_separated",
+    "label_files",
+    "score_options",
+    "takes_options",
+]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which photos of the data: the same for every command that takes data."""
+
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", rich_help_panel=COMMON, help="Images to draw; all unless given."),
+    ] = None
+    seed: Annotated[int, typer.Option(metavar="N", rich_help_panel=DATA, help="Of all that is drawn.")] = 0
+    stratified: Annotated[
+        bool, typer.Option("--stratified", rich_help_panel=DATA, help="Draw equally from the classes.")
+    ] = False
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=DATA,
+            help="Of data sets that have one: train or test; test unless given.",
+        ),
+    ] = None
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=DATA,
+            help="Where torchvision's data sets lie; the user's cache unless given.",
+        ),
+    ] = None
+    label_map: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            rich_help_panel=DATA,
+            help="What the models call the data's classes: columns data,model; by name unless given.",
+        ),
+    ] = None
+
+    def read_label_map(self) -> dict[str, str] | None:
+        """Class of the data -> class of the models, if ``--label-map`` is given."""
+        from das_explain.checkpoint.labels import read_label_map
+
+        return read_label_map(self.label_map) if self.label_map is not None else None
+
+    def draw(self, dataset: Dataset) -> tuple[Sample, ...]:
+        """The samples to use, in the data set's order."""
+        from das_explain.data.draw import draw_sample
+
+        return draw_sample(dataset, count=self.sample, seed=self.seed, stratified=self.stratified)
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which networks, and which of their blocks."""
+
+    model: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME=SPEC",
+            rich_help_panel=COMMON,
+            help="A model and its name (das-explain help models says what a SPEC is). Repeat it to compare; several "
+            "with one NAME are copies of one design.",
+        ),
+    ]
+    blocks: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            rich_help_panel=COMMON,
+            help="Blocks to explain; the last two of each model unless given.",
+        ),
+    ] = ""
+    labels: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="[NAME=]FILE",
+            rich_help_panel=MODELS,
+            help="Class names in logit order, a line each or a JSON list, of the model NAME or of all; the "
+            "checkpoint's own unless given.",
+        ),
+    ] = ()
+    precision: Annotated[
+        str,
+        typer.Option(metavar="fp32|bf16", rich_help_panel=MODELS, help="bf16 where the processor is quick at it."),
+    ] = "fp32"
+
+    @property
+    def block_names(self) -> tuple[str, ...]:
+        """The blocks asked for; none: the last two of each model."""
+        return comma_separated(self.blocks)
+
+    def label_files(self) -> tuple[Path | None, ...]:
+        """Per model, in order, the file of its class names; ``None``: its own. Raises ``UsageError``."""
+        return label_files(self.model, self.labels)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """How maps are made."""
+
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=MAPS,
+            help="gradcam, gradcam++, layercam, hirescam, xgradcam, eigencam, scorecam ... (das-explain help "
+            "measures).",
+        ),
+    ] = "gradcam"
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="label|predicted|CLASS",
+            rich_help_panel=MAPS,
+            help="What is explained: the photo's class, each model's own prediction, or one class by name.",
+        ),
+    ] = "label"
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How maps are scored."""
+
+    threshold: Annotated[
+        float,
+        typer.Option(metavar="TAU", rich_help_panel=SCORING, help="Pixels of at least this weight belong to B."),
+    ] = 0.3
+    scaling: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=SCORING,
+            help="antilog (10^w - 1), antilog-literal (10^w), exp or linear.",
+        ),
+    ] = "antilog"
+    box: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=SCORING,
+            help="B: rect, region, or shared (one rectangle for all models).",
+        ),
+    ] = "rect"
+    measure: Annotated[
+        str,
+        typer.Option(
+            metavar="all|NAME,NAME",
+            rich_help_panel=SCORING,
+            help="What is measured on the maps, beside sfd (das-explain help measures lists them).",
+        ),
+    ] = "sfd,pointing_game"
+    nulls: Annotated[
+        str,
+        typer.Option(
+            metavar="all|NAME,NAME",
+            rich_help_panel=SCORING,
+            help="Maps that are blind to the photo, to compare with.",
+        ),
+    ] = "shuffled,centre,uniform"
+
+    def options(self) -> ScoreOptions:
+        """The same for the scoring room, names checked. Raises ``UsageError``."""
+        return score_options(asdict(self))
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where and how fast: what moves no number."""
+
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=RUNNING, help="cpu, cuda, cuda:1 or mps; the best there is unless given."
+        ),
+    ] = None
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Photos per forward pass.")
+    ] = 16
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            rich_help_panel=RUNNING,
+            help="Processes that decode photos; as many as help unless given.",
+        ),
+    ] = None
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", rich_help_panel=RUNNING, help="This machine, or many with Ray.")
+    ] = "local"
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", rich_help_panel=RUNNING, help="Replace other results that are in --out."),
+    ] = False
+
+
+def score_options(given: Mapping[str, Any], before: ScoreOptions | None = None) -> ScoreOptions:
+    """Flags of ``Scoring`` as options of the scoring room; what is not given is as ``before``. Raises ``UsageError``."""
+    from das_explain.scoring.options import ScoreOptions
+
+    changed = dict(given)
+    for flag, name in (("measure", "measures"), ("nulls", "nulls")):
+        if flag in given:
+            changed.pop(flag)
+            changed[name] = comma_separated(given[flag])
+    return replace(before or ScoreOptions(), **changed).resolved()
+
+
+def comma_separated(text: str) -> tuple[str, ...]:
+    """``"layer3, layer4"`` -> ``("layer3", "layer4")``."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def label_files(specs: tuple[str, ...], given: tuple[str, ...]) -> tuple[Path | None, ...]:
+    """``--labels`` -> a file per model spec, in order: ``NAME=FILE`` for the model (or copies) NAME, ``FILE`` for the
+    others. Raises ``UsageError`` for a NAME that no model has, and for two files of one.
+    """
+    if not given:
+        return (None,) * len(specs)
+    from das_explain.checkpoint.spec import parse_spec
+    from das_explain.errors import UsageError
+
+    names = [parse_spec(spec).name for spec in specs]
+    files: dict[str | None, Path] = {}
+    for text in given:
+        head, equals, tail = text.partition("=")
+        name, file = (head, tail) if equals and not Path(text).exists() else (None, text)
+        if name is not None and name not in names:
+            raise UsageError(f"--labels {text}: no model is called {name!r}; there are {', '.join(names)}")
+        if name in files:
+            raise UsageError(f"--labels {text}: another file is given for {name or 'all models'} already")
+        files[name] = Path(file)
+    return tuple(files.get(name, files.get(None)) for name in names)

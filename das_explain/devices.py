@@ -1,0 +1,26 @@
+"""Which device a network runs on, by name or by default: the same for classifiers and for what finds masks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from das_explain.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def find_device(device: str | torch.device | None) -> torch.device:
+    """The device of that name; ``None``: CUDA if there is one, else the CPU.
+
+    Raises:
+        UsageError: no such kind of device.
+    """
+    import torch
+
+    if device is None:  # Apple's mps only on request: its results have not been compared with the CPU's
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"unknown device {device!r}; write cpu, cuda, cuda:1 or mps") from None

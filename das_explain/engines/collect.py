@@ -1,0 +1,73 @@
+"""Explaining a sample into a run's folder: only the shards that are missing are made, by whichever engine."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from das_explain.data.dataset import Dataset
+from das_explain.engines import create_engine
+from das_explain.evidence.run import Run
+from das_explain.explain.explainer import Explainer
+from das_explain.explain.plan import Plan
+from das_explain.types import Progress, no_progress
+
+
+def collect(
+    plan: Plan,
+    dataset: Dataset,
+    out: Path,
+    *,
+    seed: int = 0,
+    stratified: bool = False,
+    engine: str = "local",
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    finding: Progress = no_progress,
+) -> Run:
+    """Begins, or continues, the run in ``out`` until its evidence is whole.
+
+    ``plan.samples`` were drawn from ``dataset`` with ``seed``. ``progress`` is told of images explained, of all of them;
+    ``finding`` of masks made on the way.
+
+    Raises:
+        UsageError: options, names or blocks that do not exist or do not go together.
+        DasExplainError: a model that cannot be loaded, labels that do not match, a folder that holds another run.
+    """
+    plan.options.check()
+    how = create_engine(engine)
+    explainer = plan.explainer()
+    manifest = _manifest(plan, dataset, explainer, seed, stratified) | {"engine": engine}
+    run = Run.start(out, manifest, plan.samples, overwrite=overwrite)
+    missing = run.shards.missing()
+    total = len(plan.samples)
+    before = total - sum(run.shards.images(number) for number in missing)
+    progress(before, total)
+    shards = how.run(plan, missing, explainer, lambda done, of: progress(before + done, total), finding)
+    for shard in shards:
+        run.shards.write(shard.number, shard.table)
+    return run
+
+
+def _manifest(plan: Plan, dataset: Dataset, explainer: Explainer, seed: int, stratified: bool) -> dict[str, Any]:
+    contest, segmenter = explainer.contest, plan.segmenter
+    return {
+        "command": sys.argv,
+        "seed": seed,
+        "device": str(contest.contestants[0].device),
+        "batch": plan.batch,
+        "models": [contestant.entry() for contestant in contest.contestants],
+        "groups": contest.groups,
+        "data": {
+            "spec": dataset.spec,
+            "fingerprint": dataset.fingerprint,
+            "count": len(dataset.samples),
+            "sampled": len(plan.samples),
+            "stratified": stratified,
+        },
+        "options": asdict(plan.options),
+        "segmenter": {"name": "none"} if segmenter is None else {"name": segmenter.name, **segmenter.identity()},
+        "explaining_assumptions": contest.assumptions,
+    }

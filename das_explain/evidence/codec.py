@@ -1,0 +1,282 @@
+"""Evidence as Arrow tables, one row per image, and back. The only place that knows how it is stored.
+
+    index, image, label, status, message, width, height      the image
+    region      JSON: how R was found (prompt, boxes, scores, seconds, area ...)
+    frames      list of {geometry, height, width, jpeg}: what each geometry's networks saw
+    masks       list of {geometry, height, width, bits}: R on that frame, one bit a pixel, rows first, packed as
+                numpy.packbits does; no entry without a region
+    maps        list of {model, block, height, width, raw_max, native}: the map at the block's own size, float32, rows
+                first, in [0, 1]; raw_max is its maximum before normalisation
+    logits      list of {model, target, log_sum, classes, values}
+    measured    list of {model, block, measure, value, status}: measures that needed the network
+
+The lists are empty for an image that no model was shown.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from das_explain.errors import DasExplainError
+from das_explain.evidence.values import BlockMaps, Evidence, Key, Logits, Photo
+
+QUALITY = 88  # of the frames' JPEG
+MOST_SIDE = 4096  # of a frame: a damaged number must not fill the memory
+_SIDES = [("height", pa.int32()), ("width", pa.int32())]
+_FRAME = pa.struct([("geometry", pa.string()), *_SIDES, ("jpeg", pa.binary())])
+_MASK = pa.struct([("geometry", pa.string()), *_SIDES, ("bits", pa.binary())])
+_MAP = pa.struct(
+    [
+        ("model", pa.string()),
+        ("block", pa.string()),
+        *_SIDES,
+        ("raw_max", pa.float32()),
+        ("native", pa.list_(pa.float32())),
+    ]
+)
+_LOGITS = pa.struct(
+    [
+        ("model", pa.string()),
+        ("target", pa.int32()),
+        ("log_sum", pa.float64()),
+        ("classes", pa.list_(pa.int32())),
+        ("values", pa.list_(pa.float32())),
+    ]
+)
+_MEASURED = pa.struct(
+    [
+        ("model", pa.string()),
+        ("block", pa.string()),
+        ("measure", pa.string()),
+        ("value", pa.float64()),
+        ("status", pa.string()),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("image", pa.string()),
+        ("label", pa.string()),
+        ("status", pa.string()),
+        ("message", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("region", pa.string()),
+        ("frames", pa.list_(_FRAME)),
+        ("masks", pa.list_(_MASK)),
+        ("maps", pa.list_(_MAP)),
+        ("logits", pa.list_(_LOGITS)),
+        ("measured", pa.list_(_MEASURED)),
+    ]
+)
+SCORING_COLUMNS = [name for name in SCHEMA.names if name != "frames"]
+"""What scoring reads: everything but the pictures."""
+
+
+def jpeg(frame: np.ndarray) -> bytes:
+    """A frame uint8 (H, W, 3) as a JPEG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def encode(evidence: Evidence) -> pa.Table:
+    """The table of ``SCHEMA`` for this evidence."""
+    photos, shown = evidence.photos, evidence.shown
+    columns: dict[str, Any] = {
+        name: [getattr(photo, name) for photo in photos]
+        for name in ("index", "image", "label", "status", "message", "width", "height")
+    }
+    columns["region"] = [json.dumps(photo.region, ensure_ascii=False, allow_nan=False) for photo in photos]
+    for name in ("label", "message", "region"):  # Arrow's text is Unicode; odd bytes become their escapes
+        columns[name] = [text and text.encode("utf-8", "backslashreplace").decode() for text in columns[name]]
+    with_region = [photos[i].status == "ok" for i in shown]
+    sides = evidence.sizes
+    columns["frames"] = _lists(len(photos), shown, _FRAME, [
+        (None, [key] * len(shown), [sides[key][0]] * len(shown), [sides[key][1]] * len(shown), files)
+        for key, files in evidence.frames.items()
+    ])  # fmt: skip
+    columns["masks"] = _lists(len(photos), shown, _MASK, [
+        (with_region, [key] * len(shown), [sides[key][0]] * len(shown), [sides[key][1]] * len(shown),
+         [row.tobytes() for row in np.packbits(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), axis=1)])
+        for key, masks in evidence.masks.items()
+    ])  # fmt: skip
+    columns["maps"] = _lists(len(photos), shown, _MAP, [
+        (None, [key.model] * len(shown), [key.block] * len(shown), [maps.native.shape[1]] * len(shown),
+         [maps.native.shape[2]] * len(shown), maps.raw_max, _rows(maps.native, pa.float32()))
+        for key, maps in evidence.maps.items()
+    ])  # fmt: skip
+    columns["logits"] = _lists(len(photos), shown, _LOGITS, [
+        (None, [model] * len(shown), each.target, each.log_sum, _rows(each.classes, pa.int32()),
+         _rows(each.values, pa.float32()))
+        for model, each in evidence.logits.items()
+    ])  # fmt: skip
+    columns["measured"] = _lists(len(photos), shown, _MEASURED, [
+        (None, [key.model] * len(shown), [key.block] * len(shown), [name] * len(shown), values, status)
+        for (key, name), (values, status) in evidence.measured.items()
+    ])  # fmt: skip
+    return pa.table([pa.array(columns[field.name], field.type) if isinstance(columns[field.name], list)
+                     else columns[field.name] for field in SCHEMA], schema=SCHEMA)  # fmt: skip
+
+
+def _rows(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """(n, ...) -> one list per row, without copying a number."""
+    flat = np.ascontiguousarray(values).reshape(len(values), int(np.prod(values.shape[1:])))
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * flat.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.ravel(), kind))
+
+
+def _lists(count: int, shown: np.ndarray, kind: pa.StructType, parts: Sequence[tuple]) -> pa.Array:
+    """A list of structs for each of ``count`` images: of an image that was shown one struct per part.
+
+    A part is (whether the image has it, or ``None`` for all; then one sequence of n values per field).
+    """
+    has = np.array([[True] * len(shown) if part[0] is None else part[0] for part in parts], bool)
+    has = has.reshape(len(parts), len(shown))
+    lengths = np.zeros(count, np.int32)
+    lengths[shown] = has.sum(0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    if not len(parts):
+        return pa.ListArray.from_arrays(pa.array(offsets), pa.array([], kind))
+    fields = []
+    for position, field in enumerate(kind, 1):
+        pieces = [part[position] for part in parts]
+        arrays = [piece if isinstance(piece, pa.Array) else pa.array(piece, field.type) for piece in pieces]
+        fields.append(pa.concat_arrays(arrays))
+    structs = pa.StructArray.from_arrays(fields, fields=list(kind))
+    # Parts lie one behind the other; an image's structs have to stand together.
+    order = np.arange(len(parts) * len(shown)).reshape(len(parts), len(shown)).T
+    return pa.ListArray.from_arrays(pa.array(offsets), structs.take(pa.array(order[has.T])))
+
+
+def decode(table: pa.Table) -> Evidence:
+    """The evidence in a table of ``SCHEMA``, or of ``SCORING_COLUMNS`` (it then has no frames).
+
+    Raises:
+        DasExplainError: the table is not what ``encode`` makes: images differ in models, blocks or sizes.
+    """
+    table = table.combine_chunks()
+    names = ("index", "image", "label", "status", "message", "width", "height", "region")
+    try:
+        columns = [table[name].to_pylist() for name in names]
+        photos = [Photo(*values) for values in zip(*columns[:-1], map(json.loads, columns[-1]))]
+        counts = np.diff(_array(table, "logits").offsets.to_numpy())
+        shown = np.flatnonzero(counts)
+        masks, sizes = _masks(_array(table, "masks"), shown)
+        frames: dict[str, list[bytes]] = {}
+        if "frames" in table.column_names:
+            frames, frame_sizes = _frames(_array(table, "frames"), shown)
+            sizes |= frame_sizes
+        return Evidence(
+            photos, shown, {}, sizes, frames, masks, _maps(_array(table, "maps"), len(shown)),
+            _logits(_array(table, "logits"), len(shown)), _measured(_array(table, "measured"), len(shown)),
+        )  # fmt: skip
+    except (ValueError, IndexError) as error:
+        raise DasExplainError(f"the evidence is damaged ({error}); delete the shard and run sfd again") from None
+
+
+def _array(table: pa.Table, name: str) -> pa.ListArray:
+    column = table[name]
+    array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    return array if array.offset == 0 else pa.concat_arrays([array])
+
+
+def _grouped(
+    lists: pa.ListArray, n: int, names: Sequence[str]
+) -> tuple[list[tuple[str, ...]], Callable[[str], pa.Array]]:
+    """The keys (values of ``names``) that every shown image has, in order, and each field as one array of n * keys."""
+    structs = lists.flatten()
+    if n == 0:
+        return [], structs.field
+    each, rest = divmod(len(structs), n)
+    if rest:
+        raise ValueError("images differ in models or blocks")
+    columns = [structs.field(name).dictionary_encode() for name in names]
+    for column in columns:
+        codes = column.indices.to_numpy().reshape(n, each)
+        if (codes != codes[0]).any():
+            raise ValueError("images differ in the order of models or blocks")
+    return list(zip(*(column[:each].to_pylist() for column in columns))) if each else [], structs.field
+
+
+def _same(values: np.ndarray) -> int:
+    if (values != values[0]).any():
+        raise ValueError("a block's maps differ in size")
+    return int(values[0])
+
+
+def _maps(lists: pa.ListArray, n: int) -> dict[Key, BlockMaps]:
+    keys, field = _grouped(lists, n, ("model", "block"))
+    if not keys:
+        return {}
+    heights, widths = (field(name).to_numpy().reshape(n, -1) for name in ("height", "width"))
+    raw_max = field("raw_max").to_numpy().reshape(n, -1)
+    values = field("native").flatten().to_numpy().reshape(n, -1)
+    maps, start = {}, 0
+    for k, (model, block) in enumerate(keys):
+        h, w = _same(heights[:, k]), _same(widths[:, k])
+        maps[Key(model, block)] = BlockMaps(values[:, start : start + h * w].reshape(n, h, w), raw_max[:, k])
+        start += h * w
+    return maps
+
+
+def _logits(lists: pa.ListArray, n: int) -> dict[str, Logits]:
+    keys, field = _grouped(lists, n, ("model",))
+    if not keys:
+        return {}
+    lengths = np.diff(field("values").offsets.to_numpy()).reshape(n, -1)
+    values, classes = (field(name).flatten().to_numpy().reshape(n, -1) for name in ("values", "classes"))
+    target, log_sum = (field(name).to_numpy().reshape(n, -1) for name in ("target", "log_sum"))
+    logits, start = {}, 0
+    for k, (model,) in enumerate(keys):
+        end = start + _same(lengths[:, k])
+        logits[model] = Logits(values[:, start:end], classes[:, start:end], log_sum[:, k], target[:, k])
+        start = end
+    return logits
+
+
+def _measured(lists: pa.ListArray, n: int) -> dict[tuple[Key, str], tuple[np.ndarray, list[str]]]:
+    keys, field = _grouped(lists, n, ("model", "block", "measure"))
+    values = field("value").to_numpy(zero_copy_only=False).reshape(n, -1) if keys else np.empty((n, 0))
+    status = field("status").to_pylist() if keys else []
+    return {
+        (Key(model, block), name): (values[:, k], status[k :: len(keys)]) for k, (model, block, name) in enumerate(keys)
+    }
+
+
+def _masks(lists: pa.ListArray, shown: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[int, int]]]:
+    rows = np.full(len(lists), -1)
+    rows[shown] = np.arange(len(shown))
+    structs, parents = lists.flatten(), lists.value_parent_indices().to_numpy()
+    masks: dict[str, np.ndarray] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for key, height, width, bits, parent in zip(
+        *(structs.field(name).to_pylist() for name in ("geometry", "height", "width", "bits")), parents
+    ):
+        if key not in masks:
+            if not (0 < height <= MOST_SIDE and 0 < width <= MOST_SIDE):
+                raise ValueError(f"a mask of {height} x {width} pixels")
+            sizes[key] = (height, width)
+            masks[key] = np.zeros((len(shown), height, width), bool)
+        pixels = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
+        masks[key][rows[parent]] = pixels.reshape(height, width)
+    return masks, sizes
+
+
+def _frames(lists: pa.ListArray, shown: np.ndarray) -> tuple[dict[str, list[bytes]], dict[str, tuple[int, int]]]:
+    structs = lists.flatten()
+    frames: dict[str, list[bytes]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for key, height, width, file in zip(
+        *(structs.field(name).to_pylist() for name in ("geometry", "height", "width", "jpeg"))
+    ):
+        frames.setdefault(key, []).append(file)
+        sizes[key] = (height, width)
+    return frames, sizes

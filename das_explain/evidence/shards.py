@@ -1,0 +1,108 @@
+"""Shards: a run's evidence in files of ``SIZE`` consecutive images each, every one whole or absent.
+
+    RUN/evidence/part-00000.parquet, part-00001.parquet ...
+
+A shard is the unit of work, of resuming and of distribution: whoever makes one, in whatever order and however often,
+makes the same one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from das_explain.errors import DasExplainError
+from das_explain.evidence.codec import SCHEMA, SCORING_COLUMNS
+from das_explain.files import replace_file
+
+SIZE = 64  # images of a shard; a smaller one costs more to open, a larger one more work when a run is killed
+_NAME = re.compile(r"part-(\d{5,})\.parquet")
+
+
+def shard_range(number: int, count: int) -> range:
+    """Which of ``count`` images, in the drawn order, are in the shard."""
+    return range(number * SIZE, min((number + 1) * SIZE, count))
+
+
+def shard_count(count: int) -> int:
+    """How many shards ``count`` images make."""
+    return -(-count // SIZE)
+
+
+class Shards:
+    """The shards of a run of ``count`` images in a folder."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder = folder
+        self.count = count
+
+    def __len__(self) -> int:
+        return shard_count(self.count)
+
+    def images(self, number: int) -> int:
+        """How many images are in a shard."""
+        return len(shard_range(number, self.count))
+
+    def path(self, number: int) -> Path:
+        """Where a shard is, or will be."""
+        return self.folder / f"part-{number:05d}.parquet"
+
+    def present(self) -> list[int]:
+        """The shards that are there, whole: right schema, right images."""
+        return [number for number in range(len(self)) if self._whole(number)]
+
+    def missing(self) -> list[int]:
+        """The shards that are still to be made."""
+        there = set(self.present())
+        return [number for number in range(len(self)) if number not in there]
+
+    def write(self, number: int, table: pa.Table) -> None:
+        """Puts a shard under its final name, whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Maps and pictures hardly compress; the rest is small.
+        how = {"compression": "zstd", "compression_level": 1, "use_dictionary": _DICTIONARY, "write_statistics": False}
+        replace_file(self.path(number), lambda part: pq.write_table(table, part, **how))
+
+    def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """A shard's table, or some of its columns. Raises DasExplainError if it is not there, or damaged."""
+        path = self.path(number)
+        try:
+            return pq.read_table(path, columns=list(columns or SCHEMA.names), memory_map=False, partitioning=None)
+        except FileNotFoundError:
+            raise DasExplainError(f"{path} is missing: run the same sfd command again to make it") from None
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise DasExplainError(
+                f"{path} is damaged ({reason}): delete it and run the same sfd command again"
+            ) from None
+
+    def tables(self, columns: Sequence[str] = SCORING_COLUMNS) -> Iterator[pa.Table]:
+        """All shards in order, one at a time."""
+        for number in range(len(self)):
+            yield self.read(number, columns)
+
+    def clear(self) -> None:
+        """Removes all shards, and what a killed writer left."""
+        if self.folder.is_dir():
+            for path in self.folder.iterdir():
+                if _NAME.fullmatch(path.name) or path.name.startswith(".part-"):
+                    path.unlink()
+
+    def _whole(self, number: int) -> bool:
+        try:
+            metadata = pq.read_metadata(self.path(number))
+        except (OSError, pa.ArrowException):
+            return False
+        wanted = shard_range(number, self.count)
+        return metadata.num_rows == len(wanted) and metadata.schema.to_arrow_schema().names == SCHEMA.names
+
+
+_DICTIONARY = [
+    "label", "status", "frames.list.element.geometry", "masks.list.element.geometry", "maps.list.element.model",
+    "maps.list.element.block", "logits.list.element.model", "measured.list.element.model",
+    "measured.list.element.block", "measured.list.element.measure", "measured.list.element.status",
+]  # fmt: skip

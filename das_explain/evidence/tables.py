@@ -1,0 +1,142 @@
+"""The tables of a run's folder: their columns and types, one writer and one reader with one opinion of types.
+
+Names, labels and statuses are text whatever they look like, and an empty cell is the empty text; everything else is a
+number, and an empty cell is NaN.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from das_explain.errors import DasExplainError
+
+SCORES = (
+    "image", "model", "block", "label", "target", "predicted", "confidence", "correct", "cam_max", "r_area",
+    "b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n", "sfd", "status",
+)  # fmt: skip
+MEASURES = ("image", "model", "block", "measure", "value", "status")
+NULLS = ("image", "model", "block", "null", "measure", "value", "status")
+SUMMARY = ("model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high")
+COMPARISON = (
+    "block", "model_a", "model_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value", "p_adjusted", "win_rate",
+)  # fmt: skip
+LIFT = ("model", "block", "measure", "mean", "null", "mean_null", "lift", "ci_low", "ci_high", "n")
+DESIGNS = (
+    "block", "group_a", "group_b", "copies_a", "copies_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high",
+    "image_ci_low", "image_ci_high", "claim",
+)  # fmt: skip
+SAMPLE = ("index", "image", "label")
+TABLES = {
+    "scores": SCORES, "measures": MEASURES, "nulls": NULLS, "summary": SUMMARY, "comparison": COMPARISON, "lift": LIFT,
+    "designs": DESIGNS, "sample": SAMPLE,
+}  # fmt: skip
+TEXT = {
+    "image", "model", "block", "label", "target", "predicted", "status", "measure", "null", "model_a", "model_b",
+    "group_a", "group_b", "claim", "scaling", "box", "region", "zero_cam", "no_background",
+}  # fmt: skip
+REPEATED = TEXT - {"image", "label", "target", "predicted", "claim"}  # few different values: kept as categories
+
+
+def read_table(path: Path, columns: Sequence[str] = (), *, only: Sequence[str] | None = None) -> pd.DataFrame:
+    """A CSV of a run. ``columns`` must be there; ``only`` these are read.
+
+    ``correct`` is 1, 0 or NaN. Raises DasExplainError, on one line, for a file that is missing, broken, or lacks one.
+    """
+    with _one_line(path):
+        return _typed(pd.read_csv(path, **_types(path, columns, only)))
+
+
+def read_parts(
+    path: Path, columns: Sequence[str] = (), *, only: Sequence[str] | None = None, rows: int
+) -> Iterator[pd.DataFrame]:
+    """As ``read_table``, so many rows at a time, so that memory does not grow with the file."""
+    with _one_line(path), pd.read_csv(path, **_types(path, columns, only), chunksize=rows) as parts:
+        for part in parts:
+            yield _typed(part)
+
+
+def _types(path: Path, columns: Sequence[str], only: Sequence[str] | None) -> dict[str, Any]:
+    """Which columns of the file are read, and as what."""
+    names = list(pd.read_csv(path, nrows=0).columns)
+    missing = [name for name in (only or columns) if name not in names]
+    if missing:
+        raise DasExplainError(f"{path} lacks the column {missing[0]}: was it written by another version?")
+    wanted = [name for name in names if only is None or name in only]
+    text = {name: "category" if name in REPEATED else str for name in wanted if name in TEXT}
+    return {
+        "usecols": wanted,
+        "dtype": text | ({"correct": str} if "correct" in wanted else {}),
+        "keep_default_na": False,
+        "na_values": {name: [""] for name in wanted if name not in TEXT and name != "correct"},
+    }
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    for name in table.columns:
+        if name not in TEXT and name != "correct":
+            table[name] = pd.to_numeric(table[name], errors="coerce")
+    if "correct" in table:
+        table["correct"] = table["correct"].str.lower().map({"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0})
+    return table
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """What reading a CSV may run into, said on one line."""
+    try:
+        yield
+    except pd.errors.EmptyDataError:
+        raise DasExplainError(f"{path} is empty: score the run again") from None
+    except FileNotFoundError:
+        raise DasExplainError(f"{path} is missing: is this the folder of a run of das-explain sfd?") from None
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise DasExplainError(f"{path} cannot be read as CSV: {str(error).splitlines()[0]}") from None
+
+
+class TableWriter:
+    """Writes a CSV part by part, under its final name only when it is whole."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path, self.columns = path, list(columns)
+        self.partial = path.with_name(f".{path.name}.partial")
+
+    def __enter__(self) -> TableWriter:
+        self._file = self.partial.open("w", encoding="utf-8", newline="")
+        csv.writer(self._file, lineterminator="\n").writerow(self.columns)
+        return self
+
+    def add(self, table: pd.DataFrame) -> None:
+        """Appends rows; numbers with six significant digits, NaN and None as empty cells."""
+        table.to_csv(
+            self._file, index=False, header=False, columns=self.columns, float_format="%.6g", lineterminator="\n"
+        )
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        self._file.close()
+        if kind is None:
+            os.replace(self.partial, self.path)
+        else:
+            self.partial.unlink(missing_ok=True)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """A whole table, as ``TableWriter`` writes its parts."""
+    with TableWriter(path, list(table.columns)) as writer:
+        writer.add(table)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Rows as dictionaries, one at a time; ``None`` is an empty cell."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([row[column] for column in columns] for row in rows)
+    os.replace(partial, path)

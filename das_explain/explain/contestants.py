@@ -1,0 +1,167 @@
+"""Models made ready to be explained together: loaded, named, their blocks chosen, the data's classes matched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from das_explain.cam.fast import fast_copy
+from das_explain.cam.methods import METHODS
+from das_explain.checkpoint.labels import LabelMatch, match_labels
+from das_explain.checkpoint.load import load_model
+from das_explain.checkpoint.model import LoadedModel
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.measures.probe import BASELINES
+
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """How maps are made: a part of a run's identity, since other maps are other evidence.
+
+    ``target``: ``label`` explains the image's own class (its prediction, where the data has no labels), ``predicted``
+    each model's highest logit, anything else is the name of one class. ``measures``: those that need the network, which
+    is at hand only now; ``baseline`` is what hides a pixel from it (``None``: each measure's own).
+    """
+
+    method: str = "gradcam"
+    target: str = "label"
+    precision: str = "fp32"
+    measures: tuple[str, ...] = ()
+    baseline: str | None = None
+
+    def check(self) -> None:
+        """Raises UsageError for a value that does not exist, before anything is loaded."""
+        for name, value, known in (("--method", self.method, METHODS), ("--precision", self.precision, PRECISIONS)):
+            if value not in known:
+                raise UsageError(f"{name} {value!r} is unknown; choose among {', '.join(known)}")
+        if self.baseline is not None and self.baseline not in BASELINES:
+            raise UsageError(f"--baseline {self.baseline!r} is unknown; choose among {', '.join(BASELINES)}")
+        if self.precision == "bf16" and self.method != "gradcam":
+            raise UsageError("--precision bf16 works with --method gradcam only")
+
+
+@dataclass
+class Contestant:
+    """A loaded model, ready to be explained: the network to run, the blocks to explain, class name -> logit."""
+
+    model: LoadedModel
+    network: nn.Module
+    blocks: dict[str, nn.Module]
+    logit: dict[str, int] = field(default_factory=dict)
+    assumptions: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The model's name in this run."""
+        return self.model.name
+
+    @property
+    def geometry(self) -> str:
+        """The key of the geometry it sees photos in."""
+        return self.model.preprocess.geometry.key
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return next(self.network.parameters()).device
+
+    def class_name(self, index: int) -> str:
+        """The name of a logit; its number, if the model knows no names."""
+        return self.model.labels[index] if self.model.labels else str(index)
+
+    def entry(self) -> dict[str, Any]:
+        """What ``run.json`` says of it."""
+        return {
+            "name": self.name,
+            "spec": self.model.spec,
+            "fingerprint": self.model.fingerprint,
+            "blocks": list(self.blocks),
+            "preprocess": self.model.preprocess.to_config(),
+            "labels": self.model.labels,
+            "logit": self.logit,
+        }
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Models that are explained together, and group name -> members' names: a name given twice makes one group of
+    checkpoints, copies of one design."""
+
+    contestants: list[Contestant]
+    groups: dict[str, list[str]]
+
+    @property
+    def assumptions(self) -> list[str]:
+        """Choices made on the user's behalf when the models were loaded and the labels matched, once each."""
+        return list(dict.fromkeys(note for each in self.contestants for note in each.assumptions))
+
+    @property
+    def geometries(self) -> list:
+        """How each sees a photo."""
+        return [contestant.model.preprocess.geometry for contestant in self.contestants]
+
+
+def load_contest(
+    models: Sequence[str | nn.Module | LoadedModel],
+    labels: Sequence[str] | None,
+    options: ExplainOptions,
+    *,
+    blocks: Sequence[str] = (),
+    device: str | None = None,
+    label_files: Sequence[Path | None] = (),
+    label_map: Mapping[str, str] | None = None,
+) -> Contest:
+    """Loads the models and matches the data's labels to their logits.
+
+    ``blocks``: any modules' dotted names, the same for every model; none: the usual ones of each.
+    ``label_files``: per model a file of its class names, or ``None``; ``label_map``: class of the data -> of the models.
+
+    Raises:
+        UsageError: a model, a block or a target class that does not exist.
+        DasExplainError: a model that cannot be loaded, labels that do not match.
+    """
+    files = list(label_files) or [None] * len(models)
+    loaded = [
+        each if isinstance(each, LoadedModel) else load_model(each, device=device, blocks=blocks or None, labels=file)
+        for each, file in zip(models, files, strict=True)
+    ]
+    groups: dict[str, list[str]] = {}
+    for model in loaded:
+        groups.setdefault(model.name, []).append(model.name)
+    for group, members in groups.items():
+        for changed in ("gates", "weights"):
+            if len({model.config.get(changed) for model in loaded if model.name == group}) > 1:
+                raise UsageError(
+                    f"{group} names models with other +{changed}=: copies of one design they are not; name each"
+                )
+        if len(members) > 1:
+            members[:] = [f"{group}#{copy + 1}" for copy in range(len(members))]
+    names = {group: iter(members) for group, members in groups.items()}
+    loaded = [replace(model, name=next(names[model.name])) for model in loaded]
+    return Contest([_contestant(model, labels, options, label_map) for model in loaded], groups)
+
+
+def _contestant(
+    model: LoadedModel, labels: Sequence[str] | None, options: ExplainOptions, label_map: Mapping[str, str] | None
+) -> Contestant:
+    size = model.preprocess.geometry.size
+    network, blocks = fast_copy(
+        model.network, model.usual_blocks, size, method=options.method, precision=options.precision
+    )
+    logit = match_labels(labels, model, label_map) if labels else LabelMatch()
+    assumptions = [*model.assumptions, *logit.assumptions]
+    if options.target not in ("label", "predicted") and options.target not in logit:
+        try:
+            logit |= match_labels((options.target,), model)
+        except DasExplainError:
+            raise UsageError(
+                f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted"
+            ) from None
+    return Contestant(model, network, blocks, dict(logit), assumptions)

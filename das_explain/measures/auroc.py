@@ -1,0 +1,55 @@
+"""Area under the ROC curve: how well the weight tells pixels of the object from the others (as Quantus' AUC; Fawcett,
+An introduction to ROC analysis, 2006).
+
+    AUROC = P(w_r > w_n) + P(w_r = w_n) / 2        r drawn from R, n from the pixels off R
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from das_explain.measures.base import (
+    DEFAULTS,
+    Measure,
+    Measured,
+    MeasureOptions,
+    check_maps,
+    from_curves,
+    judge,
+    regions_of,
+)
+from das_explain.measures.ranking import Curve
+
+
+def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
+    """AUROC of each map's pixels, in [0, 1]; 0.5: no better than chance, as a uniform map. Ties count half, exactly.
+
+    Args:
+        maps: float (N, H, W) in [0, 1]. masks: bool (N, H, W).
+
+    Returns:
+        No extras. Statuses ``nonfinite_cam``, ``no_object``, ``whole_frame`` (nothing to tell R from), ``zero_cam``.
+
+    >>> import torch
+    >>> maps, masks = torch.tensor([[[0.9, 0.5, 0.5, 0.1]]]), torch.tensor([[[True, True, False, False]]])
+    >>> compute(maps, masks).values  # of four pairs three are in order, and one is tied
+    tensor([0.8750], dtype=torch.float64)
+    """
+    check_maps(maps, masks)
+    _, status = judge(maps, regions_of(masks, options), needs_outside=True)
+    return from_curves(maps, masks, options, status, _area)
+
+
+def _area(curve: Curve) -> float:
+    on, off = int(curve.hits[0]), int(curve.pixels[0] - curve.hits[0])
+    if not on or not off:
+        return math.nan
+    pixels, hits = curve.pixels_at, curve.hits_at
+    # Each pixel off R is beaten by the hits above its level, and by half of those on it.
+    beaten = (pixels - hits) @ (curve.hits - hits / 2)
+    return float(beaten) / (on * off)
+
+
+MEASURE = Measure("auroc", False, (0.0, 1.0), True, compute, title="AUROC", reader=_area)

@@ -1,0 +1,157 @@
+"""What every measure is made of: its options, its result, its metadata. No measure is named here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from das_explain.errors import UsageError
+from das_explain.measures.probe import Probe
+from das_explain.measures.ranking import Ranking, Reader
+from das_explain.measures.regions import Regions
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How maps are scored: no part of a run's identity, since evidence can be scored again.
+
+    ``threshold`` (of ``sfd`` and ``iou``), ``scaling`` and ``box`` are those of ``sfd.sfd_score``; ``box`` may also be
+    ``shared``: one rectangle for all models of a block, around R and the salient pixels of every one of them, which
+    whoever calls gives in ``shared``, bool (N, H, W). ``tolerance``: of the pointing game, in pixels. ``regions``: what is
+    known of the masks already, and ``ranking``: the pixels of these maps in order; ``measures.compute_all`` makes both
+    once for all measures.
+
+    Of measures that need the network: ``probe`` asks it; ``baseline``, a key of ``probe.BASELINES``, is what hides a
+    pixel in ``insertion`` and ``deletion`` (``None``: each one's own), in ``steps`` steps of equally many pixels.
+    """
+
+    threshold: float = 0.3
+    scaling: str = "antilog"
+    box: str = "rect"
+    shared: Tensor | None = None
+    tolerance: float = 0.0
+    regions: Regions | None = None
+    ranking: Ranking | None = None
+    probe: Probe | None = None
+    baseline: str | None = None
+    steps: int = 28
+
+
+DEFAULTS = MeasureOptions()
+
+
+class Measured(NamedTuple):
+    """N values float64 (N,), NaN where there is none; one status word each; further columns, tensors of length N."""
+
+    values: Tensor
+    status: list[str]
+    extras: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure.
+
+    ``compute(maps, masks, options)``: maps float32 (N, H, W) in [0, 1], masks bool (N, H, W) -> ``Measured``;
+    ``options`` may be left out. It never raises for a degenerate map: it gives a status of ``statuses.STATUSES``.
+    ``bounds``: the least and the largest value. ``needs_network``: it has to run the network on changed photos.
+    ``title``: what tables and figures for people call it; default: the name in words.
+    ``reader``: of a measure of ranks, what it reads from a map's curve, so that one curve serves all of them.
+    """
+
+    name: str
+    needs_network: bool
+    bounds: tuple[float, float]
+    higher_is_better: bool
+    compute: Callable[..., Measured]
+    title: str = ""
+    reader: Reader | None = None
+
+    def __post_init__(self) -> None:
+        if not self.title:
+            object.__setattr__(self, "title", self.name.replace("_", " "))
+
+
+def check_maps(maps: Tensor, masks: Tensor) -> None:
+    """Raises UsageError unless maps are float (N, H, W) and masks bool of the same shape."""
+    if maps.ndim != 3 or masks.shape != maps.shape:
+        raise UsageError(
+            f"maps and masks must both be (N, H, W); they are {tuple(maps.shape)} and {tuple(masks.shape)}"
+        )
+    if masks.dtype != torch.bool:
+        raise UsageError(f"masks must be bool, not {masks.dtype}")
+    if not maps.is_floating_point():
+        raise UsageError(f"maps must be float tensors in [0, 1], not {maps.dtype}")
+
+
+def regions_of(masks: Tensor, options: MeasureOptions) -> Regions:
+    """What is known of these masks: ``options.regions`` if it is of them, else derived anew."""
+    return options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
+
+
+def ranking_of(maps: Tensor, masks: Tensor, options: MeasureOptions) -> Ranking:
+    """The pixels in order: ``options.ranking`` if it is of these maps and masks, else sorted anew."""
+    known = options.ranking
+    return known if known is not None and known.maps is maps and known.masks is masks else Ranking(maps, masks)
+
+
+def judge(maps: Tensor, regions: Regions | None = None, *, needs_outside: bool = False) -> tuple[Tensor, list[str]]:
+    """Which maps can be scored, bool (N,), and their statuses: ``ok`` or what is degenerate about them.
+
+    In this order: ``nonfinite_cam``; ``no_object`` and, where a measure needs pixels off R, ``whole_frame``, both only
+    with ``regions``; ``zero_cam``: no weight above 0.
+
+    >>> judge(torch.tensor([[[0.0, 1.0]], [[0.0, 0.0]], [[0.0, torch.nan]]]))
+    (tensor([ True, False, False]), ['ok', 'zero_cam', 'nonfinite_cam'])
+    """
+    highest, lowest = maps.flatten(1).amax(1), maps.flatten(1).amin(1)  # both NaN if one weight is
+    conditions = {"nonfinite_cam": ~(highest.isfinite() & lowest.isfinite())}
+    if regions is not None:
+        conditions["no_object"] = regions.area == 0
+        if needs_outside:
+            conditions["whole_frame"] = regions.area == regions.masks[0].numel() if len(maps) else regions.area > 0
+    conditions["zero_cam"] = highest <= 0
+    status = first_that_holds(conditions, len(maps))
+    return torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=maps.device), status
+
+
+def from_curves(maps: Tensor, masks: Tensor, options: MeasureOptions, status: list[str], reader: Reader) -> Measured:
+    """A measure of ranks: what ``reader`` says of each map's curve where its status is ``ok``."""
+    ranking = ranking_of(maps, masks, options)
+    values = [ranking.value(row, reader) if word == "ok" else torch.nan for row, word in enumerate(status)]
+    return Measured(torch.tensor(values, dtype=torch.float64), status, {})
+
+
+def answered(maps: Tensor, values: Tensor, answers: Tensor, **conditions: Tensor) -> Measured:
+    """A measure of faithfulness: ``values`` (N,) where the map can be judged and the network gave numbers.
+
+    ``answers`` float64 (N, K): all that it said of each photo; further ``conditions`` by status, bool (N,).
+    """
+    status = judge(maps)[1]
+    conditions = {"nonfinite_output": ~answers.isfinite().all(1), **conditions}
+    heard = first_that_holds(conditions, len(maps))
+    status = [word if word != "ok" else said for word, said in zip(status, heard, strict=True)]
+    scored = torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=values.device)
+    return Measured(values.double().where(scored, torch.nan), status, {})
+
+
+def total(weights: Tensor) -> Tensor:
+    """Sums of (N, H, W), float64 (N,): along rows in the weights' precision, over rows in float64; six digits."""
+    return weights.sum(2).double().sum(1)
+
+
+def first_that_holds(conditions: dict[str, Tensor], count: int) -> list[str]:
+    """``count`` statuses: each the first word whose condition, bool (N,), holds, else ``ok``.
+
+    >>> first_that_holds({"no_object": torch.tensor([True, False]), "zero_cam": torch.tensor([True, False])}, 2)
+    ['no_object', 'ok']
+    """
+    status = ["ok"] * count
+    for word, condition in reversed(conditions.items()):
+        for row in condition.nonzero().flatten().tolist():
+            status[row] = word
+    return status

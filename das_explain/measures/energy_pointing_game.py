@@ -1,0 +1,48 @@
+"""Energy-based pointing game: the share of the map's weight that lies on the object (Wang et al., Score-CAM, CVPR
+Workshops 2020; the same as relevance mass accuracy, Arras et al., CLEVR-XAI, 2022, arXiv 2003.07258).
+
+    proportion = sum of w over R / sum of w over the frame
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from das_explain.measures.base import (
+    DEFAULTS,
+    Measure,
+    Measured,
+    MeasureOptions,
+    check_maps,
+    judge,
+    regions_of,
+)
+from das_explain.measures.regions import TOGETHER, divide
+
+
+def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
+    """Share of each map's weight on R, in [0, 1]; a uniform map has the object's share of the frame.
+
+    Args:
+        maps: float (N, H, W) in [0, 1]. masks: bool (N, H, W).
+
+    Returns:
+        No extras. Statuses ``nonfinite_cam``, ``no_object``, ``zero_cam``.
+
+    >>> maps, masks = torch.tensor([[[0.5, 0.25, 0.25]]]), torch.tensor([[[True, False, False]]])
+    >>> compute(maps, masks).values
+    tensor([0.5000], dtype=torch.float64)
+    """
+    check_maps(maps, masks)
+    scored, status = judge(maps, regions_of(masks, options))
+    parts = [
+        divide(weights, mask)
+        for weights, mask in zip(maps.detach().split(TOGETHER), masks.split(TOGETHER), strict=True)
+    ]
+    on_object, elsewhere = (torch.cat(rows).double().sum(1) for rows in zip(*parts, strict=True))
+    share = on_object / (on_object + elsewhere)
+    return Measured(share.where(scored, torch.nan), status, {})
+
+
+MEASURE = Measure("energy_pointing_game", False, (0.0, 1.0), True, compute)

@@ -1,0 +1,46 @@
+"""Gini index: how unevenly the weight is spread over the pixels (Hurley and Rickard, Comparing Measures of Sparsity,
+2009; of explanations: Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training, ICML
+2020).
+
+    G = sum over i of (2 i - n - 1) w_(i) / (n * sum of w)        w_(1) <= ... <= w_(n)
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, from_curves, judge
+from das_explain.measures.ranking import Curve
+
+
+def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
+    """Gini index of each map, from 0 (all pixels alike) to 1 - 1/n (all weight on one of n pixels); masks play no part.
+
+    High means concise, which says nothing of where the weight lies. Quantus 0.6 (``Sparseness``) adds 1e-7 to every
+    weight first, which moves the index by that much of the mean weight.
+
+    Args:
+        maps: float (N, H, W) in [0, 1]. masks: bool (N, H, W), only for their shape.
+
+    Returns:
+        No extras. Statuses ``nonfinite_cam``, ``zero_cam``.
+
+    >>> import torch
+    >>> compute(torch.tensor([[[0.0, 0.0, 0.0, 1.0]]]), torch.ones(1, 1, 4, dtype=torch.bool)).values
+    tensor([0.7500], dtype=torch.float64)
+    """
+    check_maps(maps, masks)
+    _, status = judge(maps)
+    return from_curves(maps, masks, options, status, _gini)
+
+
+def _gini(curve: Curve) -> float:
+    pixels = curve.pixels_at
+    count = int(curve.pixels[0])
+    # Over the pixels of one level the factors add up to pixels * (below - above): those below it less those above it.
+    below_less_above = count - 2 * curve.pixels + pixels
+    level = curve.level.astype(float)
+    return float((pixels * below_less_above) @ level) / (count * float(pixels @ level))
+
+
+MEASURE = Measure("gini", False, (0.0, 1.0), True, compute, title="Gini index", reader=_gini)

@@ -1,0 +1,54 @@
+"""Pointing game: does the map's maximum lie on the object (Zhang et al., Top-down Neural Attention by Excitation
+Backprop, ECCV 2016, arXiv 1608.00507).
+
+    accuracy = hits / (hits + misses)
+
+A hit is a maximal pixel on R, or within ``tolerance`` pixels of it (they allow 15). The value of one map is 1 or 0;
+where k pixels share the maximum, as in a saturated or a uniform map, it is the share of them that hit: what a maximum
+drawn at random among them would score on average. Over images the mean is the paper's accuracy.
+
+Quantus 0.6 counts a map as a hit as soon as one of the maximal pixels lies on R, so that a uniform map scores 1 (here:
+the object's share of the frame), and an empty mask as a hit, too (its NaN is written into a bool array); here an empty
+mask has no score.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, regions_of
+
+
+def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
+    """Share of each map's maximal pixels that lie on R, within ``options.tolerance`` pixels (0: on R itself).
+
+    Args:
+        maps: float (N, H, W) in [0, 1]. masks: bool (N, H, W).
+        options: ``tolerance`` >= 0, Euclidean, in pixels between pixel centres.
+
+    Returns:
+        Values in [0, 1]; extra ``hit_distance``: pixels from the maximum to R's nearest pixel, 0 on R; the mean over
+        the pixels that share the maximum. Statuses ``nonfinite_cam``, ``no_object``, ``zero_cam``.
+
+    >>> maps, masks = torch.zeros(1, 3, 9), torch.zeros(1, 3, 9, dtype=torch.bool)
+    >>> maps[0, 1, 1], masks[0, 1, 5:] = 1.0, True
+    >>> compute(maps, masks).extras["hit_distance"], compute(maps, masks, MeasureOptions(tolerance=15)).values
+    (tensor([4.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
+    """
+    check_maps(maps, masks)
+    regions = regions_of(masks, options)
+    status = judge(maps, regions)[1]
+    values = torch.full((len(maps),), torch.nan, dtype=torch.float64)
+    distances = values.clone()
+    weights = maps.detach().cpu().numpy()
+    for row, word in enumerate(status):
+        if word == "ok":
+            maximal = np.flatnonzero(weights[row] == weights[row].max())
+            distance = regions.distances(row, *np.divmod(maximal, maps.shape[2]))
+            values[row], distances[row] = (distance <= options.tolerance).mean(), distance.mean()
+    return Measured(values, status, {"hit_distance": distances})
+
+
+MEASURE = Measure("pointing_game", False, (0.0, 1.0), True, compute)

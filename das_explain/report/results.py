@@ -1,0 +1,276 @@
+"""What the report knows of a scored run: small tables as they are, of the rows of all images counts and one number each.
+
+Everything in the folder is treated as untrusted text. Of ``run.json`` only names are taken for granted (the report says
+"not recorded" where the rest is missing); tables that carry the scores have to be there and to fit each other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from das_explain.errors import DasExplainError
+from das_explain.evidence.run import Run
+from das_explain.evidence.tables import LIFT, MEASURES, TABLES, read_parts
+from das_explain.evidence.values import Key
+from das_explain.statuses import SCORED
+
+PART = 50_000  # rows of a table that are in memory at a time
+BINS = 40  # of a histogram of sfd
+SMALL = {"comparison": TABLES["comparison"], "lift": LIFT, "designs": TABLES["designs"]}
+
+
+@dataclass
+class Mean:
+    """A mean that is added to part by part; NaN counts for nothing."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Adds float (n,)."""
+        self.total += float(np.nansum(values))
+        self.count += int(np.isfinite(values).sum())
+
+    @property
+    def value(self) -> float:
+        """NaN of nothing."""
+        return self.total / self.count if self.count else float("nan")
+
+
+@dataclass
+class Tally:
+    """What the rows of scores.csv and nulls.csv come to.
+
+    ``sfd``: float32 (images,) in the drawn order for each model and block, NaN where not scored. ``rows`` and ``images``
+    count by status (an image once in each status that its rows have). ``right``: model -> (images predicted right,
+    images with a label and a prediction). ``shuffled``: int64 (BINS,), how many of the model's shuffled maps score so.
+    ``unlabelled`` and ``differing``: images without a label, and those on which the models explain different classes.
+    ``label`` int32 (images,): the number of an image's class among ``classes``, -1 without one. ``measured``: mean of a
+    measure; ``measured_apart``: (measure, block) -> mean difference, second less first, of the only two models.
+    """
+
+    sfd: dict[Key, np.ndarray] = field(default_factory=dict)
+    rows: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
+    right: dict[str, tuple[int, int]] = field(default_factory=dict)
+    shuffled: dict[Key, np.ndarray] = field(default_factory=dict)
+    unlabelled: int = 0
+    differing: int = 0
+    classes: list[str] = field(default_factory=list)
+    label: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    measured: dict[tuple[str, Key], Mean] = field(default_factory=dict)
+    measured_apart: dict[tuple[str, str], Mean] = field(default_factory=dict)
+
+
+@dataclass
+class Results:
+    """One run, read for its report. ``models`` and ``blocks`` are ordered; tables have text and float columns."""
+
+    run: Run
+    models: tuple[str, ...]
+    blocks: tuple[str, ...]
+    summary: pd.DataFrame
+    comparison: pd.DataFrame
+    lift: pd.DataFrame
+    designs: pd.DataFrame
+    tally: Tally
+
+    @classmethod
+    def read(cls, run: Run) -> Results:
+        """Reads the tables of a scored run.
+
+        Raises:
+            DasExplainError: scores.csv or summary.csv is missing, a table is broken, or they do not fit ``run.json``.
+        """
+        models, blocks = _names(run)
+        small = {name: _optional(run, name, columns) for name, columns in SMALL.items()}
+        return cls(run, models, blocks, _as_text(run.table("summary")), **small, tally=_tally(run, models, blocks))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return self.run.manifest
+
+    @property
+    def count(self) -> int:
+        """How many images the run has."""
+        return len(self.run.sample)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every two models, in order."""
+        return list(combinations(self.models, 2))
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A section of ``run.json`` that should be an object, or ``{}``."""
+        value = self.manifest.get(name)
+        return value if isinstance(value, dict) else {}
+
+    def assumptions(self) -> list[str]:
+        """The choices that changed numbers, as ``run.json`` has them."""
+        value = self.manifest.get("assumptions")
+        return [str(each) for each in value] if isinstance(value, list) else []
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What ``run.json`` knows of each model, in the order of ``models``."""
+        return list(self.manifest["models"])
+
+    def groups(self) -> dict[str, list[str]]:
+        """Design -> its trained copies among ``models``; a model that no group names stands alone."""
+        groups = {
+            str(name): [str(member) for member in members if str(member) in self.models]
+            for name, members in self.section("groups").items()
+            if isinstance(members, list)
+        }
+        named = {member for members in groups.values() for member in members}
+        return {name: members for name, members in groups.items() if members} | {
+            model: [model] for model in self.models if model not in named
+        }
+
+    def scored(self, model: str, block: str) -> np.ndarray:
+        """The sfd of a model's scored images at a block, float32 (n,)."""
+        values = self.tally.sfd.get(Key(model, block), np.empty(0, np.float32))
+        return values[np.isfinite(values)]
+
+
+def _names(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of models and blocks, in order. Raises DasExplainError where ``run.json`` has none."""
+    path = run.folder / "run.json"
+    for entry in run.manifest["models"]:
+        if not (isinstance(entry, dict) and isinstance(entry.get("name"), str) and _texts(entry.get("blocks"))):
+            raise DasExplainError(
+                f"{path} does not name its models and their blocks: was it written by another program?"
+            )
+    if not _texts(run.manifest["sample"]):
+        raise DasExplainError(f"{path} does not name its images: was it written by another program?")
+    models = [entry["name"] for entry in run.manifest["models"]]
+    blocks = [block for entry in run.manifest["models"] for block in entry["blocks"]]
+    return tuple(dict.fromkeys(models)), tuple(dict.fromkeys(blocks))
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _optional(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A small table that a run may lack: it is then empty."""
+    there = (run.folder / f"{name}.csv").is_file()
+    return _as_text(run.table(name)) if there else pd.DataFrame(columns=list(columns))
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    categories = table.select_dtypes("category").columns
+    return table.astype(dict.fromkeys(categories, str))
+
+
+def _tally(run: Run, models: tuple[str, ...], blocks: tuple[str, ...]) -> Tally:
+    tally = Tally()
+    columns = ["image", "model", "block", "label", "target", "correct", "sfd", "status"]
+    if run.sample:
+        done = 0
+        tally.label = np.full(len(run.sample), -1, np.int32)
+        for part in whole_images(read_parts(run.folder / "scores.csv", only=columns, rows=PART)):
+            done += _add_scores(run, tally, part, models, blocks, done)
+        if done != len(run.sample):
+            raise _misfit(run, f"has rows of {done} of {len(run.sample)} images")
+    if run.sample and (run.folder / "measures.csv").is_file():
+        for part in whole_images(read_parts(run.folder / "measures.csv", MEASURES, rows=PART)):
+            _add_measures(tally, part, models)
+    if (run.folder / "nulls.csv").is_file():
+        only = ["model", "block", "null", "measure", "value", "status"]
+        for part in read_parts(run.folder / "nulls.csv", only=only, rows=PART):
+            part = part[(part["null"] == "shuffled") & (part["measure"] == "sfd") & part["status"].isin(SCORED)]
+            for (model, block), rows in part.groupby(["model", "block"], observed=True):
+                at, counts = Key(str(model), str(block)), histogram(rows["value"].to_numpy())
+                tally.shuffled[at] = tally.shuffled.get(at, 0) + counts
+    return tally
+
+
+def whole_images(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The same rows, cut anew so that all rows of an image stand in one part."""
+    rest: pd.DataFrame | None = None
+    for part in parts:
+        part = part if rest is None else pd.concat([rest, part], ignore_index=True)
+        names = part["image"].to_numpy(dtype=object)
+        others = np.flatnonzero(names != names[-1])
+        start = int(others[-1]) + 1 if len(others) else 0
+        rest = part.iloc[start:].reset_index(drop=True)
+        if start:
+            yield part.iloc[:start]
+    if rest is not None and len(rest):
+        yield rest
+
+
+def _add_scores(
+    run: Run, tally: Tally, part: pd.DataFrame, models: tuple[str, ...], blocks: tuple[str, ...], done: int
+) -> int:
+    """Counts the rows of some images, the next ones after ``done``; returns how many images they are."""
+    names = part["image"].to_numpy(dtype=object)
+    new = np.concatenate([[True], names[1:] != names[:-1]])
+    count = int(new.sum())
+    ranks = done - 1 + np.cumsum(new)
+    if not np.array_equal(names[new], np.array(run.sample[done : done + count], dtype=object)):
+        raise _misfit(run, "names other images than run.json, or in another order")
+    model = pd.Categorical(part["model"], categories=models).codes
+    block = pd.Categorical(part["block"], categories=blocks).codes
+    if (model < 0).any() or (block < 0).any():
+        raise _misfit(run, "names a model or a block that run.json does not")
+    status = part["status"].astype(str).to_numpy(dtype=object)
+    value = np.where(np.isin(status, SCORED), part["sfd"].to_numpy(dtype=np.float64), np.nan)
+    for m, name in enumerate(models):
+        for b, layer in enumerate(blocks):
+            mine = (model == m) & (block == b)
+            if mine.any():
+                at = Key(name, layer)
+                if at not in tally.sfd:
+                    tally.sfd[at] = np.full(len(run.sample), np.nan, np.float32)
+                tally.sfd[at][ranks[mine]] = value[mine]
+        first = pd.Series(ranks[model == m]).drop_duplicates().index  # a model's first row of each image
+        judged = part["correct"].to_numpy(dtype=np.float64)[model == m][first]
+        right, known = tally.right.get(name, (0, 0))
+        tally.right[name] = right + int(np.nansum(judged)), known + int(np.isfinite(judged).sum())
+    words = pd.DataFrame({"status": status, "rank": ranks})
+    tally.rows.update(Counter(status))
+    for word, images in words.groupby("status")["rank"]:
+        tally.images[str(word)] += images.nunique()
+    labels, targets = part["label"].to_numpy(dtype=object), part["target"].to_numpy(dtype=object)
+    known = {name: number for number, name in enumerate(tally.classes)}
+    for rank, label in zip(ranks[new], labels[new]):
+        if label:
+            tally.label[rank] = known.setdefault(label, len(known))
+    tally.classes = list(known)
+    tally.unlabelled += int((new & (labels == "") & (targets != "")).sum())
+    classes = pd.DataFrame({"rank": ranks, "target": targets})[targets != ""]
+    tally.differing += int((classes.groupby("rank")["target"].nunique() > 1).sum())
+    return count
+
+
+def _add_measures(tally: Tally, part: pd.DataFrame, models: tuple[str, ...]) -> None:
+    """Adds the rows of some images to the means of all measures."""
+    value = part["value"].where(part["status"].isin(SCORED))
+    keys = {name: part[name].astype(str) for name in ("measure", "block", "model")}
+    table = pd.DataFrame({"image": part["image"], **keys, "value": value})
+    wide = table.pivot_table(
+        index="image", columns=["measure", "block", "model"], values="value", sort=False, dropna=False
+    )
+    for measure, block, model in wide.columns:
+        tally.measured.setdefault((measure, Key(model, block)), Mean()).add(wide[measure, block, model].to_numpy())
+        if len(models) == 2 and model == models[1] and (measure, block, models[0]) in wide.columns:
+            apart = (wide[measure, block, model] - wide[measure, block, models[0]]).to_numpy()
+            tally.measured_apart.setdefault((measure, block), Mean()).add(apart)
+
+
+def _misfit(run: Run, what: str) -> DasExplainError:
+    return DasExplainError(f"{run.folder / 'scores.csv'} {what}: score the run again")
+
+
+def histogram(values: np.ndarray) -> np.ndarray:
+    """sfd (n,) in [0, 1] -> int64 (BINS,), how many lie in each bin; 1 belongs to the last one, NaN to none."""
+    values = values[np.isfinite(values)]
+    return np.histogram(np.clip(values, 0, 1), bins=BINS, range=(0, 1))[0]

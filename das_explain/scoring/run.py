@@ -1,0 +1,219 @@
+"""A run's evidence -> its tables. No network is loaded; memory does not grow with the images but for one number each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import numpy as np
+import pandas as pd
+
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.evidence import tables
+from das_explain.evidence.run import Run
+from das_explain.evidence.tables import TableWriter, write_table
+from das_explain.evidence.values import Evidence
+from das_explain.measures import MEASURES
+from das_explain.nulls import NULLS
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.partners import Partners
+from das_explain.scoring.rows import ModelFacts, Scored, Scorer
+from das_explain.stats.tables import compare, compare_groups, lift_over_nulls, summarize
+from das_explain.types import Progress, no_progress
+
+
+def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress = no_progress) -> None:
+    """Writes a run's tables, in the data set's order, and what they rest on into ``run.json``.
+
+    ``options``: how; ``None``: as the run was scored before, or by default. ``progress`` is told of images.
+
+    Raises:
+        UsageError: an option that does not exist, or does not go with these models.
+        DasExplainError: evidence is missing or damaged, or the disk cannot be written.
+    """
+    if options is None:
+        before = run.manifest.get("scoring")
+        options = ScoreOptions.from_json(before) if before else ScoreOptions()
+    options = options.resolved()
+    check_options(options, run)
+    if missing := run.shards.missing():
+        raise DasExplainError(
+            f"{run.folder}: {len(missing)} of {len(run.shards)} parts of the evidence are missing: run the same sfd "
+            "command again to make them"
+        )
+    models = read_model_facts(run)
+    values = _Values(models, options)
+    counts: Counter[str] = Counter()
+    notes = _Assumptions(run)
+    done = 0
+    with ExitStack() as open_files:
+        partners, mean_masks = _first_pass(run, options)
+        if partners is not None:
+            open_files.callback(partners.close)
+        scorer = Scorer(models, options, partners, seed=int(run.manifest["seed"]), mean_masks=mean_masks)
+        writers = {
+            name: open_files.enter_context(TableWriter(run.folder / f"{name}.csv", columns))
+            for name, columns in (("scores", tables.SCORES), ("measures", tables.MEASURES), ("nulls", tables.NULLS))
+        }
+        first = 0
+        for evidence in run.evidence():
+            scored = scorer.score(evidence, first)
+            rows = scorer.score_rows(evidence, scored)
+            writers["scores"].add(rows)
+            writers["measures"].add(scorer.measure_rows(evidence, scored))
+            writers["nulls"].add(scorer.null_rows(evidence, scored))
+            counts.update(rows["status"])
+            notes.add(evidence, models)
+            values.add(scored)
+            first += len(evidence.shown)
+            done += len(evidence)
+            progress(done, len(run.sample))
+    _write_statistics(run, values)
+    run.manifest["counts"] = dict(sorted(counts.items()))
+    run.manifest["scoring"] = options.to_json()
+    run.manifest["assumptions"] = [*run.manifest.get("explaining_assumptions", []), *notes.sentences()]
+    run.save_manifest()
+
+
+def check_options(options: ScoreOptions, run: Run) -> None:
+    """Raises UsageError for options that this run's evidence cannot answer."""
+    keys = {geometry.key: model for model, geometry in reversed(run.geometries.items())}
+    if options.box == "shared" and len(keys) > 1:
+        a, b = list(keys.values())[-1], list(keys.values())[-2]
+        raise UsageError(f"--box shared needs models that see the same frame; {a} and {b} resize or crop differently")
+    there = run.manifest["options"].get("measures") or ()
+    absent = [name for name in options.measures if MEASURES[name].needs_network and name not in there]
+    if absent:
+        raise UsageError(
+            f"--measure {absent[0]} asks the networks, and {run.folder} was explained without it: run sfd with it and "
+            "another --out"
+        )
+
+
+def read_model_facts(run: Run) -> list[ModelFacts]:
+    """What ``run.json`` knows of the models."""
+    facts = []
+    for entry in run.manifest["models"]:
+        labels, logit = entry.get("labels"), entry.get("logit") or {}
+        facts.append(ModelFacts(str(entry["name"]), tuple(map(str, entry["blocks"])), labels, logit))
+    return facts
+
+
+def _first_pass(run: Run, options: ScoreOptions) -> tuple[Partners | None, dict[str, np.ndarray]]:
+    """What nulls need of the whole sample: everybody's maps, and the mean of all masks by geometry."""
+    nulls = [NULLS[name] for name in options.nulls]
+    sums: dict[str, np.ndarray] = {}
+    counts: Counter[str] = Counter()
+
+    def passing() -> Iterator[Evidence]:
+        for evidence in run.evidence():
+            for geometry, masks in evidence.masks.items():
+                some = masks.any((1, 2))
+                sums[geometry] = sums.get(geometry, 0.0) + masks[some].sum(0, dtype=np.float64)
+                counts[geometry] += int(some.sum())
+            yield evidence
+
+    if not any(null.needs or not null.blind for null in nulls):
+        return None, {}
+    partners = Partners(passing(), int(run.manifest["seed"]))
+    return partners, {key: (total / max(1, counts[key])).astype(np.float32) for key, total in sums.items()}
+
+
+class _Values:
+    """One number per image, key, measure and null, NaN where it is not scored: what statistics are made of."""
+
+    def __init__(self, models: Sequence[ModelFacts], options: ScoreOptions) -> None:
+        self.models, self.options = models, options
+        self.parts: dict[tuple, list[np.ndarray]] = {}
+
+    def add(self, scored: Scored) -> None:
+        for at, values in scored.values.items():
+            self.parts.setdefault(at, []).append(values)
+
+    def frame(self, measure: str, *, nulls: bool) -> pd.DataFrame:
+        """The scored rows of a measure, long: image (a number), model, block, null, measure, value, status."""
+        columns: dict[str, list] = {name: [] for name in ("image", "model", "block", "null", "value")}
+        ats = [at for at in self.parts if at[1] == measure and bool(at[2]) == nulls]
+        texts = {
+            "model": [at[0].model for at in ats],
+            "block": [at[0].block for at in ats],
+            "null": [at[2] for at in ats],
+        }
+        for number, at in enumerate(ats):
+            values = np.concatenate(self.parts[at])
+            (there,) = np.nonzero(~np.isnan(values))
+            columns["image"].append(there.astype(np.int32))
+            columns["value"].append(values[there])
+            for name in texts:
+                columns[name].append(np.full(len(there), number, np.int32))
+        table = pd.DataFrame({name: np.concatenate(columns[name]) if ats else [] for name in ("image", "value")})
+        for name, each in texts.items():
+            words = list(dict.fromkeys(each))
+            codes = np.array([words.index(word) for word in each], np.int32)
+            rows = np.concatenate(columns[name]) if ats else np.empty(0, np.int32)
+            table[name] = pd.Categorical.from_codes(codes[rows] if ats else rows, words)
+        table["image"] = pd.Categorical.from_codes(table["image"].astype(np.int32), _names(self._count()))
+        table["measure"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), [measure])
+        table["status"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), ["ok"])
+        return table
+
+    def _count(self) -> int:
+        return sum(map(len, next(iter(self.parts.values()), [])))
+
+
+def _names(count: int) -> list[str]:
+    """Names that sort as the images are ordered."""
+    return [f"{number:09d}" for number in range(count)]
+
+
+def _write_statistics(run: Run, values: _Values) -> None:
+    scores = run.table("scores")
+    write_table(run.folder / "summary.csv", summarize(scores))
+    write_table(run.folder / "comparison.csv", compare(scores))
+    groups = run.manifest["groups"]
+    if any(len(members) > 1 for members in groups.values()):
+        by_member = {member: group for group, members in groups.items() for member in members}
+        write_table(run.folder / "designs.csv", compare_groups(scores, by_member))
+    else:
+        (run.folder / "designs.csv").unlink(missing_ok=True)
+    lifts = [
+        lift_over_nulls(values.frame(measure, nulls=False), values.frame(measure, nulls=True))
+        for measure in values.options.measures
+    ]
+    lifts = [lift for lift in lifts if len(lift)]
+    write_table(run.folder / "lift.csv", pd.concat(lifts) if lifts else pd.DataFrame(columns=list(tables.LIFT)))
+
+
+class _Assumptions:
+    """What the evidence shows of choices that change numbers."""
+
+    def __init__(self, run: Run) -> None:
+        self.target = run.manifest["options"].get("target")
+        self.photos = self.differing = self.unlabelled = 0
+
+    def add(self, evidence: Evidence, models: Sequence[ModelFacts]) -> None:
+        """Counts the images of some evidence."""
+        shown = evidence.shown
+        self.photos += len(shown)
+        self.unlabelled += sum(evidence.photos[i].label is None for i in shown)
+        names = [
+            [model.labels[i] if model.labels else str(i) for i in evidence.logits[model.name].target]
+            for model in models
+            if model.name in evidence.logits
+        ]
+        self.differing += sum(len(set(classes)) > 1 for classes in zip(*names)) if len(names) > 1 else 0
+
+    def sentences(self) -> list[str]:
+        """One each, for people."""
+        told = []
+        if self.target == "label" and self.unlabelled:
+            which = (
+                "the images have no labels"
+                if self.unlabelled == self.photos
+                else f"{self.unlabelled} of {self.photos} images have no label"
+            )
+            told.append(f"{which}: each model's own prediction is explained there")
+        if self.differing:
+            told.append(f"models explain different classes on {self.differing} of {self.photos} images")
+        return told

@@ -1,0 +1,84 @@
+"""Whether measures say the same: of which images a model is better on, and of which model is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau
+
+from das_explain.errors import UsageError
+from das_explain.stats.pairing import measures_of, names, of_measure, pair, pairs_of
+
+RANKS = ["block", "model_a", "model_b", "measure_a", "measure_b", "n", "tau", "p_value"]
+SIGNS = ["block", "model_a", "model_b", "reference", "sign", "measures", "same", "same_clear", "other_clear"]
+
+
+def rank_agreement(
+    measures: pd.DataFrame, higher_is_better: Mapping[str, bool] | None = None, baseline: str | None = None
+) -> pd.DataFrame:
+    """How alike two measures order the images by the difference between two models: Kendall's tau (1938), with ties.
+
+    ``measures`` is measures.csv (`pairing`). The difference is b - a, its sign turned where ``higher_is_better`` says
+    False of the measure (True where it says nothing), so that a positive tau always means agreement. Returns ``block,
+    model_a, model_b, measure_a, measure_b, n, tau, p_value``: tau-b in [-1, 1] over the ``n`` images scored for both
+    models by both measures, and the p of no association; NaN for fewer than two images, or where a measure does not
+    differ on any.
+    """
+    turned = _signs(measures_of(measures), higher_is_better)
+    wide = {measure: pair(measures, ["block", "model"], measure) for measure in turned}
+    pairs = {measure: pairs_of(of_measure(measures, measure)[0], baseline) for measure in turned}
+    images = next(iter(wide.values())).images if wide else pd.Index([])
+    for paired in wide.values():
+        images = images.union(paired.images)
+    wide = {measure: paired.on(images) for measure, paired in wide.items()}
+    rows = []
+    for block, a, b in dict.fromkeys(key for keys in pairs.values() for key in keys):
+        having = [measure for measure in turned if (block, a, b) in pairs[measure]]
+        of_pair = {m: turned[m] * (wide[m].of((block, b)) - wide[m].of((block, a))).round(10) for m in having}
+        for one, other in combinations(having, 2):
+            both = ~np.isnan(of_pair[one] + of_pair[other])
+            tau, p_value = np.nan, np.nan
+            if both.sum() >= 2:
+                tau, p_value = kendalltau(of_pair[one][both], of_pair[other][both])
+            rows.append((block, a, b, one, other, int(both.sum()), float(tau), float(p_value)))
+    return pd.DataFrame(rows, columns=RANKS)
+
+
+def sign_agreement(
+    comparisons: pd.DataFrame, higher_is_better: Mapping[str, bool] | None = None, reference: str = "sfd"
+) -> pd.DataFrame:
+    """In how many measures the same model of a pair is the better one.
+
+    ``comparisons`` is the table of `tables.compare_measures`. Returns ``block, model_a, model_b, reference, sign,
+    measures, same, same_clear, other_clear``: ``sign`` is 1 where by the ``reference`` measure b is better, -1 where a
+    is, 0 where neither; of ``measures`` that have a difference (the reference among them), ``same`` have its sign,
+    ``same_clear`` with an interval that excludes 0, and ``other_clear`` the other sign with such an interval. Better is
+    more, but where ``higher_is_better`` says False. A pair that the reference does not compare has no row.
+    """
+    turned = _signs(names(comparisons, "measure"), higher_is_better)
+    if len(comparisons) and reference not in turned:
+        raise UsageError(f"no measure is called {reference}: the table has {', '.join(turned)}")
+    sign = comparisons["measure"].astype(str).map(turned).to_numpy(dtype=float) * np.sign(
+        comparisons["delta"].to_numpy(dtype=float).round(10)
+    )
+    clear = ((comparisons["ci_low"] > 0) | (comparisons["ci_high"] < 0)).to_numpy()
+    table = comparisons[["block", "model_a", "model_b", "measure"]].assign(sign=sign, clear=clear)
+    table, rows = table[~np.isnan(sign)], []
+    for key, mine in table.groupby(["block", "model_a", "model_b"], sort=False, observed=True):
+        said = mine.loc[mine["measure"] == reference, "sign"]
+        if len(said):
+            same, other = mine["sign"] == said.iloc[0], mine["sign"] == -said.iloc[0]
+            if not said.iloc[0]:
+                other = mine["sign"] != 0
+            counts = (len(mine), int(same.sum()), int((same & mine["clear"]).sum()), int((other & mine["clear"]).sum()))
+            rows.append((*key, reference, int(said.iloc[0]), *counts))
+    return pd.DataFrame(rows, columns=SIGNS)
+
+
+def _signs(measures: list[str], higher_is_better: Mapping[str, bool] | None) -> dict[str, int]:
+    """1 for a measure where more is better, -1 where less is."""
+    better = higher_is_better or {}
+    return {measure: 1 if better.get(measure, True) else -1 for measure in measures}

@@ -1,0 +1,52 @@
+"""The main job in one call, as ``das-explain sfd`` does it without figures and report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from das_explain.data.dataset import Dataset
+from das_explain.data.draw import draw_sample
+from das_explain.engines.collect import collect
+from das_explain.evidence.run import Run
+from das_explain.explain.contestants import ExplainOptions
+from das_explain.explain.plan import Plan
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.run import score_run
+from das_explain.segment import Segmenter
+from das_explain.types import Progress, no_progress
+
+
+def score_dataset(
+    dataset: Dataset,
+    segmenter: Segmenter | None,
+    *,
+    models: Sequence[str],
+    out: Path,
+    sample: int | None = None,
+    seed: int = 0,
+    options: ExplainOptions = ExplainOptions(),  # noqa: B008 - frozen
+    scoring: ScoreOptions = ScoreOptions(),  # noqa: B008 - frozen
+    engine: str = "local",
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    finding: Progress = no_progress,
+    **how: Any,
+) -> Run:
+    """Explains and scores a sample of a data set; ``how`` are further fields of the plan."""
+    scoring = scoring.resolved()
+    plan = Plan(
+        models=tuple(models),
+        samples=draw_sample(dataset, sample, seed),
+        source=dataset.source,
+        segmenter=segmenter,
+        labels=dataset.labels,
+        options=options,
+        **{"batch": 4, "workers": 0, **how},
+    )
+    run = collect(
+        plan, dataset, out, seed=seed, engine=engine, overwrite=overwrite, progress=progress, finding=finding
+    )  # fmt: skip
+    score_run(run, scoring)
+    return run
