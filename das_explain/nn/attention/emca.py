@@ -134,8 +134,8 @@ class _Scaled:
     ``place``: (number of its stage from 1, its number in the stage from 0).
     """
 
-    place = (1, 0)
     gate: nn.Module
+    place = (1, 0)
 
     def attend(self, x: Tensor, residual: Tensor) -> Tensor:
         """(input of the block, residual) -> the residual with attention, which carries the y of all blocks so far.
