@@ -1,7 +1,9 @@
 # make demo   the main job on what the project ships, from a clean checkout
 # make test   the test suite
+# make lint   format, lint, layers, types (BIN= takes the tools from the path)
 PYTHON ?= python3
 VENV := .venv
+BIN := $(VENV)/bin/
 
 .PHONY: demo test lint clean
 
@@ -11,8 +13,11 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m pytest -n auto
 
-lint: $(VENV)/installed-for-tests
-	$(VENV)/bin/ruff check .
+lint: $(if $(BIN),$(VENV)/installed-for-tests)
+	$(BIN)ruff format --check .
+	$(BIN)ruff check .
+	$(BIN)lint-imports --no-logo
+	$(BIN)mypy
 
 clean:
 	rm -rf $(VENV) runs

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # for type checkers and editors
     from das_explain.evidence.run import Run
     from das_explain.measures import MEASURES
     from das_explain.measures.sfd import SFD, sfd_score
-    from das_explain.scoring import score
+    from das_explain.scoring.memory import score
     from das_explain.segment import create_segmenter
     from das_explain.types import Region, Sample
 
@@ -37,7 +37,7 @@ _HOME = {
     "MEASURES": "measures",
     "SFD": "measures.sfd",
     "sfd_score": "measures.sfd",
-    "score": "scoring",
+    "score": "scoring.memory",
     "create_segmenter": "segment",
     "Region": "types",
     "Sample": "types",

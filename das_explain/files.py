@@ -39,8 +39,9 @@ def write_text_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """A JSON file for people, whole or not at all."""
-    write_text_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    """A JSON file for people, whole or not at all. What is no Unicode (a path of odd bytes) becomes JSON's escape of it."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_text_whole(path, text.encode("utf-8", "backslashreplace").decode())
 
 
 def json_line(record: dict[str, Any]) -> bytes:

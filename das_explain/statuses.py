@@ -13,6 +13,8 @@ STATUSES = {
     "whole_frame": "the object fills the frame: there is no pixel outside it to be told from it",
     "zero_cam": "the map is zero everywhere: there is nothing to score",
     "nonfinite_cam": "the map holds NaN or infinity",
+    "nonfinite_output": "the network answers a changed photo with NaN or infinity",
+    "no_confidence": "the network gives the class no probability at all: nothing can drop",
     "unreadable": "the image could not be read",
     "no_mask": "the data has no mask for this image",
     "mask_unreadable": "the mask could not be read",

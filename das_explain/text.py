@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import category
+
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -15,3 +17,26 @@ def cut_middle(text: str, room: int) -> str:
         return text
     head, tail = room // 2, (room - 1) // 2
     return text[:head].rstrip() + ELLIPSIS + text[len(text) - tail :].lstrip()
+
+
+def spelled(name: str) -> str:
+    """A name as it stands in tables, shards and logs: printable, on one line, valid Unicode, and never that of another.
+
+    Bytes that are no UTF-8 (which Python holds as lone surrogates) and control characters are escaped, and so is the
+    backslash, which is why `unspelled` finds the way back.
+
+    >>> spelled("a\\udcff.png"), spelled("back\\\\slash")
+    ('a\\\\udcff.png', 'back\\\\\\\\slash')
+    """
+    return "".join(
+        c.encode("unicode_escape").decode() if c == "\\" or category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in name
+    )
+
+
+def unspelled(name: str) -> str:
+    """What `spelled` made this of.
+
+    >>> unspelled(spelled("caf\u00e9 \U0001f600\\udcff\\n")) == "caf\u00e9 \U0001f600\\udcff\\n"
+    True
+    """
+    return name.encode("latin-1", "backslashreplace").decode("unicode_escape")

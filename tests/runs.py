@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from das_explain.data.dataset import Dataset, draw_sample
+from das_explain.data.dataset import Dataset
+from das_explain.data.draw import draw_sample
 from das_explain.engines.collect import collect
 from das_explain.evidence.run import Run
 from das_explain.explain.contestants import ExplainOptions

@@ -47,7 +47,10 @@ class AveragePrecision:
 def percentiles(values: np.ndarray) -> tuple[float | None, float | None]:
     """The middle 95 % of the draws that have a value."""
     known = values[~np.isnan(values)]
-    return tuple(float(v) for v in np.percentile(known, PERCENTILES)) if len(known) else (None, None)
+    if not len(known):
+        return None, None
+    low, high = np.percentile(known, PERCENTILES)
+    return float(low), float(high)
 
 
 def average_precision(
@@ -65,10 +68,10 @@ def average_precision(
         draws: bootstrap samples. Two detectors on the same samples with the same ``seed`` are resampled alike, so that
             the difference of their ``resampled`` is paired.
     """
-    COCOeval = coco_eval()
+    evaluator = coco_eval()
     with contextlib.redirect_stdout(io.StringIO()):  # it reports every step
         truth, found = _truth(data, samples), _indexed(data, samples, [_result(each) for each in detections])
-        scorer = COCOeval(truth, found, "bbox")
+        scorer = evaluator(truth, found, "bbox")
         scorer.params.imgIds = [data.image_id(sample) for sample in samples]
         scorer.evaluate()
         scorer.accumulate()
@@ -158,7 +161,9 @@ class _Curve:
 def _truth(data: ObjectDataset, samples: Sequence[Sample]) -> Any:
     annotations = [
         {
-            **{"image_id": data.image_id(sample), "category_id": each["category_id"], "bbox": each["bbox"]},
+            "image_id": data.image_id(sample),
+            "category_id": each["category_id"],
+            "bbox": each["bbox"],
             # COCO's area is that of the outline; a file of boxes may have none
             "area": each.get("area", each["bbox"][2] * each["bbox"][3]),
             "iscrowd": int(each.get("iscrowd", 0)),

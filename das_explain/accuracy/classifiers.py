@@ -96,7 +96,7 @@ def class_table(predictions: pd.DataFrame, classes: dict[str, int]) -> pd.DataFr
     rows = []
     for (model, label), mine in _scored(predictions).groupby(["model", "label"], sort=False):
         wrong = mine.loc[mine["rank"] > 1, "predicted"].value_counts()
-        worst = sorted(wrong[wrong == wrong.max()].index)[0] if len(wrong) else None
+        worst = min(wrong[wrong == wrong.max()].index) if len(wrong) else None
         about = {"confused_with": worst, "confused_n": int(wrong.max()) if len(wrong) else 0}
         rows.append({"model": model, "label": label, **_accuracies(mine["rank"], classes[model] > K), **about})
     order = {model: place for place, model in enumerate(classes)}

@@ -183,10 +183,13 @@ def measure_detectors(
         "classes": pd.DataFrame(_category_rows(scores, data, tested)),
         "comparison": pd.DataFrame(_ap_differences(scores, len(tested))),
     }
-    notes = []
-    for detector in detectors:
-        if unknown := [name for name in data.categories.values() if name not in detector.labels]:
-            notes.append(f"{detector.name} has no class {', '.join(unknown[:3])}: {len(unknown)} categories with AP 0")
+    known = data.categories.values()
+    lacking = {each.name: [name for name in known if name not in each.labels] for each in detectors}
+    notes = [
+        f"{name} has no class {', '.join(unknown[:3])}: {len(unknown)} categories with AP 0"
+        for name, unknown in lacking.items()
+        if unknown
+    ]
     _write(request, models, data.fingerprint, len(samples), tables, counts)
     for number, mine in enumerate(found, 1):
         (request.out / f"detections-{number}.json").write_text(json.dumps(mine), encoding="utf-8")

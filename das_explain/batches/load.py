@@ -39,7 +39,7 @@ class Batch:
     """
 
     samples: list[Sample]
-    frames: dict[str, torch.Tensor] = field(default_factory=dict)  # uint8 (N, 3, H, W), RGB
+    frames: dict[str, torch.Tensor] = field(default_factory=dict)  # uint8 (N, 3, H, W), RGB, channels last in memory
     masks: dict[str, torch.Tensor] = field(default_factory=dict)  # bool (N, H, W), all false where there is no region
     regions: list[Region] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
@@ -89,7 +89,7 @@ def load_batches(
     told of it, see ``ahead.fill_regions``. Raises ``DasExplainError`` if a worker process itself is killed, and what
     the finder raises when it cannot work at all.
     """
-    batches: Sequence[Sequence[Sample]] = samples  # type: ignore[assignment]
+    batches: Sequence[Sequence[Sample]] = samples
     if samples and isinstance(samples[0], Sample):
         batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
     order = [sample for batch in batches for sample in batch]
@@ -192,7 +192,7 @@ def _batch(rows: list[_Shown], decoder: _Decoder) -> Batch:
         for row, shown in enumerate(rows):
             frames[row] = shown.frames.get(geometry.key, 0)
             masks[row] = shown.masks.get(geometry.key, False)
-        batch.frames[geometry.key] = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+        batch.frames[geometry.key] = torch.from_numpy(frames).permute(0, 3, 1, 2)  # the layout networks are quickest on
         if decoder.segmenter is not None:
             batch.masks[geometry.key] = torch.from_numpy(masks)
     return batch

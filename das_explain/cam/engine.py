@@ -7,16 +7,19 @@ blocks' gradients come from a single ``torch.autograd.grad``.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn.inference import as_found, check_logits
+from das_explain.nn.carried import allow_mean_gradient, carry_on
+from das_explain.nn.running import as_found, check_logits
 
 EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
 
@@ -25,14 +28,19 @@ EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
 class Cam:
     """The maps of one block.
 
-    ``map``: float32 (N, H, W) in [0, 1] at the requested size. ``native``: float32 (N, h, w) in [0, 1], the same at the
-    block's own resolution, before resizing. ``raw_max``: float32 (N,), the maximum before normalisation, in units of
-    the target's logit: 0 means that the map is empty, a tiny number that it is inflated noise.
+    ``native``: float32 (N, h, w) in [0, 1], at the block's own resolution. ``raw_max``: float32 (N,), the maximum before
+    normalisation, in units of the target's logit: 0 means that the map is empty, a tiny number that it is inflated
+    noise. ``map``: float32 (N, H, W) in [0, 1] at ``size``, made from ``native`` when it is first asked for.
     """
 
-    map: Tensor
     native: Tensor
     raw_max: Tensor
+    size: tuple[int, int]
+
+    @cached_property
+    def map(self) -> Tensor:
+        """The native maps at ``size``: ``upsample``."""
+        return upsample(self.native, self.size)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,12 @@ def grad_cam(
     Raises:
         UsageError: an unknown block, a wrong target, an input that is no batch of images.
         DasExplainError: the network's output does not depend on a block, or a block gives no (N, C, H, W) map.
+
+    >>> _ = torch.manual_seed(0)
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> cam = grad_cam(network, torch.rand(5, 3, 9, 9), torch.zeros(5, dtype=torch.int64), ["0"])["0"]
+    >>> cam.map.shape, cam.native.shape, cam.raw_max.shape
+    (torch.Size([5, 9, 9]), torch.Size([5, 4, 4]), torch.Size([5]))
     """
     return explain(network, images, targets, blocks, size=size).cams
 
@@ -130,15 +144,15 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """
     taps: dict[str, Tensor] = {}
 
-    def hook_for(name: str):
-        def hook(module: nn.Module, args: tuple, output):
+    def hook_for(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             tensor = output[0] if isinstance(output, (tuple, list)) else output
             check_map(name, tensor, taps)
             is_root = not tensor.requires_grad
             taps[name] = tensor.detach().requires_grad_() if is_root else tensor
-            following = taps[name].clone()
-            if is_root:  # no earlier block needs more than this one does; see nn/fused.py
-                following.mean_gradient_suffices_at = following._version
+            following = carry_on(tensor, taps[name].clone())
+            if is_root:  # no earlier block needs more than this one does
+                allow_mean_gradient(following)
             if not isinstance(output, (tuple, list)):
                 return following
             rebuilt = (following, *output[1:])
@@ -154,7 +168,7 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def check_map(name: str, output, seen: Container[str]) -> None:
+def check_map(name: str, output: object, seen: Container[str]) -> None:
     """Raises DasExplainError unless a block's output is a map (N, C, H, W), and its first: it is not in ``seen``."""
     if not isinstance(output, Tensor) or output.ndim != 4:
         raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")
@@ -210,13 +224,16 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
 
     The two min-max steps must not be merged: each divides by (1e-7 + max), which matters for faint maps.
     """
-    native = _min_max(raw)
-    return Cam(map=upsample(native, size), native=native, raw_max=raw.flatten(1).amax(1))
+    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=(size[0], size[1]))
 
 
 def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
     """A block's maps float32 (N, h, w) in [0, 1] -> (N, *size): bilinear, then min-max again."""
-    return _min_max(F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0])
+    resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    if tuple(size) == tuple(native.shape[1:]):  # may be the native maps themselves
+        return _min_max(resized)
+    lowest = resized.amin((1, 2), keepdim=True)
+    return resized.sub_(lowest).div_(EPSILON + resized.amax((1, 2), keepdim=True))
 
 
 def _min_max(maps: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Union
 
 import numpy as np
 import torch
@@ -21,19 +20,27 @@ from das_explain.data.geometry import Preprocess
 from das_explain.data.images import as_rgb, decode_image
 from das_explain.errors import UsageError
 
-Image_ = Union[str, os.PathLike, Image.Image, np.ndarray]  # noqa: UP007 - evaluated on Python 3.10 with a string in it
+Photo = str | os.PathLike[str] | Image.Image | np.ndarray
 """A photo: a path, a Pillow image, or an array uint8 (H, W), (H, W, 3) or (H, W, 4)."""
 BATCH = 16  # images at a time
 SHOWN = 12  # images that a notebook shows
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Explanation:
     """Grad-CAM maps of N images; a notebook shows it.
 
     ``frames`` uint8 (N, H, W, 3): what the network saw, after resizing and cropping. ``logits`` float32 (N, K);
     ``target`` int64 (N,): the class whose maps these are. ``cams``: a ``Cam`` per block, of the frames' size. All tensors
     are on the CPU. ``labels``: the class names in logit order, if the model has any. ``model``: its name.
+
+    >>> from das_explain import load_model
+    >>> grey = np.full((200, 300, 3), 128, dtype=np.uint8)
+    >>> explanation = load_model("collage-das-resnet18", device="cpu").explain([grey, grey], target="coin")
+    >>> len(explanation), explanation.frames.shape, explanation.target_names
+    (2, (2, 160, 160, 3), ['coin', 'coin'])
+    >>> explanation.overlay("layer4", image=1).size
+    (160, 160)
     """
 
     frames: np.ndarray
@@ -49,7 +56,7 @@ class Explanation:
     def __getitem__(self, image: int) -> Explanation:
         """The same of one image."""
         at = slice(self._position(image), self._position(image) + 1)
-        cams = {block: Cam(cam.map[at], cam.native[at], cam.raw_max[at]) for block, cam in self.cams.items()}
+        cams = {block: Cam(cam.native[at], cam.raw_max[at], cam.size) for block, cam in self.cams.items()}
         return Explanation(self.frames[at], self.logits[at], self.target[at], cams, self.labels, self.model)
 
     @property
@@ -143,7 +150,7 @@ class Explanation:
 
 def explain_images(
     runs: tuple[nn.Module, Mapping[str, nn.Module]],
-    images: Sequence[Image_],
+    images: Sequence[Photo],
     preprocess: Preprocess,
     targets: Callable[[int], Sequence[int]],
     *,
@@ -179,7 +186,7 @@ def explain_images(
     return Explanation(np.concatenate(frames), logits, target, cams, labels, model)
 
 
-def as_photo(image: Image_) -> Image.Image:
+def as_photo(image: Photo) -> Image.Image:
     """An upright RGB photo. Raises UsageError for an array that is none, ``ImageError`` for a file."""
     if isinstance(image, Image.Image):
         return as_rgb(image)
@@ -198,9 +205,9 @@ def as_photo(image: Image_) -> Image.Image:
 
 def _joined(cams: Sequence[Cam]) -> Cam:
     return Cam(
-        map=torch.cat([cam.map.cpu() for cam in cams]),
         native=torch.cat([cam.native.cpu() for cam in cams]),
         raw_max=torch.cat([cam.raw_max.cpu() for cam in cams]),
+        size=cams[0].size,
     )
 
 

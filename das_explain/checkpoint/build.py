@@ -47,6 +47,10 @@ def build_network(
         if attention != "none":
             raise UsageError(f"{architecture} takes no attention; those that do are {', '.join(BACKBONES)}")
         return (build_torchvision if source == "torchvision" else build_timm)(name, num_classes, arguments)
+    if source == "transformers":
+        raise UsageError(
+            f"{architecture} cannot be built by name; transformers' own folder of it is what can be loaded"
+        )
     check_architecture(architecture, attention)
     with torch.device("meta"):
         return create_model(architecture, attention, num_classes, **check_arguments(architecture, attention, arguments))
@@ -102,3 +106,9 @@ def head_name(network: nn.Module) -> str | None:
     """The name of the layer that gives the logits: the last linear one."""
     names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     return names[-1] if names else None
+
+
+def class_count_of(network: nn.Module) -> int | None:
+    """The rows of the layer that gives the logits; ``None`` where none of them is linear."""
+    rows = [module.out_features for module in network.modules() if isinstance(module, nn.Linear)]
+    return rows[-1] if rows else None

@@ -138,8 +138,8 @@ def read_label_map(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
+            columns = list(reader.fieldnames or [])
             rows = [(reader.line_num, row) for row in reader]
-        columns = reader.fieldnames or []
     except FileNotFoundError:
         raise DasExplainError(f"no such label map: {path}") from None
     except (OSError, ValueError, csv.Error) as error:
@@ -200,10 +200,11 @@ def _of(model: LoadedModel) -> str:
 def _close(names: Sequence[str], labels: Sequence[str]) -> str:
     """The first few names that resemble a label: for the end of a message."""
     spelled = {_loose(label): label for label in reversed(labels)}
-    pairs = []
-    for name in names[:200]:
-        if close := get_close_matches(_loose(name), spelled, 1, 0.7):
-            pairs.append(f"{spelled[close[0]]!r} for {name!r}")
+    pairs = [
+        f"{spelled[close[0]]!r} for {name!r}"
+        for name in names[:200]
+        if (close := get_close_matches(_loose(name), spelled, 1, 0.7))
+    ]
     return f"; near matches: {', '.join(pairs[:3])}" if pairs else ""
 
 

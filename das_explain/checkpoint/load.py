@@ -65,11 +65,18 @@ def load_model(
     Raises:
         UsageError: the spec, an option or a block does not exist, or gates are to be replaced where there are none.
         DasExplainError: the weights cannot be had, or are not those of the network.
+
+    >>> model = load_model("collage-das-resnet18", device="cpu")
+    >>> list(model.blocks), model.preprocess.geometry.size, len(model.labels)
+    (['layer1', 'layer2', 'layer3', 'layer4'], (160, 160), 9)
+    >>> load_model(model.network, labels=model.labels, size=160).fingerprint == model.fingerprint
+    True
     """
+    target = find_device(device)
     if isinstance(spec, nn.Module):
-        parsed, opened, target = *_in_memory(spec, name), None if device is None else find_device(device)
+        parsed, opened = _in_memory(spec, name)
     else:
-        parsed, target = parse_spec(str(spec), name), find_device(device)
+        parsed = parse_spec(str(spec), name)
         opened = OPENERS[parsed.kind](parsed)
     if opened.task == "detection":
         raise UsageError(
@@ -77,9 +84,13 @@ def load_model(
             "measures its AP, das-explain models show says what is in it"
         )
     opened.preprocess = _prepared(opened.preprocess, size, mean, std)
+    if opened.preprocess_taken and size is None:
+        height, width = opened.preprocess.geometry.size
+        whose = f"{width} x {height}, {opened.preprocess_taken}"
+        opened.notes.insert(0, f"{parsed.text}: nothing says how its input was prepared; taken as {whose}")
     if isinstance(spec, nn.Module):
         opened.num_classes = _classes_of(spec, opened.preprocess.geometry.size)
-        network, mark = spec if target is None else _moved(spec, parsed.name, target), fingerprint(spec)
+        network, mark = spec if device is None else _moved(spec, parsed.name, target), fingerprint(spec)
     else:
         network, mark = prepare_network(opened, parsed, target)
     return LoadedModel(
@@ -139,7 +150,8 @@ def _in_memory(network: nn.Module, name: str | None) -> tuple[ModelSpec, Opened]
         raise UsageError(f"the network's weights are {other.pop()}; give one in float32: network.float()")
     text = f"a {kind.__module__}.{kind.__qualname__} in memory"
     parsed = ModelSpec(text=text, name=name or kind.__name__, kind="memory", target=kind.__name__)
-    return parsed, Opened(network, f"{kind.__module__}.{kind.__qualname__}")
+    whose = "as ImageNet's usually is"
+    return parsed, Opened(network, f"{kind.__module__}.{kind.__qualname__}", preprocess_taken=whose)
 
 
 def _classes_of(network: nn.Module, size: tuple[int, int]) -> int:

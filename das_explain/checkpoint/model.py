@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from das_explain.cam.explanation import Explanation, Image_, explain_images
+from das_explain.cam.explanation import Explanation, Photo, explain_images
 from das_explain.cam.fast import FastCopies
 from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.labels import match_labels
@@ -46,7 +46,8 @@ class LoadedModel:
     @property
     def assumptions(self) -> list[str]:
         """Sentences on what was assumed where the checkpoint does not say it, and may change a number."""
-        return self.config.get("notes", [])
+        notes: list[str] = self.config.get("notes", [])
+        return notes
 
     @property
     def device(self) -> torch.device:
@@ -60,8 +61,8 @@ class LoadedModel:
 
     def explain(
         self,
-        images: Image_ | Sequence[Image_],
-        target: int | str | None | Sequence[int | str | None] = None,
+        images: Photo | Sequence[Photo],
+        target: int | str | Sequence[int | str | None] | None = None,
         blocks: str | Sequence[str] | None = None,
     ) -> Explanation:
         """Grad-CAM maps of one or more images, by the same quick copy of the network that the command line runs.
@@ -83,9 +84,15 @@ class LoadedModel:
         Raises:
             UsageError: no such class or block, or a list of targets of another length than the images.
             DasExplainError: an image cannot be read, or a block gives no map.
+
+        >>> from das_explain import load_model
+        >>> model = load_model("collage-das-resnet18", device="cpu")
+        >>> explanation = model.explain(np.zeros((200, 300, 3), dtype=np.uint8), target="cat", blocks="layer4")
+        >>> {block: cam.map.shape for block, cam in explanation.cams.items()}
+        {'layer4': torch.Size([1, 160, 160])}
         """
         modules = self._modules(blocks)
-        if self._fast is None:
+        if self._fast is None or self._fast.network is not self.network:
             self._fast = FastCopies(self.network, self.preprocess.geometry.size)
         return explain_images(
             self._fast.of(modules),
@@ -107,7 +114,7 @@ class LoadedModel:
         found = find_blocks(self.network, architecture, self.preprocess.geometry.size, wanted)
         return {name: found[name] for name in wanted}
 
-    def _targets(self, target: int | str | None | Sequence[int | str | None], count: int) -> list[int]:
+    def _targets(self, target: int | str | Sequence[int | str | None] | None, count: int) -> list[int]:
         """One logit for each image; -1 stands for the highest."""
         if isinstance(target, (torch.Tensor, np.ndarray)):
             target = target.tolist()
@@ -116,7 +123,9 @@ class LoadedModel:
             raise UsageError(f"target has {len(each)} classes for {count} images; give one for each, or one for all")
         names = list(dict.fromkeys(value for value in each if isinstance(value, str)))
         logit = {name: self._logit(name) for name in names}
-        numbers = [-1 if value is None else logit[value] if isinstance(value, str) else value for value in each]
+        numbers: list[Any] = [
+            -1 if value is None else logit[value] if isinstance(value, str) else value for value in each
+        ]
         if bad := [value for value in numbers if isinstance(value, bool) or not isinstance(value, (int, np.integer))]:
             raise UsageError(f"target must be a class name, its number, or None, not {bad[0]!r}")
         return [int(number) for number in numbers]
@@ -144,7 +153,7 @@ class LoadedModel:
         return f"{count}: {_some(self.labels)}" if self.labels else f"{count}, without names"
 
 
-def _as_list(images: Image_ | Sequence[Image_]) -> list[Image_]:
+def _as_list(images: Photo | Sequence[Photo]) -> list[Photo]:
     if isinstance(images, (str, os.PathLike, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
         return [images]
     if isinstance(images, torch.Tensor):

@@ -23,10 +23,11 @@ __all__ = ["Opened"]
 class Opened:
     """What an opener found: a network with its weights on the CPU, and what came with it.
 
-    ``architecture``, ``attention`` and ``arguments`` rebuild the network (``weights.build``), except where the
+    ``architecture``, ``attention`` and ``arguments`` rebuild the network (``checkpoint.build``), except where the
     architecture is somebody's own Python. ``num_classes`` is ``None`` where only running the network tells. ``task`` is
     ``classification`` or ``detection`` (the network is then a detector, which has no ``preprocess`` of its own).
-    ``notes`` are sentences a person should read: choices made on their behalf.
+    ``notes`` are sentences a person should read: choices made on their behalf. ``preprocess_taken`` says whose
+    ``preprocess`` is, where nothing tells how the network's own input was prepared; else it is ``None``.
     """
 
     network: nn.Module
@@ -38,4 +39,5 @@ class Opened:
     preprocess: Preprocess = field(default_factory=Preprocess)
     training: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    preprocess_taken: str | None = None
     task: str = "classification"

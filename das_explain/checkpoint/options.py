@@ -44,9 +44,3 @@ def peeled_notes(file: Path, reading: Candidate) -> list[str]:
         count = f"{len(reading.left_out)} " + ("key" if len(reading.left_out) == 1 else "keys")
         notes.append(f"{file}: left out, as no part of the network: {count} ({names})")
     return notes
-
-
-def assumed_input(source: str, preprocess: Preprocess, as_whose: str = "as ImageNet's usually is") -> str:
-    """The sentence that says how photos are prepared where nothing tells how the network was trained."""
-    height, width = preprocess.geometry.size
-    return f"{source}: nothing says how its input was prepared; taken as {width} x {height}, {as_whose}"

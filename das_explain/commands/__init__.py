@@ -15,7 +15,7 @@ from das_explain.commands.doctor import doctor
 from das_explain.commands.evaluate import evaluate
 from das_explain.commands.gate import gate
 from das_explain.commands.heatmap import heatmap
-from das_explain.commands.help import Command, Group
+from das_explain.commands.help import Command, Group, Stopped
 from das_explain.commands.models import app as models
 from das_explain.commands.profile import profile
 from das_explain.commands.report import report
@@ -63,6 +63,10 @@ def main() -> None:
     os.environ["MPLBACKEND"] = "agg"  # figures go into files, whatever a notebook or a desktop has set
     try:
         app()
+    except (Stopped, KeyboardInterrupt):
+        goes_on = "; the same command continues where it was" if set(sys.argv[1:2]) & set(RESUMED) else ""
+        print(f"das-explain: stopped{goes_on}", file=sys.stderr)
+        sys.exit(Stopped.exit_code)
     except DasExplainError as error:
         print(f"das-explain: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -74,7 +78,3 @@ def main() -> None:
         where = "" if error.filename is None else f"{error.filename}: "
         print(f"das-explain: {where}{error.strerror}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        goes_on = "; the same command continues where it was" if set(sys.argv[1:2]) & set(RESUMED) else ""
-        print(f"das-explain: stopped{goes_on}", file=sys.stderr)
-        sys.exit(130)

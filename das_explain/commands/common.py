@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from das_explain.text import cut_middle
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.progress import TaskID
 
+    from das_explain.batches.export import Exported
     from das_explain.commands.options import Data
     from das_explain.commands.regions import Regions
     from das_explain.data.dataset import Dataset
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from das_explain.explain.plan import Plan
     from das_explain.scoring.options import ScoreOptions
     from das_explain.segment import Segmenter
-    from das_explain.segment.export import Exported
     from das_explain.types import Progress, Sample
 
 SHORTEST, LONGEST = 8, 24  # characters of a name in a table
@@ -32,6 +33,7 @@ def run_and_publish(
     from das_explain.engines.collect import collect
 
     scoring = scoring.resolved()
+    print_notes(dataset)
     print_guessed(plan.segmenter, plan.samples)
     with progress_bars("masks", "images") as (finding, explaining):
         run = collect(plan, dataset, out, progress=explaining, finding=finding, **collecting)
@@ -50,6 +52,12 @@ def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool) -
     if report:
         print(f"report      {publish(run)}")
     print(f"tables      {run.folder / 'scores.csv'} and beside it")
+
+
+def print_notes(dataset: Dataset) -> None:
+    """What the data has to say about itself: files that were passed over."""
+    for note in dataset.notes:
+        print(f"note        {note}")
 
 
 def print_guessed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
@@ -75,8 +83,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
         return
     rooms = _rooms(columns, cells, console.width)
     table = Table(title=title)
-    for header in columns:
-        table.add_column(Text(header))
+    for header, room in zip(columns, rooms):
+        table.add_column(Text(header), width=room)
     for row in cells:
         # As Text: a bracket in a name is no markup.
         table.add_row(*(Text(cut_middle(cell, room)) for cell, room in zip(row, rooms)))
@@ -84,9 +92,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 
 
 def _rooms(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """How many characters each column has, so that the table fits: the widest give way. Headers break at spaces."""
-    rooms = [max(map(len, (*header.split(), *(row[place] for row in rows)))) for place, header in enumerate(columns)]
-    while sum(rooms) + 3 * len(rooms) + 1 > width and max(rooms) > SHORTEST:
+    """How many characters each column has, so that the table fits: headers break at spaces, then the widest give way."""
+    cells = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    rooms = [max(len(header), cell) for header, cell in zip(columns, cells)]
+    available = width - 3 * len(columns) - 1
+    if sum(rooms) > available:
+        rooms = [max(*map(len, header.split()), 1, cell) for header, cell in zip(columns, cells)]
+    while sum(rooms) > available and max(rooms) > SHORTEST:
         rooms[rooms.index(max(rooms))] -= 1
     return rooms
 
@@ -96,21 +108,19 @@ def pair(second: str, first: str) -> str:
     return f"{cut_middle(second, LONGEST)} - {cut_middle(first, LONGEST)}"
 
 
-def number(value: float | None, style: str = ".3f") -> str:
-    """A number of a table, ``-`` for none (``None``, NaN)."""
-    return "-" if value is None or value != value else format(value, style)
+def number(value: float | None, style: str = ".3f", *, scale: float = 1) -> str:
+    """``scale`` times a number of a table, ``-`` for none (``None``, NaN)."""
+    return "-" if value is None or value != value else format(scale * value, style)
 
 
-def span(low: float | None, high: float | None, style: str = ".3f") -> str:
+def span(low: float | None, high: float | None, style: str = ".3f", *, scale: float = 1) -> str:
     """An interval, ``-`` for none: a mean of one image has none."""
-    ends = number(low, style), number(high, style)
+    ends = number(low, style, scale=scale), number(high, style, scale=scale)
     return "-" if "-" in ends else " to ".join(ends)
 
 
 def print_tables(run: Run) -> None:
-    """The summary beside its null, the comparison, and the statuses that are not ok."""
-    lifts = run.table("lift")
-    shuffled = lifts[(lifts["null"] == "shuffled") & (lifts["measure"] == "sfd")].set_index(["model", "block"])["lift"]
+    """The summary, the comparison, every measure beside its nulls, the statuses that are not ok, and what was assumed."""
     rows = [
         (
             row.model,
@@ -118,12 +128,10 @@ def print_tables(run: Run) -> None:
             f"{row.n_scored} of {row.n}",
             number(row.mean_sfd),
             span(row.ci_low, row.ci_high),
-            number(shuffled.get((row.model, row.block)), "+.3f"),
         )
         for row in run.table("summary").itertuples()
     ]
-    columns = ("model", "block", "scored", "mean sfd", "95 % interval", "lift over shuffled maps")
-    print_table(columns, rows, title="sfd")
+    print_table(("model", "block", "scored", "mean sfd", "95 % interval"), rows, title="sfd")
     rows = [
         (
             row.block,
@@ -137,6 +145,7 @@ def print_tables(run: Run) -> None:
     ]
     columns = ("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins")
     print_table(columns, rows, title="comparison")
+    print_lifts(run.table("lift"))
     scores = run.table("scores")
     others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
     if len(others):
@@ -146,6 +155,18 @@ def print_tables(run: Run) -> None:
         print("statuses    " + ", ".join(counted))
     for sentence in run.manifest.get("assumptions", []):
         print(f"assumed     {sentence}")
+
+
+def print_lifts(lifts: pd.DataFrame) -> None:
+    """How far each measure of a model stands above what maps that are blind to the photo get: the part that counts."""
+    nulls = list(dict.fromkeys(lifts["null"]))
+    rows = []
+    for (measure, block, model), mine in lifts.groupby(["measure", "block", "model"], sort=False, observed=True):
+        lift = mine.set_index("null")["lift"]
+        each = (number(lift.get(null), "+.3f") for null in nulls)
+        rows.append((measure, block, model, number(mine["mean"].iloc[0]), *each))
+    columns = ("measure", "block", "model", "mean", *nulls)
+    print_table(columns, rows, title="lift over blind maps")
 
 
 def print_heatmaps(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -10,9 +10,10 @@ import typer
 
 def demo(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The run's folder.")] = Path("runs/demo"),
-    models: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the shipped model directories are.")] = Path(
-        "models"
-    ),
+    models: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where other models of these names are; the shipped ones unless given."),
+    ] = None,
     count: Annotated[int, typer.Option(min=2, metavar="N", help="Number of images.")] = 100,
 ) -> None:
     """Compare the two shipped networks on the embedded photo set: tables, figures, report.
@@ -25,9 +26,10 @@ def demo(
     from das_explain.scoring.options import ScoreOptions
     from das_explain.segment.choose import choose_segmenter
 
+    specs = {name: folder if models is None else models / folder for name, folder in SHIPPED.items()}
     dataset = open_dataset(f"collage:{count}")
     plan = Plan(
-        models=tuple(f"{name}={models / folder}" for name, folder in SHIPPED.items()),
+        models=tuple(f"{name}={spec}" for name, spec in specs.items()),
         samples=dataset.samples,
         source=dataset.source,
         segmenter=choose_segmenter(dataset),

@@ -34,7 +34,7 @@ def gate(
             help="Where to show what the deformable kernels look at, in pixels of the photo; may be repeated. Unless "
             "given, the place deepest inside the object, or the map's maximum where no mask is known.",
         ),
-    ] = (),  # type: ignore[assignment]
+    ] = (),
     drawn: Annotated[
         int | None,
         typer.Option(
@@ -115,7 +115,6 @@ def _print(summary: pd.DataFrame) -> None:
     for row in summary[summary["n"] > 0].itertuples():
         share = row.quantity in ("top1", "kept", "probability")
         style, scale = ("+.1f", 100) if share else ("+.3f", 1)
-        change, low, high = (scale * value for value in (row.change, row.change_low, row.change_high))
         rows.append(
             (
                 row.model,
@@ -123,8 +122,8 @@ def _print(summary: pd.DataFrame) -> None:
                 row.variant,
                 str(row.n),
                 number(row.mean, ".1%" if share else ".3f"),
-                number(change, style),  # none: of the trained network itself
-                span(low, high, style),
+                number(row.change, style, scale=scale),  # none: of the trained network itself
+                span(row.change_low, row.change_high, style, scale=scale),
                 number(row.p_adjusted, ".2g"),
             )
         )

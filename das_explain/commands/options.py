@@ -208,15 +208,15 @@ class Scoring:
             rich_help_panel=SCORING,
             help="What is measured on the maps, beside sfd (das-explain help measures lists them).",
         ),
-    ] = "all"
+    ] = "sfd,pointing_game"
     nulls: Annotated[
         str,
         typer.Option(
             metavar="all|NAME,NAME",
             rich_help_panel=SCORING,
-            help="Maps that are blind to the photo, to compare with: shuffled, centre, uniform ...",
+            help="Maps that are blind to the photo, to compare with.",
         ),
-    ] = "all"
+    ] = "shuffled,centre,uniform"
 
     def options(self) -> ScoreOptions:
         """The same for the scoring room, names checked. Raises ``UsageError``."""
@@ -262,7 +262,7 @@ def score_options(given: Mapping[str, Any], before: ScoreOptions | None = None) 
     for flag, name in (("measure", "measures"), ("nulls", "nulls")):
         if flag in given:
             changed.pop(flag)
-            changed[name] = None if given[flag] == "all" else comma_separated(given[flag])
+            changed[name] = comma_separated(given[flag])
     return replace(before or ScoreOptions(), **changed).resolved()
 
 

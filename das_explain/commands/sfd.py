@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from das_explain.commands.help import SCORING
 from das_explain.commands.options import Data, Maps, Models, Running, Scoring, takes_options
 from das_explain.commands.regions import Regions
 
@@ -24,6 +25,14 @@ def sfd(
     maps: Maps,
     scoring: Scoring,
     running: Running,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="blur|mean",
+            rich_help_panel=SCORING,
+            help="What hides a pixel from the network in insertion and deletion; each measure's own unless given.",
+        ),
+    ] = None,
     report: Annotated[bool, typer.Option(help="Draw the figures and write the HTML report.")] = True,
 ) -> None:
     """Score models on a data set: heatmaps against the object's masks, into CSV, figures and a report.
@@ -42,6 +51,7 @@ def sfd(
     from das_explain.explain.plan import Plan
     from das_explain.segment.choose import choose_segmenter
 
+    score_options = scoring.options()
     plan = Plan(
         models=models.model,
         samples=photos.draw(dataset),
@@ -50,7 +60,13 @@ def sfd(
         labels=dataset.labels,
         label_files=models.label_files(),
         label_map=photos.read_label_map(),
-        options=ExplainOptions(method=maps.method, target=maps.target, precision=models.precision),
+        options=ExplainOptions(
+            method=maps.method,
+            target=maps.target,
+            precision=models.precision,
+            measures=score_options.network_measures,
+            baseline=baseline,
+        ),
         blocks=models.block_names,
         batch=running.batch,
         workers=running.workers,
@@ -60,7 +76,7 @@ def sfd(
         plan,
         dataset,
         out,
-        scoring.options(),
+        score_options,
         report=report,
         seed=photos.seed,
         stratified=photos.stratified,

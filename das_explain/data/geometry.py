@@ -97,12 +97,11 @@ class Preprocess:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def normalize(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, 3, H, W), on the same device."""
+        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, 3, H, W), on the same device and in the same layout."""
         import torch
 
-        mean = torch.tensor(self.mean, device=frames.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=frames.device).view(1, 3, 1, 1)
-        return (frames.float() / 255 - mean) / std
+        mean, std = (torch.tensor(each, device=frames.device).view(1, 3, 1, 1) for each in (self.mean, self.std))
+        return frames.float().div_(255).sub_(mean).div_(std)  # in place: float() has made a copy
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """One photo (any PIL mode) -> float32 (3, H, W)."""
@@ -122,7 +121,7 @@ class Preprocess:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Preprocess:
         """The inverse of ``to_config``; missing entries take ImageNet's values."""
-        known = {name: config[name] for name in ("resize", "interpolation", "fit") if name in config}
+        known: dict[str, Any] = {name: config[name] for name in ("resize", "interpolation", "fit") if name in config}
         if "size" in config:
             size = config["size"]
             known["size"] = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from das_explain.data.images import printable
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.text import spelled
 
 _CORNERS = ("x0", "y0", "x1", "y1")
 Box = tuple[float, float, float, float]
@@ -82,7 +83,7 @@ def resolve(folder: Path, cell: str) -> tuple[str, Path]:
     path = folder / cell
     inside = os.path.isabs(cell) and path.is_relative_to(os.path.abspath(folder))
     name = path.relative_to(os.path.abspath(folder)) if inside else Path(cell)
-    return printable(name.as_posix()), path
+    return spelled(name.as_posix()), path
 
 
 def one_spelling(name: str) -> str:

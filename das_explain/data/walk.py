@@ -9,6 +9,7 @@ from pathlib import Path
 
 from das_explain.data.images import EXTENSIONS, how_to_open, printable
 from das_explain.errors import DasExplainError
+from das_explain.text import spelled
 
 LITTER = frozenset(["thumbs.db", "desktop.ini"])  # what an operating system leaves behind
 
@@ -31,7 +32,7 @@ def image_files(
             ending = os.path.splitext(file)[1].lower()
             if ending in EXTENSIONS:
                 path = Path(folder, file)
-                yield printable(path.relative_to(root).as_posix()), path
+                yield spelled(path.relative_to(root).as_posix()), path
             elif others is not None:
                 others[ending or "no ending"] += 1
 

@@ -95,6 +95,8 @@ def encode(evidence: Evidence) -> pa.Table:
         for name in ("index", "image", "label", "status", "message", "width", "height")
     }
     columns["region"] = [json.dumps(photo.region, ensure_ascii=False, allow_nan=False) for photo in photos]
+    for name in ("label", "message", "region"):  # Arrow's text is Unicode; odd bytes become their escapes
+        columns[name] = [text and text.encode("utf-8", "backslashreplace").decode() for text in columns[name]]
     with_region = [photos[i].status == "ok" for i in shown]
     sides = evidence.sizes
     columns["frames"] = _lists(len(photos), shown, _FRAME, [
@@ -163,8 +165,8 @@ def decode(table: pa.Table) -> Evidence:
     table = table.combine_chunks()
     names = ("index", "image", "label", "status", "message", "width", "height", "region")
     try:
-        rows = zip(*(table[name].to_pylist() for name in names))
-        photos = [Photo(*values, region=json.loads(region)) for *values, region in rows]
+        columns = [table[name].to_pylist() for name in names]
+        photos = [Photo(*values) for values in zip(*columns[:-1], map(json.loads, columns[-1]))]
         counts = np.diff(_array(table, "logits").offsets.to_numpy())
         shown = np.flatnonzero(counts)
         masks, sizes = _masks(_array(table, "masks"), shown)

@@ -16,6 +16,7 @@ from das_explain.checkpoint.labels import LabelMatch, match_labels
 from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.measures.probe import BASELINES
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -25,18 +26,23 @@ class ExplainOptions:
     """How maps are made: a part of a run's identity, since other maps are other evidence.
 
     ``target``: ``label`` explains the image's own class (its prediction, where the data has no labels), ``predicted``
-    each model's highest logit, anything else is the name of one class.
+    each model's highest logit, anything else is the name of one class. ``measures``: those that need the network, which
+    is at hand only now; ``baseline`` is what hides a pixel from it (``None``: each measure's own).
     """
 
     method: str = "gradcam"
     target: str = "label"
     precision: str = "fp32"
+    measures: tuple[str, ...] = ()
+    baseline: str | None = None
 
     def check(self) -> None:
         """Raises UsageError for a value that does not exist, before anything is loaded."""
         for name, value, known in (("--method", self.method, METHODS), ("--precision", self.precision, PRECISIONS)):
             if value not in known:
                 raise UsageError(f"{name} {value!r} is unknown; choose among {', '.join(known)}")
+        if self.baseline is not None and self.baseline not in BASELINES:
+            raise UsageError(f"--baseline {self.baseline!r} is unknown; choose among {', '.join(BASELINES)}")
         if self.precision == "bf16" and self.method != "gradcam":
             raise UsageError("--precision bf16 works with --method gradcam only")
 

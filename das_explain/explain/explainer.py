@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from das_explain.data.sources import Source
 from das_explain.evidence.codec import jpeg
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
 from das_explain.explain.contestants import Contest, Contestant, ExplainOptions
+from das_explain.explain.faithfulness import measure_faithfulness
 from das_explain.segment import Segmenter
 from das_explain.types import Progress, Sample, no_progress
 
@@ -26,6 +28,7 @@ class Explainer:
     def __init__(self, contest: Contest, options: ExplainOptions) -> None:
         self.contest = contest
         self.options = options
+        self._inputs = Inputs()
 
     def batches(
         self,
@@ -69,36 +72,56 @@ class Explainer:
             for block, cam in explanation.cams.items():
                 maps = BlockMaps(cam.native.float().cpu().numpy(), cam.raw_max.float().cpu().numpy())
                 evidence.maps[Key(contestant.name, block)] = maps
+            if self.options.measures:
+                evidence.measured |= measure_faithfulness(contestant, seen, explanation, self.options)
         return evidence
 
     def explain_model(self, contestant: Contestant, seen: Batch, targets: Tensor | None = None) -> Maps:
         """One model's maps of a batch of readable photos; ``targets`` int64 (n,): the logits to explain."""
-        images, wanted = model_inputs(contestant, seen, self.options)
-        targets = wanted if targets is None else targets
+        images = self._inputs.of(contestant, seen)
+        targets = wanted_targets(contestant, seen, self.options) if targets is None else targets
         bf16 = self.options.precision == "bf16"
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bf16):
             return explain_with(self.options.method, contestant.network, images, targets, contestant.blocks)
 
 
-def pixels(batch: Batch, geometry: str) -> np.ndarray:
-    """The frames of a geometry, uint8 (N, H, W, 3)."""
-    return batch.frames[geometry].permute(0, 2, 3, 1).numpy()
+class Inputs:
+    """What networks are given for the batch at hand; models that want the same share it."""
+
+    def __init__(self) -> None:
+        self._batch: Batch | None = None
+        self._images: dict[tuple[Any, ...], tuple[Tensor, int]] = {}
+
+    def of(self, contestant: Contestant, seen: Batch) -> Tensor:
+        """float32 (n, 3, H, W), on the model's device, channels last, which folded networks and GPUs are quickest on."""
+        if seen is not self._batch:
+            self._batch, self._images = seen, {}
+        preprocess = contestant.model.preprocess
+        key = (preprocess, contestant.device)
+        images, version = self._images.get(key, (None, 0))
+        if images is None or images._version != version:  # a network that writes over its input spoils it for others
+            frames = seen.frames[contestant.geometry].to(contestant.device, non_blocking=True)
+            images = preprocess.normalize(frames).contiguous(memory_format=torch.channels_last)
+            self._images[key] = images, images._version
+        return images
 
 
-def model_inputs(contestant: Contestant, seen: Batch, options: ExplainOptions) -> tuple[Tensor, Tensor]:
-    """What the network is given, float32 (n, 3, H, W), and the logits to explain, int64 (n,), on its device.
+def wanted_targets(contestant: Contestant, seen: Batch, options: ExplainOptions) -> Tensor:
+    """The logits to explain, int64 (n,), on the model's device.
 
     -1: no label, or none that this model knows; its prediction is explained instead (and said in the row).
     """
-    frames = seen.frames[contestant.geometry].to(contestant.device, non_blocking=True)
-    # The layout that folded networks and GPUs are quickest on.
-    images = contestant.model.preprocess.normalize(frames).contiguous(memory_format=torch.channels_last)
     wanted = [-1] * len(seen)
     if options.target == "label":
         wanted = [contestant.logit.get(sample.label or "", -1) for sample in seen.samples]
     elif options.target != "predicted":
         wanted = [contestant.logit[options.target]] * len(seen)
-    return images, torch.tensor(wanted, device=contestant.device)
+    return torch.tensor(wanted, device=contestant.device)
+
+
+def pixels(batch: Batch, geometry: str) -> np.ndarray:
+    """The frames of a geometry, uint8 (N, H, W, 3)."""
+    return batch.frames[geometry].permute(0, 2, 3, 1).numpy()
 
 
 def _photo(batch: Batch, position: int) -> Photo:

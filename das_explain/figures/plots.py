@@ -91,7 +91,7 @@ def heatmap_figure(
     boxes = boxes or {}
     views = [(photo, mask) if row.photo is None else (row.photo, row.mask) for row in rows]
     views = [(seen, None if region is None else np.asarray(region, dtype=bool)) for seen, region in views]
-    columns = max(1, max(len(row.cams) for row in rows))
+    columns = max(1, *(len(row.cams) for row in rows))
     page = COLUMN if columns <= 2 else PAGE
     edge, gap, bar, line = 0.05, 0.07, 0.44, 0.125  # inches
     cell = (page - 2 * edge - bar - columns * gap) / (columns + 1)

@@ -20,7 +20,7 @@ from das_explain.errors import UsageError
 from das_explain.evidence.tables import TableWriter, write_rows, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.explain.contestants import Contestant
-from das_explain.explain.explainer import Explainer, model_inputs, pixels
+from das_explain.explain.explainer import Explainer, Inputs, pixels, wanted_targets
 from das_explain.figures import plots as figures
 from das_explain.figures.heatmaps import unique_stem
 from das_explain.files import json_line
@@ -71,9 +71,8 @@ class _Model:
         _, seen = batch.readable()
         views, targets = {}, None
         if len(seen):
-            images, wanted = model_inputs(self.contestant, seen, self.explainer.options)
-            logits, views = look(self.contestant.model.network, images)
-            targets = fixed_targets(wanted, logits)
+            logits, views = look(self.contestant.model.network, Inputs().of(self.contestant, seen))
+            targets = fixed_targets(wanted_targets(self.contestant, seen, self.explainer.options), logits)
         evidence = self.explainer.explain(batch, targets, frames=False)
         effects = effect_rows(
             self.contestant.name, evidence, self.scorer.score_rows(evidence, self.scorer.score(evidence))

@@ -19,20 +19,26 @@ from torch import Tensor
 
 from das_explain.measures import (
     auroc,
+    average_drop,
     average_precision,
+    deletion,
     energy_pointing_game,
     entropy,
     gini,
+    increase_in_confidence,
+    insertion,
     iou,
     pointing_game,
     relevance_rank_accuracy,
+    road,
     sfd,
 )
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions
+from das_explain.measures.probe import Probe
 from das_explain.measures.ranking import Ranking
 from das_explain.measures.regions import Regions
 
-__all__ = ["MEASURES", "Measure", "MeasureOptions", "Measured", "Regions", "compute_all", "register"]
+__all__ = ["MEASURES", "Measure", "MeasureOptions", "Measured", "Probe", "Regions", "compute_all", "register"]
 
 MEASURES: dict[str, Measure] = {}
 
@@ -53,6 +59,11 @@ for each in (
     average_precision,
     gini,
     entropy,
+    insertion,
+    deletion,
+    road,
+    average_drop,
+    increase_in_confidence,
 ):
     register(each.MEASURE)
 
@@ -71,7 +82,8 @@ def compute_all(
             masks is not derived again for the next maps.
         measures: default: all that need no network.
     """
-    chosen = measures if measures is not None else [each for each in MEASURES.values() if not each.needs_network]
+    chosen = [each for each in MEASURES.values() if not each.needs_network] if measures is None else list(measures)
     known = options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
-    options = replace(options, regions=known, ranking=Ranking(maps, masks))
-    return {measure.name: measure.compute(maps, masks, options) for measure in chosen}
+    readers = [measure.reader for measure in chosen if measure.reader]
+    options = replace(options, regions=known, ranking=Ranking(maps, masks, readers))
+    return {measure.name: Measured(*measure.compute(maps, masks, options)) for measure in chosen}

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from das_explain.errors import UsageError
-from das_explain.measures.ranking import Curve, Ranking
+from das_explain.measures.probe import Probe
+from das_explain.measures.ranking import Ranking, Reader
 from das_explain.measures.regions import Regions
 
 
@@ -23,6 +24,9 @@ class MeasureOptions:
     whoever calls gives in ``shared``, bool (N, H, W). ``tolerance``: of the pointing game, in pixels. ``regions``: what is
     known of the masks already, and ``ranking``: the pixels of these maps in order; ``measures.compute_all`` makes both
     once for all measures.
+
+    Of measures that need the network: ``probe`` asks it; ``baseline``, a key of ``probe.BASELINES``, is what hides a
+    pixel in ``insertion`` and ``deletion`` (``None``: each one's own), in ``steps`` steps of equally many pixels.
     """
 
     threshold: float = 0.3
@@ -32,6 +36,9 @@ class MeasureOptions:
     tolerance: float = 0.0
     regions: Regions | None = None
     ranking: Ranking | None = None
+    probe: Probe | None = None
+    baseline: str | None = None
+    steps: int = 28
 
 
 DEFAULTS = MeasureOptions()
@@ -53,6 +60,7 @@ class Measure:
     ``options`` may be left out. It never raises for a degenerate map: it gives a status of ``statuses.STATUSES``.
     ``bounds``: the least and the largest value. ``needs_network``: it has to run the network on changed photos.
     ``title``: what tables and figures for people call it; default: the name in words.
+    ``reader``: of a measure of ranks, what it reads from a map's curve, so that one curve serves all of them.
     """
 
     name: str
@@ -61,6 +69,7 @@ class Measure:
     higher_is_better: bool
     compute: Callable[..., Measured]
     title: str = ""
+    reader: Reader | None = None
 
     def __post_init__(self) -> None:
         if not self.title:
@@ -110,13 +119,24 @@ def judge(maps: Tensor, regions: Regions | None = None, *, needs_outside: bool =
     return torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=maps.device), status
 
 
-def from_curves(
-    maps: Tensor, masks: Tensor, options: MeasureOptions, status: list[str], value: Callable[[Curve], float]
-) -> Measured:
-    """A rank measure: the value of each map's curve where its status is ``ok``."""
+def from_curves(maps: Tensor, masks: Tensor, options: MeasureOptions, status: list[str], reader: Reader) -> Measured:
+    """A measure of ranks: what ``reader`` says of each map's curve where its status is ``ok``."""
     ranking = ranking_of(maps, masks, options)
-    values = [value(ranking.curve(row)) if word == "ok" else torch.nan for row, word in enumerate(status)]
+    values = [ranking.value(row, reader) if word == "ok" else torch.nan for row, word in enumerate(status)]
     return Measured(torch.tensor(values, dtype=torch.float64), status, {})
+
+
+def answered(maps: Tensor, values: Tensor, answers: Tensor, **conditions: Tensor) -> Measured:
+    """A measure of faithfulness: ``values`` (N,) where the map can be judged and the network gave numbers.
+
+    ``answers`` float64 (N, K): all that it said of each photo; further ``conditions`` by status, bool (N,).
+    """
+    status = judge(maps)[1]
+    conditions = {"nonfinite_output": ~answers.isfinite().all(1), **conditions}
+    heard = first_that_holds(conditions, len(maps))
+    status = [word if word != "ok" else said for word, said in zip(status, heard, strict=True)]
+    scored = torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=values.device)
+    return Measured(values.double().where(scored, torch.nan), status, {})
 
 
 def total(weights: Tensor) -> Tensor:

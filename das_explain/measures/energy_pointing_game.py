@@ -1,5 +1,5 @@
 """Energy-based pointing game: the share of the map's weight that lies on the object (Wang et al., Score-CAM, CVPR
-Workshops 2020, Sec. 4.3; the same as relevance mass accuracy, Arras et al., CLEVR-XAI, 2022, Eq. 1).
+Workshops 2020; the same as relevance mass accuracy, Arras et al., CLEVR-XAI, 2022, arXiv 2003.07258).
 
     proportion = sum of w over R / sum of w over the frame
 """
@@ -17,8 +17,8 @@ from das_explain.measures.base import (
     check_maps,
     judge,
     regions_of,
-    total,
 )
+from das_explain.measures.regions import TOGETHER, divide
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -35,10 +35,14 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     tensor([0.5000], dtype=torch.float64)
     """
     check_maps(maps, masks)
-    regions = regions_of(masks, options)
-    scored, status = judge(maps, regions)
-    share = total(maps * regions.inside) / total(maps)
-    return Measured(share.clamp(max=1).where(scored, torch.nan), status, {})
+    scored, status = judge(maps, regions_of(masks, options))
+    parts = [
+        divide(weights, mask)
+        for weights, mask in zip(maps.detach().split(TOGETHER), masks.split(TOGETHER), strict=True)
+    ]
+    on_object, elsewhere = (torch.cat(rows).double().sum(1) for rows in zip(*parts, strict=True))
+    share = on_object / (on_object + elsewhere)
+    return Measured(share.where(scored, torch.nan), status, {})
 
 
 MEASURE = Measure("energy_pointing_game", False, (0.0, 1.0), True, compute)

@@ -1,5 +1,5 @@
 """Pointing game: does the map's maximum lie on the object (Zhang et al., Top-down Neural Attention by Excitation
-Backprop, ECCV 2016, Sec. 4.2).
+Backprop, ECCV 2016, arXiv 1608.00507).
 
     accuracy = hits / (hits + misses)
 
@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, regions_of
-from das_explain.measures.regions import Regions
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -46,16 +45,10 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     weights = maps.detach().cpu().numpy()
     for row, word in enumerate(status):
         if word == "ok":
-            distance = _to_object(regions, row, weights[row] == weights[row].max())
-            values[row], distances[row] = float((distance <= options.tolerance).mean()), float(distance.mean())
+            maximal = np.flatnonzero(weights[row] == weights[row].max())
+            distance = regions.distances(row, *np.divmod(maximal, maps.shape[2]))
+            values[row], distances[row] = (distance <= options.tolerance).mean(), distance.mean()
     return Measured(values, status, {"hit_distance": distances})
-
-
-def _to_object(regions: Regions, row: int, maximal: np.ndarray) -> np.ndarray:
-    """Distance from each maximal pixel to R's nearest, float (k,)."""
-    if regions.masks[row].cpu().numpy()[maximal].all():
-        return np.zeros(int(maximal.sum()))
-    return regions.distance(row)[maximal]
 
 
 MEASURE = Measure("pointing_game", False, (0.0, 1.0), True, compute)

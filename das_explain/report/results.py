@@ -166,7 +166,7 @@ def _optional(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     categories = table.select_dtypes("category").columns
-    return table.astype({name: str for name in categories})
+    return table.astype(dict.fromkeys(categories, str))
 
 
 def _tally(run: Run, models: tuple[str, ...], blocks: tuple[str, ...]) -> Tally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from das_explain.errors import UsageError
@@ -11,38 +11,45 @@ from das_explain.measures import MEASURES, MeasureOptions
 from das_explain.measures.sfd import BOXES, SCALINGS
 from das_explain.nulls import NULLS
 
+ALL = "all"
+
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """``measures`` and ``nulls`` are names; ``None``: all that need no network, and all.
+    """``threshold``, ``scaling`` and ``box`` as in ``measures.MeasureOptions``.
 
-    ``threshold``, ``scaling`` and ``box`` as in ``measures.MeasureOptions``.
+    ``measures`` and ``nulls`` are names; ``all`` stands for all (of the measures those that need no network). The
+    defaults are what costs next to nothing beside the maps.
     """
 
     threshold: float = 0.3
     scaling: str = "antilog"
     box: str = "rect"
-    measures: tuple[str, ...] | None = None
-    nulls: tuple[str, ...] | None = None
+    measures: tuple[str, ...] = ("sfd", "pointing_game")
+    nulls: tuple[str, ...] = ("shuffled", "centre", "uniform")
 
     def resolved(self) -> ScoreOptions:
         """The same with every name spelled out. Raises UsageError for what does not exist."""
+        every = [name for name, measure in MEASURES.items() if not measure.needs_network]
+        # The score of the main table is always there.
+        measures = ("sfd", *(each for name in self.measures for each in (every if name == ALL else [name])))
+        nulls = [each for name in self.nulls for each in (NULLS if name == ALL else [name])]
         for name, value, known in (
             ("--scaling", self.scaling, SCALINGS),
             ("--box", self.box, (*BOXES, "shared")),
-            *(("--measure", each, MEASURES) for each in self.measures or ()),
-            *(("--nulls", each, NULLS) for each in self.nulls or ()),
+            *(("--measure", each, MEASURES) for each in measures),
+            *(("--nulls", each, NULLS) for each in nulls),
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r} is unknown; choose among {', '.join(known)}")
         if not 0 < self.threshold <= 1:
             raise UsageError(f"--threshold must lie in (0, 1], not {self.threshold}")
-        measures = self.measures
-        if measures is None:
-            measures = tuple(name for name, measure in MEASURES.items() if not measure.needs_network)
-        measures = tuple(dict.fromkeys(("sfd", *measures)))  # the score of the main table is always there
-        nulls = tuple(NULLS) if self.nulls is None else tuple(dict.fromkeys(self.nulls))
-        return ScoreOptions(self.threshold, self.scaling, self.box, measures, nulls)
+        return replace(self, measures=tuple(dict.fromkeys(measures)), nulls=tuple(dict.fromkeys(nulls)))
+
+    @property
+    def network_measures(self) -> tuple[str, ...]:
+        """Those of the measures that have to be taken while the networks are at hand."""
+        return tuple(name for name in self.measures if MEASURES[name].needs_network)
 
     def for_measures(self) -> MeasureOptions:
         """What a measure is told."""

@@ -18,14 +18,15 @@ from torch import Tensor
 from das_explain.cam.engine import upsample
 from das_explain.evidence import tables
 from das_explain.evidence.values import Evidence, Key
-from das_explain.measures import MEASURES, Measured, MeasureOptions
-from das_explain.nulls import NULLS
+from das_explain.measures import MEASURES, Measured, Regions, compute_all
+from das_explain.nulls import NULLS, Null
 from das_explain.nulls.pairing import image_seeds
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
 from das_explain.statuses import SCORED
 
 CHUNK = 16  # images scored together: their maps stay in the processor's cache
+Results = dict[str, Measured]  # by measure
 EXTRAS = ("b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n")  # of sfd, in scores.csv
 
 
@@ -61,8 +62,9 @@ class Scorer:
         self.seed = seed
         self.mean_masks = mean_masks or {}
         self.keys = [Key(model.name, block) for model in models for block in model.blocks]
-        self.measures = [MEASURES[name] for name in self.options.measures or ()]
-        self.nulls = [NULLS[name] for name in self.options.nulls or ()]
+        self.measures = [MEASURES[name] for name in self.options.measures]
+        self.on_maps = [measure for measure in self.measures if not measure.needs_network]
+        self.nulls = [NULLS[name] for name in self.options.nulls]
         if not self.partners:  # one image has no partner
             self.nulls = [null for null in self.nulls if null.blind or null.needs]
 
@@ -102,66 +104,62 @@ class Scorer:
     ) -> None:
         """Scores the shown images ``rows`` (k,), which all have a region."""
         positions = evidence.shown[rows]
-        options = self.options.for_measures()
-        blind: dict[str, dict[tuple[str, str], Measured]] = {}
-        masks = {geometry: torch.from_numpy(each[rows]) for geometry, each in evidence.masks.items()}
+        blind: dict[str, dict[str, Results]] = {}
+        regions = {geometry: Regions(torch.from_numpy(each[rows])) for geometry, each in evidence.masks.items()}
         names = [evidence.photos[i].image for i in positions]
         for block in dict.fromkeys(key.block for key in self.keys):
             keys = [key for key in self.keys if key.block == block and key in evidence.maps]
-            maps = {key: self._upsampled(evidence, key, evidence.maps[key].native[rows]) for key in keys}
+            natives = {key: self._with_partners(evidence, key, rows, first) for key in keys}
+            both = {key: self._upsampled(evidence, key, native) for key, native in natives.items()}
+            maps = {key: each[: len(rows)] for key, each in both.items()}
             for key in keys:
                 geometry = evidence.geometries[key.model]
-                own = self._with_shared(options, key, maps, evidence)
-                usable = reasons[key.model][positions] == "ok"
-                for measure in self.measures:
-                    if not measure.needs_network:
-                        result = measure.compute(maps[key], masks[geometry], own)
-                        self._put(scored, (key, measure.name, ""), positions, usable, result)
+                here, usable = regions[geometry], reasons[key.model][positions] == "ok"
+                options = replace(self.options.for_measures(), regions=here, shared=self._shared(key, maps, evidence))
+                own = compute_all(maps[key], here.masks, options, self.on_maps)
                 if geometry not in blind:
-                    blind[geometry] = self._blind(maps[key], masks[geometry], geometry, names, options)
+                    blind[geometry] = self._blind(maps[key], here, geometry, names)
+                fakes: dict[str, Results] = {"": own, **blind[geometry]}
                 for null in self.nulls:
-                    results = blind[geometry] if null.blind else None
-                    if results is None:
-                        fake = self._fake(null, key, evidence, maps[key], masks[geometry], names, first + rows)
-                        results = self._measured(null.name, fake, masks[geometry], options)
-                    for measure in self.measures:
-                        if not measure.needs_network:
-                            result = results[null.name, measure.name]
-                            self._put(scored, (key, measure.name, null.name), positions, usable, result)
+                    if not null.blind:
+                        fake = self._fake(null, key, evidence, both[key], here.masks, names)
+                        fakes[null.name] = self._on_null(fake, here)
+                for null_name, results in fakes.items():
+                    for measure, result in results.items():
+                        self._put(scored, (key, measure, null_name), positions, usable, result)
 
     def _upsampled(self, evidence: Evidence, key: Key, native: np.ndarray) -> Tensor:
         return upsample(torch.from_numpy(np.ascontiguousarray(native)), evidence.sizes[evidence.geometries[key.model]])
 
-    def _with_shared(
-        self, options: MeasureOptions, key: Key, maps: Mapping[Key, Tensor], evidence: Evidence
-    ) -> MeasureOptions:
+    def _shared(self, key: Key, maps: Mapping[Key, Tensor], evidence: Evidence) -> Tensor | None:
+        """The pixels that any model of this geometry holds salient, bool (k, H, W), if they share a box."""
         if self.options.box != "shared":
-            return options
+            return None
         geometry = evidence.geometries[key.model]
         seen_alike = [each for other, each in maps.items() if evidence.geometries[other.model] == geometry]
-        return replace(options, shared=torch.stack([each >= options.threshold for each in seen_alike]).any(0))
+        return torch.stack([each >= self.options.threshold for each in seen_alike]).any(0)
 
-    def _blind(
-        self, like: Tensor, masks: Tensor, geometry: str, names: list[str], options: MeasureOptions
-    ) -> dict[tuple[str, str], Measured]:
+    def _blind(self, like: Tensor, regions: Regions, geometry: str, names: list[str]) -> dict[str, Results]:
         """What maps that never saw a photo get on these masks."""
-        results: dict[tuple[str, str], Measured] = {}
-        partner = torch.arange(len(masks))
+        partner = torch.arange(len(regions.masks))
+        results: dict[str, Results] = {}
         for null in self.nulls:
             if null.blind:
                 context = self._context(null.needs, like.shape[1:], names, geometry)
-                results |= self._measured(null.name, null.make(like, masks, partner, **context), masks, options)
+                results[null.name] = self._on_null(null.make(like, regions.masks, partner, **context), regions)
         return results
 
-    def _fake(
-        self, null: Any, key: Key, evidence: Evidence, maps: Tensor, masks: Tensor, names: list[str], ranks: np.ndarray
-    ) -> Tensor:
+    def _with_partners(self, evidence: Evidence, key: Key, rows: np.ndarray, first: int) -> np.ndarray:
+        """The native maps of the images, then those of their partners, float32 (2 k, h, w); if there are, and are asked for."""
+        own = evidence.maps[key].native[rows]
+        if not self.partners or all(null.blind for null in self.nulls):
+            return own
+        return np.concatenate([own, self.partners.maps(key, first + rows)])
+
+    def _fake(self, null: Null, key: Key, evidence: Evidence, maps: Tensor, masks: Tensor, names: list[str]) -> Tensor:
         native = evidence.maps[key].native.shape[1:]
         context = self._context(null.needs, native, names, evidence.geometries[key.model])
-        partner = torch.arange(len(masks))
-        if self.partners:
-            donors = self._upsampled(evidence, key, self.partners.maps(key, ranks))
-            maps, partner = torch.cat([maps, donors]), partner + len(maps)
+        partner = torch.arange(len(masks)) + (len(maps) - len(masks))
         return null.make(maps, masks, partner, **context)
 
     def _context(self, needs: Sequence[str], native: Sequence[int], names: list[str], geometry: str) -> dict[str, Any]:
@@ -174,23 +172,19 @@ class Scorer:
             context["mean_mask"] = torch.from_numpy(self.mean_masks[geometry])
         return context
 
-    def _measured(
-        self, null: str, maps: Tensor, masks: Tensor, options: MeasureOptions
-    ) -> dict[tuple[str, str], Measured]:
-        if self.options.box == "shared":  # of the models; a null stands on its own box
+    def _on_null(self, maps: Tensor, regions: Regions) -> Results:
+        """A shared box is the models'; a null stands on its own."""
+        options = replace(self.options.for_measures(), regions=regions)
+        if options.box == "shared":
             options = replace(options, box="rect")
-        return {
-            (null, measure.name): measure.compute(maps, masks, options)
-            for measure in self.measures
-            if not measure.needs_network
-        }
+        return compute_all(maps, regions.masks, options, self.on_maps)
 
     def _put(
         self, scored: Scored, at: tuple[Key, str, str], positions: np.ndarray, usable: np.ndarray, result: Measured
     ) -> None:
         where = positions[usable]
         status = np.array(result.status, dtype=object)[usable]
-        values = result.values.numpy()[usable]
+        values = result.values.double().numpy()[usable]
         scored.values[at][where] = np.where(np.isin(status, SCORED), values, np.nan)
         scored.statuses[at][where] = status
         key, measure, null = at
@@ -284,13 +278,7 @@ class Scorer:
 
     def null_rows(self, evidence: Evidence, scored: Scored) -> pd.DataFrame:
         """The rows of nulls.csv: of images whose own map could be scored by some measure."""
-        at = [
-            (key, measure.name, null.name)
-            for key in self.keys
-            for null in self.nulls
-            for measure in self.measures
-            if not measure.needs_network
-        ]
+        at = [(key, measure.name, null.name) for key in self.keys for null in self.nulls for measure in self.on_maps]
         return self._long(evidence, scored, at, nulls=True)
 
     def _long(

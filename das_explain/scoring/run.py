@@ -9,11 +9,12 @@ from contextlib import ExitStack
 import numpy as np
 import pandas as pd
 
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence import tables
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TableWriter, write_table
 from das_explain.evidence.values import Evidence
+from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
@@ -35,7 +36,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         before = run.manifest.get("scoring")
         options = ScoreOptions.from_json(before) if before else ScoreOptions()
     options = options.resolved()
-    check_box(options, run)
+    check_options(options, run)
     if missing := run.shards.missing():
         raise DasExplainError(
             f"{run.folder}: {len(missing)} of {len(run.shards)} parts of the evidence are missing: run the same sfd "
@@ -75,14 +76,19 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
     run.save_manifest()
 
 
-def check_box(options: ScoreOptions, run: Run) -> None:
-    """Raises UsageError if one box cannot be shared by models that see different frames."""
-    from das_explain.errors import UsageError
-
+def check_options(options: ScoreOptions, run: Run) -> None:
+    """Raises UsageError for options that this run's evidence cannot answer."""
     keys = {geometry.key: model for model, geometry in reversed(run.geometries.items())}
     if options.box == "shared" and len(keys) > 1:
         a, b = list(keys.values())[-1], list(keys.values())[-2]
         raise UsageError(f"--box shared needs models that see the same frame; {a} and {b} resize or crop differently")
+    there = run.manifest["options"].get("measures") or ()
+    absent = [name for name in options.measures if MEASURES[name].needs_network and name not in there]
+    if absent:
+        raise UsageError(
+            f"--measure {absent[0]} asks the networks, and {run.folder} was explained without it: run sfd with it and "
+            "another --out"
+        )
 
 
 def read_model_facts(run: Run) -> list[ModelFacts]:
@@ -96,7 +102,7 @@ def read_model_facts(run: Run) -> list[ModelFacts]:
 
 def _first_pass(run: Run, options: ScoreOptions) -> tuple[Partners | None, dict[str, np.ndarray]]:
     """What nulls need of the whole sample: everybody's maps, and the mean of all masks by geometry."""
-    nulls = [NULLS[name] for name in options.nulls or ()]
+    nulls = [NULLS[name] for name in options.nulls]
     sums: dict[str, np.ndarray] = {}
     counts: Counter[str] = Counter()
 
@@ -173,7 +179,7 @@ def _write_statistics(run: Run, values: _Values) -> None:
         (run.folder / "designs.csv").unlink(missing_ok=True)
     lifts = [
         lift_over_nulls(values.frame(measure, nulls=False), values.frame(measure, nulls=True))
-        for measure in values.options.measures or ()
+        for measure in values.options.measures
     ]
     lifts = [lift for lift in lifts if len(lift)]
     write_table(run.folder / "lift.csv", pd.concat(lifts) if lifts else pd.DataFrame(columns=list(tables.LIFT)))

@@ -31,9 +31,9 @@ def rank_agreement(
     wide = {measure: pair(measures, ["block", "model"], measure) for measure in turned}
     pairs = {measure: pairs_of(of_measure(measures, measure)[0], baseline) for measure in turned}
     images = next(iter(wide.values())).images if wide else pd.Index([])
-    for one in wide.values():
-        images = images.union(one.images)
-    wide = {measure: one.on(images) for measure, one in wide.items()}
+    for paired in wide.values():
+        images = images.union(paired.images)
+    wide = {measure: paired.on(images) for measure, paired in wide.items()}
     rows = []
     for block, a, b in dict.fromkeys(key for keys in pairs.values() for key in keys):
         having = [measure for measure in turned if (block, a, b) in pairs[measure]]

@@ -1,4 +1,4 @@
-"""Groups of trained copies of one design: where their values vary, an interval for designs, how many copies a study takes.
+"""Groups of trained copies of one design: how their values vary, an interval for designs, how many copies it takes.
 
 A design's values (copies, images) follow the two-way random effects model without replication (Searle, Casella and
 McCulloch 1992, chapter 4): value = mean + copy + image + copy x image, the last with whatever noise there is. Its mean
@@ -8,7 +8,8 @@ all images alike, the interaction what it changes on one image and not on anothe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from das_explain.stats.intervals import CONFIDENCE
 from das_explain.stats.pairing import members, of_measure, pair
 
 SPLIT = ["block", "group", "copies", "n", "sd_copy", "sd_image", "sd_copy_image", "p_value"]
+PLAN = ["block", "group_a", "group_b", "copies_a", "copies_b", "n", "delta", "copies_needed"]
 MOST_COPIES = 1000  # no study trains more: from here on the answer is "too many"
 
 
@@ -38,9 +40,13 @@ class Split(NamedTuple):
 
 
 def split_variance(values: np.ndarray) -> Split:
-    """Splits the variance of values (copies, images) into copy, image and copy x image, by two-way random effects ANOVA.
+    """Splits the variance of values (copies, images) into copy, image and copy x image (two-way random effects ANOVA).
 
     ``image`` is what is common to all copies, how much images differ. All NaN for fewer than two copies or images.
+
+    >>> split = split_variance(np.array([[1.0, 4.0, 7.0], [5.0, 6.0, 7.0]]))
+    >>> [round(part, 3) for part in split]
+    [1.333, 3.0, 2.0, 0.225]
     """
     k, n = values.shape
     if min(k, n) < 2:
@@ -57,7 +63,7 @@ def split_variance(values: np.ndarray) -> Split:
 
 
 def interaction(values: np.ndarray) -> float:
-    """The mean square of what neither the copy nor the image explains, of values (copies, images), two or more of each."""
+    """The mean square of what neither copy nor image explains, of values (copies, images), two or more of each."""
     k, n = values.shape
     rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     return float(np.sum(rest**2) / ((k - 1) * (n - 1)))
@@ -73,11 +79,11 @@ def designs_interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
         V = var(copies of a) / k + var(copies of b) / k' + max(0, var(images) - E_a / k - E_b / k') / n
 
     with E the mean squares of the interaction (`interaction`). The interval is delta +- t sqrt(V), t with Welch and
-    Satterthwaite's degrees of freedom. Where images agree this is Welch's t interval over copies, where copies agree the
-    t interval over images. Counting the interaction once is what makes it 95 % between the two: by simulation (normal
-    values, 100 images, as many copies of each design) 93 to 97 % for 2 copies, 95 to 96 % for 3, 5 and 10, whether
-    copies vary or not; adding the variances up as they are covers 96 to 100 %. With 2 copies of one design against 10
-    of another it may fall to 91 %. At least two copies of each design; fewer than two images give NaN.
+    Satterthwaite's degrees of freedom. Where images agree this is Welch's t interval over copies, where copies agree
+    the t interval over images. Counting the interaction once is what makes it 95 % between the two: by simulation
+    (normal values, 100 images, as many copies of each design) 93 to 97 % for 2 copies, 95 to 96 % for 3, 5 and 10,
+    whether copies vary or not; adding the variances up as they are covers 96 to 100 %. With 2 copies of one design
+    against 10 of another it may fall to 91 %. At least two copies of each design; fewer than two images give NaN.
     """
     if a.shape[1] < 2:
         return np.nan, np.nan
@@ -98,8 +104,8 @@ def _variances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _reach(variances: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    """How far an interval reaches to either side, from the parts of its variance (parts, ...) and their degrees of freedom
-    (parts,), not all of them 0; those of the sum are Satterthwaite's (1946).
+    """How far an interval reaches to either side, from the parts of its variance (parts, ...) and their degrees of
+    freedom (parts,), not all of them 0; those of the sum are Satterthwaite's (1946).
     """
     total = variances.sum(axis=0)
     freedom = total**2 / np.tensordot(1 / degrees, variances**2, axes=1)
@@ -126,6 +132,43 @@ def variance_table(scores: pd.DataFrame, groups: Mapping[str, str], measure: str
             *parts, p_value = split_variance(values)
             rows.append((block, design, *values.shape, *np.sqrt(np.maximum(0, parts)), p_value))
     return pd.DataFrame(rows, columns=SPLIT)
+
+
+def pairs_of_designs(
+    scores: pd.DataFrame, groups: Mapping[str, str], measure: str = "sfd"
+) -> Iterator[tuple[tuple[str, str, str], tuple[np.ndarray, np.ndarray]]]:
+    """Block and two designs that both have it, and the values of each, (copies, images), on the images scored for every
+    copy of both. The design that appears first comes first; copies by name.
+    """
+    mine, _ = of_measure(scores, measure)
+    wide, designs = pair(scores, ["block", "model"], measure), designs_of(mine, groups)
+    for block, present in members(mine):
+        copies = {design: sorted(set(models) & set(present)) for design, models in designs.items()}
+        for a, b in combinations([design for design in designs if copies[design]], 2):
+            both = wide.common(*((block, model) for model in copies[a] + copies[b]))
+            yield (block, a, b), (both[: len(copies[a])], both[len(copies[a]) :])
+
+
+def plan_copies(
+    scores: pd.DataFrame,
+    groups: Mapping[str, str],
+    measure: str = "sfd",
+    images: int | None = None,
+    power: float = 0.8,
+) -> pd.DataFrame:
+    """How many copies a study would take to tell two designs apart, were the difference seen here the true one.
+
+    A row for every pair of designs with two copies or more of each, on every block both have: ``block, group_a,
+    group_b, copies_a, copies_b, n, delta, copies_needed`` (`copies_needed`: of each design, infinite where images would
+    have to be more, on ``images`` images or as many as here). As uncertain as the difference and the few copies that it
+    is from.
+    """
+    rows = []
+    for key, (a, b) in pairs_of_designs(scores, groups, measure):
+        if min(len(a), len(b)) >= 2:
+            delta = float(b.mean() - a.mean()) if a.size else np.nan
+            rows.append((*key, len(a), len(b), a.shape[1], delta, copies_needed(a, b, delta, images, power)))
+    return pd.DataFrame(rows, columns=PLAN)
 
 
 def power_over_copies(a: np.ndarray, b: np.ndarray, copies: int, difference: float, images: int | None = None) -> float:

@@ -1,4 +1,4 @@
-"""How large a paired difference is, in ranks as well, and how many images it takes to see it: arrays in, numbers out."""
+"""How large a paired difference is, by ranks as well, and how many images it takes to see it."""
 
 from __future__ import annotations
 
@@ -64,6 +64,9 @@ def rank_biserial(differences: np.ndarray) -> float:
 
     (W+ - W-) / (W+ + W-): of the ranks of the absolute differences, the share that is positive less the share that is
     negative. Differences of 0 are left out; 0 if all are, NaN for none.
+
+    >>> round(rank_biserial([0.1, -0.2, 0.3]), 3)
+    0.333
     """
     differences = _without_rounding(differences)
     if not len(differences):
@@ -76,10 +79,13 @@ def rank_biserial(differences: np.ndarray) -> float:
 def hodges_lehmann(differences: np.ndarray) -> Shift:
     """The median of the n (n + 1) / 2 means of two of the differences (n,) (Hodges and Lehmann 1963), with an interval.
 
-    The ends are order statistics of the same means, at the critical values of the signed-rank test (Hollander, Wolfe and
-    Chicken 2014, section 3.3): exact up to 50 differences, else normal. It covers 95 % or more where the differences are
-    symmetric about the shift. NaN ends below six differences: no interval of these means reaches 95 %. The means are
-    counted, not stored: memory grows with n only.
+    The ends are order statistics of the same means, at the critical values of the signed-rank test (Hollander, Wolfe
+    and Chicken 2014, section 3.3): exact up to 50 differences, else normal. It covers 95 % or more where the
+    differences are symmetric about the shift. NaN ends below six differences: no interval of these means reaches 95 %.
+    The means are counted, not stored: memory grows with n only.
+
+    >>> [round(number, 3) for number in hodges_lehmann([0.1, 0.2, 0.3, 0.4, 0.5, 0.9])]
+    [0.35, 0.1, 0.9]
     """
     values = np.sort(_without_rounding(differences))
     n = len(values)
@@ -109,7 +115,7 @@ def _walsh(values: np.ndarray, place: int) -> float:
 
 
 def _critical(n: int) -> int:
-    """The place c such that fewer than c signed ranks' sums have a chance of at most 2.5 %: P(W < c) <= 0.025; 0 if none."""
+    """The greatest c with P(W < c) <= 0.025, W being the sum of the positive ones of n ranks; 0 if there is none."""
     tail = (1 - CONFIDENCE) / 2
     if n > _EXACT:
         spread = np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
@@ -126,6 +132,9 @@ def images_needed(differences: np.ndarray, power: float = 0.8) -> float:
     At 5 %, two-sided, with a chance of ``power``, by the noncentral t distribution (Cohen 1988), the spread as seen. At
     least 2; infinite where the mean is 0. It is as uncertain as the difference is, and no judgement of the run that it
     is made from. NaN for fewer than two differences.
+
+    >>> images_needed([0.0, 0.1, 0.2])
+    10.0
     """
     differences = np.asarray(differences, dtype=float)
     if len(differences) < 2:

@@ -45,10 +45,10 @@ def compare_with_exclusions(
     delta_high, bound_ci_low, bound_ci_high, holds``. The first seven are as in `tables.compare`. ``excluded_a`` counts
     the images that a alone has no score for, ``excluded_both`` those that neither has one for because of a map.
     ``delta_low`` gives every missing score the value of ``bounds``, the least and the greatest that the measure can
-    have, that is worst for b, ``delta_high`` the one that is best: whatever the missing scores were, the mean difference
-    over all these images lies between (Manski 1989). ``bound_ci_low`` is the lower end of the 95 % interval over images
-    at the worst, ``bound_ci_high`` the upper end at the best. ``holds``: both bounds have the sign of ``delta``, so that
-    exclusions can't decide.
+    have, that is worst for b, ``delta_high`` the one that is best: whatever the missing scores were, the mean
+    difference over all these images lies between (Manski 1989). ``bound_ci_low`` is the lower end of the 95 % interval
+    over images at the worst, ``bound_ci_high`` the upper end at the best. ``holds``: both bounds have the sign of
+    ``delta``, so that exclusions can't decide.
 
     An image on which both models are without a score for a reason of its own (`OF_THE_IMAGE`: no object, no mask,
     unreadable) has nothing to compare and stays out. `UsageError` if the bounds are not finite or a value lies outside
@@ -77,7 +77,7 @@ def compare_with_exclusions(
         counts.append((int(known.sum()), *one, int((missing[0] & missing[1] & counted).sum())))
     intervals, rows = mean_intervals(columns), []
     for place, (key, (n, *excluded)) in enumerate(zip(keys, counts, strict=True)):
-        (delta, *interval), (low, low_end, _), (high, _, high_end) = intervals[3 * place : 3 * place + 3]
-        holds = bool(low * delta > 0 and high * delta > 0)
-        rows.append((*key, n, delta, *interval, *excluded, low, high, low_end, high_end, holds))
+        seen, (worst, worst_end, _), (best, _, best_end) = intervals[3 * place : 3 * place + 3]
+        holds = bool(worst * seen[0] > 0 and best * seen[0] > 0)
+        rows.append((*key, n, *seen, *excluded, worst, best, worst_end, best_end, holds))
     return pd.DataFrame(rows, columns=BOUNDS)

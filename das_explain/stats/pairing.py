@@ -43,7 +43,9 @@ class Paired:
     def on(self, images: pd.Index) -> Paired:
         """The same values laid out on these images, NaN where this has none."""
         places = self.images.get_indexer(images)
-        return Paired(self.keys, images, np.where(places < 0, np.nan, self.values[:, places]))
+        values = np.full((len(self.keys), len(images)), np.nan)
+        values[:, places >= 0] = self.values[:, places[places >= 0]]
+        return Paired(self.keys, images, values)
 
 
 def pair(table: pd.DataFrame, keys: list[str], measure: str = "sfd", name: str = "scores") -> Paired:
@@ -146,8 +148,8 @@ def members(table: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
 def pairs_of(table: pd.DataFrame, baseline: str | None = None) -> list[tuple[str, str, str]]:
     """Block and two models that both have it, the one that appears first before the other.
 
-    With a ``baseline`` only its pairs with each other model, the baseline first. Raises `UsageError` if there is no such
-    model.
+    With a ``baseline`` only its pairs with each other model, the baseline first. Raises `UsageError` if there is no
+    such model.
     """
     if baseline is None:
         return [(block, a, b) for block, models in members(table) for a, b in combinations(models, 2)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 RESAMPLES = 9999
 SEED = 20
 _BATCH_ELEMENTS = 1_000_000  # of one block of resamples, to bound memory (8 MB) whatever the number of images
+_ABREAST = 32
 
 
 def batches(n: int) -> Iterator[int]:
@@ -14,3 +17,34 @@ def batches(n: int) -> Iterator[int]:
     size = max(1, _BATCH_ELEMENTS // n)
     for start in range(0, RESAMPLES, size):
         yield min(size, RESAMPLES - start)
+
+
+def draws(n: int) -> Iterator[np.ndarray]:
+    """How often each of n values is drawn, float64 (resamples of a batch, n): each row sums to n."""
+    rng = np.random.default_rng(SEED)
+    for size in batches(n):
+        drawn = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(float)
+
+
+def signs(n: int) -> Iterator[np.ndarray]:
+    """Random signs, float64 (resamples of a batch, n), of -1.0 and 1.0."""
+    rng = np.random.default_rng(SEED)
+    for size in batches(n):
+        yield 2.0 * rng.integers(0, 2, (size, n), dtype=np.int8) - 1
+
+
+def stack(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Columns (n,) as float64 (blocks, n, 32), filled up with zeros."""
+    filled = np.zeros((-(-len(columns) // _ABREAST), len(columns[0]), _ABREAST))
+    for place, column in enumerate(columns):
+        filled[place // _ABREAST, :, place % _ABREAST] = column
+    return filled
+
+
+def sums(weights: np.ndarray, stacked: np.ndarray) -> np.ndarray:
+    """Weighted sums of the columns of `stack`, by the rows of weights (m, n): float64 (columns filled up, m).
+
+    Always 32 columns at a time, so that a column has the same digits alone and in company.
+    """
+    return np.concatenate([(weights @ block).T for block in stacked])

@@ -24,10 +24,11 @@ def sensitivity(readings: pd.DataFrame, default: Mapping[str, Any] = DEFAULT_REA
 
     ``readings`` is readings.csv: ``block, model_a, model_b``, the six choices (``scaling, threshold, box, region,
     zero_cam, no_background``), ``n, delta, ci_low, ci_high``. Returns a row for every block and pair of models:
-    ``block, model_a, model_b, delta, readings, same_sign, excludes_zero, other_excludes_zero, least, median, greatest``.
-    ``delta`` is the difference in the ``default`` reading; of ``readings`` that have a difference, ``same_sign`` have
-    the sign of ``delta``, ``excludes_zero`` an interval on that side of 0, ``other_excludes_zero`` one on the other;
-    ``least``, ``median`` and ``greatest`` are of the differences. Where ``delta`` is 0 or NaN no reading has its sign.
+    ``block, model_a, model_b, delta, readings, same_sign, excludes_zero, other_excludes_zero, least, median,
+    greatest``. ``delta`` is the difference in the ``default`` reading; of ``readings`` that have a difference,
+    ``same_sign`` have the sign of ``delta``, ``excludes_zero`` an interval on that side of 0, ``other_excludes_zero``
+    one on the other; ``least``, ``median`` and ``greatest`` are of the differences. Where ``delta`` is 0 or NaN no
+    reading has its sign.
 
     The readings are of the same images, so these are counts and no test: none of them is new evidence. Raises
     `UsageError` if a block and pair lack the default reading or have it twice.
@@ -78,8 +79,8 @@ def verdict(row: Any) -> str:
         raise DasExplainError(f"no reading of {row.block} has a difference between {row.model_a} and {row.model_b}")
     named = f"{row.model_b} \u2212 {row.model_a} at {row.block}"
     if not np.sign(_rounded(row.delta)) or np.isnan(row.delta):
-        return f"In the default reading {named} has no sign; it excludes zero in {row.other_excludes_zero} of "\
-            f"{row.readings} readings."  # fmt: skip
+        of_all = f"{row.other_excludes_zero} of {row.readings} readings"
+        return f"In the default reading {named} has no sign; it excludes zero in {of_all}."
     more = f", and in {row.other_excludes_zero} on the other side" if row.other_excludes_zero else ""
     return (
         f"The sign of {named} holds in {row.same_sign} of {row.readings} readings; the interval excludes zero in "

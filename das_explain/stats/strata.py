@@ -10,7 +10,7 @@ import pandas as pd
 
 from das_explain.stats.intervals import mean_intervals
 from das_explain.stats.pairing import codes, column_on, of_measure, pair, pairs_of, require
-from das_explain.stats.significance import holm, sign_flip_p_value
+from das_explain.stats.significance import holm, sign_flip_p_values
 
 STRATA = ["family", "stratum", "block", "model_a", "model_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high",
     "p_value", "p_adjusted"]  # fmt: skip
@@ -35,8 +35,8 @@ def compare_strata(
     """The paired difference between two models within strata of the images that are scored for both.
 
     ``scores`` is scores.csv, or a table of measures with the same further columns; ``images`` may add a column
-    ``distance``, that of R's centre from the frame's centre in any unit, with one row per ``image``. Families of strata,
-    each where its column is there:
+    ``distance``, that of R's centre from the frame's centre in any unit, with one row per ``image``. Families of
+    strata, each where its column is there:
 
     - ``correct``: ``both right``, ``one right``, ``both wrong``, by the column ``correct``;
     - ``area``: thirds of the object's area, ``small``, ``medium``, ``large``, by ``r_area`` (the mean of both frames');
@@ -45,8 +45,8 @@ def compare_strata(
 
     Thirds are of the images that a row compares; equal values fall into one stratum. Returns ``family, stratum, block,
     model_a, model_b, n, mean_a, mean_b, delta, ci_low, ci_high, p_value, p_adjusted``, as in `tables.compare`;
-    ``p_adjusted`` is Holm's over all rows of a family. A stratum without an image has no row. Strata are looked for, not
-    foreseen: a difference in one of them is a question for other images.
+    ``p_adjusted`` is Holm's over all rows of a family. A stratum without an image has no row. Strata are looked for,
+    not foreseen: a difference in one of them is a question for other images.
     """
     mine, _ = of_measure(scores, measure)
     require(mine, ["image", "model", "block", "status"])
@@ -60,10 +60,10 @@ def compare_strata(
             keys.append((family, name, block, a, b))
             pairs.append(both[:, known][:, chosen])
     differences = [of_b - of_a for of_a, of_b in pairs]
-    rows = []
-    for key, both, difference, interval in zip(keys, pairs, differences, mean_intervals(differences), strict=True):
-        means = both.mean(axis=1)
-        rows.append((*key, both.shape[1], *means, *interval, sign_flip_p_value(difference), np.nan))
+    found = zip(keys, pairs, mean_intervals(differences), sign_flip_p_values(differences), strict=True)
+    rows = [
+        (*key, both.shape[1], *both.mean(axis=1), *interval, p_value, np.nan) for key, both, interval, p_value in found
+    ]
     table = pd.DataFrame(rows, columns=STRATA)
     for family in dict.fromkeys(table["family"]):
         chosen = table["family"] == family
@@ -91,11 +91,11 @@ def _strata(
         found += _thirds("area", areas)
     found += _thirds("centre", distance)
     if "label" in scores.columns:
-        place, labels = codes(of("label")[0])
-        known = {
-            str(label): which for which, label in enumerate(labels) if str(label) not in ("", "nan", "None", "<NA>")
-        }
-        found += [Stratum("class", label, place == known[label]) for label in sorted(known)]
+        label = of("label")[0]
+        place, labels = codes(label)
+        known = label.notna().to_numpy() & np.array([str(each) != "" for each in labels], dtype=bool)[place]
+        classes = {str(each): which for which, each in enumerate(labels)}
+        found += [Stratum("class", each, known & (place == classes[each])) for each in sorted(classes)]
     yield from (stratum for stratum in found if stratum.chosen.any())
 
 

@@ -17,17 +17,16 @@ Malformed tables raise `DasExplainError`, malformed requests `UsageError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import combinations
+from collections.abc import Iterator, Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from das_explain.stats.claims import designs_of
-from das_explain.stats.copies import designs_interval
+from das_explain.stats.copies import designs_interval, pairs_of_designs
 from das_explain.stats.intervals import mean, mean_intervals
-from das_explain.stats.pairing import measures_of, members, names, of_measure, pair, pairs_of, sizes
-from das_explain.stats.significance import holm, sign_flip_p_value
+from das_explain.stats.pairing import measures_of, names, of_measure, pair, pairs_of, sizes
+from das_explain.stats.significance import holm, sign_flip_p_values
 
 # columns of summary.csv, comparison.csv, designs.csv and lift.csv
 SUMMARY = ["model", "block", "n", "n_scored", "mean_sfd", "ci_low", "ci_high"]
@@ -63,25 +62,48 @@ def compare(scores: pd.DataFrame, measure: str = "sfd", baseline: str | None = N
 
     Returns the columns of ``comparison.csv``: ``block, model_a, model_b, n, mean_a, mean_b, delta, ci_low, ci_high,
     p_value, p_adjusted, win_rate``. ``model_a`` is the one that appears first; ``delta = mean(b - a)`` with a 95 %
-    interval over images; ``p_value`` as in `sign_flip_p_value`; ``p_adjusted`` is Holm's over all rows of this table;
-    ``win_rate`` is P(b > a) + P(b = a) / 2. Swapping the models negates ``delta``, mirrors the interval, keeps p and
-    turns ``win_rate`` into its complement. With a ``baseline`` only pairs with that model, as ``model_a``.
+    interval over images; ``p_value`` as in `significance.sign_flip_p_value`; ``p_adjusted`` is Holm's over all rows of
+    this table; ``win_rate`` is P(b > a) + P(b = a) / 2. Swapping the models negates ``delta``, mirrors the interval,
+    keeps p and turns ``win_rate`` into its complement. With a ``baseline`` only pairs with that model, as ``model_a``.
 
     Blocks pair by equal name only: ``layer4`` of a ResNet and ``features.17`` of a MobileNet stand in no row together.
     The claim is about the checkpoints, not about the designs they stand for; see `compare_groups`.
     """
+    return _comparisons([(measure, *one) for one in _differences(scores, measure, baseline)])[COMPARISON]
+
+
+def compare_measures(measures: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
+    """`compare` for every measure of a long table (``measures.csv``), one below the other.
+
+    Returns ``measure`` and the columns of ``comparison.csv``. ``p_adjusted`` is Holm's over the rows of one measure:
+    each measure is a question of its own, and `agreement.sign_agreement` counts how many answer alike.
+    """
+    every = [(measure, *one) for measure in measures_of(measures) for one in _differences(measures, measure, baseline)]
+    return _comparisons(every)
+
+
+def _differences(
+    scores: pd.DataFrame, measure: str, baseline: str | None
+) -> Iterator[tuple[tuple[str, str, str], tuple[float, float], np.ndarray]]:
+    """Block and models, their means, and the differences per image (n,), of each pair."""
     wide = pair(scores, ["block", "model"], measure)
-    mine, _ = of_measure(scores, measure)
-    keys = pairs_of(mine, baseline)
-    pairs = [wide.common((block, a), (block, b)) for block, a, b in keys]
-    differences = [of_b - of_a for of_a, of_b in pairs]
-    rows = []
-    for key, both, difference, interval in zip(keys, pairs, differences, mean_intervals(differences), strict=True):
-        wins = mean(np.sign(difference) / 2 + 0.5)
-        p_value = sign_flip_p_value(difference)
-        rows.append((*key, len(difference), *map(mean, both), *interval, p_value, np.nan, wins))
-    table = pd.DataFrame(rows, columns=COMPARISON)
-    table["p_adjusted"] = holm(table["p_value"].to_numpy(dtype=float))
+    for block, a, b in pairs_of(of_measure(scores, measure)[0], baseline):
+        of_a, of_b = wide.common((block, a), (block, b))
+        yield (block, a, b), (mean(of_a), mean(of_b)), of_b - of_a
+
+
+def _comparisons(pairs: list[tuple[str, tuple[str, str, str], tuple[float, float], np.ndarray]]) -> pd.DataFrame:
+    """A row of `compare_measures` for each measure and pair; all at once, because columns of one length share draws."""
+    differences = [difference for *_, difference in pairs]
+    found = zip(pairs, mean_intervals(differences), sign_flip_p_values(differences), strict=True)
+    rows = [
+        (measure, *key, len(d), *means, *interval, p_value, np.nan, mean(np.sign(d) / 2 + 0.5))
+        for (measure, key, means, d), interval, p_value in found
+    ]
+    table = pd.DataFrame(rows, columns=["measure", *COMPARISON])
+    for measure in table["measure"].unique():
+        chosen = table["measure"] == measure
+        table.loc[chosen, "p_adjusted"] = holm(table.loc[chosen, "p_value"].to_numpy(dtype=float))
     return table
 
 
@@ -92,43 +114,21 @@ def compare_groups(scores: pd.DataFrame, groups: Mapping[str, str], measure: str
     copies of both designs count (``n``), so the comparison is paired. Returns ``block, group_a, group_b, copies_a,
     copies_b, n, mean_a, mean_b, delta, ci_low, ci_high, image_ci_low, image_ci_high, claim``.
 
-    With two copies or more of each design ``claim`` is ``designs`` and ``ci_low, ci_high`` are over copies and
-    images together (`copies.designs_interval`). Otherwise how much training again would move
-    sfd cannot be known: ``claim`` is ``checkpoints`` and the interval is the one over images. That one is always in
-    ``image_ci_low, image_ci_high``, for comparison.
+    With two copies or more of each design ``claim`` is ``designs`` and ``ci_low, ci_high`` are over copies and images
+    together (`copies.designs_interval`). Otherwise how much training again would move sfd cannot be known: ``claim`` is
+    ``checkpoints`` and the interval is the one over images. That one is always in ``image_ci_low, image_ci_high``, for
+    comparison.
     """
-    mine, _ = of_measure(scores, measure)
-    designs = designs_of(mine, groups)
-    wide = pair(scores, ["block", "model"], measure)
-    keys, pairs = [], []
-    for block, present in members(mine):
-        copies = {design: sorted(set(models) & set(present)) for design, models in designs.items()}
-        for a, b in combinations([design for design in designs if copies[design]], 2):
-            both = wide.common(*((block, model) for model in copies[a] + copies[b]))
-            keys.append((block, a, b))
-            pairs.append((both[: len(copies[a])], both[len(copies[a]) :]))
+    found = list(pairs_of_designs(scores, groups, measure))
+    keys, pairs = [key for key, _ in found], [both for _, both in found]
     intervals = mean_intervals([of_b.mean(axis=0) - of_a.mean(axis=0) for of_a, of_b in pairs])
     rows = []
     for (block, a, b), (of_a, of_b), (delta, *over_images) in zip(keys, pairs, intervals, strict=True):
-        speaks_of, interval = "checkpoints", over_images
-        if min(len(of_a), len(of_b)) >= 2:
-            speaks_of = "designs"
-            interval = designs_interval(of_a, of_b)
+        several = min(len(of_a), len(of_b)) >= 2
+        speaks_of, interval = ("designs", designs_interval(of_a, of_b)) if several else ("checkpoints", over_images)
         counts = (len(of_a), len(of_b), of_a.shape[1])
         rows.append((block, a, b, *counts, mean(of_a), mean(of_b), delta, *interval, *over_images, speaks_of))
     return pd.DataFrame(rows, columns=GROUPS)
-
-
-def compare_measures(measures: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
-    """`compare` for every measure of a long table (``measures.csv``), one below the other.
-
-    Returns ``measure`` and the columns of ``comparison.csv``. ``p_adjusted`` is Holm's over the rows of one measure:
-    each measure is a question of its own, and `agreement.sign_agreement` counts how many answer alike.
-    """
-    parts = [compare(measures, measure, baseline).assign(measure=measure) for measure in measures_of(measures)]
-    parts = [part for part in parts if len(part)]
-    columns = ["measure", *COMPARISON]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def lift_over_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
@@ -141,30 +141,27 @@ def lift_over_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     can beat a trained network. Of a measure where less is better a good lift is below zero.
     """
     known = measures_of(nulls)
-    parts = [_lift(scores, nulls, measure) for measure in measures_of(scores) if measure in known]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=LIFTS)
+    pairs = [one for measure in measures_of(scores) if measure in known for one in _above(scores, nulls, measure)]
+    intervals = mean_intervals([difference for *_, difference in pairs])
+    rows = [
+        (model, block, measure, of_model, null, of_null, *interval, len(difference))
+        for (model, block, measure, null, of_model, of_null, difference), interval in zip(pairs, intervals, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=LIFTS)
 
 
-def _lift(scores: pd.DataFrame, nulls: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """The rows of `lift_over_nulls` of one measure."""
+def _above(
+    scores: pd.DataFrame, nulls: pd.DataFrame, measure: str
+) -> Iterator[tuple[str, str, str, str, float, float, np.ndarray]]:
+    """Model, block, measure and null, the means of model and null, and the differences per image (n,)."""
     wide, blind = pair(scores, ["block", "model"], measure), pair(nulls, ["block", "model", "null"], measure, "nulls")
     images = wide.images.intersection(blind.images, sort=True)
     wide, blind = wide.on(images), blind.on(images)
-    (mine, _), (theirs, _) = of_measure(scores, measure), of_measure(nulls, measure, "nulls")
-    blocks = dict(members(mine))
+    mine, theirs = of_measure(scores, measure)[0], of_measure(nulls, measure, "nulls")[0]
     present = set(theirs[["block", "model", "null"]].drop_duplicates().astype(str).itertuples(index=False, name=None))
-    keys = [
-        (model, block, null)
-        for model in names(mine, "model")
-        for block in names(mine, "block")
-        for null in names(theirs, "null")
-        if model in blocks[block] and (block, model, null) in present
-    ]
-    pairs = [np.stack([wide.of((block, model)), blind.of((block, model, null))]) for model, block, null in keys]
-    pairs = [both[:, ~np.isnan(both).any(axis=0)] for both in pairs]
-    rows = []
-    for (model, block, null), both, interval in zip(
-        keys, pairs, mean_intervals([x - y for x, y in pairs]), strict=True
-    ):
-        rows.append((model, block, measure, mean(both[0]), null, mean(both[1]), *interval, both.shape[1]))
-    return pd.DataFrame(rows, columns=LIFTS)
+    counts = sizes(mine)
+    for model, block, null in product(names(mine, "model"), names(mine, "block"), names(theirs, "null")):
+        if (block, model) in counts and (block, model, null) in present:
+            both = np.stack([wide.of((block, model)), blind.of((block, model, null))])
+            both = both[:, ~np.isnan(both).any(axis=0)]
+            yield model, block, measure, null, mean(both[0]), mean(both[1]), both[0] - both[1]

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from das_explain.errors import UsageError, missing_package
+from das_explain.errors import UsageError
 from das_explain.train.schema import Recipe, build_recipe
 from das_explain.train.strict import close_matches
 
@@ -81,10 +81,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
 
 def _yaml(text: str, where: str) -> Any:
     """YAML, with 5e-4 read as a number (YAML 1.1 wants 5.0e-4)."""
-    try:
-        import yaml
-    except ImportError:
-        raise missing_package("pyyaml", "train", "reading a recipe") from None
+    import yaml
 
     class Loader(yaml.SafeLoader):
         pass
@@ -93,7 +90,7 @@ def _yaml(text: str, where: str) -> Any:
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
     )
     try:
-        return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         raise UsageError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 

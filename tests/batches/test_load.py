@@ -75,7 +75,7 @@ def test_rows_of_every_kind(data, workers):
         frames, masks = rows.frames[geometry.key], rows.masks[geometry.key]
         assert (frames.dtype, frames.shape) == (torch.uint8, (10, 3, *geometry.size))
         assert (masks.dtype, masks.shape) == (torch.bool, (10, *geometry.size))
-        assert frames.is_contiguous()
+        assert frames.is_contiguous(memory_format=torch.channels_last)
         for i, sample in enumerate(data.samples):
             if rows.statuses[i] == "unreadable":
                 assert not frames[i].any()

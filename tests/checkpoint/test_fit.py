@@ -67,7 +67,7 @@ def test_missing_foreign_and_misshapen_keys_are_named_three_at_a_time() -> None:
     assert message(network, state).startswith(
         "w.pth does not fit the network: 4 keys missing (1.weight, 1.bias, 1.running_mean and 1 more), "
         "4 foreign keys (bn.1.weight, bn.1.bias, bn.1.running_mean and 1 more), "
-        "1 other shape (0.weight is 4x1x3x3, not 4x3x3x3); no known architecture resembles it"
+        "1 other shape (0.weight is 4x1x3x3, not 4x3x3x3); no architecture of the registry resembles it"
     )
 
 

@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from das_explain.checkpoint.labels import check_labels, imagenet_labels, match_labels, read_labels, sidecar
+from das_explain.checkpoint.labels import (
+    check_labels,
+    imagenet_labels,
+    match_labels,
+    read_label_map,
+    read_labels,
+    sidecar,
+)
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.geometry import Preprocess
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, UsageError
 
 
 def model(labels: list[str] | None, num_classes: int | None = None) -> LoadedModel:
@@ -139,3 +146,95 @@ def test_names_beside_the_weights(tmp_path: Path) -> None:
     assert sidecar(tmp_path / "w.pth") == ["a"]
     (tmp_path / "w.labels.txt").write_text("b\n")
     assert sidecar(tmp_path / "w.pth") == ["b"]
+
+
+# --- what was assumed
+
+
+@pytest.mark.parametrize(
+    ("data", "labels", "count", "told"),
+    [
+        (["cat", "dog"], ["dog", "cat"], 2, []),
+        (
+            ["Cat", "dog_", "dog"],
+            ["dog", "cat"],
+            2,
+            ["2 are matched without regard to case, spaces, _ and -, first 'Cat'"],
+        ),
+        (["cat", "owl"], ["dog", "cat"], 2, ["1 is not the model's, first 'owl'"]),
+        (["b", "a"], None, 2, ["the model's classes have no names; matched in sorted order, as torchvision's"]),
+        (["1", "0"], ["x", "y"], 2, ["the names are numbers; taken for the numbers of the model's classes"]),
+    ],
+)
+def test_a_guess_is_said(data: list[str], labels: list[str] | None, count: int, told: list[str]) -> None:
+    found = match_labels(data, model(labels, count))
+    assert len(found.assumptions) == len(told)
+    for sentence, part in zip(found.assumptions, told):
+        assert sentence.startswith(f"net: of the data's {len(data)} classes")
+        assert part in sentence
+
+
+def test_synsets_in_sorted_order_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm.data", None)
+    found = match_labels([f"n{i:08d}" for i in range(1000)], model(imagenet_labels()))
+    assert found.assumptions == [
+        "net: of the data's 1000 classes: ImageNet's ids matched in sorted order, without timm's table"
+    ]
+
+
+# --- label maps
+
+
+def test_a_label_map_goes_before_the_names(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text(
+        "\ufeffdata, model\nkitty, Abyssinian\nAbyssinian,saint bernard\ndog,1\n", "utf-8"
+    )
+    mapped = read_label_map(tmp_path / "map.csv")
+    assert mapped == {"kitty": "Abyssinian", "Abyssinian": "saint bernard", "dog": "1"}
+    found = match_labels(["kitty", "Abyssinian", "dog", "wheaten-terrier", "poodle"], model(PETS), mapped)
+    assert found == {"kitty": 0, "Abyssinian": 2, "dog": 1, "wheaten-terrier": 3}
+    assert match_labels(["kitty", "dog"], model(None, 4), {"kitty": "3", "dog": "0"}) == {"kitty": 3, "dog": 0}
+
+
+def test_a_label_map_that_does_not_fit() -> None:
+    with pytest.raises(UsageError, match=r"names no class of the data: it has 'cat', the data 'dog'$"):
+        match_labels(["dog"], model(PETS), {"cat": "7"})
+    with pytest.raises(UsageError) as error:
+        match_labels(["dog"], model(PETS), {"dog": "Saint Bernhard"})
+    assert str(error.value) == (
+        "the label map gives 'dog' the class 'Saint Bernhard', which model net does not have; near matches: "
+        "'Saint Bernard' for 'Saint Bernhard'"
+    )
+    with pytest.raises(UsageError, match=r"the class '9', which model net does not have; its classes are 3 classes wi"):
+        match_labels(["dog"], model(None, 3), {"dog": "9"})
+
+
+def test_the_refusal_names_near_matches_and_the_label_map() -> None:
+    with pytest.raises(DasExplainError) as error:
+        match_labels(["abyssinians", "american bull dog", "zebra"], model(PETS))
+    assert str(error.value).endswith(
+        "; near matches: 'Abyssinian' for 'abyssinians', 'american_bulldog' for 'american bull dog'"
+        "; --label-map FILE.csv (data,model) says which is which"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("class,model\na,b\n", "map.csv: a label map has the columns data,model; this has class, model"),
+        ("", "map.csv: a label map has the columns data,model; this has none"),
+        ("data,model\na,\n", "map.csv, line 2: a row of a label map needs both, data and model"),
+        ("data,model\na\n", "map.csv, line 2: a row of a label map needs both"),
+        ("data,model\na,b\na,c\n", "map.csv, line 3: 'a' stands there twice; one class of the data is one logit"),
+        ("data,model\n", "map.csv: a label map without a row"),
+        ("data,model\n\udcff,b\n", "map.csv cannot be read as a label map"),
+    ],
+)
+def test_bad_label_maps(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "map.csv").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DasExplainError) as error:
+        read_label_map(tmp_path / "map.csv")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    with pytest.raises(DasExplainError, match="no such label map"):
+        read_label_map(tmp_path / "gone.csv")

@@ -163,7 +163,7 @@ def test_the_fingerprint_is_of_values_and_shapes_alone() -> None:
 
 
 def test_the_same_weights_in_another_form_have_the_same_fingerprint(tmp_path: Path, small: nn.Module) -> None:
-    state = {key: tensor for key, tensor in small.state_dict().items()}
+    state = dict(small.state_dict())
     torch.save({"model": {f"_orig_mod.{key}": tensor for key, tensor in state.items()}}, tmp_path / "w.pth")
     model = load_model(f"{tmp_path / 'w.pth'}@mobilenet_v2:das", device="cpu")
     assert model.fingerprint == fingerprint(small)
@@ -202,6 +202,77 @@ def test_names_blocks_and_devices() -> None:
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(DasExplainError, match="mobilenet_v2-none cannot be moved to cuda"):
         load_model("torchvision:mobilenet_v2:none?num_classes=2", device="cuda")
+
+
+# --- networks in memory
+
+
+class Tiny(nn.Sequential):
+    """Two resolutions, three classes."""
+
+    def __init__(self) -> None:
+        pool = nn.AdaptiveAvgPool2d(1)
+        super().__init__(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Conv2d(4, 4, 3, 2), pool, nn.Flatten(), nn.Linear(4, 3))
+
+
+def test_a_network_in_memory_is_used_as_it_is() -> None:
+    network = Tiny().train()
+    network[0].weight.requires_grad_(False)
+    model = load_model(network, labels=["a", "b", "c"], size=(32, 48), mean=(0.1, 0.2, 0.3), std=(1, 2, 3))
+    assert model.network is network
+    assert all(module.training for module in network.modules())
+    assert [parameter.requires_grad for parameter in network.parameters()] == [False, True, True, True, True, True]
+    assert (model.name, model.labels, list(model.blocks)) == ("Tiny", ["a", "b", "c"], ["1", "2"])
+    assert model.spec == f"a {Tiny.__module__}.Tiny in memory"
+    assert model.config["num_classes"] == 3
+    assert model.preprocess == Preprocess(Geometry((32, 48), 37), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    assert model.assumptions == []
+    assert model.fingerprint == fingerprint(network)
+    assert load_model(network, name="mine", size=32, blocks=["0"]).usual_blocks == {"0": network[0]}
+
+
+def test_a_network_in_memory_that_says_nothing() -> None:
+    model = load_model(Tiny())
+    assert (model.labels, model.preprocess) == (None, Preprocess())
+    assert model.assumptions == [
+        f"{model.spec}: nothing says how its input was prepared; taken as 224 x 224, as ImageNet's usually is"
+    ]
+    with_stages = create_model("resnet18", "das", 5)
+    assert list(load_model(with_stages, size=32).blocks) == ["layer1", "layer2", "layer3", "layer4"]
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        (lambda: Tiny().half(), {}, "the network's weights are torch.float16; give one in float32: network.float()"),
+        (lambda: torch.jit.script(Tiny()), {}, "the network is TorchScript, which cannot be watched at work"),
+        (lambda: nn.Conv2d(3, 2, 1), {}, "the network must return logits (N, classes); for one image it returned a"),
+        (lambda: nn.Linear(3, 2), {}, "(size=160 says that it takes images of another size)"),
+        (Tiny, {"labels": ["a"]}, "names 1 classes, but the model has 3"),
+        (Tiny, {"size": (1, 2, 3)}, "size must be a side or (height, width) in pixels, not (1, 2, 3)"),
+        (Tiny, {"size": 0}, "size must be a side or (height, width) in pixels, not 0"),
+        (Tiny, {"mean": [1]}, "mean must be three numbers, not [1]"),
+        (Tiny, {"std": [1, 0, 1]}, "std must be three positive numbers, not [1, 0, 1]"),
+        (Tiny, {"device": "quantum"}, "unknown device 'quantum'"),
+        (Tiny, {"blocks": ["9"]}, "has no block '9'; its blocks are 1, 2"),
+    ],
+)
+def test_networks_in_memory_that_are_refused(network, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DasExplainError) as error:
+        load_model(network(), **options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_the_caller_says_of_the_input_goes_before_the_checkpoint(tmp_path: Path, small: nn.Module) -> None:
+    directory = stored(tmp_path, small, preprocess=PREPROCESS)
+    model = load_model(str(directory), device="cpu", size=128, mean=[0.5] * 3)
+    assert model.preprocess == Preprocess(Geometry((128, 128), 146, "bicubic"), (0.5,) * 3, (0.9, 0.8, 0.7))
+    assert load_model(directory, device="cpu").preprocess == PREPROCESS, "a path is a spec"
+
+
+# --- warm start
 
 
 def test_warm_start_takes_files_and_specs(tmp_path: Path) -> None:

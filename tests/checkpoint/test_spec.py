@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from das_explain.checkpoint.shipped import shipped_models
 from das_explain.checkpoint.spec import parse_spec
 from das_explain.errors import UsageError
 
@@ -23,6 +24,9 @@ FORMS = {
     "/data/lr=0.1/me@home/w.pth@resnet18": ("w", "file", "resnet18", None, "/data/lr=0.1/me@home/w.pth", {}),
     "best.pth.tar@resnet34": ("best.pth", "file", "resnet34", None, "best.pth.tar", {}),
     "w.ckpt": ("w", "file", "", None, "w.ckpt", {}),
+    "w.pth@torchvision:vgg16_bn?size=96": ("w", "file", "torchvision:vgg16_bn", None, "w.pth", {"size": "96"}),
+    "b=w.pth@timm:resnet10t.c3_in1k": ("b", "file", "timm:resnet10t.c3_in1k", None, "w.pth", {}),
+    "w.pth@torchvision:resnet18:das": ("w", "file", "torchvision:resnet18", "das", "w.pth", {}),
     "torchvision:resnet50": ("resnet50", "torchvision", "resnet50", None, None, {}),
     "a b=torchvision:resnet50:IMAGENET1K_V2": ("a b", "torchvision", "resnet50", "IMAGENET1K_V2", None, {}),
     "torchvision:resnet50:none?num_classes=5": (
@@ -109,11 +113,52 @@ def test_gates_may_be_replaced_in_every_form(text: str, kind: str) -> None:
     plain, spec = parse_spec(text), parse_spec(f"{text}+gates={kind}")
     assert spec.gates == kind
     assert plain.gates is None
-    named = text.split("=")[0] in ("gated", "a b", "x")
+    named = text.split("=", maxsplit=1)[0] in ("gated", "a b", "x", "b")
     assert spec.name == (plain.name if named else f"{plain.name}+gates={kind}")
     assert spec.text == f"{plain.text}+gates={kind}", "it opens the same model again"
     same = ("kind", "target", "variant", "file", "options")
     assert [getattr(spec, name) for name in same] == [getattr(plain, name) for name in same]
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_weights_may_be_random_in_every_form(text: str) -> None:
+    plain, spec = parse_spec(text), parse_spec(f"{text}+weights=random:layer3.0")
+    assert (spec.weights, plain.weights) == ("random:layer3.0", None)
+    assert spec.text == f"{plain.text}+weights=random:layer3.0"
+    same = ("kind", "target", "variant", "file", "options", "gates")
+    assert [getattr(spec, name) for name in same] == [getattr(plain, name) for name in same]
+
+
+def test_suffixes_stand_in_any_order_and_once() -> None:
+    texts = ("timm:resnet18+weights=random+gates=mean", "timm:resnet18+gates=mean+weights=random")
+    specs = [parse_spec(text) for text in texts]
+    assert specs[0] == specs[1]
+    assert (specs[0].gates, specs[0].weights) == ("mean", "random")
+    assert specs[0].text == "timm:resnet18+gates=mean+weights=random"
+    assert specs[0].suffixes == "+gates=mean+weights=random"
+    assert specs[0].name == "resnet18+gates=mean+weights=random"
+    with pytest.raises(UsageError, match=r"timm:resnet18\+gates=mean\+gates=ones says gates= twice; leave one"):
+        parse_spec("timm:resnet18+gates=mean+gates=ones")
+
+
+@pytest.mark.parametrize("value", ["", "zeros", "random:", "random:a b", "Random"])
+def test_weights_of_an_unknown_kind(value: str) -> None:
+    with pytest.raises(UsageError, match=r"is unknown; end the spec with \+weights=random or \+weights=random:BLOCK"):
+        parse_spec(f"w.pth@resnet18+weights={value}")
+
+
+def test_a_shipped_model_has_a_short_name_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = shipped_models()["collage-das-resnet18"]
+    spec = parse_spec("das=collage-das-resnet18+gates=ones")
+    assert (spec.name, spec.kind, spec.text) == ("das", "directory", "collage-das-resnet18+gates=ones")
+    assert Path(spec.target) == shipped
+    (tmp_path / "collage-das-resnet18").mkdir()
+    assert parse_spec("collage-das-resnet18").target == "collage-das-resnet18", "what lies here goes first"
+    with pytest.raises(UsageError, match="collage-das-resnet: no such model directory; did you mean collage-"):
+        parse_spec("collage-das-resnet")
+    with pytest.raises(UsageError, match=r"or one that is shipped: collage-das-resnet18, collage-resnet18$"):
+        parse_spec("nothing")
 
 
 def test_gates_of_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,21 +11,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from PIL import Image
 
 from das_explain import commands
+from das_explain.commands.help import Command, Group
 from tests.explain.test_pipeline import LABELS, write_photos
 from tests.models import model_directory
 
 ROOT = Path(__file__).parents[2]
 
 
-def das_explain(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning"}
+def das_explain(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
+    usual = {"COLUMNS": "120", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning"}
     return subprocess.run(
         [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)],
         cwd=cwd,
-        env=environment,
+        env={**os.environ, **usual, **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -42,21 +44,6 @@ def setting(tmp_path_factory) -> dict:
         "plain": model_directory(folder / "plain", LABELS),
         "das": model_directory(folder / "das", LABELS, attention="das", seed=1),
     }
-
-
-def test_help_imports_nothing_heavy():
-    program = (
-        "import sys; sys.argv = ['das-explain', '--help']\n"
-        "from das_explain.commands import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'torchvision', 'pandas', 'matplotlib', 'scipy', 'numpy', 'PIL', 'cv2', 'lightning'}\n"
-        "print('HEAVY', sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert "HEAVY []" in done.stdout
-    for command in ("heatmap", "sfd", "report", "train", "models", "profile", "demo"):
-        assert f" {command} " in done.stdout
 
 
 def test_sfd_then_report(setting: dict, tmp_path: Path):
@@ -83,7 +70,7 @@ def test_sfd_then_report(setting: dict, tmp_path: Path):
     assert len(scores) == 11 * 2 * 2
     index = tmp_path / "run" / "report" / "index.html"
     assert index.exists()
-    for figure in ("distribution", "paired-1", "lift"):
+    for figure in ("distribution", "paired-a-b", "lift"):
         assert (tmp_path / "run" / "figures" / f"{figure}.png").exists()
     shutil.rmtree(index.parent)
     again = das_explain("report", tmp_path / "run")
@@ -94,9 +81,65 @@ def test_sfd_then_report(setting: dict, tmp_path: Path):
 def test_sfd_again_does_nothing_again(setting: dict, tmp_path: Path):
     arguments = ("sfd", setting["csv"], "--model", setting["plain"], "--out", tmp_path / "run", "--no-report")
     assert das_explain(*arguments).returncode == 0
-    journal = (tmp_path / "run" / "journal.jsonl").stat().st_mtime_ns
+    shards = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "evidence").iterdir()}
+    assert shards
     assert das_explain(*arguments).returncode == 0
-    assert (tmp_path / "run" / "journal.jsonl").stat().st_mtime_ns == journal
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "evidence").iterdir()} == shards
+
+
+def test_score_reads_a_finished_run_again(setting: dict, tmp_path: Path):
+    words = ("--model", f"a={setting['plain']}", "--no-report", "--workers", 0)
+    for out, threshold in (("run", 0.3), ("half", 0.5)):
+        done = das_explain("sfd", setting["csv"], *words, "--out", tmp_path / out, "--threshold", threshold)
+        assert done.returncode == 0, done.stderr
+    before = (tmp_path / "run" / "scores.csv").read_bytes()
+    done = das_explain("score", tmp_path / "run", "--threshold", 0.5, "--out", tmp_path / "again", "--no-report")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again" / "scores.csv").read_bytes() == (tmp_path / "half" / "scores.csv").read_bytes() != before
+    assert (tmp_path / "run" / "scores.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("backend", "command"),
+    [
+        ("module://matplotlib_inline.backend_inline", ("sfd", "--out", "made", "--sample", "4")),
+        ("TkAgg", ("heatmap", "--out", "made", "--sample", "1")),
+        ("no such backend", ("gate", "--out", "made", "--sample", "1", "--precision", "bf16")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_a_notebooks_backend_and_a_missing_display_do_not_matter(
+    setting: dict, tmp_path: Path, backend: str, command: tuple[str, ...]
+):
+    words = (command[0], setting["csv"], *command[1:], "--model", f"a={setting['das']}", "--workers", 0)
+    done = das_explain(*words, cwd=tmp_path, MPLBACKEND=backend, DISPLAY="")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list((tmp_path / "made").rglob("*.pdf"))) >= 1
+
+
+def test_names_of_classes_for_a_checkpoint_and_a_map_of_labels(setting: dict, tmp_path: Path):
+    (tmp_path / "names.txt").write_text("dot\ntile\nline")
+    words = ("evaluate", setting["csv"], "--workers", 0, "--model", f"a={setting['plain']}")
+    words += ("--model", f"b={setting['das']}", "--out", tmp_path / "out")
+    done = das_explain(*words, "--labels", f"b={tmp_path / 'names.txt'}")
+    assert done.returncode == 0, done.stderr
+    told = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert set(told[told["model"] == "b"]["predicted"].dropna()) <= {"dot", "tile", "line"}
+    assert not set(told[told["model"] == "a"]["predicted"].dropna()) & {"tile", "line"}
+    done = das_explain(*words, "--labels", "c=names.txt")
+    assert done.returncode == 2
+    assert done.stderr == "das-explain: --labels c=names.txt: no model is called 'c'; there are a, b\n"
+
+
+def test_batch_has_another_name_in_evaluate_that_help_does_not_tell(setting: dict, tmp_path: Path):
+    words = ("evaluate", setting["plain"], setting["csv"], "--workers", 0, "--out")
+    for flag in ("--batch", "--batch-size"):
+        done = das_explain(*words, tmp_path / flag, flag, 2)
+        assert done.returncode == 0, done.stderr
+    predictions = [(tmp_path / flag / "predictions.csv").read_bytes() for flag in ("--batch", "--batch-size")]
+    assert predictions[0] == predictions[1]
+    assert "--batch-size" not in das_explain("evaluate", "--help").stdout
 
 
 def test_sfd_with_rectangles(setting: dict, tmp_path: Path):
@@ -207,3 +250,22 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
         commands.main()
     assert stopped.value.code == 1
     assert capsys.readouterr().err == "das-explain: runs/scores.csv: No space left on device\n"
+
+
+@pytest.mark.parametrize(("command", "told"), [("sfd", "; the same command continues where it was"), ("models", "")])
+def test_ctrl_c_is_one_line(monkeypatch, capsys, command: str, told: str):
+    stopping = typer.Typer(cls=Group)
+
+    @stopping.command(command, cls=Command)
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    @stopping.command("other", cls=Command)
+    def other() -> None: ...
+
+    monkeypatch.setattr(commands, "app", stopping)
+    monkeypatch.setattr(sys, "argv", ["das-explain", command])
+    with pytest.raises(SystemExit) as stopped:
+        commands.main()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == f"das-explain: stopped{told}\n"

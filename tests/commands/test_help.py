@@ -14,7 +14,8 @@ import typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from das_explain.checkpoint.spec import KINDS, parse_spec
+from das_explain.checkpoint.shipped import shipped_models
+from das_explain.checkpoint.spec import KINDS, SUFFIXES, parse_spec
 from das_explain.commands import app
 from das_explain.commands.help import PANELS, Command, Group
 from das_explain.commands.topics import DATA, MODELS, TOPICS
@@ -35,10 +36,9 @@ def commands() -> list[tuple[str, ...]]:
     return [(name, *more) for name, each in top for more in [(), *((sub,) for sub in getattr(each, "commands", ()))]]
 
 
-def shown(*words: str, columns: int = 100) -> str:
-    result = CliRunner().invoke(
-        app, words, env={"COLUMNS": str(columns), "TERMINAL_WIDTH": ""}, prog_name="das-explain"
-    )
+def shown(*words: str) -> str:
+    """What is printed where there are a hundred columns."""
+    result = CliRunner().invoke(app, words, prog_name="das-explain", terminal_width=98)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -141,8 +141,13 @@ def test_the_grammar_is_complete() -> None:
 
 def test_the_models_on_the_page_are_models() -> None:
     examples = re.findall(r"--model '?([^\s']+)", MODELS)
-    assert len(examples) == 6
-    assert {parse_spec(each).kind for each in examples} == {"file", "torchvision"}
+    assert len(examples) == 8
+    assert {parse_spec(each).kind for each in examples} == {"file", "torchvision", "directory"}
+    assert {parse_spec(each).weights for each in examples} == {None, "random:layer4"}
+    for name in re.findall(r"^  (collage-\S+)", MODELS, re.MULTILINE):
+        assert name in shipped_models()
+    for suffix in SUFFIXES:
+        assert f"\n  +{suffix}=" in MODELS
 
 
 def test_brackets_and_what_looks_like_markup_are_left_alone() -> None:
@@ -157,7 +162,7 @@ def test_brackets_and_what_looks_like_markup_are_left_alone() -> None:
 
     one = typer.Typer(cls=Group)
     one.command(cls=Command)(odd)
-    page = " ".join(CliRunner().invoke(one, ["--help"], env={"COLUMNS": "100"}).output.split())
+    page = " ".join(CliRunner().invoke(one, ["--help"]).output.split())
     assert "Takes [anything]." in page
     assert r"--name NAME FILE[@FOLDER], [bold]not bold[/bold], \[x]. [default: [red]]" in page
     assert "--quiet / --no-quiet Say nothing. [default: no]" in page

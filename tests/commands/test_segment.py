@@ -188,7 +188,7 @@ def test_masks_found_in_a_thread_are_written_the_same(photos, tmp_path, monkeypa
         return find(self, samples, images)
 
     monkeypatch.setattr(BrightFinder, "find", note)
-    monkeypatch.setattr("das_explain.segment.export.apart", lambda *_: True)
+    monkeypatch.setattr("das_explain.batches.export.can_overlap", lambda *_: True)
     run("segment", photos, "--out", tmp_path / "beside", "--workers", workers)
     assert len(threads) == 1
     assert threading.current_thread() not in threads

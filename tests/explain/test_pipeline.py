@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,7 @@ def test_a_real_kill_in_the_middle(setting: dict, tmp_path: Path, monkeypatch):
     out, whole = tmp_path / "run", tmp_path / "whole"
     script = f"""
 import os, signal
+from dataclasses import asdict
 from pathlib import Path
 from das_explain.evidence import shards
 from tests.explain.test_pipeline import run
@@ -357,7 +359,7 @@ def test_run_json_says_how(finished: Run, setting: dict):
     assert manifest["versions"]["torch"] == torch.__version__.split("+")[0]
     assert [model["name"] for model in manifest["models"]] == ["plain", "das"]
     assert manifest["models"][0]["fingerprint"] == load_model(setting["models"][0]).fingerprint
-    assert manifest["options"] == {"method": "gradcam", "target": "label", "precision": "fp32"}
+    assert manifest["options"] == asdict(ExplainOptions())
     assert manifest["scoring"]["scaling"] == "antilog"
     assert manifest["data"]["fingerprint"] == open_dataset(str(setting["csv"])).fingerprint
 

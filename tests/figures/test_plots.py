@@ -171,7 +171,7 @@ def test_heatmap_figure_stays_readable_with_any_photo_and_name(shape, count):
     photo = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     blocks = ["layer3", "features.17.conv.0.deep.down", HOSTILE, LONG][:count]
     rows = [
-        HeatmapRow(name, {b: rng.random((3, 3)) for b in blocks}, {b: 0.5 for b in blocks}, name, 1.0, LONG[3:])
+        HeatmapRow(name, {b: rng.random((3, 3)) for b in blocks}, dict.fromkeys(blocks, 0.5), name, 1.0, LONG[3:])
         for name in (HOSTILE, LONG)
     ]
     mask = np.ones(shape, bool)

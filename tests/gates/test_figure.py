@@ -19,7 +19,7 @@ def deformable(name: str, size: int) -> GatePanel:
         mean=rng.uniform(0.48, 0.52, (size, size)),
         passed=rng.uniform(0.3, 0.7, (size, size)),
         grid=grid,
-        places=grid + (3, 4),
+        places=grid + np.array([3, 4]),
         modulation=rng.uniform(0, 2, (2, 9)),
     )
 

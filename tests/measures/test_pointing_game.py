@@ -41,6 +41,21 @@ def test_the_tolerance_is_a_euclidean_distance(tolerance: float, value: float):
     assert result.extras["hit_distance"].item() == pytest.approx(5)
 
 
+@pytest.mark.parametrize("ties", [1, 40, 1500])
+def test_distances_are_those_to_the_nearest_of_all_pixels_however_many_share_the_maximum(ties: int):
+    generator = torch.Generator().manual_seed(ties)
+    masks = torch.rand(4, 40, 57, generator=generator) < 0.005
+    masks[:, 0, 0] = True
+    maps = torch.rand(4, 40, 57, generator=generator) * 0.9
+    for row in range(4):
+        maps[row].view(-1)[torch.randperm(40 * 57, generator=generator)[:ties]] = 1
+    result = pointing_game(maps, masks, MeasureOptions(tolerance=2))
+    for row in range(4):
+        apart = torch.cdist((maps[row] == 1).nonzero().double(), masks[row].nonzero().double()).amin(1)
+        assert result.extras["hit_distance"][row].item() == pytest.approx(apart.mean().item(), abs=1e-6)
+        assert result.values[row].item() == pytest.approx((apart <= 2).double().mean().item())
+
+
 def test_degenerate_maps_have_a_status_and_no_value():
     maps = torch.tensor([[[NAN, 1.0]], [[0.0, 1.0]], [[0.0, 0.0]], [[float("inf"), 0.0]]])
     masks = torch.tensor([[[True, False]], [[False, False]], [[True, False]], [[False, False]]])

@@ -181,7 +181,7 @@ def run(*arguments: str) -> str:
 def rows(output: str) -> dict[str, list[str]]:
     """Model -> its cells: input and four numbers, then the four differences below them."""
     found, current = {}, None
-    for line in output.split("───")[-1].split("publ., as published")[0].splitlines()[1:]:
+    for line in output.rsplit("───", maxsplit=1)[-1].split("publ., as published", maxsplit=1)[0].splitlines()[1:]:
         words = line.split()
         if words and not words[0].startswith("+"):
             current = found.setdefault(words.pop(0), [])

@@ -30,7 +30,7 @@ class Page:
 
     def result(self) -> dict:
         """What a probe left in the page."""
-        found = re.search(r'<pre id="probe">(.*?)</pre>', self.dom, re.S)
+        found = re.search(r'<pre id="probe">(.*?)</pre>', self.dom, re.DOTALL)
         assert found, f"the probe did not finish; console: {self.console}"
         return json.loads(unescape(found[1]))
 

@@ -174,9 +174,18 @@ def _random_tables(
             "label": np.repeat([item.label for item in items], len(keys)),
             "target": np.repeat([item.label for item in items], len(keys)),
             "predicted": np.repeat([item.label for item in items], len(keys)),
-            **{"confidence": rng.random(count), "correct": True, "cam_max": 0.1, "r_area": 0.2},
-            **{"b_x0": 4, "b_y0": 5, "b_x1": 60, "b_y1": 61, "w_r": rng.random(count), "w_n": rng.random(count)},
-            **{"sfd": rng.random(count), "status": "ok"},
+            "confidence": rng.random(count),
+            "correct": True,
+            "cam_max": 0.1,
+            "r_area": 0.2,
+            "b_x0": 4,
+            "b_y0": 5,
+            "b_x1": 60,
+            "b_y1": 61,
+            "w_r": rng.random(count),
+            "w_n": rng.random(count),
+            "sfd": rng.random(count),
+            "status": "ok",
         }
     )
     write_table(run.folder / "scores.csv", scores[list(SCORES)])

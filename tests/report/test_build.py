@@ -1,5 +1,6 @@
 """A run's folder becomes a report: its files, its safety, its size, and what broken folders lead to."""
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -48,7 +49,7 @@ class Text(HTMLParser):
 
 def data_of(report) -> dict:
     text = (report / "data.js").read_text(encoding="ascii")
-    parts = re.fullmatch(r"window\.DAS = (.*);\nDAS\.packets = \{\};\nDAS\.shapes = (.*);\n", text, re.S)
+    parts = re.fullmatch(r"window\.DAS = (.*);\nDAS\.packets = \{\};\nDAS\.shapes = (.*);\n", text, re.DOTALL)
     return json.loads(parts[1]) | {"shapes": json.loads(parts[2])}
 
 
@@ -170,7 +171,7 @@ def test_gallery_data_are_the_evidence_and_the_scores_in_order(hostile):
                 assert list(cell["box"].values()) == line[["b_x0", "b_y0", "b_x1", "b_y1"]].tolist()
         if entry["packet"]:
             outlines, maps = read_packet(index.parent, entry, data["shapes"])
-            ((key, masks),) = evidence.masks.items()
+            (masks,) = evidence.masks.values()
             assert outlines == [outline(masks[row])]
             natives = [evidence.maps[Key(m, b)].native[row] for m in data["models"] for b in data["blocks"]]
             assert [native.shape for native in natives] == [read.shape for read in maps]
@@ -222,7 +223,7 @@ def test_a_long_run_shows_the_extremes_and_a_sample_and_says_so(tmp_path, monkey
     text = page.read_text(encoding="utf-8")
     assert re.search(r"Shows 24 of 80 images: \d+ with the highest and lowest sfd and the largest differences", text)
     numbers = sorted(int(name.removesuffix(".jpg")) for name in shown)
-    assert max(b - a for a, b in zip(numbers, numbers[1:])) < 12, "the sample covers the whole run"
+    assert max(b - a for a, b in itertools.pairwise(numbers)) < 12, "the sample covers the whole run"
 
 
 def test_a_class_called_na_and_a_block_of_one_model_only(tmp_path):

@@ -13,7 +13,7 @@ GROUNDS = ("paper", "sheet", "faint")
 
 
 def palette(dark: bool) -> dict[str, str]:
-    blocks = re.findall(r":root \{(.*?)\}", STYLE, re.S)
+    blocks = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
     assert len(blocks) == 2
     return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", blocks[dark]))
 

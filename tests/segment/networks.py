@@ -236,7 +236,7 @@ _SAM = [
     (
         r"^prompt_encoder\.shared_embedding\.positional_embedding",
         "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
-    ),  # noqa: E501
+    ),
     (r"^prompt_encoder\.point_embed", "prompt_encoder.point_embeddings"),
     (r"^prompt_encoder\.mask_embed\.conv1", "prompt_encoder.mask_downscaling.0"),
     (r"^prompt_encoder\.mask_embed\.layer_norm1", "prompt_encoder.mask_downscaling.1"),

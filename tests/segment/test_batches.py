@@ -36,12 +36,12 @@ def assert_batches_change_nothing(finder, monkeypatch):
             "ok",
             other.detail["prompt"],
             other.detail["used"],
-        )  # noqa: E501
+        )
         assert one.detail["labels"] == other.detail["labels"]
         for what in ("boxes", "scores", "iou"):
             np.testing.assert_allclose(
                 one.detail[what], other.detail[what], rtol=1e-4, atol=2e-4 if what != "boxes" else 0.02
-            )  # noqa: E501
+            )
         assert np.mean(one.mask == other.mask) > 0.9995
 
 

@@ -69,7 +69,7 @@ def test_sam_sizes_are_read_off_the_file():
     from segment_anything import sam_model_registry
 
     with torch.device("meta"):
-        known = {key: value for key, value in sam_model_registry["vit_b"]().state_dict().items()}
+        known = dict(sam_model_registry["vit_b"]().state_dict())
         built = build_sam(known)
     assert {k: v.shape for k, v in built.state_dict().items()} == {k: v.shape for k, v in known.items()}
     heads = [block.attn.num_heads for block in built.image_encoder.blocks]

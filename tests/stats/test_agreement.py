@@ -108,3 +108,11 @@ def test_nothing_gives_empty_tables():
     assert nothing.empty
     assert list(agreement.rank_agreement(empty).columns) == agreement.RANKS
     assert list(agreement.sign_agreement(compare_measures(empty)).columns) == agreement.SIGNS
+
+
+def test_a_measure_that_scored_nothing_agrees_with_none():
+    data = measures(sfd=([0.1, 0.2], [0.3, 0.5]), iou=([None, None], [None, None]))
+    row = agreement.rank_agreement(data).iloc[0]
+    assert row.n == 0
+    assert np.isnan(row.tau)
+    assert agreement.sign_agreement(compare_measures(data)).iloc[0].measures == 1

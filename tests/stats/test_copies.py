@@ -16,7 +16,7 @@ ERROR = np.sqrt(0.95 * 0.05 / DRAWS)  # of a simulated coverage of 95 %: 0.6 %
 
 
 def pilot(rng, k: int, copy: float, own: float, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    """Two designs with the same mean, (k, IMAGES) each: ``own`` is how far a design's images are its own (a deviation)."""
+    """Two designs of one mean, (k, IMAGES) each; ``own`` is how far a design's images are its own (a deviation)."""
     images = rng.normal(0, 0.15, IMAGES)
     return tuple(trained(rng, k, images + rng.normal(0, own, IMAGES), 0.6, copy, noise) for _ in range(2))
 
@@ -76,7 +76,7 @@ def test_swapping_the_designs_mirrors_the_interval():
 
 
 def test_variances_by_hand():
-    """Two copies, three images; residuals of the additive fit are +-1, 0: see Searle, Casella and McCulloch, chapter 4."""
+    """Two copies, three images: the residuals of the additive fit are 1, 0 and -1."""
     values = np.array([[1.0, 4.0, 7.0], [5.0, 6.0, 7.0]])
     # means: copies 4 and 6, images 3, 5, 7; residuals -1, 0, 1 and 1, 0, -1; mean squares 6, 8 and 4 / 2
     split = copies.split_variance(values)
@@ -118,7 +118,7 @@ def test_the_table_of_variances():
 
 @pytest.mark.parametrize("k", [2, 4])
 def test_the_power_over_copies_is_the_share_of_studies_that_find_the_difference(k):
-    """Against 1500 simulated studies; their error is 0.013 at most. The pilot is so large that it knows the variances."""
+    """Against 1500 simulated studies (error 0.013 at most), from a pilot so large that it knows the variances."""
     rng = np.random.default_rng(k)
     a, b = pilot(rng, 200, 0.03, 0.0)
     expected = copies.power_over_copies(a, b, k, 0.08)
@@ -140,3 +140,18 @@ def test_copies_needed_is_the_least_number_with_that_power():
     assert copies.copies_needed(a, b, 0.03) == copies.copies_needed(a, b, -0.03)
     assert copies.copies_needed(a, b, 0.001) == np.inf, "no number of copies makes up for images that differ"
     assert copies.copies_needed(a, b, 0.03, images=1000) <= needed
+
+
+def test_a_plan_is_made_for_designs_with_copies():
+    rng = np.random.default_rng(21)
+    a, b = pilot(rng, 3, 0.03, 0.02)
+    scores, groups = grouped(a, b + 0.05)
+    plan = copies.plan_copies(scores, groups)
+    assert list(plan.columns) == copies.PLAN
+    row = plan.iloc[0]
+    assert (row.group_a, row.group_b, row.copies_a, row.copies_b, row.n) == ("plain", "das", 3, 3, IMAGES)
+    assert row.delta == pytest.approx(b.mean() + 0.05 - a.mean())
+    assert row.copies_needed == copies.copies_needed(a, b + 0.05, row.delta)
+    assert copies.plan_copies(scores, {"plain-0": "plain"}).empty, "single copies say nothing of copies"
+    nothing = scores.assign(status=np.where(scores["model"] == "das-0", "zero_cam", "ok"))
+    assert np.isnan(copies.plan_copies(nothing, groups).iloc[0].copies_needed)

@@ -64,8 +64,8 @@ def test_the_shift_is_the_median_of_all_means_of_two():
 
 
 def test_the_interval_of_the_shift_is_made_of_the_means_that_the_signed_ranks_allow():
-    """n = 10: P(W <= 8) = 0.0244 and P(W <= 9) = 0.0322, so the ends are the 9th means from either side (Hollander, Wolfe
-    and Chicken 2014, Table A.4)."""
+    """n = 10: P(W <= 8) = 0.0244 and P(W <= 9) = 0.0322, so the ends are the 9th means from either side (Hollander,
+    Wolfe and Chicken 2014, Table A.4)."""
     values = np.random.default_rng(4).normal(0, 1, 10)
     means = walsh(values)
     _, low, high = effects.hodges_lehmann(values)
@@ -118,6 +118,10 @@ def test_images_needed_have_that_power():
 def test_images_needed_at_the_ends():
     assert effects.images_needed([0.1, -0.1]) == np.inf
     assert effects.images_needed([0.1, 0.1]) == 2
+    small = (
+        np.array([-1.0, 1.0]) / np.sqrt(2) + 0.001
+    )  # (1.96 + 0.84)^2 / 0.001^2, as the t distribution is normal here
+    assert effects.images_needed(small) == pytest.approx(7.849e6, rel=1e-3)
     assert np.isnan(effects.images_needed([0.1]))
     assert effects.images_needed(np.array([-1.0, 1.0]) / np.sqrt(2) + 0.4, power=0.95) > effects.images_needed(
         np.array([-1.0, 1.0]) / np.sqrt(2) + 0.4

@@ -67,6 +67,19 @@ def test_without_exclusions_the_bounds_are_the_difference():
         exclusions.compare_with_exclusions(scores, bounds=(0, np.inf))
 
 
+def test_a_run_in_which_nothing_is_scored_decides_nothing():
+    scores = table(rows("a", "x", {"1": None, "2": None}), rows("b", "x", {"1": None, "2": None}))
+    row = exclusions.compare_with_exclusions(scores).iloc[0]
+    assert (row.n, row.excluded_both, row.delta_low, row.delta_high, row.holds) == (0, 2, -1, 1, False)
+    assert np.isnan(row.delta)
+    row = exclusions.compare_with_exclusions(scores.assign(status="no_mask")).iloc[0]
+    assert (row.n, row.excluded_a, row.excluded_b, row.excluded_both) == (0, 0, 0, 0)
+    assert np.isnan(row.delta_low)
+    empty = exclusions.compare_with_exclusions(scores.iloc[:0])
+    assert list(empty.columns) == exclusions.BOUNDS
+    assert list(exclusions.count_statuses(scores.iloc[:0]).columns) == exclusions.STATUSES
+
+
 def test_swapping_the_models_mirrors_the_bounds():
     rng = np.random.default_rng(2)
     values = rng.random((2, 25))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from das_explain.stats import intervals, resampling
 
@@ -52,3 +52,14 @@ def test_wilson_by_hand_and_against_scipy():
     assert intervals.wilson(8, 9) == pytest.approx((reference.low, reference.high))
     assert intervals.wilson(0, 5)[0] == 0
     assert np.isnan(intervals.wilson(0, 0)).all()
+
+
+@pytest.mark.parametrize("n", [20, 100])
+def test_wilsons_interval_covers_95_percent_on_average(n):
+    """Exactly, from the binomial distribution: between 0.1 and 0.9 the mean is 95 %, and nowhere is it far below."""
+    ends = np.array([intervals.wilson(right, n) for right in range(n + 1)])
+    truths = np.linspace(0.1, 0.9, 81)
+    chances = binom.pmf(np.arange(n + 1)[:, None], n, truths)
+    covered = (chances * ((ends[:, :1] <= truths) & (truths <= ends[:, 1:]))).sum(axis=0)
+    assert covered.mean() == pytest.approx(0.95, abs=0.005)
+    assert covered.min() > 0.9

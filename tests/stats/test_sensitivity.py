@@ -80,6 +80,9 @@ def test_the_default_is_found_whatever_the_csv_made_of_the_choices():
         table = readings({("antilog", 0.3): 0.1}, no_background=no_background)
         other = readings({("antilog", 0.3): 0.2}, no_background="out", zero_cam=zero_cam)
         assert stats.sensitivity(pd.concat([table, other])).iloc[0].delta == 0.1
+    texts = dict.fromkeys(("block", "model_a", "model_b", "scaling", "box", "region", "zero_cam", "no_background"), str)
+    as_read = readings(FIVE).astype(texts).astype(dict.fromkeys(texts, "category"))
+    assert stats.sensitivity(as_read).iloc[0].tolist() == stats.sensitivity(readings(FIVE)).iloc[0].tolist()
     chosen = stats.DEFAULT_READING | {"scaling": "exp"}
     assert stats.sensitivity(readings(FIVE), chosen).iloc[0].delta == 0.3
 

@@ -59,3 +59,19 @@ def test_mcnemar_never_errs_more_often_than_it_says():
     disagree = rng.binomial(60, 0.2, 400)
     rejected = [significance.mcnemar_p_value(g, d - g) <= 0.05 for g, d in zip(rng.binomial(disagree, 0.5), disagree)]
     assert np.mean(rejected) <= 0.05 + 2 * 0.011
+
+
+def test_holm_errs_in_one_family_of_twenty_and_sees_what_is_there():
+    """2000 families of five tests: without a difference some adjusted p <= 0.05 in 5 % or fewer (error 0.5 %)."""
+    p_values = np.random.default_rng(6).random((2000, 5))
+    assert np.mean([(significance.holm(family) <= 0.05).any() for family in p_values]) <= 0.05 + 2.5 * 0.005
+    p_values[:, 0] = 0.001
+    assert all(significance.holm(family)[0] <= 0.05 for family in p_values)
+    assert np.mean([(significance.holm(family)[1:] <= 0.05).any() for family in p_values]) <= 0.05 + 2.5 * 0.005
+
+
+def test_p_values_together_are_those_alone():
+    rng = np.random.default_rng(7)
+    columns = [rng.normal(0.1, 1, n) for n in (30, 5, 30, 1, 0, 30, 13, 14)]
+    together = significance.sign_flip_p_values(columns)
+    np.testing.assert_array_equal(together, [significance.sign_flip_p_value(column) for column in columns])

@@ -81,6 +81,9 @@ def test_what_the_table_does_not_say_makes_no_stratum():
     table = strata.compare_strata(data.drop(columns=["correct", "r_area"]).assign(label=None))
     assert table.empty
     assert list(table.columns) == strata.STRATA
+    for nothing in ("", np.nan):
+        labels = data["label"].astype(object).where(data["label"] == "cat", nothing)
+        assert of(strata.compare_strata(data.assign(label=labels)), "class")["n"].to_dict() == {"cat": 6}
     unknown = data.assign(correct=data["correct"].astype(object).where(data["image"] < "0006", None))
     assert of(strata.compare_strata(unknown), "correct")["n"].to_dict() == {"both right": 4, "one right": 2}
     with pytest.raises(DasExplainError, match="the table of images has no column distance"):
@@ -103,7 +106,12 @@ def test_equal_areas_fall_into_one_stratum():
 
 
 def test_looking_at_all_strata_errs_in_one_run_of_twenty(quick):
-    """250 runs of 40 images without a difference: some adjusted p <= 0.05 in the family in 5 % (error 1.4 %) or fewer."""
-    runs = (scores(40, seed=seed)[["image", "model", "block", "r_area", "sfd", "status"]] for seed in range(250))
+    """150 runs of 40 images without a difference: some adjusted p <= 0.05 in 5 % (error 1.8 %) or fewer."""
+    runs = (scores(40, seed=seed)[["image", "model", "block", "r_area", "sfd", "status"]] for seed in range(150))
     found = [(strata.compare_strata(run)["p_adjusted"] <= 0.05).any() for run in runs]
-    assert np.mean(found) <= 0.05 + 2.5 * 0.014
+    assert np.mean(found) <= 0.05 + 2.5 * 0.018
+
+
+def test_nothing_scored_makes_no_stratum():
+    assert strata.compare_strata(scores().assign(status="zero_cam")).empty
+    assert list(strata.compare_strata(scores().iloc[:0]).columns) == strata.STRATA

@@ -30,8 +30,12 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         raise DasExplainError(f"{path}: architecture must be a text, pretrained_cfg and model_args must be objects")
     if type(num_classes) is not int or not 1 <= num_classes <= MAX_CLASSES:
         raise DasExplainError(f"{path}: num_classes must lie in 1..{MAX_CLASSES}, not {num_classes!r}")
+    arguments = dict(arguments)
     if isinstance(values.get("global_pool"), str):
         arguments = {"global_pool": values["global_pool"], **arguments}
+    if (channels := arguments.pop("in_chans", 3)) != 3:
+        raise DasExplainError(f"{directory} takes images of {channels} channels; only RGB can be explained")
+    arguments.pop("num_classes", None)  # said above
     readings = folder_weights(directory)
     check_class_count(directory, readings, num_classes)
     architecture = f"timm:{name}"
@@ -44,7 +48,7 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
     return Opened(
         network=network,
         architecture=architecture,
-        arguments=dict(arguments),
+        arguments=arguments,
         num_classes=num_classes,
         labels=_labels(values, path, num_classes),
         preprocess=_preprocess(data, network, path),

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from das_explain.checkpoint.config import CONFIG, WEIGHTS, check_preprocess, rea
 from das_explain.checkpoint.labels import check_labels
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights
 from das_explain.checkpoint.opened import Opened
-from das_explain.checkpoint.options import assumed_input
+from das_explain.checkpoint.quiet import quiet_transformers
 from das_explain.data.geometry import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from das_explain.errors import DasExplainError, first_line, missing_package
 
@@ -44,14 +43,13 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
     except ImportError:
         raise missing_package("transformers", "segment", "a network of transformers'") from None
     path, kind = directory / CONFIG, values["model_type"]
-    if kind not in KNOWN:
+    if not isinstance(kind, str) or kind not in KNOWN:
         raise DasExplainError(f"{path}: transformers has no image classifier of model_type {kind!r}")
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(directory, **local)
         check_class_count(directory, folder_weights(directory), config.num_labels)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_transformers():
             model, told = AutoModelForImageClassification.from_pretrained(
                 directory, config=config, use_safetensors=True, output_loading_info=True, **local
             )
@@ -72,6 +70,7 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         preprocess=preprocess,
         training={"source": f"a folder of transformers', {directory.name}"},
         notes=notes,
+        preprocess_taken=None if (directory / PREPROCESSOR).is_file() else "as ImageNet's usually is",
     )
 
 
@@ -87,8 +86,7 @@ def _preprocess(directory: Path, config: Mapping[str, Any]) -> tuple[Preprocess,
     path = directory / PREPROCESSOR
     if not path.is_file():
         size = config.get("image_size", 224)
-        preprocess = check_preprocess({"size": size}, directory / CONFIG)
-        return preprocess, [assumed_input(str(directory), preprocess)]
+        return check_preprocess({"size": size}, directory / CONFIG), []
     values = read_json(path)
     if not isinstance(values, dict):
         raise DasExplainError(f"{path} describes no preprocessing")

@@ -14,7 +14,7 @@ from das_explain.checkpoint.files import Candidate, best_reading, read_weights
 from das_explain.checkpoint.fit import advise, class_count, class_count_like, described, infer_arguments, load_strict
 from das_explain.checkpoint.labels import read_labels, sidecar
 from das_explain.checkpoint.opened import Opened
-from das_explain.checkpoint.options import assumed_input, of_size, peeled_notes
+from das_explain.checkpoint.options import of_size, peeled_notes
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.checkpoint.timm_networks import network_preprocess
 from das_explain.checkpoint.torchvision_networks import arguments_of_weights, usual_preprocess
@@ -43,8 +43,7 @@ def open_file(spec: ModelSpec) -> Opened:
     wanted, ask = described(architecture, attention), f"{file}@{{}}"
     reading = load_strict(network, readings, source=str(file), wanted=wanted, ask=ask)
     preprocess = of_size(_usual_preprocess(architecture, network, spec.text), size, spec.text)
-    as_whose = f"as {architecture}'s usually is" if theirs else "as ImageNet's usually is"
-    assumed = [] if size else [assumed_input(str(file), preprocess, as_whose)]
+    whose = architecture if theirs else "ImageNet"
     return Opened(
         network=network,
         architecture=architecture,
@@ -53,7 +52,8 @@ def open_file(spec: ModelSpec) -> Opened:
         num_classes=num_classes,
         labels=read_labels(Path(labels)) if labels else sidecar(file),
         preprocess=preprocess,
-        notes=[*assumed, *peeled_notes(file, reading)],
+        notes=peeled_notes(file, reading),
+        preprocess_taken=None if size else f"as {whose}'s usually is",
     )
 
 

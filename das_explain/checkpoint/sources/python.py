@@ -16,7 +16,7 @@ from das_explain.checkpoint.files import read_weights
 from das_explain.checkpoint.fit import load_strict
 from das_explain.checkpoint.labels import read_labels, sidecar
 from das_explain.checkpoint.opened import Opened
-from das_explain.checkpoint.options import assumed_input, of_size, peeled_notes
+from das_explain.checkpoint.options import of_size, peeled_notes
 from das_explain.checkpoint.randomize import seeded
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.data.geometry import Preprocess
@@ -34,11 +34,11 @@ def open_python(spec: ModelSpec) -> Opened:
     size, labels, entry = (options.pop(key, None) for key in ("size", "labels", "entry"))
     preprocess = of_size(Preprocess(), size, spec.text)
     network = _call(spec, options)
-    notes = [] if size else [assumed_input(spec.text, preprocess)]
+    notes: list[str] = []
     if spec.file:
         readings = read_weights(spec.file, entry)
         wanted = f"{spec.target}:{spec.variant}"
-        notes += peeled_notes(spec.file, load_strict(network, readings, source=str(spec.file), wanted=wanted))
+        notes = peeled_notes(spec.file, load_strict(network, readings, source=str(spec.file), wanted=wanted))
     try:
         num_classes = probe(network.float(), preprocess.geometry.size).num_classes
     except DasExplainError as error:
@@ -53,6 +53,7 @@ def open_python(spec: ModelSpec) -> Opened:
         labels=read_labels(Path(labels)) if isinstance(labels, str) else labels,
         preprocess=preprocess,
         notes=notes,
+        preprocess_taken=None if size else "as ImageNet's usually is",
     )
 
 

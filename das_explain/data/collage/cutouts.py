@@ -36,6 +36,13 @@ def source_path(photo: str) -> Path:
     raise DasExplainError(f"the collage cuts out {photo}, which ships with {distribution}: pip install {distribution}")
 
 
+def check_photographs() -> None:
+    """Raises ``DasExplainError`` unless every photograph of the drawing is there; reads none of them."""
+    items = [*DRAWING["distractors"], *(item for items in DRAWING["objects"].values() for item in items)]
+    for photo in sorted({each["photo"] for each in (*items, *DRAWING["surfaces"].values())}):
+        source_path(photo)
+
+
 @cache
 def photograph(photo: str) -> np.ndarray:
     """A source photograph, uint8 (H, W, 3) RGB."""

@@ -48,11 +48,16 @@ class Collages:
 def _collage(count: int, split: str) -> Collage:
     from das_explain.data.collage.scenes import Collage
 
-    return Collage(count, split)
+    return Collage(count, "train" if split == "train" else "test")
 
 
 def list_collage(rest: str, *, split: str | None = None, root: object = None) -> Listing:
-    """``rest`` is what follows ``collage:`` in the spec: a split, a number of images, both, or nothing."""
+    """``rest`` is what follows ``collage:`` in the spec: a split, a number of images, both, or nothing.
+
+    Raises ``UsageError`` where it is something else, ``DasExplainError`` where the photographs are not installed.
+    """
+    from das_explain.data.collage.cutouts import check_photographs
+
     count = DEFAULT_COUNT
     for part in filter(None, rest.split(":")):
         if part in SPLITS and split in (None, part):
@@ -64,6 +69,7 @@ def list_collage(rest: str, *, split: str | None = None, root: object = None) ->
     split = split or "test"
     if split not in SPLITS:
         raise UsageError(f"collage has no split {split!r}: {' or '.join(SPLITS)}")
+    check_photographs()
     collage = _collage(count, split)
     samples = tuple(Sample(collage.name(i), i, collage.label(i)) for i in range(count))
     made = f"seed {getattr(collage, 'seed', 0)} size {getattr(collage, 'size', None)}"

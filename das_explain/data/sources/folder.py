@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from das_explain.data.images import printable
 from das_explain.data.sources import Listing, file_listing
 from das_explain.data.walk import image_files, passed_over, what_instead
 from das_explain.errors import UsageError
+from das_explain.text import spelled
 from das_explain.types import Sample
 
 
@@ -26,7 +26,6 @@ def list_folder(root: Path, *, without: Path | None = None) -> Listing:
     found = sorted(image_files(root, without=without, others=others))
     if not found:
         raise UsageError(f"{printable(root)} holds no images{what_instead(others)}")
-    _check_unique(root, [name for name, _ in found])
     flat = [name for name, _ in found if "/" not in name]
     if flat and len(flat) < len(found):
         nested = next(name for name, _ in found if "/" in name)
@@ -53,21 +52,15 @@ def list_images(paths: Sequence[Path]) -> Listing:
             if not inside:
                 raise UsageError(f"{printable(path)} holds no images{what_instead(others)}")
             notes += passed_over(path, others)
-            found += [(f"{path.name}/{name}" if path.name else name, file) for name, file in inside]
+            found += [(f"{spelled(path.name)}/{name}" if path.name else name, file) for name, file in inside]
         elif path.exists():
-            found.append((printable(path.name), path))
+            found.append((spelled(path.name), path))
         else:
             raise UsageError(f"no such image or folder: {printable(path)}")
     found = list({os.path.abspath(path): (name, path) for name, path in found}.values())
     times = Counter(name for name, _ in found)
     samples = [
-        Sample(name if times[name] == 1 else printable(path.as_posix()), i, None, path)
+        Sample(name if times[name] == 1 else spelled(path.as_posix()), i, None, path)
         for i, (name, path) in enumerate(found)
     ]
     return file_listing(samples, notes=notes)
-
-
-def _check_unique(root: Path, names: list[str]) -> None:
-    for before, name in pairwise(names):
-        if before == name:
-            raise UsageError(f"two files in {printable(root)} have names that print alike ({name}): rename one")

@@ -1,21 +1,24 @@
-"""Model directories, weight files and the user's own Python, as ``load_model`` opens them; a config may be hostile."""
+"""Weight files, as ``load_model`` opens them."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from das_explain.checkpoint.load import load_model, save_model
+from das_explain.checkpoint.fingerprint import fingerprint
+from das_explain.checkpoint.load import load_model
+from das_explain.checkpoint.torchvision_networks import usual_preprocess
 from das_explain.data.geometry import Geometry, Preprocess
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import UsageError
 from das_explain.nn import create_model
+from tests.checkpoint.refusals import refused
 
 LABELS = ["ant", "bee", "cat", "dog"]
 
@@ -37,16 +40,6 @@ def gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gated") / "net.safetensors"
     save_file(network("das", alpha=0.5, gates=("features.3", "features.13")).state_dict(), path)
     return path
-
-
-def refused(spec: str, **options: Any) -> str:
-    with pytest.raises(DasExplainError) as error:
-        load_model(spec, device="cpu", **options)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-# --- FILE@ARCH
 
 
 def test_a_weight_file(plain: Path) -> None:
@@ -128,165 +121,77 @@ def test_names_of_classes_for_a_weight_file(plain: Path, tmp_path: Path) -> None
     assert load_model(f"{copied}@mobilenet_v2", device="cpu").labels == LABELS
 
 
-# --- python:
+# --- networks of torchvision and timm
 
 
-MODULE = """
-import torch
-from torch import nn
-
-class Net(nn.Sequential):
-    def __init__(self, classes=3, width=4):
-        pool = nn.AdaptiveAvgPool2d(1)
-        super().__init__(nn.Conv2d(3, width, 3, 2), nn.ReLU(), pool, nn.Flatten(), nn.Linear(width, classes))
-
-    @classmethod
-    def wide(cls):
-        return cls(width=8)
-
-def text(): return "no network"
-def broken(): raise RuntimeError("on purpose\\nsecond line")
-def maps(): return nn.Conv2d(3, 2, 1)
-def scripted(): return torch.jit.script(Net())
-def traced(): return torch.jit.trace(Net(), torch.zeros(1, 3, 32, 32))
-"""
+def test_a_weight_file_of_torchvision_s(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    trained = torchvision.models.shufflenet_v2_x0_5(num_classes=7)
+    torch.save({"state_dict": trained.state_dict()}, tmp_path / "w.pth")
+    model = load_model(f"{tmp_path / 'w.pth'}@torchvision:shufflenet_v2_x0_5", device="cpu")
+    assert model.fingerprint == fingerprint(trained)
+    assert (model.config["architecture"], model.config["num_classes"]) == ("torchvision:shufflenet_v2_x0_5", 7)
+    assert model.preprocess == Preprocess()
+    assert model.assumptions[0] == (
+        f"{model.spec}: nothing says how its input was prepared; taken as 224 x 224, as "
+        "torchvision:shufflenet_v2_x0_5's usually is"
+    )
+    sized = load_model(f"{tmp_path / 'w.pth'}@torchvision:shufflenet_v2_x0_5?size=64x96", device="cpu")
+    assert sized.preprocess.geometry.size == (64, 96)
+    assert not any("how its input" in told for told in sized.assumptions)
 
 
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    name = f"nets_{abs(hash(request.node.nodeid))}"
-    (tmp_path / f"{name}.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    return name
+def test_the_heads_for_training_may_be_left_out(tmp_path: Path) -> None:
+    trained = torchvision.models.googlenet(num_classes=3, aux_logits=True, init_weights=False)
+    state = trained.state_dict()
+    torch.save(state, tmp_path / "with.pth")
+    torch.save({key: value for key, value in state.items() if "aux" not in key}, tmp_path / "without.pth")
+    for name, heads in (("with", True), ("without", False)):
+        model = load_model(f"{tmp_path / name}.pth@torchvision:googlenet?size=64", device="cpu")
+        assert model.config["arguments"] == {"aux_logits": heads}
+        assert torch.equal(model.network.fc.weight, trained.fc.weight)
+        assert model.config["num_classes"] == 3
 
 
-def test_your_own_network(module: str, tmp_path: Path) -> None:
-    model = load_model(f"python:{module}:Net?classes=5&size=32x48", device="cpu")
-    assert (model.name, model.config["num_classes"], list(model.blocks)) == ("Net", 5, ["1"])
-    assert model.preprocess.geometry.size == (32, 48)
-    assert model.fingerprint == load_model(f"python:{module}:Net?classes=5", device="cpu").fingerprint
-    wide = load_model(f"python:{module}:Net.wide?size=32", device="cpu", blocks=["0"])
-    assert (wide.network[0].out_channels, list(wide.blocks)) == (8, ["0"])
+def test_inception_s_frame_is_its_own(tmp_path: Path) -> None:
+    assert usual_preprocess("inception_v3").geometry == Geometry((299, 299), 342)
 
 
-def test_your_own_network_with_weights(module: str, tmp_path: Path) -> None:
-    model = load_model(f"python:{module}:Net.wide?size=32", device="cpu")
-    state = {key: tensor + 1 for key, tensor in model.network.state_dict().items()}
-    torch.save({"model": state}, "w.pt")
-    loaded = load_model(f"python:{module}:Net.wide@w.pt?size=32", device="cpu")
-    assert all(torch.equal(tensor, state[key]) for key, tensor in loaded.network.state_dict().items())
-    text = refused(f"python:{module}:Net@w.pt")
-    assert f"w.pt does not fit {module}:Net: 3 other shapes (0.weight is 8x3x3x3, not 4x3x3x3" in text
-    assert "w.pt has 3 classes, where 9 are expected" in refused(f"python:{module}:Net@w.pt?width=8&classes=9")
+def test_classes_are_read_off_a_head_that_is_a_convolution(tmp_path: Path) -> None:
+    trained = torchvision.models.squeezenet1_1(num_classes=5)
+    torch.save(trained.state_dict(), tmp_path / "w.pth")
+    model = load_model(f"{tmp_path / 'w.pth'}@torchvision:squeezenet1_1?size=64", device="cpu")
+    assert model.config["num_classes"] == 5
+
+
+def test_a_weight_file_of_timm_s(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(2)
+    trained = timm.create_model("test_efficientnet", num_classes=4)
+    save_file(trained.state_dict(), tmp_path / "w.safetensors")
+    model = load_model(f"mine={tmp_path / 'w.safetensors'}@timm:test_efficientnet", device="cpu")
+    assert (model.name, model.fingerprint) == ("mine", fingerprint(trained))
+    assert model.preprocess.geometry.size == tuple(timm.data.resolve_data_config(model=trained)["input_size"][1:])
 
 
 @pytest.mark.parametrize(
-    ("factory", "message"),
+    ("tail", "message"),
     [
-        ("nothing", "cannot import {0}:nothing: AttributeError: "),
-        ("text", "text gave a str, not a torch.nn.Module"),
-        ("broken", "broken failed: RuntimeError: on purpose"),
-        ("Net?height=3", "Net failed: TypeError: "),
-        ("scripted", "scripted gave TorchScript, which cannot be watched at work; give the Python network that it was"),
-        ("traced", "traced gave TorchScript, which cannot be watched at work; give the Python network that it was"),
-        (
-            "maps",
-            "the network must return logits (N, classes); for one image it returned a tensor of shape (1, 2, 224, 224)",
-        ),
+        ("@torchvision:resnet5O", "torchvision has no classifier 'resnet5O'; did you mean resnet50"),
+        ("@torchvision:resnet18:das", "torchvision:resnet18 takes no attention; those that do are resnet18"),
+        ("@torchvision:resnet18?stem=small", "torchvision:resnet18 takes no argument stem='small'"),
+        ("@timm:resnet5O", "timm has no model 'resnet5O'; did you mean resnet50"),
+        ("@timm:resnet18?checkpoint_path=/etc/passwd", "timm:resnet18 takes no argument 'checkpoint_path'"),
+        ("@timm:resnet18?pretrained=true", "timm:resnet18 takes no argument 'pretrained'"),
+        ("@torchvision", "unknown architecture 'torchvision'"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
-def test_your_own_mistakes(module: str, factory: str, message: str) -> None:
-    assert message.format(module) in refused(f"python:{module}:{factory}")
+def test_malformed_requests_for_networks_of_others(plain: Path, tail: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_model(f"{plain}{tail}", device="cpu")
+    assert message in str(error.value)
 
 
-def test_no_such_module() -> None:
-    assert "cannot import no_such_thing:x: ModuleNotFoundError: " in refused("python:no_such_thing:x")
-
-
-# --- model directories
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("stored") / "model"
-    return save_model(directory, network("das"), architecture="mobilenet_v2", attention="das", labels=LABELS)
-
-
-@pytest.fixture
-def directory(stored: Path, tmp_path: Path) -> Path:
-    (tmp_path / "config.json").write_bytes((stored / "config.json").read_bytes())
-    (tmp_path / "model.safetensors").symlink_to(stored / "model.safetensors")
-    return tmp_path
-
-
-HOSTILE = [
-    ({"format": 2}, "config.json has format 2; this version of das-explain reads 1"),
-    ({"format": ...}, "does not describe a das-explain model: it has no entry 'format'"),
-    ({"format": ..., "model_type": "vit"}, "no entry 'format' (it is one of transformers')"),
-    ({"architecture": "../../bin/sh"}, "config.json: unknown architecture '../../bin/sh'; known are resnet18, "),
-    ({"architecture": "python:os:getcwd"}, "config.json: unknown architecture 'python:os:getcwd'"),
-    ({"architecture": "torchvision:../x", "attention": "none"}, "torchvision has no classifier '../x'"),
-    ({"architecture": ["resnet18"]}, "config.json: architecture must be a text, not ['resnet18']"),
-    ({"architecture": ...}, "config.json: architecture must be a text, not None"),
-    ({"attention": "evil"}, "config.json: unknown attention 'evil'"),
-    ({"arguments": {"num_classes": 3}}, "takes no 'num_classes'"),
-    ({"arguments": {"make_gate": "x"}}, "takes no 'make_gate'"),
-    ({"arguments": {"backbone": "x"}}, "takes no 'backbone'"),
-    ({"arguments": {"alpha": "x"}}, "config.json: cannot build mobilenet_v2 with attention das: "),
-    ({"arguments": {"alpha": 1e300}}, "alpha must lie in (0, 1]"),
-    ({"arguments": {"gates": 7}}, "gates must be names of places, not 7"),
-    ({"arguments": []}, "config.json: arguments must be an object, not []"),
-    ({"num_classes": 10**12}, "config.json: num_classes must lie in 1..1000000, not 1000000000000"),
-    ({"num_classes": 0}, "num_classes must lie in 1..1000000, not 0"),
-    ({"num_classes": True}, "num_classes must be a whole number, not True"),
-    ({"num_classes": "4"}, "num_classes must be a whole number, not '4'"),
-    ({"num_classes": 37, "labels": None}, "has 4 classes, where 37 are expected (mobilenet_v2 with attention das)"),
-    ({"num_classes": 37}, "config.json names 4 classes, but the model has 37"),
-    ({"labels": ["a", "b", "c", "\x1b[2J"]}, "'\\x1b[2J' is no class name"),
-    ({"labels": ["a", "b", "c", 4]}, "class names must be a list of texts"),
-    ({"labels": "abcd"}, "class names must be a list of texts"),
-    ({"preprocess": {"size": [10**9, 10**9]}}, "preprocess.size must be a side or [height, width] in 1..8192"),
-    ({"preprocess": {"size": "224"}}, "preprocess.size must be a side"),
-    ({"preprocess": {"resize": -1}}, "preprocess.resize must be a side in 1..8192, not -1"),
-    (
-        {"preprocess": {"interpolation": "__class__"}},
-        "preprocess.interpolation must be nearest, bilinear, bicubic, lanczos",
-    ),
-    ({"preprocess": {"interpolation": ["x"]}}, "preprocess.interpolation must be nearest"),
-    ({"preprocess": {"fit": "stretch"}}, "preprocess.fit must be crop or squash, not 'stretch'"),
-    ({"preprocess": {"std": [0, 1, 1]}}, "preprocess.std must be three positive numbers"),
-    ({"preprocess": {"mean": [0.5, 0.5]}}, "preprocess.mean must be three numbers"),
-    ({"preprocess": {"mean": [float("nan")] * 3}}, "preprocess.mean must be three numbers"),
-    ({"preprocess": None}, "config.json: preprocess must be an object, not None"),
-    ({"training": "long"}, "config.json: training must be an object, not 'long'"),
-    ({"attention": "none"}, "does not fit mobilenet_v2: 66 foreign keys (features.1.gate.depthwise.bias, "),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), HOSTILE, ids=[str(change)[:50] for change, _ in HOSTILE])
-def test_a_hostile_config(directory: Path, change: dict[str, Any], message: str) -> None:
-    config = {**json.loads((directory / "config.json").read_text()), **change}
-    text = json.dumps({key: value for key, value in config.items() if value is not ...})
-    (directory / "config.json").write_text(text)
-    assert message in refused(str(directory))
-
-
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[1]", "\xff"])
-def test_a_config_that_is_none(directory: Path, text: str) -> None:
-    (directory / "config.json").write_bytes(text.encode("latin-1"))
-    assert str(directory / "config.json") in refused(str(directory))
-
-
-def test_only_the_fixed_files_are_read(directory: Path) -> None:
-    config = json.loads((directory / "config.json").read_text())
-    config.update(weights="/etc/passwd", file="../x", auto_map={"AutoModel": "code.Model"})
-    (directory / "config.json").write_text(json.dumps(config))
-    assert load_model(str(directory), device="cpu").labels == LABELS
-
-
-def test_missing_files(directory: Path, tmp_path: Path) -> None:
-    (directory / "model.safetensors").unlink()
-    assert refused(str(directory)).endswith("is no model directory: it has no model.safetensors")
-    (directory / "config.json").unlink()
-    assert refused(str(directory)).endswith("is no model directory: it has no config.json")
+def test_another_network_of_torchvision_s_is_answered_with_the_right_one(plain: Path) -> None:
+    text = refused(f"{plain}@torchvision:shufflenet_v2_x0_5")
+    assert text.endswith(f"; it is mobilenet_v2: ask for {plain}@mobilenet_v2")

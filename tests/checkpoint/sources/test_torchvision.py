@@ -1,4 +1,4 @@
-"""Published weights without a network: from the caches of torch.hub and the Hugging Face Hub, or one clear line."""
+"""torchvision's networks without a network: from torch.hub's cache, or one clear line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from urllib.error import URLError
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
-from torch import nn
 
 from das_explain.checkpoint.labels import imagenet_labels
-from das_explain.checkpoint.load import fingerprint, load_model, save_model
+from das_explain.checkpoint.load import fingerprint, load_model
 from das_explain.data.geometry import IMAGENET_MEAN, IMAGENET_STD, Geometry, Preprocess
-from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn import create_model
+from das_explain.errors import UsageError
+from tests.checkpoint.refusals import refused
 
 
 class Runs:
@@ -27,16 +25,6 @@ class Runs:
 
     def __reduce__(self):
         return os.system, (self.command,)
-
-
-def refused(spec: str) -> str:
-    with pytest.raises(DasExplainError) as error:
-        load_model(spec, device="cpu")
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-# --- torchvision:
 
 
 @pytest.fixture
@@ -122,99 +110,3 @@ def test_unknown_names(spec: str, message: str) -> None:
     with pytest.raises(UsageError) as error:
         load_model(spec, device="cpu")
     assert message in str(error.value)
-
-
-# --- timm: and hf:, from the Hub's cache
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The Hugging Face cache, empty, on a machine that must not ask the network."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "hub"
-
-
-def cache(hub: Path, repository: str, files: dict[str, Path], commit: str = "c" * 40) -> None:
-    """Puts files where the Hub's client would: blobs, and a snapshot of links to them, named by the ref ``main``."""
-    root = hub / f"models--{repository.replace('/', '--')}"
-    for folder in ("blobs", "refs", f"snapshots/{commit}"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / "refs" / "main").write_text(commit)
-    for number, (name, source) in enumerate(files.items()):
-        (root / "blobs" / f"{number:040x}").write_bytes(source.read_bytes())
-        (root / "snapshots" / commit / name).symlink_to(f"../../blobs/{number:040x}")
-
-
-def small() -> nn.Module:
-    torch.manual_seed(6)
-    return create_model("mobilenet_v2", "das", 3)
-
-
-def test_a_model_directory_on_the_hub(hub: Path, tmp_path: Path) -> None:
-    network = small()
-    options = {"architecture": "mobilenet_v2", "attention": "das", "labels": ["a", "b", "c"]}
-    directory = save_model(tmp_path / "m", network, **options)
-    cache(hub, "someone/das-net", {path.name: path for path in directory.iterdir()})
-    model = load_model("hf:someone/das-net", device="cpu")
-    assert (model.name, model.labels, model.fingerprint) == ("das-net", ["a", "b", "c"], fingerprint(network))
-    at_commit = load_model(f"hf:someone/das-net@{'c' * 40}", device="cpu")
-    assert at_commit.fingerprint == model.fingerprint
-
-
-def test_the_hub_offline_says_what_to_do(hub: Path, tmp_path: Path) -> None:
-    text = refused("hf:someone/das-net")
-    assert text.startswith(f"hf:someone/das-net is not in the Hugging Face cache ({hub}) and could not be fetched (")
-    assert text.endswith("; download config.json and model.safetensors of someone/das-net into a folder and name that")
-    (tmp_path / "config.json").write_text("{}")
-    cache(hub, "someone/das-net", {"config.json": tmp_path / "config.json"})  # half a download
-    assert refused("hf:someone/das-net").startswith("hf:someone/das-net: ")
-    assert refused("hf:someone/das-net").endswith("is no model directory: it has no model.safetensors")
-
-
-def test_a_repository_of_another_kind(hub: Path, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    save_file({"x": torch.ones(1)}, tmp_path / "model.safetensors")
-    cache(hub, "google/vit", {name: tmp_path / name for name in ("config.json", "model.safetensors")})
-    assert "it has no entry 'format' (it is one of transformers')" in refused("hf:google/vit")
-
-
-def test_timm_s_weights(hub: Path, tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm")
-    torch.manual_seed(7)
-    network = timm.create_model("test_resnet", pretrained=False)
-    save_file(network.state_dict(), tmp_path / "model.safetensors")
-    cache(hub, "timm/test_resnet.r160_in1k", {"model.safetensors": tmp_path / "model.safetensors"})
-    model = load_model("timm:test_resnet", device="cpu")
-    assert model.fingerprint == fingerprint(network)
-    assert model.labels == imagenet_labels()
-    resize, crop, _, normalize = timm.data.create_transform(**timm.data.resolve_data_config(model=network)).transforms
-    geometry = model.preprocess.geometry
-    assert (geometry.size, geometry.resize, geometry.fit) == (crop.size, resize.size, "crop")
-    assert geometry.interpolation == resize.interpolation.value
-    assert list(model.preprocess.mean) == pytest.approx(normalize.mean.tolist())
-    assert list(model.preprocess.std) == pytest.approx(normalize.std.tolist())
-    assert list(model.blocks) == ["layer1", "layer2", "layer3", "layer4"]
-
-
-def test_timm_offline_says_so(hub: Path) -> None:
-    pytest.importorskip("timm")
-    text = refused("timm:test_resnet")
-    assert text.startswith(f"timm:test_resnet: the weights are not in the Hugging Face cache ({hub}) and could not be")
-
-
-def test_timm_without_weights() -> None:
-    pytest.importorskip("timm")
-    first, second = (
-        load_model("timm:test_efficientnet?pretrained=false&num_classes=6", device="cpu") for _ in range(2)
-    )
-    assert first.fingerprint == second.fingerprint
-    assert (first.config["num_classes"], first.labels) == (6, None)
-    assert list(first.blocks) == ["bn1", "blocks.1", "blocks.2", "blocks.3", "bn2"]
-
-
-def test_timm_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    assert refused("timm:resnet18") == "a timm: model needs the package timm: pip install 'das-explain[timm]'"

@@ -1,13 +1,7 @@
-"""Masks as files, for people and for other programs: what ``das-explain segment`` writes.
+"""What ``das-explain segment`` writes of each photo, and the folder that it writes into.
 
-masks.csv     image,label,mask and how the mask came about: ``sfd`` and ``--masks`` take it as it is
-regions.jsonl all that is known of how: every box with its score, which were used, SAM's predicted IoU, seconds
-masks/        one PNG per image, 255 on the object; all 0 where no object was found
-coco.json     the same for annotation tools
-overlays/     the photos with masks, boxes and prompts drawn in
-photos/       only of data that does not lie in files, or whose names a CSV cannot hold
-against.csv, against.json     agreement with human masks
-segment.json  where all this comes from
+The workers write a photo's files themselves (``MaskWriter``); ``batches.export`` has the photos come by and writes what
+is about all of them.
 """
 
 from __future__ import annotations
@@ -17,125 +11,31 @@ import csv
 import json
 import os
 import shutil
-import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from das_explain.batches.ahead import can_overlap, fill_regions, in_a_thread
-from das_explain.batches.workers import killed_workers_told, read_ahead
-from das_explain.data.coco.write import SHAPES, CocoWriter, annotation
-from das_explain.data.dataset import Dataset
+from das_explain.data.coco.write import annotation
 from das_explain.data.images import MAX_MASK_PIXELS, full_size, printable
 from das_explain.errors import DasExplainError, UsageError, one_line
-from das_explain.files import json_line
+from das_explain.files import replace_file
 from das_explain.segment import Segmenter
-from das_explain.segment.compare import AGAINST, against_row, agreement, summarize_agreement
+from das_explain.segment.compare import against_row, agreement
 from das_explain.segment.masks import DataMasks
-from das_explain.segment.names import FileNames, inside
+from das_explain.segment.names import inside
 from das_explain.segment.overlay import draw_overlay
-from das_explain.types import Progress, Region, Sample
+from das_explain.types import Region, Sample
 
 COLUMNS = ("image", "label", "mask", "status", "prompt", "score", "iou", "boxes", "message", "name")
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What was written: the rows of masks.csv, images by status, and the agreement if it was asked for."""
-
-    rows: list[Row]
-    counts: dict[str, int]
-    against: list[Row]
-    agreement: dict[str, Any] | None
-
-
-def export_masks(
-    dataset: Dataset,
-    samples: Sequence[Sample],
-    segmenter: Segmenter,
-    out: Path,
-    *,
-    against: Dataset | None = None,
-    shapes: str = "polygons",
-    overlays: bool = True,
-    overwrite: bool = False,
-    workers: int | None = None,
-    finding: Progress = lambda done, of: None,
-    writing: Progress = lambda done, of: None,
-) -> Exported:
-    """Finds the region of every sample and writes it to ``out``; nothing is ever written anywhere else.
-
-    ``against``: the same data set with human masks. ``shapes``: of coco.json, see ``coco.annotation``.
-
-    Raises:
-        UsageError: an unknown ``shapes``, or ``out`` holds something that may not be replaced.
-        DasExplainError: the disk cannot be written.
-    """
-    if shapes not in SHAPES:
-        raise UsageError(f"--coco {shapes!r} is unknown; choose among {', '.join(SHAPES)}")
-    human = None if against is None else DataMasks(against)
-    story = {
-        "command": sys.argv,
-        "data": {"spec": dataset.spec, "fingerprint": dataset.fingerprint, "images": len(samples)},
-        "segmenter": {"name": segmenter.name, **segmenter.identity()},
-        "against": None if against is None else against.fingerprint,
-    }
-    _claim(out, overwrite)
-    try:
-        _write_json(out / "segment.json", {**story, "complete": False})
-        names = FileNames()
-        tasks = [
-            _Item(sample, names.give(sample.name), None if against is None else against.samples[sample.index])
-            for sample in samples
-        ]
-        exporter = _Exporter(dataset.source, segmenter, human, out.resolve(), shapes, overlays)
-        categories = dataset.labels or ("object",)
-        rows: list[Row] = []
-        agreements: list[Row] = []
-        items = read_ahead(exporter, tasks, workers)
-        if segmenter.needs_networks:
-            items = fill_regions(items, segmenter, finding, len(tasks))
-            if tasks and can_overlap(segmenter, torch.device("cpu")):  # which writes
-                items = in_a_thread(items, segmenter.batch)
-        with (
-            killed_workers_told(),
-            CocoWriter(out / "coco.json", categories, {"description": f"R by {segmenter.name}"}) as coco,
-            (out / "regions.jsonl").open("wb") as regions,
-        ):
-            for number, item in enumerate(items, 1):
-                if item.photo is not None:
-                    exporter.write(item, item.photo)
-                    item.photo = None
-                rows.append(item.row)
-                if item.agreement is not None:
-                    agreements.append(item.agreement)
-                if item.listed is not None:
-                    listed = item.listed
-                    coco.add(listed["name"], listed["size"], item.row["label"] or categories[0], listed["shape"])
-                regions.write(json_line(item.record))
-                writing(number, len(tasks))
-        _write_table(out / "masks.csv", COLUMNS, rows)
-        summary = None
-        if against is not None:
-            summary = summarize_agreement(agreements)
-            _write_table(out / "against.csv", AGAINST, agreements)
-            _write_json(out / "against.json", summary)
-        counts = dict(sorted(Counter(row["status"] for row in rows).items()))
-        _write_json(out / "segment.json", {**story, "counts": counts, "complete": True})
-    except OSError as error:
-        raise _unwritable(out, error) from None
-    return Exported(rows, counts, agreements, summary)
-
-
 @dataclass
-class _Item:
+class MaskItem:
     """One image: first what is to be done (``stem`` names its files), then what it became.
 
     ``photo`` is there while ``region`` is still to be found; ``record`` is its line of ``regions.jsonl``.
@@ -152,7 +52,7 @@ class _Item:
     photo: Image.Image | None = None
 
 
-class _Exporter:
+class MaskWriter:
     """item -> the same, done, in a worker, which writes the image's files; ``write`` does it for those left over."""
 
     def __init__(
@@ -161,7 +61,7 @@ class _Exporter:
         self.source, self.segmenter, self.human = source, segmenter, human
         self.out, self.shapes, self.overlays = out, shapes, overlays
 
-    def __getitem__(self, item: _Item) -> _Item:
+    def __getitem__(self, item: MaskItem) -> MaskItem:
         item = replace(item, row=dict.fromkeys(COLUMNS, "") | {"image": self._cell(item.sample)})
         item.row |= {"label": item.sample.label or "", "name": item.sample.name}
         try:
@@ -182,15 +82,15 @@ class _Exporter:
         try:
             return self.write(item, image)
         except OSError as error:
-            raise _unwritable(self.out, error) from None
+            raise unwritable(self.out, error) from None
 
-    def write(self, item: _Item, image: Image.Image) -> _Item:
+    def write(self, item: MaskItem, image: Image.Image) -> MaskItem:
         """Writes the files of an image whose region is known, fills the item in, and takes its region. Raises OSError."""
         region, item.region = item.region, None
         if not item.row["image"]:
             item.row["image"] = f"photos/{item.stem}.png"
             image.save(inside(self.out, item.row["image"]))
-        item.row |= _told(region)
+        item.row |= _columns_of(region)
         shape = self._write_mask(item.row, item.stem, region, image)
         human = self.human.region(item.human, image) if self.human is not None else None
         if human is not None:
@@ -233,21 +133,27 @@ class _Exporter:
         return annotation(mask, self.shapes) if mask.any() else None
 
 
-def _recorded(item: _Item, detail: dict[str, Any], size: tuple[int, int]) -> _Item:
+def _recorded(item: MaskItem, detail: dict[str, Any], size: tuple[int, int]) -> MaskItem:
     """Fills in ``record``, with the names that the journal of ``sfd`` has."""
     item.record = {
-        **{"index": item.sample.index, "image": item.sample.name, "label": item.sample.label},
-        **{"status": item.row["status"], "message": item.row["message"], "width": size[0], "height": size[1]},
+        "index": item.sample.index,
+        "image": item.sample.name,
+        "label": item.sample.label,
+        "status": item.row["status"],
+        "message": item.row["message"],
+        "width": size[0],
+        "height": size[1],
         "region": detail,
     }
     return item
 
 
-def _unwritable(out: Path, error: OSError) -> DasExplainError:
+def unwritable(out: Path, error: OSError) -> DasExplainError:
+    """The error for a folder that cannot be written."""
     return DasExplainError(f"cannot write to {printable(out)}: {error.strerror or error}")
 
 
-def _told(region: Region) -> Row:
+def _columns_of(region: Region) -> Row:
     """The columns that say how a mask came about; boxes in pixels of the upright photo."""
     detail = region.detail
     boxes, scores, iou = (detail.get(name) or [] for name in ("boxes", "scores", "iou"))
@@ -263,7 +169,7 @@ def _told(region: Region) -> Row:
     }
 
 
-def _claim(out: Path, overwrite: bool) -> None:
+def claim_folder(out: Path, overwrite: bool) -> None:
     """Makes ``out``, or clears what this command wrote there before; refuses a folder that holds anything else."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {printable(out)} is a file; name a folder")
@@ -285,16 +191,13 @@ def _claim(out: Path, overwrite: bool) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _write_json(path: Path, content: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Rows as CSV, whole or not at all; text is quoted, bytes that are no UTF-8 are spelt out."""
 
+    def write(part: Path) -> None:
+        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+            writer.writeheader()
+            writer.writerows(rows)
 
-def _write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(path)
+    replace_file(path, write)

@@ -1,0 +1,132 @@
+"""Masks as files, for people and for other programs: what ``das-explain segment`` writes.
+
+masks.csv     image,label,mask and how the mask came about: ``sfd`` and ``--masks`` take it as it is
+regions.jsonl all that is known of how: every box with its score, which were used, SAM's predicted IoU, seconds
+masks/        one PNG per image, 255 on the object; all 0 where no object was found
+coco.json     the same for annotation tools
+overlays/     the photos with masks, boxes and prompts drawn in
+photos/       only of data that does not lie in files, or whose names a CSV cannot hold
+against.csv, against.json     agreement with human masks
+segment.json  where all this comes from
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from das_explain.batches.ahead import can_overlap, fill_regions, in_a_thread
+from das_explain.batches.workers import killed_workers_told, read_ahead
+from das_explain.data.coco.write import SHAPES, CocoWriter
+from das_explain.data.dataset import Dataset
+from das_explain.errors import UsageError
+from das_explain.files import json_line, write_json
+from das_explain.segment import NetworkSegmenter, Segmenter
+from das_explain.segment.compare import AGAINST, summarize_agreement
+from das_explain.segment.masks import DataMasks
+from das_explain.segment.names import FileNames
+from das_explain.segment.writers import (
+    COLUMNS,
+    MaskItem,
+    MaskWriter,
+    Row,
+    claim_folder,
+    unwritable,
+    write_table,
+)
+from das_explain.types import Progress, Sample
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the rows of masks.csv, images by status, and the agreement if it was asked for."""
+
+    rows: list[Row]
+    counts: dict[str, int]
+    against: list[Row]
+    agreement: dict[str, Any] | None
+
+
+def export_masks(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    segmenter: Segmenter,
+    out: Path,
+    *,
+    against: Dataset | None = None,
+    shapes: str = "polygons",
+    overlays: bool = True,
+    overwrite: bool = False,
+    workers: int | None = None,
+    finding: Progress = lambda done, of: None,
+    writing: Progress = lambda done, of: None,
+) -> Exported:
+    """Finds the region of every sample and writes it to ``out``; nothing is ever written anywhere else.
+
+    ``against``: the same data set with human masks. ``shapes``: of coco.json, see ``coco.annotation``.
+
+    Raises:
+        UsageError: an unknown ``shapes``, or ``out`` holds something that may not be replaced.
+        DasExplainError: the disk cannot be written.
+    """
+    if shapes not in SHAPES:
+        raise UsageError(f"--coco {shapes!r} is unknown; choose among {', '.join(SHAPES)}")
+    human = None if against is None else DataMasks(against)
+    story = {
+        "command": sys.argv,
+        "data": {"spec": dataset.spec, "fingerprint": dataset.fingerprint, "images": len(samples)},
+        "segmenter": {"name": segmenter.name, **segmenter.identity()},
+        "against": None if against is None else against.fingerprint,
+    }
+    claim_folder(out, overwrite)
+    try:
+        write_json(out / "segment.json", {**story, "complete": False})
+        names = FileNames()
+        tasks = [
+            MaskItem(sample, names.give(sample.name), None if against is None else against.samples[sample.index])
+            for sample in samples
+        ]
+        exporter = MaskWriter(dataset.source, segmenter, human, out.resolve(), shapes, overlays)
+        categories = dataset.labels or ("object",)
+        rows: list[Row] = []
+        agreements: list[Row] = []
+        items = read_ahead(exporter, tasks, workers)
+        if segmenter.needs_networks:
+            finder = cast(NetworkSegmenter, segmenter)
+            items = fill_regions(items, finder, finding, len(tasks))
+            if tasks and can_overlap(finder, torch.device("cpu")):  # which writes
+                items = in_a_thread(items, finder.batch)
+        with (
+            killed_workers_told(),
+            CocoWriter(out / "coco.json", categories, {"description": f"R by {segmenter.name}"}) as coco,
+            (out / "regions.jsonl").open("wb") as regions,
+        ):
+            for number, item in enumerate(items, 1):
+                if item.photo is not None:
+                    exporter.write(item, item.photo)
+                    item.photo = None
+                rows.append(item.row)
+                if item.agreement is not None:
+                    agreements.append(item.agreement)
+                if item.listed is not None:
+                    listed = item.listed
+                    coco.add(listed["name"], listed["size"], item.row["label"] or categories[0], listed["shape"])
+                regions.write(json_line(item.record))
+                writing(number, len(tasks))
+        write_table(out / "masks.csv", COLUMNS, rows)
+        summary = None
+        if against is not None:
+            summary = summarize_agreement(agreements)
+            write_table(out / "against.csv", AGAINST, agreements)
+            write_json(out / "against.json", summary)
+        counts = dict(sorted(Counter(row["status"] for row in rows).items()))
+        write_json(out / "segment.json", {**story, "counts": counts, "complete": True})
+    except OSError as error:
+        raise unwritable(out, error) from None
+    return Exported(rows, counts, agreements, summary)

@@ -1,0 +1,1 @@
+"""Evidence in, tables out: no network is loaded here."""

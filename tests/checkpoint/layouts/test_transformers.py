@@ -1,0 +1,193 @@
+"""Folders as Hugging Face transformers writes them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from das_explain.checkpoint.load import load_model, save_model
+from das_explain.data.geometry import Geometry, Preprocess
+from das_explain.errors import UsageError
+from tests.checkpoint.refusals import refused
+
+transformers = pytest.importorskip("transformers")
+LABELS = {0: "ant", 1: "bee", 2: "cat"}
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(9)
+    config = transformers.ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 16, 24, 32],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        id2label=LABELS,
+        label2id={name: index for index, name in LABELS.items()},
+    )
+    return transformers.ResNetForImageClassification(config).eval()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, network: nn.Module) -> Path:
+    network.save_pretrained(tmp_path / "net")
+    return tmp_path / "net"
+
+
+def prepared(folder: Path, values: dict[str, Any]) -> Preprocess:
+    (folder / "preprocessor_config.json").write_text(json.dumps(values))
+    return load_model(str(folder), device="cpu").preprocess
+
+
+def test_what_transformers_has_saved(folder: Path, network: nn.Module, capfd: pytest.CaptureFixture) -> None:
+    model = load_model(str(folder), device="cpu", size=64)
+    assert capfd.readouterr() == ("", ""), "its progress bars and advice stay away"
+    assert (model.name, model.labels, model.config["architecture"]) == (
+        "net",
+        ["ant", "bee", "cat"],
+        "transformers:resnet",
+    )
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(model.network(x), network(x).logits)
+    stages = [f"model.resnet.encoder.stages.{stage}" for stage in (2, 3)]
+    assert list(model.usual_blocks) == stages
+    explanation = model.explain(np.full((70, 80, 3), 90, np.uint8))
+    assert list(explanation.cams) == stages
+    assert torch.allclose(
+        explanation.logits, network(model.preprocess(Image.new("RGB", (80, 70), (90,) * 3))[None]).logits, atol=1e-5
+    )
+
+
+def test_names_that_nobody_gave_are_no_names(tmp_path: Path) -> None:
+    config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_labels=4)
+    transformers.ConvNextForImageClassification(config).save_pretrained(tmp_path / "net")
+    model = load_model(str(tmp_path / "net"), device="cpu", size=64)
+    assert (model.labels, model.config["num_classes"]) == (None, 4)
+
+
+@pytest.mark.parametrize(
+    ("processor", "options"),
+    [
+        ("ConvNextImageProcessor", {"size": {"shortest_edge": 56}, "crop_pct": 0.875, "resample": 3}),
+        ("ConvNextImageProcessor", {"size": {"shortest_edge": 384}, "crop_pct": 0.875, "resample": 2}),
+        ("ViTImageProcessor", {"size": {"height": 48, "width": 64}, "resample": 2}),
+        ("BitImageProcessor", {"size": {"shortest_edge": 64}, "crop_size": {"height": 56, "width": 56}, "resample": 2}),
+        ("ViTImageProcessor", {"size": {"height": 48, "width": 48}, "do_normalize": False}),
+        ("ViTImageProcessor", {"size": {"height": 48, "width": 48}, "rescale_factor": 1 / 127.5}),
+    ],
+)
+def test_photos_are_prepared_as_transformers_prepares_them(folder: Path, processor: str, options: dict) -> None:
+    theirs = getattr(transformers, processor)(**options, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4])
+    theirs.save_pretrained(folder)
+    ours = load_model(str(folder), device="cpu").preprocess
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)).resize(
+        (240, 180), Image.Resampling.BICUBIC
+    )
+    expected = torch.as_tensor(theirs(photo, return_tensors="pt")["pixel_values"][0])
+    found = ours(photo)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().mean() < 0.03 * expected.std(), "but for rounding of pixels"
+
+
+def test_rules_of_preprocessing_by_hand(folder: Path) -> None:
+    plain = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
+    edge = prepared(folder, {**plain, "size": {"shortest_edge": 256}, "crop_size": 224, "resample": 2})
+    assert edge == Preprocess(Geometry((224, 224), 256, "bilinear"), (0.5,) * 3, (0.25,) * 3)
+    whole = prepared(folder, {**plain, "size": 160, "resample": 3})
+    assert (whole.geometry.size, whole.geometry.fit) == ((160, 160), "squash")
+    scaled = prepared(folder, {**plain, "size": 160, "rescale_factor": 1 / 127.5, "rescale_offset": True})
+    # x / 127.5 - 1 = 2 (x / 255) - 1; less 0.5, over 0.25: (x / 255 - 0.75) / 0.125
+    assert scaled.mean == pytest.approx((0.75,) * 3)
+    assert scaled.std == pytest.approx((0.125,) * 3)
+
+
+def test_without_a_preprocessor_the_size_is_assumed_and_said(folder: Path) -> None:
+    model = load_model(str(folder), device="cpu")
+    assert model.preprocess == Preprocess()
+    assert model.assumptions == [
+        f"{folder}: nothing says how its input was prepared; taken as 224 x 224, as ImageNet's usually is"
+    ]
+
+
+def test_squashed_and_cropped_is_said(folder: Path) -> None:
+    sizes = {"size": {"height": 64, "width": 64}, "crop_size": {"height": 56, "width": 56}, "do_center_crop": True}
+    prepared(folder, sizes)
+    told = load_model(str(folder), device="cpu").assumptions
+    assert told == [
+        f"{folder / 'preprocessor_config.json'}: it squashes photos and crops them; here they are only squashed"
+    ]
+
+
+def test_weights_that_are_not_the_network_s(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    state = load_file(weights)
+    first, *rest = sorted(state)
+    save_file({key: state[key] for key in rest}, weights, metadata={"format": "pt"})
+    assert f"model.safetensors does not fit resnet: it lacks {first}" in refused(str(folder))
+    save_file({**state, "spare": torch.ones(1)}, weights, metadata={"format": "pt"})
+    assert "model.safetensors does not fit resnet: it has the foreign spare" in refused(str(folder))
+    save_file({**state, first: torch.ones(3, 2)}, weights, metadata={"format": "pt"})
+    assert str(folder) in refused(str(folder))
+
+
+def test_a_pickle_in_the_folder_is_not_read(folder: Path, tmp_path: Path) -> None:
+    class Runs:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'harm'}",)
+
+    torch.save(Runs(), folder / "pytorch_model.bin")
+    assert load_model(str(folder), device="cpu").labels == ["ant", "bee", "cat"]
+    (folder / "model.safetensors").unlink()
+    assert refused(str(folder)).endswith("is no model directory: it has no model.safetensors")
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "bert"}, "config.json: transformers has no image classifier of model_type 'bert'"),
+        (
+            {"model_type": "my_own", "auto_map": {"AutoConfig": "code.Config"}},
+            "no image classifier of model_type 'my_own'",
+        ),
+        ({"model_type": ["resnet"]}, "config.json: transformers has no image classifier of model_type ['resnet']"),
+        ({"id2label": {str(i): f"c{i}" for i in range(7)}}, "says 7 classes, but no layer in model.safetensors has"),
+        (
+            {"id2label": {"0": "a", "1": "\x1b[2J", "2": "c"}},
+            "is no class name (empty, or with unprintable characters)",
+        ),
+        ({"depths": "many"}, "transformers cannot load it ("),
+    ],
+)
+def test_a_hostile_config(folder: Path, change: dict[str, Any], message: str) -> None:
+    config = {**json.loads((folder / "config.json").read_text()), **change}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert message in refused(str(folder))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"size": {"height": 10**9, "width": 3}}, {"size": "large"}, {"image_std": [0, 0, 0]}, {"size": {"width": 3}}],
+)
+def test_a_hostile_preprocessor(folder: Path, values: dict[str, Any]) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(values))
+    assert "preprocessor_config.json: " in refused(str(folder))
+
+
+def test_it_is_not_packed(folder: Path, tmp_path: Path) -> None:
+    model = load_model(str(folder), device="cpu")
+    with pytest.raises(
+        UsageError, match=r"transformers:resnet cannot be built by name; transformers' own folder of it"
+    ):
+        save_model(tmp_path / "packed", model.network, architecture=model.config["architecture"], num_classes=3)
+    assert not (tmp_path / "packed").exists()
