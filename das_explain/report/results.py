@@ -196,6 +196,8 @@ def whole_images(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """The same rows, cut anew so that all rows of an image stand in one part."""
     rest: pd.DataFrame | None = None
     for part in parts:
+        if part.empty:
+            continue
         part = part if rest is None else pd.concat([rest, part], ignore_index=True)
         names = part["image"].to_numpy(dtype=object)
         others = np.flatnonzero(names != names[-1])
