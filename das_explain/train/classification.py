@@ -34,7 +34,9 @@ class Classification:
         )
 
     def build(self, console: Console) -> nn.Module:
-        """The network, perhaps with weights of another; what was taken is said in one line."""
+        """The network, perhaps with weights of another; what was taken is said in one line, and so is each warning."""
+        for line in self.data.warnings:
+            console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         options = self.recipe.model
         network = create_model(options.architecture, options.attention, len(self.labels), **options.arguments)
         if options.warm_start:

@@ -40,6 +40,7 @@ class Detection:
                 recipe.data.held_out or recipe.loop.validate,
                 "holds no images out: leave out data.held_out, loop.validate",
             ),
+            (recipe.data.balanced, "draws images, not classes: leave out data.balanced"),
             (recipe.input != Input(), "knows model.arguments.min_size and max_size in place of input"),
             (replace(recipe.augment, flip=0.5) != Augment(), "mirrors photos and no more: of augment it knows flip"),
             (recipe.loop.label_smoothing, "has no label smoothing"),

@@ -15,6 +15,8 @@ from das_explain.errors import UsageError
 from das_explain.train.schema import Recipe, build_recipe
 from das_explain.train.strict import close_matches
 
+UNTOLD = ("loop.workers", "loop.device", "loop.devices", "loop.nodes")  # settings that no description speaks of
+
 
 def available_recipes() -> dict[str, str]:
     """Name -> description of every recipe that comes with the package."""
@@ -26,7 +28,8 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
 
     Args:
         recipe: ``collage-resnet18``, or a path that ends in ``.yaml`` or ``.yml``.
-        settings: ``key=value`` with a dotted key (``optimizer.lr=0.05``), applied in order.
+        settings: ``key=value`` with a dotted key (``optimizer.lr=0.05``), applied in order. A recipe that they change
+            is no longer what its description says and loses it, unless ``description=...`` gives another.
 
     Raises:
         UsageError: no such recipe, an unknown key, a value of the wrong type or out of range.
@@ -39,6 +42,8 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
         name, tree = path.stem, _on_base(_parse(path.read_text("utf-8"), f"recipe {path.stem}"))
     else:
         tree = _shipped(name)
+    if any(setting.partition("=")[0] not in UNTOLD for setting in settings):
+        tree.pop("description", None)  # it speaks of the recipe as it stands in the file
     for setting in settings:
         _set(tree, setting)
     return build_recipe({"name": name, **tree})
@@ -55,7 +60,7 @@ def _shipped(name: str) -> dict[str, Any]:
 def _on_base(tree: dict[str, Any]) -> dict[str, Any]:
     own = dict(tree)
     base = own.pop("base", None)
-    return own if base is None else _merged(_shipped(str(base)), own)
+    return own if base is None else _merged({**_shipped(str(base)), "description": ""}, own)
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
