@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from scipy.stats import norm
 
+from das_explain.files import six_digits
 from das_explain.stats.intervals import CONFIDENCE, wilson
 from das_explain.stats.significance import holm, mcnemar_p_value
 
@@ -65,7 +66,7 @@ def _row(contestant: Contestant, batch: Batch, position: int, logits: np.ndarray
         return row | {"status": "nonfinite"}
     top = int(logits.argmax())  # of equals the first
     confidence = 1 / np.exp(logits.astype(np.float64) - logits[top]).sum()
-    row |= {"predicted": contestant.class_name(top), "confidence": float(f"{confidence:.6g}")}
+    row |= {"predicted": contestant.class_name(top), "confidence": six_digits(confidence)}
     if sample.label is None:
         return row | {"status": "unlabelled"}
     if sample.label not in contestant.logit:

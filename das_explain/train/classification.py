@@ -13,7 +13,7 @@ from torch import nn
 from das_explain.errors import DasExplainError
 from das_explain.nn import create_model
 from das_explain.train.card import describe, model_card, score
-from das_explain.train.data import TrainingData, one_line
+from das_explain.train.data import TrainingData, without_traceback
 from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.module import Classifier
 from das_explain.train.schema import Recipe
@@ -107,4 +107,4 @@ def _predict(network: nn.Module, data: TrainingData, name: str) -> Iterator[tupl
                 yield sample.name, sample.label, data.labels[number], f"{confidence:.4f}"
                 position += 1
     except DasExplainError as error:
-        raise one_line(error) from None
+        raise without_traceback(error) from None

@@ -222,7 +222,7 @@ def workers_of(recipe: Recipe) -> int:
     return max(1, available_cpus() // recipe.loop.devices)
 
 
-def one_line(error: DasExplainError) -> DasExplainError:
+def without_traceback(error: DasExplainError) -> DasExplainError:
     """The project's own line about a failure in a worker, without the worker's traceback."""
     last = str(error).strip().splitlines()[-1]
     head, colon, message = last.partition(": ")

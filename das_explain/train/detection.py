@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from das_explain.accuracy.average_precision import average_precision, coco_eval
 from das_explain.errors import UsageError
+from das_explain.files import write_text_whole
 from das_explain.nn import create_model
 from das_explain.nn.backbones.detection import DETECTOR_ARGUMENTS, check_backbone, detector_from
 from das_explain.train.classification import as_shipped
@@ -94,7 +95,7 @@ class Detection:
                     tested.append(sample)
                     found += results[0]
             ap = average_precision(test, tested, found)
-        (out / DETECTIONS).write_text(json.dumps(found), "utf-8")
+        write_text_whole(out / DETECTIONS, json.dumps(found))
         training, card = detector_card(
             recipe, self.data, ap, unread, log_rows(out), precision=resolve_precision(recipe), command=command
         )

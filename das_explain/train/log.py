@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 import time
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from das_explain.errors import DasExplainError
+from das_explain.files import write_text_whole
 from das_explain.train.card import clock
 from das_explain.train.task import LOG, RANDOM_VIEWS
 
@@ -177,12 +178,11 @@ class EpochLog(Callback):
             self._writer = None
 
     def _write(self) -> None:
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(partial, self.path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text_whole(self.path, text.getvalue())
 
     def _check(self, loss: float, trainer: lightning.Trainer) -> None:
         if not math.isfinite(loss):

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from das_explain.errors import UsageError
+from das_explain.errors import UsageError, one_line
 from das_explain.train.schema import Recipe, build_recipe
 from das_explain.train.strict import close_matches
 
@@ -97,7 +97,7 @@ def _yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader)  # a SafeLoader
     except yaml.YAMLError as error:
-        raise UsageError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{where}: not YAML: {one_line(error)}") from None
 
 
 def _set(tree: dict[str, Any], setting: str) -> None:

@@ -23,7 +23,7 @@ from das_explain.data.images import ImageError, printable
 from das_explain.data.masks import match_names
 from das_explain.data.rows import one_spelling
 from das_explain.data.sources import Listing, Source, region_from_mask, turned_along
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import DasExplainError, UsageError, one_line
 from das_explain.types import Region, Sample
 
 
@@ -132,7 +132,7 @@ def _read_version(file: str, *version: int) -> CocoFile:
     try:
         content = json.loads(Path(file).read_bytes())
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is no JSON: {' '.join(str(error).split())[:100]}") from None
+        raise UsageError(f"{where} is no JSON: {one_line(error)[:100]}") from None
     parts: list[Any] = [content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")]
     if not all(isinstance(part, list) and all(isinstance(each, dict) for each in part) for part in parts):
         raise UsageError(f"{where} is no COCO file: it needs the lists images and annotations")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from das_explain.data.images import full_size
 from das_explain.devices import find_device
-from das_explain.errors import DasExplainError
+from das_explain.errors import first_line
 from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.weights import Weights
 from das_explain.types import Region, Sample
@@ -92,7 +92,7 @@ class SamFinder:
         for i, (sample, each) in enumerate(zip(samples, asked)):
             result = found.get(i, each)
             if isinstance(result, Exception):
-                message = f"{self.name} failed on this photo ({type(result).__name__}: {_first_line(result)})"
+                message = f"{self.name} failed on this photo ({first_line(result)[:200]})"
                 result = Region(None, "no_mask", self._told(self.prompt(sample), [], message=message))
             regions.append(result if isinstance(result, Region) else _region(result, each[1]))
         return regions
@@ -189,9 +189,3 @@ def to_full(image: Image.Image) -> np.ndarray:
     """What turns boxes in the pixels of ``image`` into the photo's own, where a gigantic photo was decoded smaller."""
     width, height = full_size(image)
     return np.array([width / image.width, height / image.height] * 2)
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, DasExplainError):
-        return str(error)
-    return (str(error).strip().splitlines() or [""])[0][:200]

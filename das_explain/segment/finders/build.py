@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from das_explain.errors import DasExplainError, check_package
+from das_explain.errors import DasExplainError, check_package, first_line
 
 POINTS = 4  # that each head of the deformable attention samples in each level
 State = dict[str, Tensor]
@@ -177,7 +177,7 @@ def _groundingdino() -> tuple[Any, ...]:
             from groundingdino.models.GroundingDINO.transformer import Transformer
     except ImportError as error:  # a package that it needs, or libGL for the OpenCV that it brings along
         raise DasExplainError(
-            f"groundingdino-py cannot be imported ({_line(error)}): pip install 'das-explain[groundingdino]'"
+            f"groundingdino-py cannot be imported ({first_line(error)}): pip install 'das-explain[groundingdino]'"
         ) from None
     return package, swin_transformer, Joiner, PositionEmbeddingSineHW, Transformer
 
@@ -202,7 +202,3 @@ def replaced(module: Any, **names: Any):
         yield
     finally:
         vars(module).update(before)
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

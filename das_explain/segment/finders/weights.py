@@ -16,8 +16,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from das_explain.data.images import printable
-from das_explain.errors import DasExplainError, UsageError
-from das_explain.files import sha256_of
+from das_explain.errors import DasExplainError, UsageError, first_line
+from das_explain.files import sha256_of, write_json
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
@@ -61,7 +61,7 @@ class Weights:
         try:
             config = json.loads(where.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise DasExplainError(f"{printable(where)} cannot be read as JSON ({_line(error)})") from None
+            raise DasExplainError(f"{printable(where)} cannot be read as JSON ({first_line(error)})") from None
         if not isinstance(config, dict):
             raise DasExplainError(f"{printable(where)} is no configuration of a network")
         return config
@@ -117,7 +117,7 @@ def find_file(spec: str, option: str) -> Weights:
         return Weights(spec, path)
     except Exception as error:  # the hub's client and the network below it have no common error
         raise DasExplainError(
-            f"{spec} is not in the Hugging Face cache ({_cache()}) and could not be fetched ({_line(error)}); put "
+            f"{spec} is not in the Hugging Face cache ({_cache()}) and could not be fetched ({first_line(error)}); put "
             f"{match[2].rpartition('/')[2]} into a folder on this machine and give {option} FOLDER/FILE"
         ) from None
 
@@ -168,9 +168,7 @@ def _remember(store: Path, key: str, digest: str) -> None:
         store.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{store}.lock", timeout=10):
             known = {**_known_hashes(store), key: digest}
-            draft = store.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(known, indent=0), "utf-8")
-            os.replace(draft, store)
+            write_json(store, known)
     except (OSError, Timeout):
         pass
 
@@ -206,7 +204,7 @@ def _fetch(spec: str, files: tuple[str, ...], option: str, wanted: str, missing)
         path = Path(snapshot_download(**fetch))
     except Exception as error:  # the hub's client and the network below it have no common error
         raise DasExplainError(
-            f"{spec} is not in the Hugging Face cache ({_cache()}) and could not be fetched ({_line(error)}); put its "
+            f"{spec} is not in the Hugging Face cache ({_cache()}) and could not be fetched ({first_line(error)}); put its "
             f"{wanted} into a folder on this machine and give {option} FOLDER"
         ) from None
     if lacking := missing(path):
@@ -240,7 +238,3 @@ def _cache() -> str:
     from huggingface_hub import constants
 
     return str(constants.HF_HUB_CACHE)
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
