@@ -66,7 +66,7 @@ class _Group:
             if self.given is not None:
                 kind, option, default = kind | None, copy.copy(option), None
                 option.show_default = self.given
-            hint: Any = Annotated[kind, option]  # type: ignore[valid-type]
+            hint: Any = Annotated[kind, option]
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
     def value(self, values: dict[str, Any]) -> Any:

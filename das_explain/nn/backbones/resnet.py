@@ -19,7 +19,7 @@ from das_explain.errors import UsageError
 from das_explain.nn.carried import carry_on
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
-DEPTHS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
+DEPTHS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
@@ -30,6 +30,9 @@ DEPTHS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
 
 class _Attended:
     """What both kinds of block have in common: ``gate`` on the residual, before the addition."""
+
+    relu: nn.Module
+    downsample: nn.Module | None
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
