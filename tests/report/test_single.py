@@ -36,7 +36,7 @@ def test_it_is_one_file_that_asks_for_nothing(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert not re.search(r'(?:src|href)="(?!#)', text)
     policy = re.search(r'Security-Policy" content="([^"]*)"', text)[1]
-    scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{each}'" for each in hashes)
     assert policy == (
