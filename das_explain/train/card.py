@@ -77,14 +77,14 @@ def model_card(
 ) -> tuple[dict, str]:
     """``(training, card)``: what goes into ``config.json`` under ``training``, and the text of ``README.md``."""
     training = {
-        **how_trained(recipe, data.fingerprints, log, precision, command),
+        **describe_training(recipe, data.fingerprints, log, precision, command),
         "accuracy": {name: asdict(outcome) for name, outcome in outcomes.items()},
         "warnings": data.warnings,
     }
     return training, _text(recipe, data, outcomes, log, training)
 
 
-def how_trained(
+def describe_training(
     recipe: Recipe, fingerprints: dict, log: list[dict[str, str]], precision: str, command: str | None, *packages: str
 ) -> dict:
     """What a training run is known by, whatever it learned; ``packages``: more that the result depends on."""
@@ -115,7 +115,7 @@ def _text(
     lines = [
         f"# {model.architecture}{gated}, trained on {recipe.data.train}",
         "",
-        f"{model.architecture}{gated}{arguments}; {len(data.labels)} classes{_listed(data.labels)}.",
+        f"{model.architecture}{gated}{arguments}; {len(data.labels)} classes{_list_labels(data.labels)}.",
         *([f"{recipe.description}."] if recipe.description else []),
         "",
         *(f"**Warning:** {line}.\n" for line in data.warnings),
@@ -210,7 +210,7 @@ def describe_schedule(schedule: Schedule) -> str:
     }[schedule.name]
 
 
-def _listed(labels: Sequence[str]) -> str:
+def _list_labels(labels: Sequence[str]) -> str:
     return f": {', '.join(labels)}" if len(labels) <= SHOWN else ""
 
 

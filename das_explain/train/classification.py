@@ -56,7 +56,7 @@ class Classification:
         from das_explain.checkpoint.load import save_model
 
         recipe, data = self.recipe, self.data
-        as_shipped(network, recipe)
+        prepare_to_ship(network, recipe)
         outcomes = {}
         with (out / PREDICTIONS).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -85,7 +85,7 @@ class Classification:
 
 
 @torch.no_grad()
-def as_shipped(network: nn.Module, recipe: Recipe) -> None:
+def prepare_to_ship(network: nn.Module, recipe: Recipe) -> None:
     """In eval mode and fp32, its values rounded to half precision if they are stored so."""
     network.float().to(memory_format=torch.contiguous_format).eval()
     for tensor in network.state_dict().values() if recipe.loop.half else ():

@@ -52,7 +52,7 @@ class Frames(TorchDataset):
             )
         self.augment, self.seed, self.view_size, self.resize = Augment(), 0, geometry.size[0], geometry.resize
 
-    def randomized(self, augment: Augment, seed: int, size: int, resize: int) -> Frames:
+    def randomize(self, augment: Augment, seed: int, size: int, resize: int) -> Frames:
         """Sets how random views are drawn, their side and that of the photo before a fixed crop; returns self."""
         self.augment, self.seed, self.view_size, self.resize = augment, seed, size, resize
         return self
@@ -158,7 +158,7 @@ class TrainingData:
             self.tests["held_out"] = Frames(source, kept, self.labels, self.preprocess.geometry)
         view = recipe.input.train_size or recipe.input.size
         self.train = Frames(source, chosen, self.labels, self.preprocess.geometry)
-        self.train.randomized(recipe.augment, recipe.seed, view, recipe.input.resize)
+        self.train.randomize(recipe.augment, recipe.seed, view, recipe.input.resize)
         self.per_epoch = recipe.data.per_epoch or len(chosen)
         if len(chosen) < 2:
             raise UsageError(f"{recipe.data.train} has {len(chosen)} images to train on; at least 2 are needed")

@@ -16,7 +16,7 @@ from das_explain.errors import UsageError
 from das_explain.files import write_text_whole
 from das_explain.nn import create_model
 from das_explain.nn.backbones.detection import DETECTOR_ARGUMENTS, check_backbone, detector_from
-from das_explain.train.classification import as_shipped
+from das_explain.train.classification import prepare_to_ship
 from das_explain.train.coco import DetectionData, View
 from das_explain.train.data import workers_of
 from das_explain.train.detection_card import detector_card
@@ -82,7 +82,7 @@ class Detection:
         from das_explain.checkpoint.load import save_model
 
         recipe, test = self.recipe, self.data.test
-        as_shipped(network, recipe)
+        prepare_to_ship(network, recipe)
         network.to("cuda" if on_gpu(recipe) else "cpu")
         detector = LoadedDetector(recipe.name, recipe.name, network, self.labels, fingerprint="")
         found: list[dict[str, Any]] = []

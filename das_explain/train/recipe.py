@@ -41,7 +41,7 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
             raise UsageError(f"no recipe file {name}")
         name, tree = path.stem, _on_base(_parse(path.read_text("utf-8"), f"recipe {path.stem}"))
     else:
-        tree = _shipped(name)
+        tree = _read_shipped(name)
     if any(setting.partition("=")[0] not in UNTOLD for setting in settings):
         tree.pop("description", None)  # it speaks of the recipe as it stands in the file
     for setting in settings:
@@ -49,7 +49,7 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
     return build_recipe({"name": name, **tree})
 
 
-def _shipped(name: str) -> dict[str, Any]:
+def _read_shipped(name: str) -> dict[str, Any]:
     known = _files()
     if name not in known:
         hint = close_matches(name, known)
@@ -60,14 +60,14 @@ def _shipped(name: str) -> dict[str, Any]:
 def _on_base(tree: dict[str, Any]) -> dict[str, Any]:
     own = dict(tree)
     base = own.pop("base", None)
-    return own if base is None else _merged({**_shipped(str(base)), "description": ""}, own)
+    return own if base is None else _merge({**_read_shipped(str(base)), "description": ""}, own)
 
 
-def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in own.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merged(base[key], value) if both else value
+        merged[key] = _merge(base[key], value) if both else value
     return merged
 
 

@@ -81,7 +81,7 @@ class SamFinder:
         """
         self.masker  # noqa: B018  networks that cannot be loaded are nobody's photo
         images = [image.convert("RGB") for image in images]
-        asked = self._asked(samples, images)
+        asked = self._ask(samples, images)
         todo = [i for i, each in enumerate(asked) if isinstance(each, tuple)]
 
         def segment(part: list[int]) -> list[Segmented]:
@@ -93,11 +93,11 @@ class SamFinder:
             result = found.get(i, each)
             if isinstance(result, Exception):
                 message = f"{self.name} failed on this photo ({first_line(result)[:200]})"
-                result = Region(None, "no_mask", self._told(self.prompt(sample), [], message=message))
+                result = Region(None, "no_mask", self._describe(self.prompt(sample), [], message=message))
             regions.append(result if isinstance(result, Region) else _region(result, each[1]))
         return regions
 
-    def _asked(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
+    def _ask(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
         """For each photo what SAM is asked, the region where it need not be asked, or what went wrong."""
         raise NotImplementedError
 
@@ -124,7 +124,7 @@ class SamFinder:
                     self.batch = size
         return done
 
-    def _told(self, prompt: str, boxes: Sequence[Sequence[float]], **more: Any) -> dict[str, Any]:
+    def _describe(self, prompt: str, boxes: Sequence[Sequence[float]], **more: Any) -> dict[str, Any]:
         return {
             "source": self.name,
             "prompt": prompt,
@@ -147,11 +147,11 @@ class BoxesFinder(SamFinder):
         """The boxes, as text."""
         return ";".join(" ".join(f"{end:g}" for end in box) for box in sample.boxes)
 
-    def _asked(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
+    def _ask(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
         return [self._inside(sample, image) for sample, image in zip(samples, images)]
 
     def _inside(self, sample: Sample, image: Image.Image) -> Asked | Region:
-        told = self._told(self.prompt(sample), sample.boxes, used=list(range(len(sample.boxes))))
+        told = self._describe(self.prompt(sample), sample.boxes, used=list(range(len(sample.boxes))))
         if not sample.boxes:
             return Region(None, "no_mask", {**told, "message": "the data has no box for this photo"})
         boxes = np.array(sample.boxes, dtype=np.float64) / to_full(image)

@@ -71,7 +71,7 @@ class Detector:
             alike.setdefault((frame.shape, len(ids)), []).append(i)
         found: dict[int, Detections] = {}
         for group in alike.values():
-            pixels, mask = padded(torch.stack([frames[i] for i in group]), self.queries)
+            pixels, mask = pad(torch.stack([frames[i] for i in group]), self.queries)
             with autocast(self.device, self.precision):
                 logits, boxes = self.look(pixels.to(self.device), mask.to(self.device), [prompts[i] for i in group])
             for i, scores, places in zip(group, logits, boxes):
@@ -138,7 +138,7 @@ def searchable(image: Image.Image) -> Image.Image:
     return image if min(width, height) >= least else image.resize((max(width, least), max(height, least)))
 
 
-def padded(pixels: Tensor, queries: int) -> tuple[Tensor, Tensor]:
+def pad(pixels: Tensor, queries: int) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) -> the same with zeros at the right or below, and its mask (B, H', W') int64, 1 on the photo.
 
     The detector picks its ``queries`` from the cells of its feature maps (strides 8 to 64) and fails if they are fewer,
@@ -171,7 +171,7 @@ def detections(logits: Tensor, boxes: Tensor, pieces: list[int], size: tuple[int
     return Detections(corners[order], scores[order], tokens[order][:, : len(pieces)], tuple(pieces))
 
 
-def found_words(detected: Detections, threshold: float, detector: Detector) -> list[str]:
+def find_words(detected: Detections, threshold: float, detector: Detector) -> list[str]:
     """The words of the caption that each box stands for: its word pieces above ``threshold`` between the first and the
     last, which only mark the ends. As in both packages."""
     labels = []

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from das_explain.checkpoint.files import Candidate, best_reading, read_weights
 from das_explain.checkpoint.fit import describe, differences
 from das_explain.errors import DasExplainError, first_line
-from das_explain.segment.finders.build import State, build_detector, build_sam, hushed
+from das_explain.segment.finders.build import State, build_detector, build_sam, hush
 from das_explain.segment.finders.detect import IDLE, SIDE, Detector, input_size
 from das_explain.segment.finders.sam import Coded, Masker
 from das_explain.segment.finders.weights import Weights
@@ -39,7 +39,7 @@ class OriginalDetector(Detector):
         self.device, self.side, self.precision = device, side, precision
         reading = _reading(weights, "feat_map.weight", "a Grounding DINO checkpoint")
         try:
-            with hushed():
+            with hush():
                 network = build_detector(reading.state, _tokenizer(tokenizer))
         except (KeyError, IndexError, ValueError) as error:
             raise DasExplainError(f"{weights.spec} is no Grounding DINO checkpoint ({first_line(error)})") from None

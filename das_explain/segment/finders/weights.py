@@ -81,11 +81,11 @@ def find_folder(spec: str, option: str, *, tokenizer: bool = False) -> Weights:
     path = Path(spec).expanduser()
     if path.is_dir():
         if missing := _missing(path, tokenizer):
-            raise DasExplainError(f"{printable(path)} has no {missing}: it needs {_wanted(tokenizer)}")
+            raise DasExplainError(f"{printable(path)} has no {missing}: it needs {_wanted_files(tokenizer)}")
         return Weights(spec, path)
     if not _HUB_ID.fullmatch(spec):
         raise UsageError(
-            f"no such folder: {printable(spec)}; {option} takes a folder with {_wanted(tokenizer)}, or a "
+            f"no such folder: {printable(spec)}; {option} takes a folder with {_wanted_files(tokenizer)}, or a "
             "hub id USER/REPO"
         )
     return Weights(spec, _fetch_folder(spec, option, tokenizer))
@@ -176,11 +176,11 @@ def _remember(store: Path, key: str, digest: str) -> None:
 def _fetch_folder(spec: str, option: str, tokenizer: bool) -> Path:
     files = (*(_READ if tokenizer else (CONFIG, PROCESSOR, "processor_config.json")), *_SAFE)
     try:
-        return _fetch(spec, files, option, _wanted(tokenizer), lambda path: _missing(path, tokenizer))
+        return _fetch(spec, files, option, _wanted_files(tokenizer), lambda path: _missing(path, tokenizer))
     except _Incomplete as incomplete:  # an older repository has no safetensors
         if not incomplete.missing.startswith("model.safetensors"):
             raise
-    wanted = _wanted(tokenizer)
+    wanted = _wanted_files(tokenizer)
     return _fetch(spec, (*files, *_PICKLED), option, wanted, lambda path: _missing(path, tokenizer))
 
 
@@ -229,7 +229,7 @@ def _token(path: Path) -> str:
     return "" if any((path / name).is_file() for name in ("tokenizer.json", "vocab.txt")) else "tokenizer.json"
 
 
-def _wanted(tokenizer: bool) -> str:
+def _wanted_files(tokenizer: bool) -> str:
     words = [CONFIG, PROCESSOR, *(["tokenizer.json", "tokenizer_config.json"] if tokenizer else [])]
     return f"{', '.join(words)} and model.safetensors"
 
