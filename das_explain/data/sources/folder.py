@@ -9,7 +9,7 @@ from pathlib import Path
 
 from das_explain.data.images import printable
 from das_explain.data.sources import Listing, file_listing
-from das_explain.data.walk import image_files, describe_passed_over, what_instead
+from das_explain.data.walk import describe_passed_over, image_files, what_instead
 from das_explain.errors import UsageError
 from das_explain.text import spelled
 from das_explain.types import Sample
