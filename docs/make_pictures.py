@@ -53,7 +53,8 @@ def explained() -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
     explanation = model.explain(photos, [sample.label for sample in samples], "layer3")
     geometry = model.preprocess.geometry
     masks = [
-        geometry.frame_mask(data.read_mask(sample, photo.size).mask) for sample, photo in zip(samples, photos, strict=True)
+        geometry.frame_mask(data.read_mask(sample, photo.size).mask)
+        for sample, photo in zip(samples, photos, strict=True)
     ]
     return explanation.frames, torch.from_numpy(np.stack(masks)), explanation.cams["layer3"].map
 
@@ -69,7 +70,9 @@ def draw_parts(frame: np.ndarray, mask: torch.Tensor, weights: torch.Tensor) -> 
     axes[1].set_title(f"the map; yellow: tau, weight {TAU}")
     show_map(axes[2], frame, weights)
     draw_box(axes[2], score.box[0].tolist())
-    axes[2].set_title(f"blue: B, around white and yellow\nW_r {score.w_r[0]:.2f}, W_n {score.w_n[0]:.2f}: sfd {score.sfd[0]:.2f}")
+    axes[2].set_title(
+        f"blue: B, around white and yellow\nW_r {score.w_r[0]:.2f}, W_n {score.w_n[0]:.2f}: sfd {score.sfd[0]:.2f}"
+    )
     for axis in axes:
         axis.contour(mask, [0.5], colors=[OBJECT], linewidths=1.6)
         axis.axis("off")

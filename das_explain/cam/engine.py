@@ -30,9 +30,10 @@ class Cam:
     normalisation, in units of the target's logit: 0 means that the map is empty, a tiny number that it is inflated
     noise. ``map``: float32 (N, H, W) in [0, 1] at ``size``, made from ``native`` when it is first asked for.
 
-    >>> cam = Cam(native=torch.tensor([[[0.0, 1.0]]]), raw_max=torch.tensor([2.5]), size=(2, 4))
-    >>> cam.map.shape
-    torch.Size([1, 2, 4])
+    Examples:
+        >>> cam = Cam(native=torch.tensor([[[0.0, 1.0]]]), raw_max=torch.tensor([2.5]), size=(2, 4))
+        >>> cam.map.shape
+        torch.Size([1, 2, 4])
     """
 
     native: Tensor
@@ -84,11 +85,12 @@ def grad_cam(
         UsageError: an unknown block, a wrong target, an input that is no batch of images.
         DasExplainError: the network's output does not depend on a block, or a block gives no (N, C, H, W) map.
 
-    >>> from das_explain.nn import create_model
-    >>> network, images = create_model("resnet18", num_classes=3), torch.rand(2, 3, 64, 64)
-    >>> cams = grad_cam(network, images, torch.tensor([0, 2]), ["layer3", "layer4"])
-    >>> cams["layer3"].native.shape, cams["layer4"].map.shape
-    (torch.Size([2, 4, 4]), torch.Size([2, 64, 64]))
+    Examples:
+        >>> from das_explain.nn import create_model
+        >>> network, images = create_model("resnet18", num_classes=3), torch.rand(2, 3, 64, 64)
+        >>> cams = grad_cam(network, images, torch.tensor([0, 2]), ["layer3", "layer4"])
+        >>> cams["layer3"].native.shape, cams["layer4"].map.shape
+        (torch.Size([2, 4, 4]), torch.Size([2, 64, 64]))
     """
     return explain(network, images, targets, blocks, size=size).cams
 

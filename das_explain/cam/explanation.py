@@ -35,13 +35,14 @@ class Explanation:
     ``target`` int64 (N,): the class whose maps these are. ``cams``: a ``Cam`` per block, of the frames' size. All tensors
     are on the CPU. ``labels``: the class names in logit order, if the model has any. ``model``: its name.
 
-    >>> from das_explain import load_model, open_dataset
-    >>> data = open_dataset("collage:2")
-    >>> explanation = load_model("collage-resnet18").explain([data.read(sample) for sample in data.samples])
-    >>> explanation.predicted_names, list(explanation.cams)
-    (['cat', 'cup'], ['layer3', 'layer4'])
-    >>> explanation.overlay("layer4", image=1).size
-    (160, 160)
+    Examples:
+        >>> from das_explain import load_model, open_dataset
+        >>> data = open_dataset("collage:2")
+        >>> explanation = load_model("collage-resnet18").explain([data.read(sample) for sample in data.samples])
+        >>> explanation.predicted_names, list(explanation.cams)
+        (['cat', 'cup'], ['layer3', 'layer4'])
+        >>> explanation.overlay("layer4", image=1).size
+        (160, 160)
     """
 
     frames: np.ndarray

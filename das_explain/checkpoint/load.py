@@ -66,14 +66,15 @@ def load_model(
         UsageError: the spec, an option or a block does not exist, or gates are to be replaced where there are none.
         DasExplainError: the weights cannot be had, or are not those of the network.
 
-    >>> load_model("collage-das-resnet18", device="cpu")
-    LoadedModel 'collage-das-resnet18'
-      spec         collage-das-resnet18
-      architecture resnet18 with das attention
-      blocks       layer1, layer2, layer3, layer4
-      classes      9: astronaut, cat, coin ... photographer, rocket, temple
-      input        160 x 160
-      device       cpu
+    Examples:
+        >>> load_model("collage-das-resnet18", device="cpu")
+        LoadedModel 'collage-das-resnet18'
+          spec         collage-das-resnet18
+          architecture resnet18 with das attention
+          blocks       layer1, layer2, layer3, layer4
+          classes      9: astronaut, cat, coin ... photographer, rocket, temple
+          input        160 x 160
+          device       cpu
     """
     if isinstance(spec, nn.Module):
         parsed, opened, target = *_in_memory(spec, name), None if device is None else find_device(device)

@@ -31,10 +31,11 @@ class LoadedModel:
     ``fingerprint`` is a SHA-256 over parameter names, shapes and values, and over what the gates are replaced with, if
     they are. ``blocks_chosen``: the blocks were asked for, and are not just those that the architecture has.
 
-    >>> from das_explain import load_model
-    >>> model = load_model("collage-resnet18")
-    >>> model.preprocess(Image.new("RGB", (320, 240))).shape
-    torch.Size([3, 160, 160])
+    Examples:
+        >>> from das_explain import load_model
+        >>> model = load_model("collage-resnet18")
+        >>> model.preprocess(Image.new("RGB", (320, 240))).shape
+        torch.Size([3, 160, 160])
     """
 
     name: str
@@ -89,10 +90,11 @@ class LoadedModel:
             UsageError: no such class or block, or a list of targets of another length than the images.
             DasExplainError: an image cannot be read, or a block gives no map.
 
-        >>> from das_explain import load_model
-        >>> photo = np.zeros((120, 160, 3), np.uint8)
-        >>> load_model("collage-resnet18").explain(photo, target="cat", blocks="layer4").cams["layer4"].map.shape
-        torch.Size([1, 160, 160])
+        Examples:
+            >>> from das_explain import load_model
+            >>> photo = np.zeros((120, 160, 3), np.uint8)
+            >>> load_model("collage-resnet18").explain(photo, target="cat", blocks="layer4").cams["layer4"].map.shape
+            torch.Size([1, 160, 160])
         """
         modules = self._modules(blocks)
         if self._fast is None:

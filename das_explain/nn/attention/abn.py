@@ -81,12 +81,13 @@ def auxiliary_logits(network: nn.Module) -> list[Tensor]:
 
     Empty for networks without such a branch, and after a pass in eval mode.
 
-    >>> import torch
-    >>> from das_explain.nn import create_model
-    >>> network = create_model("resnet18", attention="abn", num_classes=5).train()
-    >>> logits = network(torch.rand(2, 3, 64, 64))
-    >>> [each.shape for each in auxiliary_logits(network)]
-    [torch.Size([2, 5])]
+    Examples:
+        >>> import torch
+        >>> from das_explain.nn import create_model
+        >>> network = create_model("resnet18", attention="abn", num_classes=5).train()
+        >>> logits = network(torch.rand(2, 3, 64, 64))
+        >>> [each.shape for each in auxiliary_logits(network)]
+        [torch.Size([2, 5])]
     """
     branches = (module.logits for module in network.modules() if isinstance(module, ABN))
     return [logits for logits in branches if logits is not None]
