@@ -145,6 +145,8 @@ def print_tables(run: Run) -> None:
     ]
     columns = ("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins")
     print_table(columns, rows, title="comparison")
+    for sentence in run.manifest.get("verdicts", []):
+        print(f"verdict     {sentence}")
     print_lifts(run.table("lift"))
     scores = run.table("scores")
     others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
