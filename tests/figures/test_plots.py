@@ -389,7 +389,7 @@ def test_any_measure_can_be_drawn(scores):
     np.testing.assert_allclose(np.sort(shown), np.sort(values))
     low, high = drawn[0].axes[0].get_xlim()
     assert low <= values.min() <= values.max() <= high
-    assert not [line for line in drawn[0].axes[0].lines if line.get_xdata() == [0.5, 0.5]]
+    assert not [line for line in drawn[0].axes[0].lines if list(line.get_xdata()) == [0.5, 0.5]]
     same = figures.distribution_figure(long, "sfd")
     assert same.axes[0].get_xlim() == (0, 1)
 
