@@ -270,6 +270,8 @@ def score_options(given: Mapping[str, Any], before: ScoreOptions | None = None) 
     from das_explain.scoring.options import ScoreOptions
 
     changed = dict(given)
+    if "baseline" in given:
+        changed["baseline"] = given["baseline"] or None  # --baseline "" takes one back
     for flag, name in (("measure", "measures"), ("nulls", "nulls")):
         if flag in given:
             changed.pop(flag)
