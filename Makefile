@@ -1,8 +1,10 @@
 # make demo   the main job on what the project ships, from a clean checkout
 # make test   the test suite
 # make docs   the site, in site/
+# make lint   format, lint, layers, types (BIN= takes the tools from the path)
 PYTHON ?= python3
 VENV := .venv
+BIN := $(VENV)/bin/
 
 .PHONY: demo test lint docs clean
 
@@ -12,8 +14,11 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m pytest -n auto
 
-lint: $(VENV)/installed-for-tests
-	$(VENV)/bin/ruff check .
+lint: $(if $(BIN),$(VENV)/installed-for-tests)
+	$(BIN)ruff format --check .
+	$(BIN)ruff check .
+	$(BIN)lint-imports --no-logo
+	$(BIN)mypy
 
 docs: $(VENV)/installed-for-docs
 	$(VENV)/bin/python docs/make_cli.py

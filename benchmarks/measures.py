@@ -5,7 +5,9 @@
 
 Maps are random 7 x 7 fields, resized bilinearly as Grad-CAM's are; masks are ellipses, one per map. Times are of the
 processor, on one thread. Quantus is called as its documentation does it, on a part of the maps (its time grows with
-their number), without normalisation or warnings. ``all of them`` compares the four localisation measures that both have.
+their number), without normalisation or warnings. ``all of them`` compares the four localisation measures that both have,
+``every localisation measure`` all of ours with these four of theirs. Maximal weights at a frame's edge and in its corners
+are shared by many pixels: the pointing game counts these by their share, Quantus as a hit if one of them is.
 Needs: pip install --no-deps quantus==0.6.0 && pip install cachetools.
 """
 

@@ -47,7 +47,10 @@ class AveragePrecision:
 def percentiles(values: np.ndarray) -> tuple[float | None, float | None]:
     """The middle 95 % of the draws that have a value."""
     known = values[~np.isnan(values)]
-    return tuple(float(v) for v in np.percentile(known, PERCENTILES)) if len(known) else (None, None)
+    if not len(known):
+        return None, None
+    low, high = np.percentile(known, PERCENTILES)
+    return float(low), float(high)
 
 
 def average_precision(

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -27,7 +27,7 @@ from das_explain.data.coco.write import SHAPES, CocoWriter
 from das_explain.data.dataset import Dataset
 from das_explain.errors import UsageError
 from das_explain.files import json_line, write_json
-from das_explain.segment import Segmenter
+from das_explain.segment import NetworkSegmenter, Segmenter
 from das_explain.segment.compare import AGAINST, summarize_agreement
 from das_explain.segment.masks import DataMasks
 from das_explain.segment.names import FileNames
@@ -98,9 +98,10 @@ def export_masks(
         agreements: list[Row] = []
         items = read_ahead(exporter, tasks, workers)
         if segmenter.needs_networks:
-            items = fill_regions(items, segmenter, finding, len(tasks))
-            if tasks and can_overlap(segmenter, torch.device("cpu")):  # which writes
-                items = in_a_thread(items, segmenter.batch)
+            finder = cast(NetworkSegmenter, segmenter)
+            items = fill_regions(items, finder, finding, len(tasks))
+            if tasks and can_overlap(finder, torch.device("cpu")):  # which writes
+                items = in_a_thread(items, finder.batch)
         with (
             killed_workers_told(),
             CocoWriter(out / "coco.json", categories, {"description": f"R by {segmenter.name}"}) as coco,

@@ -89,7 +89,7 @@ def load_batches(
     told of it, see ``ahead.fill_regions``. Raises ``DasExplainError`` if a worker process itself is killed, and what
     the finder raises when it cannot work at all.
     """
-    batches: Sequence[Sequence[Sample]] = samples  # type: ignore[assignment]
+    batches: Sequence[Sequence[Sample]] = samples
     if samples and isinstance(samples[0], Sample):
         batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
     order = [sample for batch in batches for sample in batch]

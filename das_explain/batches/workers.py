@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import threading
@@ -31,7 +32,7 @@ def read_ahead(
     workers = min(default_workers() if workers is None else workers, len(order))
     loader = DataLoader(
         _Told(reader),
-        sampler=order,  # type: ignore[arg-type]
+        sampler=order,
         batch_size=None,
         num_workers=workers,
         collate_fn=_as_it_is,
@@ -104,11 +105,14 @@ def end_with_parent() -> None:
     torch's own watchdog only ends the worker's loop; the process then waits for its queue to be emptied, which nobody
     does any more, and keeps its memory for ever. ``os._exit`` does not wait.
     """
-    parent = os.getppid()
+    parent, process = os.getppid(), multiprocessing.parent_process()
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCHED_EVERY)
+        if os.name == "nt" and process is not None:  # there a parent's number outlives it
+            process.join()
+        else:
+            while os.getppid() == parent:
+                time.sleep(WATCHED_EVERY)
         os._exit(1)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()

@@ -7,17 +7,19 @@ blocks' gradients come from a single ``torch.autograd.grad``.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn.inference import as_found, check_logits
+from das_explain.nn.carried import allow_mean_gradient, carry_on
+from das_explain.nn.running import as_found, check_logits
 
 EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
 
@@ -30,10 +32,9 @@ class Cam:
     normalisation, in units of the target's logit: 0 means that the map is empty, a tiny number that it is inflated
     noise. ``map``: float32 (N, H, W) in [0, 1] at ``size``, made from ``native`` when it is first asked for.
 
-    Examples:
-        >>> cam = Cam(native=torch.tensor([[[0.0, 1.0]]]), raw_max=torch.tensor([2.5]), size=(2, 4))
-        >>> cam.map.shape
-        torch.Size([1, 2, 4])
+    >>> cam = Cam(native=torch.tensor([[[0.0, 1.0]]]), raw_max=torch.tensor([2.5]), size=(2, 4))
+    >>> cam.map.shape
+    torch.Size([1, 2, 4])
     """
 
     native: Tensor
@@ -85,12 +86,11 @@ def grad_cam(
         UsageError: an unknown block, a wrong target, an input that is no batch of images.
         DasExplainError: the network's output does not depend on a block, or a block gives no (N, C, H, W) map.
 
-    Examples:
-        >>> from das_explain.nn import create_model
-        >>> network, images = create_model("resnet18", num_classes=3), torch.rand(2, 3, 64, 64)
-        >>> cams = grad_cam(network, images, torch.tensor([0, 2]), ["layer3", "layer4"])
-        >>> cams["layer3"].native.shape, cams["layer4"].map.shape
-        (torch.Size([2, 4, 4]), torch.Size([2, 64, 64]))
+    >>> _ = torch.manual_seed(0)
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> cam = grad_cam(network, torch.rand(5, 3, 9, 9), torch.zeros(5, dtype=torch.int64), ["0"])["0"]
+    >>> cam.map.shape, cam.native.shape, cam.raw_max.shape
+    (torch.Size([5, 9, 9]), torch.Size([5, 4, 4]), torch.Size([5]))
     """
     return explain(network, images, targets, blocks, size=size).cams
 
@@ -148,15 +148,15 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """
     taps: dict[str, Tensor] = {}
 
-    def hook_for(name: str):
-        def hook(module: nn.Module, args: tuple, output):
+    def hook_for(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             tensor = output[0] if isinstance(output, (tuple, list)) else output
             check_map(name, tensor, taps)
             is_root = not tensor.requires_grad
             taps[name] = tensor.detach().requires_grad_() if is_root else tensor
-            following = taps[name].clone()
-            if is_root:  # no earlier block needs more than this one does; see nn/fused.py
-                following.mean_gradient_suffices_at = following._version
+            following = carry_on(tensor, taps[name].clone())
+            if is_root:  # no earlier block needs more than this one does
+                allow_mean_gradient(following)
             if not isinstance(output, (tuple, list)):
                 return following
             rebuilt = (following, *output[1:])
@@ -172,7 +172,7 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def check_map(name: str, output, seen: Container[str]) -> None:
+def check_map(name: str, output: object, seen: Container[str]) -> None:
     """Raises DasExplainError unless a block's output is a map (N, C, H, W), and its first: it is not in ``seen``."""
     if not isinstance(output, Tensor) or output.ndim != 4:
         raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")
@@ -228,7 +228,7 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
 
     The two min-max steps must not be merged: each divides by (1e-7 + max), which matters for faint maps.
     """
-    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=tuple(size))
+    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=(size[0], size[1]))
 
 
 def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:

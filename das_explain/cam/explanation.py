@@ -8,7 +8,6 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Union
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from das_explain.data.geometry import Preprocess
 from das_explain.data.images import as_rgb, decode_image
 from das_explain.errors import UsageError
 
-Image_ = Union[str, os.PathLike, Image.Image, np.ndarray]  # noqa: UP007 - evaluated on Python 3.10 with a string in it
+Photo = str | os.PathLike[str] | Image.Image | np.ndarray
 """A photo: a path, a Pillow image, or an array uint8 (H, W), (H, W, 3) or (H, W, 4)."""
 BATCH = 16  # images at a time
 SHOWN = 12  # images that a notebook shows
@@ -35,14 +34,13 @@ class Explanation:
     ``target`` int64 (N,): the class whose maps these are. ``cams``: a ``Cam`` per block, of the frames' size. All tensors
     are on the CPU. ``labels``: the class names in logit order, if the model has any. ``model``: its name.
 
-    Examples:
-        >>> from das_explain import load_model, open_dataset
-        >>> data = open_dataset("collage:2")
-        >>> explanation = load_model("collage-resnet18").explain([data.read(sample) for sample in data.samples])
-        >>> explanation.predicted_names, list(explanation.cams)
-        (['cat', 'cup'], ['layer3', 'layer4'])
-        >>> explanation.overlay("layer4", image=1).size
-        (160, 160)
+    >>> from das_explain import load_model
+    >>> grey = np.full((200, 300, 3), 128, dtype=np.uint8)
+    >>> explanation = load_model("collage-das-resnet18", device="cpu").explain([grey, grey], target="coin")
+    >>> len(explanation), explanation.frames.shape, explanation.target_names
+    (2, (2, 160, 160, 3), ['coin', 'coin'])
+    >>> explanation.overlay("layer4", image=1).size
+    (160, 160)
     """
 
     frames: np.ndarray
@@ -152,7 +150,7 @@ class Explanation:
 
 def explain_images(
     runs: tuple[nn.Module, Mapping[str, nn.Module]],
-    images: Sequence[Image_],
+    images: Sequence[Photo],
     preprocess: Preprocess,
     targets: Callable[[int], Sequence[int]],
     *,
@@ -188,7 +186,7 @@ def explain_images(
     return Explanation(np.concatenate(frames), logits, target, cams, labels, model)
 
 
-def as_photo(image: Image_) -> Image.Image:
+def as_photo(image: Photo) -> Image.Image:
     """An upright RGB photo. Raises UsageError for an array that is none, ``ImageError`` for a file."""
     if isinstance(image, Image.Image):
         return as_rgb(image)

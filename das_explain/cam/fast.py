@@ -29,7 +29,7 @@ def fast_copy(
         method: of ``cam.methods``; only ``gradcam`` runs on copies.
         precision: ``bf16`` gives the copy's convolutions weights of that type.
     """
-    if method != "gradcam" or next(network.parameters(), torch.empty(0)).device.type != "cpu":
+    if method != "gradcam" or not _folds(network):
         return network, dict(blocks)
     keep = list(blocks.values())
     try:
@@ -46,6 +46,10 @@ def fast_copy(
     return twin, {name: modules[names[id(module)]] for name, module in blocks.items()}
 
 
+def _folds(network: nn.Module) -> bool:
+    return next(network.parameters(), torch.empty(0)).device.type == "cpu"
+
+
 class FastCopies:
     """Copies of one network for several choices of blocks, made when asked for and again when its weights change."""
 
@@ -58,6 +62,8 @@ class FastCopies:
 
     def of(self, blocks: Mapping[str, nn.Module]) -> tuple[nn.Module, Blocks]:
         """``fast_copy`` for these blocks, right for the weights that the network has now."""
+        if not _folds(self.network):
+            return self.network, dict(blocks)
         state = state_signature(self.network)
         if state != self._state:
             self._copies.clear()
@@ -86,4 +92,5 @@ def state_signature(network: nn.Module) -> bytes:
 
 
 def _sum(tensor: Tensor) -> float:
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     return float(tensor.sum(dtype=torch.float32 if tensor.is_floating_point() else torch.int64))

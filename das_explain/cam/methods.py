@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,8 @@ from das_explain.cam.engine import (
     resolve_blocks,
 )
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn.inference import as_found, check_logits
+from das_explain.nn.carried import carry_on
+from das_explain.nn.running import as_found, check_logits
 
 METHODS = {
     "gradcam": "GradCAM",
@@ -94,8 +96,8 @@ def _checked_logits(network: nn.Module, images: Tensor, modules: Mapping[str, nn
     """The logits of a plain forward pass, in which every block has to give one map: pytorch-grad-cam does not look."""
     seen: list[str] = []
 
-    def look_at(name: str):
-        def hook(module: nn.Module, args: tuple, output: object) -> None:
+    def look_at(name: str) -> Callable[[nn.Module, tuple[Any, ...], object], None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
             if isinstance(output, (tuple, list)):
                 raise DasExplainError(f"block {name} gives several outputs; the method gradcam takes the first of them")
             check_map(name, output, seen)
@@ -126,7 +128,7 @@ def _one_block(
     explainer.compute_input_gradient = explainer.uses_gradients  # parameters are frozen: the graph starts at the images
     its_own = explainer.get_cam_image
 
-    def keep_raw(images, layer, targets, activations, gradients, *args):
+    def keep_raw(images: Any, layer: Any, targets: Any, activations: Any, gradients: Any, *args: Any) -> Any:
         if explainer.uses_gradients and gradients is None:
             raise DasExplainError(f"the logits do not depend on block {name}; choose another block")
         broken = ~np.isfinite(activations).all((1, 2, 3))  # some methods take NaN for 0, and stop at infinity
@@ -141,7 +143,7 @@ def _one_block(
 
     explainer.get_cam_image = keep_raw
     # Runs after its hooks: what follows the block works on a copy, and the tapped map stays what it was.
-    guard = module.register_forward_hook(lambda module, args, output: output.clone())
+    guard = module.register_forward_hook(lambda module, args, output: carry_on(output, output.clone()))
     try:
         with torch.enable_grad(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
             explainer(images.detach(), [ClassifierOutputTarget(int(target)) for target in targets])

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.backbones.resnet import STAGES
-from das_explain.nn.inference import as_found
 from das_explain.nn.registry import BLOCKS
+from das_explain.nn.running import as_found
 
 NOT_BLOCKS = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Softmax)
 SCRIPTED = "TorchScript, which cannot be watched at work; give the Python network that it was made from"
@@ -77,7 +77,7 @@ def probe(network: nn.Module, size: tuple[int, int]) -> Probe:
         def note(module: nn.Module, inputs: tuple, output: object) -> None:
             calls[name] += 1
             if isinstance(output, Tensor) and _is_map(output, size) and not isinstance(module, NOT_BLOCKS):
-                finished.append((name, tuple(output.shape[2:])))
+                finished.append((name, (output.shape[2], output.shape[3])))
 
         return note
 

@@ -106,3 +106,9 @@ def head_name(network: nn.Module) -> str | None:
     """The name of the layer that gives the logits: the last linear one."""
     names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     return names[-1] if names else None
+
+
+def class_count_of(network: nn.Module) -> int | None:
+    """The rows of the layer that gives the logits; ``None`` where none of them is linear."""
+    rows = [module.out_features for module in network.modules() if isinstance(module, nn.Linear)]
+    return rows[-1] if rows else None

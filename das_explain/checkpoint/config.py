@@ -110,7 +110,7 @@ def check_config(values: Any, path: Path) -> ModelConfig:
     )
 
 
-def check_preprocess(values: Mapping[str, Any], path: Path) -> Preprocess:
+def check_preprocess(values: Mapping[str, Any], path: Path | str) -> Preprocess:
     """The entry ``preprocess``, checked; missing parts are ImageNet's. Raises DasExplainError that names ``path``."""
 
     def check(key: str, good: bool, what: str) -> None:

@@ -42,7 +42,7 @@ ENTRIES = (
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """DistributedDataParallel's and AveragedModel's, torch.compile's, and what Lightning modules call their network."""
 _SCALAR = np.float64(0).__reduce__()[0]
-_INERT = [  # training loops store their arguments and best scores beside the weights
+_INERT: list[Any] = [  # training loops store their arguments and best scores beside the weights
     argparse.Namespace,
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")),
@@ -133,19 +133,21 @@ def _state_dict(content: Any, source: str, entry: str | None) -> tuple[Candidate
         if entry is not None:
             if not isinstance(content.get(entry), Mapping):
                 raise DasExplainError(f"{source} has no entry {entry!r} with weights; it has {_names(content)}")
-            wanted, entry = entry, None
+            inner, entry = entry, None
         else:
-            wanted = next((key for key in ENTRIES if isinstance(content.get(key), Mapping)), None)
+            found = next((key for key in ENTRIES if isinstance(content.get(key), Mapping)), None)
             named = {key: value for key, value in content.items() if isinstance(key, str)}
             tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
-            if wanted is None and len(tensors) > len(content) / 2:
+            if found is None and len(tensors) > len(content) / 2:
                 left_out = tuple(str(key) for key in content if key not in tensors)
                 return Candidate(tensors, tuple(peeled), left_out), lightning
-        if wanted is None:
-            hint = "; ?entry=NAME after the architecture names one" if any(map(_is_mapping, content.values())) else ""
-            raise DasExplainError(f"{source} holds no state dict: its entries are {_names(content)}{hint}")
-        peeled.append(f"entry {wanted}")
-        content = content[wanted]
+            if found is None:
+                nested = any(map(_is_mapping, content.values()))
+                hint = "; ?entry=NAME after the architecture names one" if nested else ""
+                raise DasExplainError(f"{source} holds no state dict: its entries are {_names(content)}{hint}")
+            inner = found
+        peeled.append(f"entry {inner}")
+        content = content[inner]
     raise DasExplainError(f"{source} holds a {type(content).__name__} where a state dict is needed")
 
 

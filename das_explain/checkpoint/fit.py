@@ -22,6 +22,12 @@ GATE = re.compile(r"^(.*\.)?gate\d*\.")
 LIKELY = 0.5  # share of common keys and shapes below which no architecture is proposed
 
 
+def gate_of(key: str) -> str:
+    """The gate that a key belongs to, ``layer1.gate.``; empty for any other key."""
+    match = GATE.match(key)
+    return match[0] if match else ""
+
+
 @dataclass(frozen=True)
 class Differences:
     """Between a network's keys and a file's: names, in the network's or the file's order."""
@@ -63,9 +69,10 @@ def load_strict(
     if found:
         classes = _class_counts(network, found, reading.state)
         if classes:
+            weight = f"{head_name(network)}.weight"
             raise DasExplainError(
                 f"{source} has {classes[0]} classes, where {classes[1]} are expected ({wanted}): its "
-                f"{head_name(network)}.weight is {_shape(reading.state, head_name(network) + '.weight')}"
+                f"{weight} is {_shape(reading.state, weight)}"
             )
         what = describe(found, expected, reading.state)
         advice = _advise_for(network, found, reading.state, readings) or advise(readings, ask)
@@ -216,7 +223,7 @@ def _likely_attentions(architecture: str, state: Mapping[str, Tensor]) -> list[s
 
 
 def _gate_names(state: Iterable[str]) -> frozenset[str]:
-    return frozenset(key[GATE.match(key).end() :] for key in state if GATE.match(key) and not key.endswith(OPTIONAL))
+    return frozenset(key.removeprefix(gate_of(key)) for key in state if gate_of(key) and not key.endswith(OPTIONAL))
 
 
 @cache
@@ -229,7 +236,7 @@ def _class_counts(network: nn.Module, found: Differences, state: Mapping[str, Te
     head = head_name(network)
     if head is None or found.missing or found.foreign or not set(found.misshapen) <= {f"{head}.weight", f"{head}.bias"}:
         return None
-    given, expected = state[f"{head}.weight"].shape, network.get_submodule(head).weight.shape
+    given, expected = state[f"{head}.weight"].shape, network.get_parameter(f"{head}.weight").shape
     return (given[0], expected[0]) if len(given) == 2 and given[1] == expected[1] else None
 
 
@@ -244,8 +251,8 @@ def _plain(tensor: Tensor | None, expected: Tensor, key: str, source: str) -> Te
 
 def _place(key: str) -> str:
     """``layer1.gate.weight`` -> ``layer1``; ``layer1.gate0.weight`` -> ``layer1.0``."""
-    stage, number = re.match(r"^(.*?)\.?gate(\d*)\.", key).groups()
-    return f"{stage}.{number}" if number else stage
+    stage, gate, _ = re.split(r"\.?gate(\d*)\.", key, maxsplit=1)
+    return f"{stage}.{gate}" if gate else stage
 
 
 def _natural(place: str) -> list[Any]:

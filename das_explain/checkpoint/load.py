@@ -66,20 +66,17 @@ def load_model(
         UsageError: the spec, an option or a block does not exist, or gates are to be replaced where there are none.
         DasExplainError: the weights cannot be had, or are not those of the network.
 
-    Examples:
-        >>> load_model("collage-das-resnet18", device="cpu")
-        LoadedModel 'collage-das-resnet18'
-          spec         collage-das-resnet18
-          architecture resnet18 with das attention
-          blocks       layer1, layer2, layer3, layer4
-          classes      9: astronaut, cat, coin ... photographer, rocket, temple
-          input        160 x 160
-          device       cpu
+    >>> model = load_model("collage-das-resnet18", device="cpu")
+    >>> list(model.blocks), model.preprocess.geometry.size, len(model.labels)
+    (['layer1', 'layer2', 'layer3', 'layer4'], (160, 160), 9)
+    >>> load_model(model.network, labels=model.labels, size=160).fingerprint == model.fingerprint
+    True
     """
+    target = find_device(device)
     if isinstance(spec, nn.Module):
-        parsed, opened, target = *_in_memory(spec, name), None if device is None else find_device(device)
+        parsed, opened = _in_memory(spec, name)
     else:
-        parsed, target = parse_spec(str(spec), name), find_device(device)
+        parsed = parse_spec(str(spec), name)
         opened = OPENERS[parsed.kind](parsed)
     if opened.task == "detection":
         raise UsageError(
@@ -93,7 +90,7 @@ def load_model(
         opened.notes.insert(0, f"{parsed.text}: nothing says how its input was prepared; taken as {whose}")
     if isinstance(spec, nn.Module):
         opened.num_classes = _classes_of(spec, opened.preprocess.geometry.size)
-        network, mark = spec if target is None else _moved(spec, parsed.name, target), fingerprint(spec)
+        network, mark = spec if device is None else _moved(spec, parsed.name, target), fingerprint(spec)
     else:
         network, mark = prepare_network(opened, parsed, target)
     return LoadedModel(

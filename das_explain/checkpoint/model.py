@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from das_explain.cam.explanation import Explanation, Image_, explain_images
+from das_explain.cam.explanation import Explanation, Photo, explain_images
 from das_explain.cam.fast import FastCopies
 from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.labels import match_labels
@@ -31,11 +31,10 @@ class LoadedModel:
     ``fingerprint`` is a SHA-256 over parameter names, shapes and values, and over what the gates are replaced with, if
     they are. ``blocks_chosen``: the blocks were asked for, and are not just those that the architecture has.
 
-    Examples:
-        >>> from das_explain import load_model
-        >>> model = load_model("collage-resnet18")
-        >>> model.preprocess(Image.new("RGB", (320, 240))).shape
-        torch.Size([3, 160, 160])
+    >>> from das_explain import load_model
+    >>> model = load_model("collage-resnet18")
+    >>> model.preprocess(Image.new("RGB", (320, 240))).shape
+    torch.Size([3, 160, 160])
     """
 
     name: str
@@ -52,7 +51,8 @@ class LoadedModel:
     @property
     def assumptions(self) -> list[str]:
         """Sentences on what was assumed where the checkpoint does not say it, and may change a number."""
-        return self.config.get("notes", [])
+        notes: list[str] = self.config.get("notes", [])
+        return notes
 
     @property
     def device(self) -> torch.device:
@@ -66,7 +66,7 @@ class LoadedModel:
 
     def explain(
         self,
-        images: Image_ | Sequence[Image_],
+        images: Photo | Sequence[Photo],
         target: int | str | Sequence[int | str | None] | None = None,
         blocks: str | Sequence[str] | None = None,
     ) -> Explanation:
@@ -90,14 +90,14 @@ class LoadedModel:
             UsageError: no such class or block, or a list of targets of another length than the images.
             DasExplainError: an image cannot be read, or a block gives no map.
 
-        Examples:
-            >>> from das_explain import load_model
-            >>> photo = np.zeros((120, 160, 3), np.uint8)
-            >>> load_model("collage-resnet18").explain(photo, target="cat", blocks="layer4").cams["layer4"].map.shape
-            torch.Size([1, 160, 160])
+        >>> from das_explain import load_model
+        >>> model = load_model("collage-das-resnet18", device="cpu")
+        >>> explanation = model.explain(np.zeros((200, 300, 3), dtype=np.uint8), target="cat", blocks="layer4")
+        >>> {block: cam.map.shape for block, cam in explanation.cams.items()}
+        {'layer4': torch.Size([1, 160, 160])}
         """
         modules = self._modules(blocks)
-        if self._fast is None:
+        if self._fast is None or self._fast.network is not self.network:
             self._fast = FastCopies(self.network, self.preprocess.geometry.size)
         return explain_images(
             self._fast.of(modules),
@@ -128,7 +128,9 @@ class LoadedModel:
             raise UsageError(f"target has {len(each)} classes for {count} images; give one for each, or one for all")
         names = list(dict.fromkeys(value for value in each if isinstance(value, str)))
         logit = {name: self._logit(name) for name in names}
-        numbers = [-1 if value is None else logit[value] if isinstance(value, str) else value for value in each]
+        numbers: list[Any] = [
+            -1 if value is None else logit[value] if isinstance(value, str) else value for value in each
+        ]
         if bad := [value for value in numbers if isinstance(value, bool) or not isinstance(value, (int, np.integer))]:
             raise UsageError(f"target must be a class name, its number, or None, not {bad[0]!r}")
         return [int(number) for number in numbers]
@@ -156,7 +158,7 @@ class LoadedModel:
         return f"{count}: {_some(self.labels)}" if self.labels else f"{count}, without names"
 
 
-def _as_list(images: Image_ | Sequence[Image_]) -> list[Image_]:
+def _as_list(images: Photo | Sequence[Photo]) -> list[Photo]:
     if isinstance(images, (str, os.PathLike, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
         return [images]
     if isinstance(images, torch.Tensor):

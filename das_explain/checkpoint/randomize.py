@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from das_explain.errors import DasExplainError
-from das_explain.nn.inference import as_found
+from das_explain.nn.running import as_found
 
 SEED = 0
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from das_explain.checkpoint.build import build_network, head_name
+from das_explain.checkpoint.build import build_network, class_count_of
 from das_explain.checkpoint.config import CARD, CONFIG, WEIGHTS, ModelConfig
 from das_explain.checkpoint.files import best_reading, candidates
 from das_explain.checkpoint.fit import describe, differences
@@ -57,10 +57,9 @@ def save_model(
     """
     directory, arguments = Path(directory), dict(arguments or {})
     if num_classes is None:
-        head = head_name(network)
-        if head is None:
-            raise DasExplainError("the network has no linear layer that gives logits: say num_classes")
-        num_classes = network.get_submodule(head).out_features
+        num_classes = class_count_of(network)
+    if num_classes is None:
+        raise DasExplainError("the network has no linear layer that gives logits: say num_classes")
     expected = build_network(architecture, attention, num_classes, arguments, task).state_dict()
     state = best_reading(candidates(network.state_dict(), "the network"), expected).state
     if found := differences(expected, state):

@@ -41,7 +41,7 @@ FORMS = (
 RAW = ("labels", "entry", "size")  # options that keep their text
 SUFFIXES = {
     "gates": (re.compile("|".join(INTERVENTIONS)), " or ".join(f"+gates={each}" for each in INTERVENTIONS)),
-    "weights": (re.compile(r"random(:[\w.]+)?"), "+weights=random or +weights=random:BLOCK"),
+    "weights": (re.compile(r"random(:[^\s+]+)?"), "+weights=random or +weights=random:BLOCK"),
 }
 """Key -> what it may be, and how that is written, in the order in which suffixes stand in ``ModelSpec.text``."""
 
@@ -99,7 +99,8 @@ def parse_spec(text: str, name: str | None = None) -> ModelSpec:
         raise UsageError(f"{text}: a model directory on the Hub takes no ?options")
     text, default = text + _joined(suffixes), default + _joined(suffixes)
     name = default if name is None else name.strip()
-    return ModelSpec(text=text, name=name, options=options, **suffixes, **fields)
+    gates, weights = (suffixes.get(key) for key in ("gates", "weights"))
+    return ModelSpec(text=text, name=name, options=options, gates=gates, weights=weights, **fields)
 
 
 def _split_suffixes(text: str) -> tuple[str, dict[str, str]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from das_explain.checkpoint.build import head_name
 from das_explain.checkpoint.files import Candidate, best_reading, candidates, read_weights
-from das_explain.checkpoint.fit import GATE, OPTIONAL, Differences, advise, describe, differences
+from das_explain.checkpoint.fit import OPTIONAL, Differences, advise, describe, differences, gate_of
 from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import parse_spec
 from das_explain.errors import DasExplainError, UsageError
@@ -77,8 +77,8 @@ def copy_weights(network: nn.Module, weights: Mapping[str, Tensor] | list[Candid
         skipped = (int(given.shape[0]), int(expected[f"{head}.weight"].shape[0]))
         state = {key: tensor for key, tensor in state.items() if not key.startswith(f"{head}.")}
     found = differences(expected, state)
-    fresh = tuple(key for key in found.missing if GATE.match(key))
-    partly = {GATE.match(key)[0] for key in fresh} & {GATE.match(key)[0] for key in state if GATE.match(key)}
+    fresh = tuple(key for key in found.missing if gate_of(key))
+    partly = {gate_of(key) for key in fresh} & {gate_of(key) for key in state}
     allowed = set() if partly else set(fresh)
     if skipped:
         allowed |= {key for key in expected if key.startswith(f"{head}.")}
@@ -88,5 +88,5 @@ def copy_weights(network: nn.Module, weights: Mapping[str, Tensor] | list[Candid
         raise DasExplainError(f"{source} does not fit the network to be warm-started: {what}{advise(readings)}")
     network.load_state_dict({key: tensor for key, tensor in state.items() if key in expected}, strict=False)
     loaded = sum(key in expected and not key.endswith(OPTIONAL) for key in state)
-    gates = tuple(dict.fromkeys(GATE.match(key)[0].rstrip(".") for key in fresh))
+    gates = tuple(dict.fromkeys(gate_of(key).rstrip(".") for key in fresh))
     return WarmStart(loaded=loaded, gates_kept=gates, head_skipped=skipped, source=source)

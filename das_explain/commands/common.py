@@ -33,6 +33,7 @@ def run_and_publish(
     from das_explain.engines.collect import collect
 
     scoring = scoring.resolved()
+    print_notes(dataset)
     print_guessed(plan.segmenter, plan.samples)
     with progress_bars("masks", "images") as (finding, explaining):
         run = collect(plan, dataset, out, progress=explaining, finding=finding, **collecting)
@@ -51,6 +52,12 @@ def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool) -
     if report:
         print(f"report      {publish(run)}")
     print(f"tables      {run.folder / 'scores.csv'} and beside it")
+
+
+def print_notes(dataset: Dataset) -> None:
+    """What the data has to say about itself: files that were passed over."""
+    for note in dataset.notes:
+        print(f"note        {note}")
 
 
 def print_guessed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:

@@ -29,19 +29,6 @@ class _MoreModels(Models):
     ] = ()
 
 
-@dataclass(frozen=True)
-class _Running(Running):
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            rich_help_panel=RUNNING,
-            help="Photos per forward pass of classifiers; 16 unless given.",
-        ),
-    ] = None
-
-
 @takes_options
 def evaluate(
     arguments: Annotated[
@@ -54,7 +41,7 @@ def evaluate(
     ],
     models: Annotated[_MoreModels, Without("blocks", "precision")],
     photos: Data,
-    running: Annotated[_Running, Without("engine")],
+    running: Annotated[Running, Without("batch", "engine")],
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder of the tables; runs/evaluate/NAMES unless given."),
@@ -62,6 +49,15 @@ def evaluate(
     draws: Annotated[
         int, typer.Option(min=0, metavar="N", help="Bootstrap draws for the intervals of AP; 0: no intervals.")
     ] = 200,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel=RUNNING,
+            help="Photos per forward pass of classifiers; 16 unless given.",
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, hidden=True)] = None,
 ) -> None:
     """Measure models on labelled photos: top-1, top-5, by class, paired; of detectors COCO's AP. All with intervals.
@@ -90,7 +86,7 @@ def evaluate(
         seed=photos.seed,
         split=photos.split,
         root=photos.root,
-        batch=running.batch or batch_size,
+        batch=batch or batch_size,
         workers=running.workers,
         device=running.device,
         draws=draws,

@@ -22,11 +22,12 @@ class Without:
 
 @dataclass(frozen=True)
 class Given:
-    """``Annotated[Scoring, Given("as before")]``: the parameter is a dictionary of the flags that were given.
+    """``Annotated[dict[str, Any], Given(Scoring, "as before")]``: only the flags that were given, by their names.
 
-    For a command that changes what was settled before: no flag is required, help shows this text as each one's default.
+    For a command that changes what was settled before: no flag is required, help shows the text as each one's default.
     """
 
+    kind: type
     default: str
 
 
@@ -40,14 +41,15 @@ class _Group:
 
     @classmethod
     def of(cls, annotation: Any) -> _Group | None:
-        marks: tuple[Any, ...] = ()
-        if get_origin(annotation) is Annotated:
-            annotation, *marks = get_args(annotation)
-        if not is_dataclass(annotation):
+        is_marked = get_origin(annotation) is Annotated
+        kind: Any = get_args(annotation)[0] if is_marked else annotation
+        marks: tuple[Any, ...] = get_args(annotation)[1:] if is_marked else ()
+        for mark in marks:
+            if isinstance(mark, Given):
+                return cls(mark.kind, given=mark.default)
+        if not (isinstance(kind, type) and is_dataclass(kind)):
             return None
-        without = tuple(name for mark in marks if isinstance(mark, Without) for name in mark.names)
-        given = next((mark.default for mark in marks if isinstance(mark, Given)), None)
-        return cls(annotation, without, given)
+        return cls(kind, tuple(name for mark in marks if isinstance(mark, Without) for name in mark.names))
 
     def flags(self) -> Iterator[inspect.Parameter]:
         hints = get_type_hints(self.kind, include_extras=True)
@@ -64,7 +66,7 @@ class _Group:
             if self.given is not None:
                 kind, option, default = kind | None, copy.copy(option), None
                 option.show_default = self.given
-            hint = Annotated[kind, option]
+            hint: Any = Annotated[kind, option]
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
     def value(self, values: dict[str, Any]) -> Any:
@@ -108,5 +110,5 @@ def _for_typer(hint: Any) -> tuple[Any, Any]:
     """Type and option. ``tuple[X, ...]`` is what an instance holds; a flag that repeats is a list to Typer."""
     kind, option = get_args(hint)
     if get_origin(kind) is tuple:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+        kind = list[get_args(kind)[0]]
     return kind, option

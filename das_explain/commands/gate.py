@@ -34,7 +34,7 @@ def gate(
             help="Where to show what the deformable kernels look at, in pixels of the photo; may be repeated. Unless "
             "given, the place deepest inside the object, or the map's maximum where no mask is known.",
         ),
-    ] = (),  # type: ignore[assignment]
+    ] = (),
     drawn: Annotated[
         int | None,
         typer.Option(

@@ -22,7 +22,10 @@ PANELS = (COMMON, DATA, MODELS, MAPS, SCORING, REGION, FINDERS, RUNNING)
 WIDTH = 100
 COLUMN = 28  # where an option's text begins
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
-_BadCommandLine = typer.BadParameter.__base__  # click's UsageError, wherever this Typer has its click from
+_BadCommandLine: Any = typer.BadParameter.__base__  # click's UsageError, wherever this Typer has its click from
+
+
+_Base: Any = object  # TyperCommand or TyperGroup, in the classes below
 
 
 class Stopped(DasExplainError):
@@ -31,8 +34,10 @@ class Stopped(DasExplainError):
     exit_code = 130
 
 
-class _OneDialect:
+class _OneDialect(_Base):
     """What a command and a group of commands have in common."""
+
+    context_settings: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{**options, "rich_markup_mode": None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -131,13 +131,14 @@ def pack(
 
 def _facts(model: LoadedModel | LoadedDetector) -> dict:
     config = model.config
-    explained = {}
-    if config.get("task") != "detection":
+    explained: dict[str, Any] = {}
+    if (task := config.get("task", "classification")) != "detection":
+        model = cast("LoadedModel", model)
         explained = {"blocks": list(model.blocks), "preprocess": model.preprocess.to_config()}
     return {
         "name": model.name,
         "spec": model.spec,
-        "task": config.get("task", "classification"),
+        "task": task,
         "architecture": config["architecture"],
         "attention": config["attention"],
         "arguments": config["arguments"],

@@ -86,7 +86,7 @@ def _print_counts(models: list[str], size: int | None, memory: bool, time: bool)
             seconds, ratio = relative_time(_real(network), plain, shape)
             cells.append(f"{1000 * seconds:.1f}" + f"\n({ratio:.2f})" * (bare is not None))
         table.add_row(name, f"{width}x{height}", *cells)
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     console.print(
         "publ., as published: what the counter thop adds up. It sees called modules only, so no deformable kernel, and "
@@ -115,7 +115,7 @@ def _print_comparison(key: str) -> None:
     for line in paper.lines():
         found = [number.agreement for number in line.numbers]
         agreements += [each for each in found if each != "-"]
-        if "none" in found:
+        if line.note is not None:
             notes.append(f"{line.name}: {line.note}")
         counts = [
             cell
@@ -123,7 +123,7 @@ def _print_comparison(key: str) -> None:
             for cell in (number.printed, f"{number.ours:.{number.decimals}f} {marks[mark]}")
         ]
         table.add_row(line.name, *counts, *line.results, end_section=line.last)
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     agreed = len(agreements) - agreements.count("none")
     cut = " (↓: cut there, not rounded)" if "cut" in agreements else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from das_explain.commands.options import Given, Scoring, score_options, takes_op
 @takes_options
 def score(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder: the --out of sfd.")],
-    scoring: Annotated[Scoring, Given("as before")],
+    scoring: Annotated[dict[str, Any], Given(Scoring, "as before")],
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Another folder for the result; the run's own unless given."),

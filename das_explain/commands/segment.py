@@ -39,7 +39,7 @@ def segment(
     Example: das-explain segment photos/ --out masks/
     """
     from das_explain.batches.export import export_masks
-    from das_explain.commands.common import print_agreement, progress_bars
+    from das_explain.commands.common import print_agreement, print_notes, progress_bars
     from das_explain.data.dataset import open_dataset
     from das_explain.errors import UsageError
     from das_explain.segment.choose import choose_segmenter
@@ -54,6 +54,7 @@ def segment(
         if regions.segmenter in ("auto", "masks") and not regions.box_masks:
             raise UsageError("--against-data needs another source of masks than the data: give --segmenter")
         human = dataset
+    print_notes(dataset)
     segmenter = choose_segmenter(dataset, regions.options(running.device))
     with progress_bars("masks", "files") as (finding, writing):
         exported = export_masks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -34,8 +34,8 @@ After it:
   ?key=value&key=value        size=224 (side of the input), labels=FILE (class names), entry=KEY
                               (which weights of a checkpoint), or arguments of the network, such
                               as alpha=0.1; not after a directory or hf:
-  +gates=ones                 the attention of its gates replaced: ones (none), mean (each gate's
-                              own mean) or shuffled (of other places)
+  +gates=ones|mean|shuffled   the attention of its gates replaced: left out, without places (each
+                              channel's mean), or with its values in other places
   +weights=random[:BLOCK]     what it learned forgotten: all of it, or from the classifier down to
                               and including BLOCK
 
@@ -99,7 +99,6 @@ def data_page() -> str:
 def measures_page() -> str:
     """From the registries, so that it is complete."""
     from das_explain.cam.methods import METHODS
-    from das_explain.measures import MEASURES
     from das_explain.measures.sfd import BOXES, SCALINGS
     from das_explain.nulls import NULLS
 
@@ -111,7 +110,11 @@ def measures_page() -> str:
             "",
             "They are scored on region R by measures (--measure):",
             "",
-            *(line for name, each in MEASURES.items() for line in _entry(name, _about(each.compute))),
+            *_measures(needs_network=False),
+            "",
+            "or on what the network says to changed photos, of sfd only, while the network is at hand:",
+            "",
+            *_measures(needs_network=True),
             "",
             "beside maps that know nothing of the photo (--nulls):",
             "",
@@ -125,6 +128,14 @@ def measures_page() -> str:
             "",
         ]
     )
+
+
+def _measures(*, needs_network: bool) -> Iterator[str]:
+    from das_explain.measures import MEASURES
+
+    for name, each in MEASURES.items():
+        if each.needs_network == needs_network:
+            yield from _entry(name, _about(each.compute) + " Lower is better." * (not each.higher_is_better))
 
 
 def _about(function: Callable[..., Any]) -> str:
@@ -168,5 +179,5 @@ def help_page(
 
 
 def _commands(context: typer.Context) -> dict:
-    assert context.parent is not None
-    return {name: each for name, each in context.parent.command.commands.items() if name not in TOPICS}
+    group: Any = context.parent.command if context.parent else None
+    return {name: each for name, each in group.commands.items() if name not in TOPICS}

@@ -44,16 +44,16 @@ def attach_boxes(samples: Sequence[Sample], path: Path) -> list[Sample]:
     claimed = set(exact)  # by its whole name: no other sample has these boxes for the end of its name
     user: dict[str, str] = {}
     out, hits = [], 0
-    for sample, name, key in zip(samples, spelt, exact):
-        if key is None:
+    for sample, name, mine in zip(samples, spelt, exact):
+        if mine is None:
             keys = [each for each in by_name.get(_stem(name), []) if each not in claimed]
             if len(keys) > 1:
                 raise UsageError(f"{printable(path)} has boxes for {keys[0]} and {keys[1]}; both fit {sample.name}")
-            key = keys[0] if keys else None
-            if key is not None and user.setdefault(key, sample.name) != sample.name:
-                both = f"{user[key]} and {sample.name}"
-                raise UsageError(f"the boxes for {key} in {printable(path)} fit both {both}: name the folders there")
-        named = found[key] if key is not None else []
+            mine = keys[0] if keys else None
+            if mine is not None and user.setdefault(mine, sample.name) != sample.name:
+                both = f"{user[mine]} and {sample.name}"
+                raise UsageError(f"the boxes for {mine} in {printable(path)} fit both {both}: name the folders there")
+        named = found[mine] if mine is not None else []
         hits += bool(named)
         out.append(replace(sample, boxes=_of_label(named, sample.label)))
     if not hits:

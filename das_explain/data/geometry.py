@@ -121,7 +121,7 @@ class Preprocess:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Preprocess:
         """The inverse of ``to_config``; missing entries take ImageNet's values."""
-        known = {name: config[name] for name in ("resize", "interpolation", "fit") if name in config}
+        known: dict[str, Any] = {name: config[name] for name in ("resize", "interpolation", "fit") if name in config}
         if "size" in config:
             size = config["size"]
             known["size"] = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 from unicodedata import category
 
 import numpy as np
@@ -109,7 +110,7 @@ def decode_mask(path: str | os.PathLike[str], *, background: int = 0) -> np.ndar
 def stored_turn(path: str | os.PathLike[str]) -> Image.Transpose | None:
     """What turns a photo's stored pixels upright if that swaps width and height (EXIF 5 to 8), else ``None``."""
     with _opened(path) as image:
-        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION))
+        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def turned_unseen(path: str | os.PathLike[str]) -> bool:
@@ -151,18 +152,23 @@ def _object_pixels(image: Image.Image) -> np.ndarray:
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
         if alpha.min() < 255 and alpha.max() > 0:
-            return alpha > 0
+            return np.asarray(alpha > 0)
     if image.format in ("JPEG", "MPO"):
         grey = np.asarray(image.convert("L"))
-        return grey > int(grey.max()) / 2
+        return np.asarray(grey > int(grey.max()) / 2)
     if image.mode == "P":
         entries = np.asarray(image)
-        colour = np.asarray(image.convert("RGB")).any(axis=-1)
-        return colour if not colour.all() else entries != 0
+        colour = _coloured(image)
+        return np.asarray(entries != 0) if colour.all() else colour
     if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
         values = np.asarray(image)
-        return (values != 0) & ~np.isnan(values)
-    return np.asarray(image.convert("RGB")).any(axis=-1)
+        return np.asarray((values != 0) & ~np.isnan(values))
+    return _coloured(image)
+
+
+def _coloured(image: Image.Image) -> np.ndarray:
+    """bool (H, W), true where a pixel is not black."""
+    return np.asarray(np.asarray(image.convert("RGB")).any(axis=-1))
 
 
 def _make_upright(image: Image.Image) -> bool:
@@ -221,7 +227,7 @@ def how_to_open(ending: str) -> str:
     return "AVIF photos need Pillow 11.3 or newer: pip install -U pillow" if ending in _AVIF else ""
 
 
-def _open_format(stream, head: bytes) -> Image.Image:
+def _open_format(stream: BinaryIO, head: bytes) -> Image.Image:
     """Image.open, but a JPEG of any size passes (``Image.open`` refuses large ones before they can be reduced)."""
     if head.startswith(b"\xff\xd8\xff"):
         try:

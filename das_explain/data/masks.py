@@ -73,8 +73,8 @@ def match_names(
     user: dict[int, str] = {}
     for sample, found in zip(samples, exact):
         stem = _without_ending(one_spelling(sample.name)).rsplit("/", 1)[-1]
-        found = found or [i for i in by_stem.get(stem, ()) if i not in claimed] or [None]
-        match = found[0]
+        found = found or [i for i in by_stem.get(stem, ()) if i not in claimed]
+        match = found[0] if found else None
         if len(found) > 1:
             both = f"{_told(told[found[0]])} and {_told(told[found[1]])}"
             raise UsageError(f"two masks fit {sample.name}: {both}; remove one")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def collect(
     return run
 
 
-def _manifest(plan: Plan, dataset: Dataset, explainer: Explainer, seed: int, stratified: bool) -> Mapping[str, Any]:
+def _manifest(plan: Plan, dataset: Dataset, explainer: Explainer, seed: int, stratified: bool) -> dict[str, Any]:
     contest, segmenter = explainer.contest, plan.segmenter
     return {
         "command": sys.argv,

@@ -7,6 +7,7 @@ Ray is started on this machine.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 
 from das_explain.engines import Shard
@@ -50,7 +51,7 @@ class RayEngine:
             raise missing_package("ray", "ray", "--engine ray") from None
         mine = not ray.is_initialized()
         if mine:
-            ray.init(log_to_driver=False, logging_level="error", include_dashboard=False)
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         try:
             has = ray.cluster_resources()
             gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 1))

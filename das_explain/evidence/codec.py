@@ -165,8 +165,8 @@ def decode(table: pa.Table) -> Evidence:
     table = table.combine_chunks()
     names = ("index", "image", "label", "status", "message", "width", "height", "region")
     try:
-        rows = zip(*(table[name].to_pylist() for name in names))
-        photos = [Photo(*values, region=json.loads(region)) for *values, region in rows]
+        columns = [table[name].to_pylist() for name in names]
+        photos = [Photo(*values) for values in zip(*columns[:-1], map(json.loads, columns[-1]))]
         counts = np.diff(_array(table, "logits").offsets.to_numpy())
         shown = np.flatnonzero(counts)
         masks, sizes = _masks(_array(table, "masks"), shown)

@@ -12,7 +12,7 @@ from das_explain.cam.engine import Maps
 from das_explain.evidence.values import Key
 from das_explain.explain.contestants import Contestant, ExplainOptions
 from das_explain.measures import MEASURES, MeasureOptions, Probe
-from das_explain.nn.inference import as_found
+from das_explain.nn.running import as_found
 from das_explain.nulls.pairing import image_seeds
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.nn.gate import Gate
-from das_explain.nn.inference import as_found, check_logits
 from das_explain.nn.interventions import gates_of, with_gates
+from das_explain.nn.running import as_found, check_logits
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ def compute_all(
             masks is not derived again for the next maps.
         measures: default: all that need no network.
     """
-    chosen = measures if measures is not None else [each for each in MEASURES.values() if not each.needs_network]
+    chosen = [each for each in MEASURES.values() if not each.needs_network] if measures is None else list(measures)
     known = options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
-    options = replace(options, regions=known, ranking=Ranking(maps, masks))
+    readers = [measure.reader for measure in chosen if measure.reader]
+    options = replace(options, regions=known, ranking=Ranking(maps, masks, readers))
     return {measure.name: Measured(*measure.compute(maps, masks, options)) for measure in chosen}

@@ -6,6 +6,8 @@ An introduction to ROC analysis, 2006).
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from das_explain.measures.base import (
@@ -41,10 +43,13 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _area(curve: Curve) -> float:
+    on, off = int(curve.hits[0]), int(curve.pixels[0] - curve.hits[0])
+    if not on or not off:
+        return math.nan
     pixels, hits = curve.pixels_at, curve.hits_at
     # Each pixel off R is beaten by the hits above its level, and by half of those on it.
     beaten = (pixels - hits) @ (curve.hits - hits / 2)
-    return float(beaten) / float(curve.hits[0]) / float(curve.pixels[0] - curve.hits[0])
+    return float(beaten) / (on * off)
 
 
-MEASURE = Measure("auroc", False, (0.0, 1.0), True, compute, title="AUROC")
+MEASURE = Measure("auroc", False, (0.0, 1.0), True, compute, title="AUROC", reader=_area)

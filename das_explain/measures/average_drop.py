@@ -1,5 +1,5 @@
 """Average drop: how much of the class's probability is lost when only what the map shows is kept (Chattopadhay et al.,
-Grad-CAM++, WACV 2018, Sec. 4.1.1).
+Grad-CAM++, WACV 2018; arXiv 1710.11063).
 
     drop = max(0, Y - O) / Y        Y: probability for the photo, O: for the photo times the map
 """

@@ -1,10 +1,12 @@
 """Average precision of the map's pixels as detections of the object's (pixel-wise AP; PxAP of Choe et al., Evaluating
-Weakly Supervised Object Localization Methods Right, CVPR 2020, Sec. 4.1, of one image).
+Weakly Supervised Object Localization Methods Right, CVPR 2020, arXiv 2001.07437, of one image).
 
     AP = sum over levels t of (recall(t) - recall(level above t)) * precision(t)
 """
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor
 
@@ -44,7 +46,9 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _area(curve: Curve) -> float:
+    if not curve.hits[0]:
+        return math.nan
     return float(curve.hits_at @ (curve.hits / curve.pixels)) / float(curve.hits[0])
 
 
-MEASURE = Measure("average_precision", False, (0.0, 1.0), True, compute)
+MEASURE = Measure("average_precision", False, (0.0, 1.0), True, compute, reader=_area)

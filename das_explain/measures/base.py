@@ -11,7 +11,7 @@ from torch import Tensor
 
 from das_explain.errors import UsageError
 from das_explain.measures.probe import Probe
-from das_explain.measures.ranking import Curve, Ranking
+from das_explain.measures.ranking import Ranking, Reader
 from das_explain.measures.regions import Regions
 
 
@@ -60,6 +60,7 @@ class Measure:
     ``options`` may be left out. It never raises for a degenerate map: it gives a status of ``statuses.STATUSES``.
     ``bounds``: the least and the largest value. ``needs_network``: it has to run the network on changed photos.
     ``title``: what tables and figures for people call it; default: the name in words.
+    ``reader``: of a measure of ranks, what it reads from a map's curve, so that one curve serves all of them.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Measure:
     higher_is_better: bool
     compute: Callable[..., Measured]
     title: str = ""
+    reader: Reader | None = None
 
     def __post_init__(self) -> None:
         if not self.title:
@@ -117,12 +119,10 @@ def judge(maps: Tensor, regions: Regions | None = None, *, needs_outside: bool =
     return torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=maps.device), status
 
 
-def from_curves(
-    maps: Tensor, masks: Tensor, options: MeasureOptions, status: list[str], value: Callable[[Curve], float]
-) -> Measured:
-    """A rank measure: the value of each map's curve where its status is ``ok``."""
+def from_curves(maps: Tensor, masks: Tensor, options: MeasureOptions, status: list[str], reader: Reader) -> Measured:
+    """A measure of ranks: what ``reader`` says of each map's curve where its status is ``ok``."""
     ranking = ranking_of(maps, masks, options)
-    values = [value(ranking.curve(row)) if word == "ok" else torch.nan for row, word in enumerate(status)]
+    values = [ranking.value(row, reader) if word == "ok" else torch.nan for row, word in enumerate(status)]
     return Measured(torch.tensor(values, dtype=torch.float64), status, {})
 
 

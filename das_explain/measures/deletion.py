@@ -1,5 +1,5 @@
 """Deletion: how fast the network loses the class when the map's highest pixels go first (Petsiuk et al., RISE, BMVC 2018,
-Sec. 4.2, Algorithm 1).
+arXiv 1806.07421).
 
     deletion = area under p(share of pixels hidden), share from 0 to 1
 """

@@ -1,5 +1,5 @@
 """Energy-based pointing game: the share of the map's weight that lies on the object (Wang et al., Score-CAM, CVPR
-Workshops 2020, Sec. 4.3; the same as relevance mass accuracy, Arras et al., CLEVR-XAI, 2022, Eq. 1).
+Workshops 2020; the same as relevance mass accuracy, Arras et al., CLEVR-XAI, 2022, arXiv 2003.07258).
 
     proportion = sum of w over R / sum of w over the frame
 """

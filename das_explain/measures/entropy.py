@@ -1,5 +1,5 @@
 """Entropy of the map taken as a distribution over pixels: its complexity (Bhatt et al., Evaluating and Aggregating
-Feature-based Model Explanations, IJCAI 2020, Sec. 3.3).
+Feature-based Model Explanations, IJCAI 2020).
 
     H = - sum over pixels of p ln p        p = w / sum of w
 """

@@ -1,5 +1,6 @@
-"""Gini index: how unevenly the weight is spread over the pixels (Hurley and Rickard, Comparing Measures of Sparsity, 2009,
-Table I; of explanations: Chalasani et al., Concise Explanations of Neural Networks, ICML 2020, Sec. 5).
+"""Gini index: how unevenly the weight is spread over the pixels (Hurley and Rickard, Comparing Measures of Sparsity,
+2009; of explanations: Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training, ICML
+2020).
 
     G = sum over i of (2 i - n - 1) w_(i) / (n * sum of w)        w_(1) <= ... <= w_(n)
 """
@@ -42,4 +43,4 @@ def _gini(curve: Curve) -> float:
     return float((pixels * below_less_above) @ level) / (count * float(pixels @ level))
 
 
-MEASURE = Measure("gini", False, (0.0, 1.0), True, compute, title="Gini index")
+MEASURE = Measure("gini", False, (0.0, 1.0), True, compute, title="Gini index", reader=_gini)

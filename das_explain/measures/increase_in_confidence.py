@@ -1,5 +1,5 @@
 """Increase in confidence: whether the network is surer of the class when only what the map shows is kept (Chattopadhay et
-al., Grad-CAM++, WACV 2018, Sec. 4.1.2).
+al., Grad-CAM++, WACV 2018; arXiv 1710.11063).
 
     increase = 1 if O > Y else 0        Y: probability for the photo, O: for the photo times the map
 """

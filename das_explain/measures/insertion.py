@@ -1,5 +1,5 @@
 """Insertion: how fast the network finds the class when the map's highest pixels come first (Petsiuk et al., RISE, BMVC 2018,
-Sec. 4.2, Algorithm 1).
+arXiv 1806.07421).
 
     insertion = area under p(share of pixels shown), share from 0 to 1
 """

@@ -4,7 +4,7 @@
 
 A method should not lose because its maps are brighter or fainter than another's: ``best_iou_threshold`` finds the tau
 that is best over the whole data set, as MaxBoxAcc does for boxes (Choe et al., Evaluating Weakly Supervised Object
-Localization Methods Right, CVPR 2020, Sec. 4.1, Eq. 1). It is chosen with the masks in sight, so it says what the maps
+Localization Methods Right, CVPR 2020, arXiv 2001.07437). It is chosen with the masks in sight, so it says what the maps
 could do, not what they do.
 """
 

@@ -1,5 +1,5 @@
 """Pointing game: does the map's maximum lie on the object (Zhang et al., Top-down Neural Attention by Excitation
-Backprop, ECCV 2016, Sec. 4.2).
+Backprop, ECCV 2016, arXiv 1608.00507).
 
     accuracy = hits / (hits + misses)
 
@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, regions_of
-from das_explain.measures.regions import Regions
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -46,21 +45,10 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     weights = maps.detach().cpu().numpy()
     for row, word in enumerate(status):
         if word == "ok":
-            distance = _to_object(regions, row, *np.nonzero(weights[row] == weights[row].max()))
+            maximal = np.flatnonzero(weights[row] == weights[row].max())
+            distance = regions.distances(row, *np.divmod(maximal, maps.shape[2]))
             values[row], distances[row] = (distance <= options.tolerance).mean(), distance.mean()
     return Measured(values, status, {"hit_distance": distances})
-
-
-def _to_object(regions: Regions, row: int, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
-    """Pixels from each of k places to R's nearest pixel, float (k,)."""
-    mask = regions.array[row]
-    if mask[ys, xs].all():
-        return np.zeros(len(ys))
-    if len(ys) > 8:  # as long as that many of the following take: once for all places
-        return regions.distance(row)[ys, xs].astype(float)
-    rows, columns = np.arange(mask.shape[0], dtype=np.float32), np.arange(mask.shape[1], dtype=np.float32)
-    squares = [((rows - y) ** 2)[:, None] + (columns - x) ** 2 for y, x in zip(ys, xs, strict=True)]
-    return np.sqrt([square[mask].min() for square in squares])
 
 
 MEASURE = Measure("pointing_game", False, (0.0, 1.0), True, compute)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class Probe:
 
     @staticmethod
     def of(
-        network: nn.Module, normalize: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, **options
+        network: nn.Module, normalize: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, **options: Any
     ) -> Probe:
         """A probe of a classifier: ``normalize`` makes of frames what it takes, ``targets`` int64 (N,) are its logits."""
 
@@ -103,7 +104,8 @@ def hide(images: Tensor, baseline: str) -> Tensor:
     """Photos (N, 3, H, W) with every pixel hidden; UsageError for a name that is not in ``BASELINES``."""
     if baseline not in BASELINES:
         raise UsageError(f"baseline {baseline!r} is unknown; choose among {', '.join(BASELINES)}")
-    return BASELINES[baseline](images)
+    with torch.autocast(images.device.type, enabled=False):  # a photo, however the network is run
+        return BASELINES[baseline](images)
 
 
 def probe_of(maps: Tensor, probe: Probe | None, name: str) -> Probe:

@@ -21,7 +21,7 @@ class Regions:
 
     def __init__(self, masks: Tensor) -> None:
         self.masks = masks
-        self._distances: dict[int, np.ndarray] = {}
+        self._outlines: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     @cached_property
     def array(self) -> np.ndarray:
@@ -40,12 +40,28 @@ class Regions:
         columns, rows = (torch.from_numpy(self.array.any(axis)).to(self.masks.device) for axis in (1, 2))
         return extents(columns, rows)
 
-    def distance(self, row: int) -> np.ndarray:
-        """Pixels from each pixel of image ``row`` to R's nearest, float32 (H, W), 0 on R; R must not be empty."""
-        if row not in self._distances:
-            off = (~self.array[row]).view(np.uint8)
-            self._distances[row] = cv2.distanceTransform(off, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return self._distances[row]
+    def distances(self, row: int, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+        """Pixels from k places of image ``row`` to R's nearest pixel, float (k,), 0 on R; R must not be empty."""
+        mask = self.array[row]
+        on = mask[ys, xs]
+        if on.all():
+            return np.zeros(len(ys))
+        if row not in self._outlines:
+            self._outlines[row] = _outline(mask)
+        rows, columns = self._outlines[row]  # off R, the nearest pixel is one of these
+        if len(ys) * len(rows) > 2**18:
+            off = (~mask).view(np.uint8)
+            return cv2.distanceTransform(off, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[ys, xs].astype(float)
+        squares = (ys[:, None] - rows) ** 2 + (xs[:, None] - columns) ** 2
+        return np.where(on, 0.0, np.sqrt(squares.min(1)))
+
+
+def _outline(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns, int64 (k,) each, of R's pixels at the frame's edge or with a direct neighbour off R."""
+    outline = mask.copy()
+    inner = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    outline[1:-1, 1:-1] &= ~inner
+    return np.divmod(np.flatnonzero(outline), mask.shape[1])
 
 
 def divide(weights: Tensor, masks: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,12 @@
 """Relevance rank accuracy: how many of the highest pixels lie on the object (Arras et al., CLEVR-XAI, Information Fusion
-2022, Sec. 3.3, Eq. 2).
+2022, arXiv 2003.07258).
 
     accuracy = |P_top |R| and R| / |R|        P_top |R|: the |R| pixels of the highest weight
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from torch import Tensor
@@ -47,6 +49,8 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 def _accuracy(curve: Curve) -> float:
     area = int(curve.hits[0])
+    if not area:
+        return math.nan
     last = int(np.count_nonzero(curve.pixels >= area)) - 1  # the level on which the |R|-th pixel stands
     above = last + 1 < len(curve.pixels)
     pixels, hits = (int(count[last + 1]) if above else 0 for count in (curve.pixels, curve.hits))
@@ -54,4 +58,4 @@ def _accuracy(curve: Curve) -> float:
     return (hits + share * (area - pixels)) / area
 
 
-MEASURE = Measure("relevance_rank_accuracy", False, (0.0, 1.0), True, compute)
+MEASURE = Measure("relevance_rank_accuracy", False, (0.0, 1.0), True, compute, reader=_accuracy)

@@ -1,17 +1,22 @@
 """ROAD, remove and debias: does the network miss the highest pixels more than the lowest, if what is put in their place
-gives away nothing (Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022, Sec. 5).
+gives away nothing (Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022,
+arXiv 2202.00449).
 
     road = mean over shares of (p without the lowest - p without the highest) / 2
 
-The shares removed are 90 %, 80 % ... 10 %. In place of the removed pixels stands the noisy linear imputation (Sec. 5.2,
-Eq. 6): each is the mean of its eight neighbours, of which the direct ones weigh 1/6 and the diagonal ones 1/12, and a
+The shares removed are 90 %, 80 % ... 10 %. In place of the removed pixels stands the noisy linear imputation:
+each is the mean of its eight neighbours, of which the direct ones weigh 1/6 and the diagonal ones 1/12, and a
 little noise. As pytorch-grad-cam's ``ROADCombined``, which is the reference.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import torch
-import torch.nn.functional as F
+from scipy import sparse
+from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, answered, check_maps
@@ -21,7 +26,6 @@ KEPT = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 """Per cent of the pixels that are kept, pytorch-grad-cam's percentiles."""
 NOISE = 0.01
 """Standard deviation of the noise, in units of the frame's [0, 1]."""
-_NEIGHBOURS = [[1 / 12, 1 / 6, 1 / 12], [1 / 6, 0.0, 1 / 6], [1 / 12, 1 / 6, 1 / 12]]
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -48,7 +52,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     count, pixels = len(maps), maps[0].numel() if len(maps) else 0
     places = probe.places(torch.nan_to_num(maps))
     noise = _noise(probe)
-    kept = torch.tensor([-(-percent * (pixels - 1) // 100) for percent in KEPT], device=places.device)
+    kept = torch.tensor([max(1, -(-percent * (pixels - 1) // 100)) for percent in KEPT], device=places.device)
     rows = torch.arange(count, device=places.device).repeat_interleave(len(KEPT))
 
     def answers(order: Tensor) -> Tensor:
@@ -71,54 +75,43 @@ def _noise(probe: Probe) -> Tensor:
     return NOISE * torch.stack(drawn).to(probe.images) if drawn else torch.zeros_like(probe.images)
 
 
-def impute(images: Tensor, known: Tensor, tolerance: float = 1e-6, most_steps: int = 2000) -> Tensor:
+def impute(images: Tensor, known: Tensor) -> Tensor:
     """Fills in what is not known with the weighted mean of its neighbours, of which those off the frame do not count.
 
-    The linear system is symmetric and positive: conjugate gradients, all photos and channels at once, from a guess made
-    coarse to fine, until no pixel is off its neighbours' mean by more than ``tolerance``.
+    One sparse symmetric system per photo, solved directly in float64, on the processor: about 0.1 s at 224 px.
 
     Args:
         images: float (N, C, H, W). known: bool (N, H, W), at least one pixel of each.
 
     Returns:
-        float32 (N, C, H, W), equal to ``images`` where known.
+        float32 (N, C, H, W) on the images' device, equal to ``images`` where known.
 
     >>> impute(torch.tensor([[[[0.0, 9.0, 0.5]]]]), torch.tensor([[[True, False, True]]]))
     tensor([[[[0.0000, 0.2500, 0.5000]]]])
     """
-    size, channels = images.shape[2:], images.shape[1]
-    unknown = (~known)[:, None].float()
-    images = images.float() * (1 - unknown)
-    kernel = torch.tensor(_NEIGHBOURS, device=images.device).expand(channels, 1, 3, 3)
-
-    def from_neighbours(values: Tensor) -> Tensor:
-        return F.conv2d(values, kernel, padding=1, groups=channels)
-
-    on_frame = from_neighbours(torch.ones(1, channels, *size, device=images.device))  # their weights, less at the edges
-    values = _guess(images, known[:, None].float()) * unknown
-    residual = unknown * (from_neighbours(images + values) - on_frame * values)
-    direction = residual
-    power = residual.square().sum((2, 3), keepdim=True)
-    for _ in range(most_steps):
-        if not residual.numel() or residual.abs().max() <= tolerance:
-            break
-        along = unknown * (on_frame * direction - from_neighbours(direction))
-        step = power / (direction * along).sum((2, 3), keepdim=True).clamp(min=1e-30)
-        values = values + step * direction
-        residual = residual - step * along
-        before, power = power, residual.square().sum((2, 3), keepdim=True)
-        direction = residual + power / before.clamp(min=1e-30) * direction
-    return images + values
+    filled = np.array(images.detach().cpu(), dtype=np.float64).reshape(*images.shape[:2], -1)
+    near = _neighbours(*images.shape[2:])
+    weight = np.asarray(near.sum(axis=1)).ravel()  # less at the frame's edges
+    for photo, is_known in zip(filled, known.cpu().numpy().reshape(len(known), -1), strict=True):
+        missing, given = np.flatnonzero(~is_known), np.flatnonzero(is_known)
+        if not len(missing):
+            continue
+        rows = near[missing]
+        system = (sparse.diags_array(weight[missing]) - rows[:, missing]).tocsc()
+        solver = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        photo[:, missing] = solver.solve(rows[:, given] @ photo[:, given].T).T
+    return torch.from_numpy(filled).view(images.shape).float().to(images.device)
 
 
-def _guess(images: Tensor, known: Tensor) -> Tensor:
-    """``images`` (N, C, h, w), 0 where ``known`` (N, 1, h, w) is 0, filled in from their halves, these from theirs."""
-    if min(images.shape) == 0 or max(images.shape[2:]) == 1 or bool(known.all()):
-        return images
-    share = F.avg_pool2d(known, 2, ceil_mode=True)
-    coarse = F.avg_pool2d(images, 2, ceil_mode=True) / share.clamp(min=1e-6)
-    filled = _guess(coarse, (share > 0).float())
-    return torch.where(known > 0, images, F.interpolate(filled, images.shape[2:], mode="bilinear"))
+@lru_cache(maxsize=4)
+def _neighbours(height: int, width: int) -> sparse.csr_array:
+    """The weight of each pixel's neighbours, (H * W, H * W): 1/6 beside, above and below, 1/12 at the corners."""
+
+    def line(length: int, beside: float, here: float) -> sparse.dia_array:
+        return sparse.diags_array([beside, here, beside], offsets=[-1, 0, 1], shape=(length, length))
+
+    other_rows = sparse.kron(line(height, 1.0, 0.0), line(width, 1 / 12, 1 / 6))
+    return (other_rows + sparse.kron(sparse.diags_array(np.ones(height)), line(width, 1 / 6, 0.0))).tocsr()
 
 
 MEASURE = Measure("road", True, (-0.5, 0.5), True, compute, title="ROAD")

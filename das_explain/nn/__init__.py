@@ -1,7 +1,7 @@
 """The networks: torchvision's backbones, plain and with attention."""
 
-from das_explain.nn.attention.abn import auxiliary_logits
 from das_explain.nn.attention.das import DASGate
+from das_explain.nn.backbones.resnet import BranchedLogits
 from das_explain.nn.gate import Gate
 from das_explain.nn.registry import (
     ATTENTION,
@@ -17,10 +17,10 @@ from das_explain.nn.registry import (
 __all__ = [
     "ATTENTION",
     "BACKBONES",
+    "BranchedLogits",
     "DASGate",
     "Gate",
     "attentions_of",
-    "auxiliary_logits",
     "create_model",
     "das_mobilenet_v2",
     "das_resnet18",

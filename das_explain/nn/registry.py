@@ -11,13 +11,13 @@ from torch import nn
 
 from das_explain.errors import UsageError
 from das_explain.nn.attention.a2 import DoubleAttention
-from das_explain.nn.attention.abn import branch_of
+from das_explain.nn.attention.abn import Branch
 from das_explain.nn.attention.asr import ASR
 from das_explain.nn.attention.bam import BAM
 from das_explain.nn.attention.cbam import CBAM
-from das_explain.nn.attention.das_ablations import das_gate
+from das_explain.nn.attention.das import das_gate
 from das_explain.nn.attention.defcon1 import Defcon1
-from das_explain.nn.attention.eca import BOTTLENECK_KERNELS, ECA
+from das_explain.nn.attention.eca import BOTTLENECK_KERNELS, ECA, PUBLISHED_KERNELS
 from das_explain.nn.attention.emca import Chain
 from das_explain.nn.attention.gala import GALA
 from das_explain.nn.attention.gc import GlobalContext
@@ -40,11 +40,14 @@ class Attention:
     """A module and where its paper puts it.
 
     ``build``: channels and ``arguments`` -> module. Where the modules of a network depend on it or on each other
-    (``per_network``): backbone, number of classes and ``arguments`` -> what makes them of channels, in forward order;
-    its ``finish(network)``, if it has one, is called at the end.
-    ``places``: backbone -> its gates when none are asked for, ``None`` where the paper defines none.
+    (``per_network``): backbone, number of classes, gates and ``arguments`` -> what makes them of channels, in forward
+    order; its ``finish(network)``, if it has one, is called at the end.
+    ``places``: backbone -> its gates when none are asked for, ``None`` where the paper defines none; ``places_with``:
+    the same for one value of an argument, {(argument, value): backbone -> gates}.
     ``inside``: before the addition of residual blocks.
-    ``on_bottlenecks``: arguments of the module on ResNets of bottleneck blocks; ``backbone``: the backbone's arguments.
+    ``defaults``: backbone -> arguments of the module there, where they are not its own defaults; ``published``: what the
+    value ``published`` of an argument stands for, {argument: {backbone: value}}.
+    ``backbone``: the backbone's arguments.
     """
 
     build: Callable[..., Any]
@@ -52,7 +55,9 @@ class Attention:
     inside: bool = True
     per_network: bool = False
     arguments: tuple[str, ...] = ()
-    on_bottlenecks: dict[str, Any] = field(default_factory=dict)
+    places_with: dict[tuple[str, Any], Callable[[str], tuple[str, ...] | None]] = field(default_factory=dict)
+    defaults: Callable[[str], dict[str, Any]] = lambda backbone: {}
+    published: dict[str, dict[str, Any]] = field(default_factory=dict)
     backbone: dict[str, Any] = field(default_factory=dict)
 
 
@@ -72,14 +77,27 @@ def _last_blocks(backbone: str) -> tuple[str, ...]:
     return tuple(f"{stage}.{depth - 1}" for stage, depth in zip(STAGES, DEPTHS[backbone][1]))
 
 
+def _first_blocks(backbone: str) -> tuple[str, ...]:
+    return tuple(f"{stage}.0" for stage in STAGES)
+
+
 def _every_other_block(backbone: str) -> tuple[str, ...]:
     depths = dict(zip(STAGES, DEPTHS[backbone][1]))
     return tuple(f"{stage}.{i}" for stage in ("layer2", "layer3") for i in range(1, depths[stage], 2))
 
 
-_KERNELS = {"kernel_size": BOTTLENECK_KERNELS}
+def _bottleneck_kernels(backbone: str) -> dict[str, Any]:
+    return {"kernel_size": BOTTLENECK_KERNELS} if backbone in BOTTLENECKS else {}
+
+
+def _small_on_mobilenet(backbone: str) -> dict[str, Any]:
+    return {} if backbone in DEPTHS else {"kernel_size": 3}
+
+
 ATTENTION: dict[str, Attention] = {
-    "das": Attention(das_gate, _stages, inside=False, arguments=("alpha", "init", "variant", "norms")),
+    "das": Attention(
+        das_gate, _stages, inside=False, arguments=("alpha", "init", "variant", "norms", "modulation_scale")
+    ),
     "se": Attention(SE, _blocks, arguments=("reduction",)),
     "bam": Attention(BAM, _on_resnets(lambda backbone: STAGES[:3]), inside=False, arguments=("reduction",)),
     "cbam": Attention(CBAM, _blocks, arguments=("reduction",)),
@@ -87,35 +105,48 @@ ATTENTION: dict[str, Attention] = {
     "a2": Attention(DoubleAttention, _on_resnets(_every_other_block), inside=False, arguments=("reduction",)),
     "gc": Attention(GlobalContext, _blocks, arguments=("reduction",)),
     "gala": Attention(GALA, _blocks, arguments=("reduction",)),
-    "abn": Attention(branch_of, _on_resnets(lambda backbone: STAGES[2:3]), inside=False, per_network=True),
+    "abn": Attention(Branch, _on_resnets(lambda backbone: STAGES[2:3]), inside=False, per_network=True),
     "srm": Attention(SRM, _blocks),
-    "triplet": Attention(TripletAttention, _blocks),
+    "triplet": Attention(TripletAttention, _blocks, arguments=("kernel_size",), defaults=_small_on_mobilenet),
     "emca": Attention(
-        lambda backbone, classes, **own: Chain(**own),
-        _on_resnets(_last_blocks),
+        Chain,
+        _on_resnets(_first_blocks),
         per_network=True,
-        arguments=("excitation",),
+        arguments=("excitation", "scales"),
+        places_with={("scales", "every"): _on_resnets(_last_blocks)},
     ),
     "asr": Attention(ASR, _blocks, arguments=("reduction",)),
-    "eca": Attention(ECA, _blocks, arguments=("kernel_size",), on_bottlenecks=_KERNELS),
-    "defcon1": Attention(Defcon1, _blocks, arguments=("kernel_size", "offsets", "weighted"), on_bottlenecks=_KERNELS),
+    "eca": Attention(
+        ECA,
+        _blocks,
+        arguments=("kernel_size",),
+        defaults=_bottleneck_kernels,
+        published={"kernel_size": PUBLISHED_KERNELS},
+    ),
+    "defcon1": Attention(
+        Defcon1, _blocks, arguments=("kernel_size", "offsets", "weighted"), defaults=_bottleneck_kernels
+    ),
 }
 GATE_ARGUMENTS = tuple(dict.fromkeys(name for attention in ATTENTION.values() for name in attention.arguments))
 BLOCKS: dict[str, tuple[str, ...]] = {name: _stages(name) for name in BACKBONES}
 """The blocks of each backbone that can be explained by name, in forward order; the last two are the default."""
 
 
-def default_gates(backbone: str, attention: str) -> tuple[str, ...] | None:
-    """Where the attention's paper puts it in this backbone; ``None``: nowhere, the pair cannot be built."""
-    return ATTENTION[attention].places(backbone)
+def default_gates(backbone: str, attention: str, **arguments: Any) -> tuple[str, ...] | None:
+    """Where the attention's paper puts it in this backbone; ``None``: nowhere, the pair cannot be built.
+
+    ``arguments``: the attention's, some of which have places of their own.
+    """
+    kind = ATTENTION[attention]
+    given = [kind.places_with[pair] for pair in kind.places_with if arguments.get(pair[0]) == pair[1]]
+    return (given[0] if given else kind.places)(backbone)
 
 
 def attentions_of(backbone: str) -> tuple[str, ...]:
     """The attentions that can be built into a backbone.
 
-    Examples:
-        >>> attentions_of("mobilenet_v2")[:3]
-        ('das', 'se', 'cbam')
+    >>> attentions_of("mobilenet_v2")[:3]
+    ('das', 'se', 'cbam')
     """
     return tuple(name for name in ATTENTION if default_gates(backbone, name) is not None)
 
@@ -133,10 +164,9 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     Raises:
         UsageError: an unknown name or argument, or an attention that has no place in the backbone.
 
-    Examples:
-        >>> network = create_model("resnet18", attention="das", num_classes=10, alpha=0.1)
-        >>> [name for name, module in network.named_modules() if type(module).__name__ == "DASGate"]
-        ['layer1.gate', 'layer2.gate', 'layer3.gate', 'layer4.gate']
+    >>> network = create_model("resnet18", attention="das", num_classes=10, alpha=0.1)
+    >>> [name for name, module in network.named_modules() if type(module).__name__ == "DASGate"]
+    ['layer1.gate', 'layer2.gate', 'layer3.gate', 'layer4.gate']
     """
     if backbone not in BACKBONES:
         raise UsageError(f"unknown backbone {backbone!r}; choose among {', '.join(BACKBONES)}")
@@ -150,22 +180,23 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     kind, places = ATTENTION[attention], default_gates(backbone, attention)
     if places is None:
         raise UsageError(f"{attention} has no place in {backbone}; it takes {', '.join(attentions_of(backbone))}")
-    given = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
-    if foreign := [name for name in given if name not in kind.arguments]:
+    of_gates: dict[str, Any] = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
+    if foreign := [name for name in of_gates if name not in kind.arguments]:
         known = ", ".join((*kind.arguments, "gates"))
         raise UsageError(f"cannot build {backbone} with attention {attention}: it takes no {foreign[0]!r}, but {known}")
-    reduction = given.get("reduction", 1)
+    reduction = of_gates.get("reduction", 1)
     if type(reduction) is not int or reduction < 1:
         raise UsageError(f"reduction must be a whole number, at least 1, not {reduction!r}")
-    own = {**(kind.on_bottlenecks if backbone in BOTTLENECKS else {}), **given}
-    make = kind.build(backbone, num_classes, **own) if kind.per_network else partial(kind.build, **own)
-    network = _built(
-        f"{backbone} with attention {attention}",
-        BACKBONES[backbone],
-        make,
-        kind.inside,
-        **{"num_classes": num_classes, "gates": places, **kind.backbone, **kwargs},
-    )
+    for name, values in kind.published.items():
+        if of_gates.get(name) == "published":
+            of_gates[name] = values[backbone]
+    own = kind.defaults(backbone) | of_gates
+    arguments = {"gates": default_gates(backbone, attention, **of_gates)} | kind.backbone | kwargs
+    make = partial(kind.build, **own)
+    if kind.per_network:
+        make = kind.build(backbone, num_classes, arguments["gates"], **own)
+    what = f"{backbone} with attention {attention}"
+    network = _built(what, BACKBONES[backbone], make, kind.inside, num_classes=num_classes, **arguments)
     if hasattr(make, "finish"):
         make.finish(network)
     return network
@@ -185,9 +216,8 @@ def _das(backbone: str) -> Callable[..., nn.Module]:
     build.__name__ = f"das_{backbone}"
     build.__doc__ = f"""{backbone} with DAS gates; arguments as ``create_model``.
 
-    Examples:
-        >>> sum(p.numel() for p in das_{backbone}(num_classes=10).parameters()) > 1e6
-        True
+    >>> sum(p.numel() for p in das_{backbone}(num_classes=10).parameters()) > 1e6
+    True
     """
     return build
 

@@ -21,7 +21,7 @@ def make(maps: Tensor, masks: Tensor, partner: Tensor, *, native: tuple[int, int
     """
     draws = [torch.rand(native, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
     noise = torch.stack(draws) if draws else torch.zeros(0, *native)
-    return normalize(noise.to(masks.device), tuple(masks.shape[1:])).map
+    return normalize(noise.to(masks.device), (masks.shape[1], masks.shape[2])).map
 
 
 NULL = Null("random", make, needs=("native", "seeds"), title="random field")

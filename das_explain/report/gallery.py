@@ -1,4 +1,4 @@
-"""From evidence and scores to the gallery: one compact JavaScript file, and the frames copied beside it.
+"""From evidence and scores to the gallery: a JavaScript file of facts, and per image its frames and a packet of maps.
 
 Shards and rows of scores.csv are read in step, so that memory does not grow with the number of images. Nothing that a
 run says becomes a file name of the report.
@@ -19,9 +19,11 @@ from das_explain.errors import DasExplainError, first_line
 from das_explain.evidence.run import ALL
 from das_explain.evidence.tables import SCORES, read_parts
 from das_explain.evidence.values import Evidence, Key
-from das_explain.report.payload import colour_table, dump_js, finite, is_jpeg, outline, plain_text, quantised
+from das_explain.report.packets import map_bits, packet
+from das_explain.report.payload import colour_table, dump_js, finite, is_jpeg, outline, plain_text
 from das_explain.report.regions import region_entry
 from das_explain.report.results import PART, Results
+from das_explain.report.words import BOXES, SCALINGS
 
 LIMIT = 2000  # images of the gallery
 EDGES = ("b_x0", "b_y0", "b_x1", "b_y1")
@@ -37,7 +39,7 @@ class GalleryCounts:
     without_frame: int = 0
 
 
-def choose(results: Results, limit: int = LIMIT) -> tuple[list[int], int]:
+def choose(results: Results, limit: int) -> tuple[list[int], int]:
     """Which images the gallery holds, in order, and how many of them for their scores.
 
     All, up to ``limit``. Of more, up to half are those with the highest and the lowest sfd of each model and block, and
@@ -66,16 +68,18 @@ def choose(results: Results, limit: int = LIMIT) -> tuple[list[int], int]:
 class Gallery:
     """Turns evidence and rows into the gallery's entries and copies their frames to ``images``."""
 
-    def __init__(self, results: Results, images: Path) -> None:
+    def __init__(self, results: Results, images: Path, limit: int = LIMIT) -> None:
         self.results = results
+        self.limit = limit
         self.images = images
         self.geometries = results.run.geometries
         self.keys = list(dict.fromkeys(geometry.key for geometry in self.geometries.values()))
+        self.shapes: dict[Key, tuple[int, int]] = {}
         self.counts = GalleryCounts(images=results.count)
 
     def write(self, path: Path) -> GalleryCounts:
-        """Writes ``window.DAS = {...}`` to ``path``, one image a line."""
-        chosen, self.counts.extremes = choose(self.results, LIMIT)
+        """Writes ``window.DAS = {...}`` to ``path``, one image a line, and the images' files."""
+        chosen, self.counts.extremes = choose(self.results, self.limit)
         self.counts.shown = len(chosen)
         sizes = {geometry.key: geometry.size for geometry in self.geometries.values()}
         groups = list(self.results.groups().values())
@@ -85,6 +89,7 @@ class Gallery:
             "groups": [
                 next(i for i, members in enumerate(groups) if model in members) for model in self.results.models
             ],
+            "scoring": _scoring(self.results),
             "frames": [{"height": sizes[key][0], "width": sizes[key][1]} for key in self.keys],
             "colours": colour_table(),
         }
@@ -92,8 +97,14 @@ class Gallery:
             out.write("window.DAS = " + dump_js(head)[:-1] + ',"images":[')
             for position, entry in enumerate(self._entries(set(chosen))):
                 out.write((",\n" if position else "\n") + dump_js(entry))
-            out.write("\n]};\n")
+            out.write("\n]};\nDAS.packets = {};\n")
+            out.write(f"DAS.shapes = {dump_js(self._shapes())};\n")
         return self.counts
+
+    def _shapes(self) -> list[list[dict[str, int] | None]]:
+        """For each model and block how large its maps are, and how many bits a pixel of a packet has."""
+        found = {key: {"height": h, "width": w, "bits": map_bits(h, w)} for key, (h, w) in self.shapes.items()}
+        return [[found.get(Key(model, block)) for block in self.results.blocks] for model in self.results.models]
 
     def _entries(self, chosen: set[int]) -> Iterator[dict[str, Any]]:
         """The chosen images, shard by shard."""
@@ -119,24 +130,27 @@ class Gallery:
     ) -> dict[str, Any]:
         """One image for the page; ``row`` is its place in the evidence's arrays, ``None`` if no model was shown it."""
         photo = evidence.photos[position]
-        frames, outlines = [], []
+        frames, outlines, maps = [], [], []
         for number, key in enumerate(self.keys):
             frames.append(None if row is None else self._frame(index, number, evidence, key, row))
             known = row is not None and photo.status == "ok" and key in evidence.masks
             outlines.append(outline(evidence.masks[key][row]) if known else None)
         if not any(frames):
             self.counts.without_frame += 1
-        return {
+        entry = {
             "index": index,
             "name": plain_text(photo.image) or f"image {index}",
             "label": plain_text(photo.label),
             "status": plain_text(photo.status, 40) or "unknown",
             "message": plain_text(photo.message),
             "frames": frames,
-            "outlines": outlines,
-            "models": [self._model(model, evidence, row, cells) for model in self.results.models],
+            "models": [self._model(model, evidence, row, cells, maps) for model in self.results.models],
             "region": region_entry(photo, self.geometries[self.results.models[0]]),
+            "packet": row is not None,
         }
+        if row is not None:
+            (self.images / f"{index:06d}.js").write_text(packet(index, outlines, maps), encoding="utf-16", newline="\n")
+        return entry
 
     def _frame(self, index: int, number: int, evidence: Evidence, key: str, row: int) -> str | None:
         """Copies one frame; its path relative to the report, or None if it is no picture that may be shown."""
@@ -148,9 +162,9 @@ class Gallery:
         return f"images/{copy}"
 
     def _model(
-        self, model: str, evidence: Evidence, row: int | None, cells: dict[tuple[str, str], Any]
+        self, model: str, evidence: Evidence, row: int | None, cells: dict[tuple[str, str], Any], maps: list[np.ndarray]
     ) -> dict[str, Any] | None:
-        """What a model said of an image, and its cells, block by block; None where it has no row."""
+        """What a model said of an image, and its cells, block by block; None where it has no row. Adds to ``maps``."""
         mine = [cells.get((model, block)) for block in self.results.blocks]
         first = next((cell for cell in mine if cell is not None), None)
         if first is None:
@@ -162,19 +176,35 @@ class Gallery:
             "confidence": finite(float(first.confidence)),
             "correct": None if correct is None else bool(correct),
             "frame": self.keys.index(self.geometries[model].key),
+            "r_area": finite(float(first.r_area)),
             "cells": [
-                None if cell is None else self._cell(cell, evidence, Key(model, block), row)
+                None if cell is None else self._cell(cell, evidence, Key(model, block), row, maps)
                 for cell, block in zip(mine, self.results.blocks)
             ],
         }
 
-    def _cell(self, cell: Any, evidence: Evidence, key: Key, row: int | None) -> dict[str, Any]:
+    def _cell(self, cell: Any, evidence: Evidence, key: Key, row: int | None, maps: list[np.ndarray]) -> dict[str, Any]:
         box = [finite(float(getattr(cell, edge)), 6) for edge in EDGES]
         native = evidence.maps[key].native[row] if row is not None and key in evidence.maps else None
-        data = None if native is None else quantised(native)
+        # All maps of a block have one size; another one in a later shard is nothing that a network made.
+        drawable = (
+            native is not None
+            and np.isfinite(native).all()
+            and self.shapes.setdefault(key, native.shape) == native.shape
+        )
+        if drawable:
+            maps.append(native)
         return {
             "status": plain_text(cell.status, 40) or "unknown",
-            **{name: finite(float(getattr(cell, name))) for name in ("sfd", "w_r", "w_n", "cam_max", "r_area")},
+            **{name: finite(float(getattr(cell, name)), 6) for name in ("sfd", "w_r", "w_n", "cam_max")},
             "box": None if None in box else dict(zip(("x0", "y0", "x1", "y1"), box)),
-            "map": None if data is None else {"height": native.shape[0], "width": native.shape[1], "data": data},
+            "map": bool(drawable),
         }
+
+
+def _scoring(results: Results) -> dict[str, Any] | None:
+    """How the run was scored, where that is known well enough to be done again."""
+    scoring = results.section("scoring")
+    threshold, scaling, box = (scoring.get(name) for name in ("threshold", "scaling", "box"))
+    known = isinstance(threshold, (int, float)) and 0 < threshold <= 1 and scaling in SCALINGS and box in BOXES
+    return {"threshold": threshold, "scaling": scaling, "box": box} if known else None

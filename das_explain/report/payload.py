@@ -6,7 +6,6 @@ is a JPEG of the size that it claims.
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import math
@@ -70,13 +69,6 @@ def outline(mask: np.ndarray) -> str:
         start = f"M{corners[0][0]} {corners[0][1]}"
         parts.append(start + "".join(f"l{dx} {dy}" for dx, dy in moves) + "z")
     return "".join(parts).replace(" -", "-")
-
-
-def quantised(native: np.ndarray) -> str | None:
-    """A map float (h, w) in [0, 1] as base64 of h * w bytes; None if it is not finite."""
-    if not np.isfinite(native).all():
-        return None
-    return base64.b64encode(np.rint(np.clip(native, 0, 1) * 255).astype(np.uint8).tobytes()).decode("ascii")
 
 
 def colour_table() -> str:

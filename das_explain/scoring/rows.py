@@ -104,7 +104,7 @@ class Scorer:
     ) -> None:
         """Scores the shown images ``rows`` (k,), which all have a region."""
         positions = evidence.shown[rows]
-        blind: dict[str, Results] = {}
+        blind: dict[str, dict[str, Results]] = {}
         regions = {geometry: Regions(torch.from_numpy(each[rows])) for geometry, each in evidence.masks.items()}
         names = [evidence.photos[i].image for i in positions]
         for block in dict.fromkeys(key.block for key in self.keys):
@@ -119,7 +119,7 @@ class Scorer:
                 own = compute_all(maps[key], here.masks, options, self.on_maps)
                 if geometry not in blind:
                     blind[geometry] = self._blind(maps[key], here, geometry, names)
-                fakes = {"": own, **blind[geometry]}
+                fakes: dict[str, Results] = {"": own, **blind[geometry]}
                 for null in self.nulls:
                     if not null.blind:
                         fake = self._fake(null, key, evidence, both[key], here.masks, names)

@@ -34,7 +34,7 @@ class Segmenter(Protocol):
 
     name: str
     needs_networks: bool
-    """Whether ``region`` may answer ``None``; the segmenter then has ``find``, ``batch`` and ``device``."""
+    """Whether ``region`` may answer ``None``; the segmenter is then a ``NetworkSegmenter``."""
 
     def identity(self) -> dict[str, Any]:
         """JSON-serialisable: what makes the masks, with its settings; goes into ``run.json``."""
@@ -45,6 +45,22 @@ class Segmenter(Protocol):
 
         ``None``: it takes networks. Such a segmenter is a ``CachedFinder``, whose ``find`` is then asked for it.
         """
+        ...
+
+
+class NetworkSegmenter(Segmenter, Protocol):
+    """A segmenter that looks with networks where it has no answer at once, in the main process."""
+
+    batch: int
+    """How many photos are found at a time."""
+
+    @property
+    def device(self) -> Any:
+        """Where its networks run, a torch.device."""
+        ...
+
+    def find(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Region]:
+        """One region per photo, in order."""
         ...
 
 
@@ -73,13 +89,12 @@ class Finder(Protocol):
 def create_segmenter(name: str, dataset: Dataset, **options: Any) -> Segmenter:
     """The segmenter called ``name`` for a data set. Raises ``UsageError`` if name, option or data set do not fit.
 
-    Examples:
-        >>> from das_explain import create_segmenter, open_dataset
-        >>> data = open_dataset("collage:1")
-        >>> sample = data.samples[0]
-        >>> region = create_segmenter("masks", data).region(sample, data.read(sample))
-        >>> region.status, region.mask.dtype
-        ('ok', dtype('bool'))
+    >>> from das_explain import create_segmenter, open_dataset
+    >>> data = open_dataset("collage:1")
+    >>> sample = data.samples[0]
+    >>> region = create_segmenter("masks", data).region(sample, data.read(sample))
+    >>> region.status, region.mask.dtype
+    ('ok', dtype('bool'))
     """
     if name not in SEGMENTERS and name not in FINDERS:
         known = ", ".join(sorted([*SEGMENTERS, *FINDERS]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from das_explain.errors import UsageError
 from das_explain.segment import FINDERS, Segmenter, create_segmenter
@@ -31,6 +31,16 @@ class RegionOptions:
     box_masks: bool = False
     device: str | None = None
     finder: Mapping[str, Any] = field(default_factory=dict)
+
+
+@overload
+def choose_segmenter(
+    dataset: Dataset, options: RegionOptions = ..., *, optional: Literal[False] = False
+) -> Segmenter: ...
+
+
+@overload
+def choose_segmenter(dataset: Dataset, options: RegionOptions = ..., *, optional: bool) -> Segmenter | None: ...
 
 
 def choose_segmenter(

@@ -60,6 +60,32 @@ def _bca(values: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """n, mean and the ends of the 95 % interval of each column of values (n, columns), NaN being no value.
+
+    What `mean_intervals` tends to with more resamples, without any: the bootstrap distribution of a mean by its first
+    three moments (DiCiccio and Efron 1992, the ABC interval; the ends by Cornish and Fisher). For hundreds of columns
+    that lack different values. The ends differ from those of `mean_intervals` by 2 % of the width from 20 values on,
+    most of which is the latter's resampling.
+
+    >>> [array.round(3).tolist() for array in mean_intervals_in_closed_form(np.array([[0.5, 0.2], [0.7, np.nan]]))]
+    [[2, 1], [0.6, 0.2], [0.461, nan], [0.739, nan]]
+    """
+    known = ~np.isnan(values)
+    n = known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        middle = np.where(known, values, 0).sum(axis=0) / n
+        deviation = np.where(known, values - middle, 0)
+        squares = (deviation**2).sum(axis=0)
+        acceleration = np.where(squares > 1e-18, (deviation**3).sum(axis=0) / (6 * squares**1.5), 0)
+        ends = []
+        for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2):
+            z = acceleration + ndtri(tail)
+            z = acceleration + z / (1 - acceleration * z)
+            ends.append(middle + np.sqrt(squares) / n * (z + acceleration * (z**2 - 1)))
+    return n, middle, *(np.where(n > 1, end, np.nan) for end in ends)
+
+
 def wilson(right: int, n: int) -> tuple[float, float]:
     """The 95 % interval of a proportion, right of n (Wilson 1927), in [0, 1]; NaN where n is 0.
 

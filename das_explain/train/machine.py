@@ -27,7 +27,7 @@ def is_leader() -> bool:
     """Whether this process is the first of the run's: the one that writes files and speaks."""
     from lightning.pytorch.utilities import rank_zero_only
 
-    return rank_zero_only.rank == 0
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _cpu_has_bf16() -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightning
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from das_explain.nn import auxiliary_logits
 from das_explain.train.data import TrainingData
 from das_explain.train.schedules import create_optimizer, lr_factor
 from das_explain.train.schema import Recipe
@@ -36,7 +37,9 @@ class TrainingModule(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader:
         """Lightning tells the sampler its epoch, but in a resumed run only after the workers have begun."""
         loader = self.data.train_loader()
-        loader.sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # as Lightning does
+        progress: Any = self.trainer.fit_loop.epoch_progress
+        sampler: Any = loader.sampler
+        sampler.set_epoch(progress.current.processed)  # as Lightning does
         return loader
 
     def val_dataloader(self) -> DataLoader:
@@ -82,9 +85,10 @@ class Classifier(TrainingModule):
         images = self.data.preprocess.normalize(frames)
         if self.recipe.loop.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        logits = self.network(images)
+        output = self.network(images)
+        logits, *branches = output if isinstance(output, tuple) else (output,)  # ``BranchedLogits`` while it trains
         smoothing = self.recipe.loop.label_smoothing
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
-        for others in auxiliary_logits(self.network):
-            loss = loss + F.cross_entropy(others.float(), targets, label_smoothing=smoothing)
+        for branch in branches:
+            loss = loss + F.cross_entropy(branch.float(), targets, label_smoothing=smoothing)
         return loss, {"top1": (logits.detach().argmax(1) == targets).sum()}, len(targets)

@@ -117,7 +117,9 @@ def test_methods_that_need_the_network_itself_get_it() -> None:
     network = alive()
     blocks = blocks_of(network, "layer4")
     assert fast_copy(network, blocks, SIZE, method="layercam") == (network, blocks)
-    assert fast_copy(network.to("meta"), blocks, SIZE)[0] is network
+    elsewhere = network.to("meta")  # not on a CPU
+    assert fast_copy(elsewhere, blocks, SIZE)[0] is elsewhere
+    assert FastCopies(elsewhere, SIZE).of(blocks) == (elsewhere, blocks)
 
 
 def test_a_signature_of_nan_is_the_same_twice() -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
 
 from das_explain.checkpoint.load import load_model
 from das_explain.nn import create_model
@@ -47,6 +49,15 @@ def test_the_usual_blocks_are_the_last_two_or_those_that_were_chosen(tmp_path: P
     chosen = load_model(str(folder), device="cpu", blocks=["layer1", "layer2", "layer4"])
     assert list(chosen.explain(PHOTO).cams) == ["layer1", "layer2", "layer4"]
     assert list(chosen.explain(PHOTO, blocks=["layer4", "layer2.0"]).cams) == ["layer4", "layer2.0"], "as asked for"
+
+
+def test_another_network_put_in_its_place_is_the_one_explained(tmp_path: Path) -> None:
+    model = load_model(str(model_directory(tmp_path / "net", ["ant", "bee"])), device="cpu")
+    model.explain(PHOTO)
+    model.network = load_model(str(model_directory(tmp_path / "b", ["ant", "bee"], seed=3)), device="cpu").network
+    image = model.preprocess(Image.fromarray(PHOTO))[None]
+    found = model.explain(PHOTO, blocks="layer4").logits
+    torch.testing.assert_close(found, model.network(image).detach(), rtol=1e-3, atol=1e-3)
 
 
 def test_a_renamed_model_explains_as_before(tmp_path: Path) -> None:

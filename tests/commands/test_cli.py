@@ -70,7 +70,7 @@ def test_sfd_then_report(setting: dict, tmp_path: Path):
     assert len(scores) == 11 * 2 * 2
     index = tmp_path / "run" / "report" / "index.html"
     assert index.exists()
-    for figure in ("distribution", "paired-1", "lift"):
+    for figure in ("distribution", "paired-a-b", "lift"):
         assert (tmp_path / "run" / "figures" / f"{figure}.png").exists()
     shutil.rmtree(index.parent)
     again = das_explain("report", tmp_path / "run")
@@ -99,15 +99,23 @@ def test_score_reads_a_finished_run_again(setting: dict, tmp_path: Path):
     assert (tmp_path / "run" / "scores.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "TkAgg", "no such backend"])
-def test_a_notebooks_backend_and_a_missing_display_do_not_matter(setting: dict, tmp_path: Path, backend: str):
-    words = (setting["csv"], "--model", f"a={setting['plain']}", "--workers", 0)
-    for command in (("heatmap", *words, "--sample", 1), ("sfd", *words, "--out", "run", "--sample", 4)):
-        done = das_explain(*command, cwd=tmp_path, MPLBACKEND=backend, DISPLAY="")
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
-    assert len(list((tmp_path / "heatmaps").glob("*.png"))) == 1
-    assert (tmp_path / "run" / "figures" / "distribution.pdf").exists()
+@pytest.mark.parametrize(
+    ("backend", "command"),
+    [
+        ("module://matplotlib_inline.backend_inline", ("sfd", "--out", "made", "--sample", "4")),
+        ("TkAgg", ("heatmap", "--out", "made", "--sample", "1")),
+        ("no such backend", ("gate", "--out", "made", "--sample", "1", "--precision", "bf16")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_a_notebooks_backend_and_a_missing_display_do_not_matter(
+    setting: dict, tmp_path: Path, backend: str, command: tuple[str, ...]
+):
+    words = (command[0], setting["csv"], *command[1:], "--model", f"a={setting['das']}", "--workers", 0)
+    done = das_explain(*words, cwd=tmp_path, MPLBACKEND=backend, DISPLAY="")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list((tmp_path / "made").rglob("*.pdf"))) >= 1
 
 
 def test_names_of_classes_for_a_checkpoint_and_a_map_of_labels(setting: dict, tmp_path: Path):

@@ -77,9 +77,9 @@ def test_what_is_left_out_keeps_its_default() -> None:
 
 
 def test_only_what_was_given() -> None:
-    assert run(Annotated[Colour, Given("as before")], "--shade", "0") == {"shade": (0.0,)}
-    assert run(Annotated[Colour, Given("as before")]) == {}
-    assert "Which colour. [default: as before]" in run(Annotated[Colour, Given("as before")], "--help")
+    assert run(Annotated[dict[str, Any], Given(Colour, "as before")], "--shade", "0") == {"shade": (0.0,)}
+    assert run(Annotated[dict[str, Any], Given(Colour, "as before")]) == {}
+    assert "Which colour. [default: as before]" in run(Annotated[dict[str, Any], Given(Colour, "as before")], "--help")
     assert "[default: as before]" not in run(Colour, "--help")  # its own option is left alone
 
 

@@ -104,6 +104,6 @@ def test_offsets_and_modulation_are_the_layers(variant: str) -> None:
     _, views = look(network, torch.randn(1, 3, 16, 16))
     view = views["layer2.gate"]
     assert view.offset[0, 3, :, 0, 0].tolist() == [6.0, 7.0]  # (dy, dx) of the fourth tap
-    assert view.modulation.unique().tolist() == pytest.approx([2 / (1 + torch.e**-1)])
+    assert view.modulation.unique().tolist() == pytest.approx([1 / (1 + torch.e**-1)])
     length = sum((4.0 * i * i + (2 * i + 1) ** 2) ** 0.5 for i in range(9)) / 9
     assert describe(view, 0, None)["offset_mean"] == pytest.approx(length)

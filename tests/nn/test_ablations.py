@@ -12,15 +12,8 @@ from torch import Tensor, nn
 
 from das_explain.errors import UsageError
 from das_explain.nn import DASGate, create_model
-from das_explain.nn.attention.das_ablations import (
-    NORMS,
-    VARIANTS,
-    FeatureNorm,
-    GateLayers,
-    NormedGate,
-    das_gate,
-    sample,
-)
+from das_explain.nn.attention.das import NORMS, VARIANTS, das_gate
+from das_explain.nn.attention.das.ablations import FeatureNorm, GateLayers, NormedGate, sample
 from das_explain.nn.backbones.resnet import block_places
 from das_explain.nn.counts.tables import TABLE4, agreement, on_meta
 
@@ -100,6 +93,12 @@ def test_sampling_by_whole_pixels_moves_the_map() -> None:
     expected = torch.zeros_like(x)
     expected[..., :3, 2:] = x[..., 1:, :3]
     torch.testing.assert_close(sample(x, shift), expected)
+
+
+def test_sampling_keeps_its_precision_with_bfloat16_shifts() -> None:
+    x, shift = maps(1, 2, 3, 300), torch.full((1, 2, 3, 300), 0.5)
+    expected = sample(x, shift)
+    torch.testing.assert_close(sample(x, shift.bfloat16()), expected)  # 0.5 is exact in bfloat16
 
 
 def test_layers_without_a_gate_do_not_multiply() -> None:

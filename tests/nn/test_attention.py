@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,43 +10,24 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
-from das_explain.nn import auxiliary_logits, create_model
+from das_explain.nn import BranchedLogits, create_model
 from das_explain.nn.attention.a2 import DoubleAttention
-from das_explain.nn.attention.abn import ABN
 from das_explain.nn.attention.asr import ASR, fused
 from das_explain.nn.attention.bam import BAM
 from das_explain.nn.attention.cbam import CBAM
-from das_explain.nn.attention.defcon1 import Defcon1
-from das_explain.nn.attention.eca import ECA, choose_kernel_size
-from das_explain.nn.attention.emca import EMCA, Scale
+from das_explain.nn.attention.eca import ECA, PUBLISHED_KERNELS, rename_published
 from das_explain.nn.attention.gala import GALA
 from das_explain.nn.attention.gc import GlobalContext
 from das_explain.nn.attention.gsop import GSoP
 from das_explain.nn.attention.se import SE
 from das_explain.nn.attention.srm import SRM
 from das_explain.nn.attention.triplet import TripletAttention
-from das_explain.nn.backbones.resnet import block_places
+from das_explain.nn.counts.tables import on_meta
+from das_explain.nn.kernel_size import choose_kernel_size
 from tests.nn.lively import lively, maps
+from tests.nn.modules import MODULES
 
 timm_layers = pytest.importorskip("timm.layers")
-
-MODULES = {
-    "se": SE,
-    "bam": BAM,
-    "cbam": CBAM,
-    "gsop": GSoP,
-    "a2": DoubleAttention,
-    "gc": GlobalContext,
-    "gala": GALA,
-    "srm": SRM,
-    "triplet": TripletAttention,
-    "emca": EMCA,
-    "emca-eca": partial(EMCA, excitation="eca"),
-    "asr": ASR,
-    "eca": ECA,
-    "defcon1": Defcon1,
-    "abn": lambda channels: ABN(nn.Sequential(nn.Conv2d(channels, 40, 1), nn.ReLU()), 40, 5),
-}
 
 
 def same_tensors(target: nn.Module, source: nn.Module) -> nn.Module:
@@ -125,19 +105,28 @@ def test_srm() -> None:
     for image in range(2):
         for c in range(6):
             plane = x[image, c].numpy()
-            style = plane.mean(), np.sqrt(plane.var() + 1e-5)
+            style = plane.mean(), np.sqrt(plane.var(ddof=1) + 1e-5)
             z = np.dot(module.weight[c].detach().numpy(), style)
             np.testing.assert_allclose(out[image, c], plane * sigmoid(norm_of(module.norm, z, c)))
 
 
-def test_triplet() -> None:
-    module, x = lively(TripletAttention(4)), maps(2, 4, 9, 7)
+def test_a_new_srm_halves_every_map() -> None:
+    x = maps(2, 6, 3, 4).float()
+    torch.testing.assert_close(SRM(6).train()(x), x / 2)
+    assert torch.equal(SRM(6).weight, torch.zeros(6, 2))
+
+
+@pytest.mark.parametrize("k", [3, 7])
+def test_triplet(k: int) -> None:
+    module, x = lively(TripletAttention(4, k)), maps(2, 4, 9, 7)
     total = 0
     for branch, axis in ((module.over_channels, 1), (module.over_rows, 2), (module.over_columns, 3)):
         pooled = np.stack((x.numpy().max(axis), x.numpy().mean(axis)), axis=1)
         if axis == 3:  # X with W in the place of C is (N, W, H, C): the pooled plane is (H, C)
             pooled = pooled.transpose(0, 1, 3, 2)
-        plane = nn.functional.conv2d(torch.from_numpy(pooled), branch.conv.weight, padding=3)[:, 0].detach().numpy()
+        plane = (
+            nn.functional.conv2d(torch.from_numpy(pooled), branch.conv.weight, padding=k // 2)[:, 0].detach().numpy()
+        )
         gate = sigmoid(norm_of(branch.norm, plane, 0))
         gate = gate.transpose(0, 2, 1) if axis == 3 else gate
         total = total + x.numpy() * np.expand_dims(gate, axis)
@@ -191,69 +180,28 @@ def test_abn_weighs_by_its_own_evidence() -> None:
     evidence = module.norm2(module.conv1(module.norm1(module.stage(x)))).relu()
     attention = sigmoid(norm_of(module.norm3, module.conv3(evidence)[:, 0].detach().numpy(), 0))
     np.testing.assert_allclose(module(x).detach().numpy(), x.numpy() * (1 + attention[:, None]))
-    assert module.logits is None
     expected = evidence.mean((2, 3)) @ module.conv2.weight[:, :, 0, 0].T
     torch.testing.assert_close(module.branch(x)[1], expected)
 
 
-def test_auxiliary_logits_are_of_the_last_pass_in_training() -> None:
+def test_a_network_with_a_branch_returns_both_logits_while_it_trains() -> None:
     network, images = create_model("resnet18", "abn", num_classes=3).train(), maps(2, 3, 40, 40).float()
-    assert auxiliary_logits(network) == []
-    network(images)
-    (logits,) = auxiliary_logits(network)
-    assert logits is network.layer3.gate.logits
-    assert logits.shape == (2, 3)
-    logits.sum().backward()
+    twin = copy.deepcopy(network)  # its norms have seen nothing yet
+    output = network(images)
+    assert isinstance(output, BranchedLogits)
+    assert output.logits.shape == output.branch.shape == (2, 3)
+    x = twin.maxpool(twin.relu(twin.bn1(twin.conv1(images))))
+    x = twin.layer2(twin.layer1(x))
+    for block in twin.layer3[:2]:
+        x = block(x)
+    attention, branch = twin.layer3.gate.branch(x)
+    x = twin.layer4(x * (1 + attention))
+    torch.testing.assert_close(output.branch, branch)
+    torch.testing.assert_close(output.logits, twin.fc(x.mean((2, 3))))
+    output.branch.sum().backward()
     assert network.conv1.weight.grad.count_nonzero()
-    network.eval()(images)
-    assert auxiliary_logits(network) == []
-    assert auxiliary_logits(create_model("resnet18", "das", num_classes=3)) == []
-
-
-def scales() -> tuple[Scale, Tensor, Tensor]:
-    """An earlier scale of half as many channels, x, and its pooled channels."""
-    early, x = Scale(), maps(2, 32, 3, 3)
-    early(maps(2, 16, 5, 5, seed=5))
-    return early, x, x.mean((2, 3))
-
-
-def test_emca_is_se_of_all_scales() -> None:
-    early, x, pooled = scales()
-    module = lively(EMCA(32, (early,)))
-    a = module.fuse_scales.weight.flatten()
-    z = (a[0] * early.squeezed.repeat(1, 2) + a[1] * pooled).relu()
-    first, second = (layer.weight[:, :, 0, 0] for layer in (module.wide.fc1, module.wide.fc2))
-    weight = ((z @ first.T).relu() @ second.T).sigmoid()
-    torch.testing.assert_close(module(x), x * (1 + weight[:, :, None, None]))
-
-
-def test_emca_with_eca_joins_local_and_wide() -> None:
-    early, x, pooled = scales()
-    module = lively(EMCA(32, (early,), excitation="eca"))
-    a, (first, second) = module.fuse_scales.weight.flatten(), module.fuse.weight.flatten()
-    z = (a[0] * early.squeezed.repeat(1, 2) + a[1] * pooled).relu()
-    wide = module.wide(z[:, None]).sigmoid()[:, 0]
-    local = module.local(pooled[:, None]).sigmoid()[:, 0]
-    weight = (first * local + second * wide).sigmoid()
-    torch.testing.assert_close(module(x), x * (1 + weight[:, :, None, None]))
-
-
-@pytest.mark.parametrize("arguments", [{}, {"excitation": "eca", "gates": block_places("resnet18")}])
-def test_emca_forgets_when_the_pass_is_over(arguments: dict) -> None:
-    network = create_model("resnet18", "emca", num_classes=3, **arguments).train()
-    network(maps(2, 3, 33, 33).float())
-    assert all(module.squeezed is None for module in network.modules() if isinstance(module, Scale))
-    copy.deepcopy(network)
-
-
-def test_emca_takes_all_earlier_stages() -> None:
-    network = create_model("resnet18", "emca", num_classes=3)
-    modules = [module for module in network.modules() if isinstance(module, EMCA)]
-    assert [len(module.earlier) for module in modules] == [1, 2, 3, 4]
-    assert modules[-1].earlier[1:] == tuple(modules[:3])
-    dense = create_model("resnet18", "emca", num_classes=3, excitation="eca", gates=block_places("resnet18"))
-    modules = [module for module in dense.modules() if isinstance(module, EMCA)]
-    assert [len(module.earlier) for module in modules] == [0, 1, 0, 2, 0, 3, 0, 4]
+    assert network.fc.weight.grad is None
+    assert isinstance(network.eval()(images), Tensor)
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2"])
@@ -263,6 +211,61 @@ def test_asr_is_multiplied_into_the_norms(backbone: str) -> None:
     with torch.no_grad():
         torch.testing.assert_close(plain(x), network(x), rtol=1e-4, atol=1e-5)
     assert list(plain.state_dict()) == list(create_model(backbone, num_classes=4).state_dict())
+
+
+def test_asr_is_se_with_biases_of_a_vector() -> None:
+    module, x = lively(ASR(32)), maps(2, 32, 3, 3)
+    v = module.vector.flatten()
+    hidden = (module.fc1.weight[:, :, 0, 0] @ v + module.fc1.bias).relu()
+    weight = (module.fc2.weight[:, :, 0, 0] @ hidden + module.fc2.bias).sigmoid()
+    torch.testing.assert_close(module(x), x * weight[:, None, None])
+    assert torch.equal(ASR(32).vector, torch.full((1, 32, 1, 1), 0.1))
+
+
+@pytest.mark.usefixtures("no_start")
+def test_counts_of_the_authors_choices() -> None:
+    def count(backbone: str, attention: str, **arguments) -> int:
+        return sum(parameter.numel() for parameter in on_meta(backbone, attention, **arguments).parameters())
+
+    assert count("resnet50", "asr") == 28_103_128  # while it trains
+    assert count("mobilenet_v2", "triplet") == 3_504_872 + 17 * 3 * (2 * 9 + 2) == 3_505_892
+    assert count("mobilenet_v2", "triplet", kernel_size=7) == 3_504_872 + 17 * 300
+    assert count("resnet50", "triplet") == 25_557_032 + 16 * 300
+    published = {name: count(name, "eca", kernel_size="published") - count(name, "none") for name in PUBLISHED_KERNELS}
+    assert published == {
+        "resnet18": 2 * (3 + 5 + 7 + 7),
+        "resnet34": 3 * 3 + 4 * 3 + 6 * 5 + 3 * 7,
+        "resnet50": 80,
+        "resnet101": 3 * 3 + 4 * 3 + 23 * 5 + 3 * 7,
+        "resnet152": 3 * 3 + 8 * 3 + 36 * 5 + 3 * 7,
+        "mobilenet_v2": 13 * 1 + 4 * 3,
+    }
+
+
+def test_batch_norms_of_cbam_and_triplet_move_slowly() -> None:
+    for module in (CBAM(32), TripletAttention(32)):
+        momenta = {norm.momentum for norm in module.modules() if isinstance(norm, nn.BatchNorm2d)}
+        assert momenta == {0.01}
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2"])
+def test_published_checkpoints_of_eca_load(backbone: str) -> None:
+    """With the authors' keys: ``eca`` in ResNets, the last of a block's sequence in MobileNetV2."""
+    network = create_model(backbone, "eca", num_classes=4, kernel_size="published")
+    theirs = {}
+    for key, value in network.state_dict().items():
+        if ".gate." in key:
+            block = key.partition(".gate.")[0]
+            last = len(network.get_submodule(block).conv) if backbone == "mobilenet_v2" else None
+            key = key.replace("gate.", "eca." if last is None else f"conv.{last}.")
+        theirs[key] = value + 1 if value.is_floating_point() else value
+    assert not any("gate" in key for key in theirs)
+    network.load_state_dict(rename_published(theirs), strict=True)
+    assert torch.equal(
+        network.state_dict()["fc.bias" if backbone == "resnet18" else "classifier.1.bias"], list(theirs.values())[-1]
+    )
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        create_model(backbone, "eca", num_classes=4).load_state_dict(rename_published(theirs))
 
 
 def test_kernel_sizes() -> None:

@@ -141,7 +141,7 @@ def test_alpha_reaches_the_gates() -> None:
         ("resnet18", "das", {"gates": ("layer5",)}, r"no gate place 'layer5'; choose among layer1, layer1\.0"),
         ("resnet18", "das", {"gates": ("layer1", "layer1.2")}, r"no gate place 'layer1\.2'"),
         ("mobilenet_v2", "das", {"gates": ("features.0",)}, r"no gate place 'features\.0'; choose among features\.1"),
-        ("resnet18", "none", {"stem": "tiny"}, r"stem 'tiny' is unknown; choose imagenet or small"),
+        ("resnet18", "none", {"stem": "tiny"}, r"stem 'tiny' is unknown; choose imagenet, small or padded"),
         ("resnet18", "das", {"alpha": 0}, r"alpha must lie in \(0, 1\], not 0"),
         ("resnet18", "das", {"alpha": "much"}, r"cannot build resnet18 with attention das"),
         ("resnet18", "das", {"init": "ones"}, r"init must be 'default' or 'identity'"),
@@ -163,6 +163,18 @@ def test_the_small_stem_keeps_the_resolution() -> None:
     assert seen["shape"] == (2, 64, 32, 32)
     with torch.device("meta"):  # the ResNet-50 for 32x32 images and 100 classes that is common in the literature
         network = create_model("resnet50", num_classes=100, stem="small")
+    assert sum(parameter.numel() for parameter in network.parameters()) == 23_705_252
+
+
+def test_the_padded_stem_is_that_of_defcon1s_authors() -> None:
+    network, seen = create_model("resnet18", num_classes=7, stem="padded").eval(), {}
+    network.layer1.register_forward_hook(lambda module, inputs, out: seen.update(shape=inputs[0].shape))
+    assert network(images(2, 32, 32)).shape == (2, 7)
+    assert seen["shape"] == (2, 64, 18, 18)  # 32 + 2 x 3 - 2 = 36 after the convolution, halved by the max pooling
+    assert (network.conv1.kernel_size, network.conv1.stride, network.conv1.padding) == ((3, 3), (1, 1), (3, 3))
+    assert type(network.maxpool) is nn.MaxPool2d
+    with torch.device("meta"):
+        network = create_model("resnet50", num_classes=100, stem="padded")
     assert sum(parameter.numel() for parameter in network.parameters()) == 23_705_252
 
 

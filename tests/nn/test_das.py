@@ -11,16 +11,17 @@ import torch.nn.functional as F
 from torchvision.ops import deform_conv2d
 
 from das_explain.nn import DASGate
-from das_explain.nn.attention import das as das_module
+from das_explain.nn.attention.das import das_gate
+from das_explain.nn.attention.das import gate as das_module
 from das_explain.nn.deform import modulated_deform_conv2d
 
 SIZES = [(5, 4), (3, 7), (2, 2), (1, 5), (4, 1), (1, 1)]
 
 
-def lively_gate(channels: int, alpha: float = 0.3, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> DASGate:
+def lively_gate(channels: int, alpha: float = 0.3, *, seed: int = 0, **arguments: float) -> DASGate:
     """A gate as after training: nothing is zero or one, offsets are fractions of a pixel to several pixels."""
     torch.manual_seed(seed)
-    gate = DASGate(channels, alpha).to(dtype)
+    gate = DASGate(channels, alpha, **arguments).double()
     with torch.no_grad():
         for name, parameter in gate.named_parameters():
             parameter.copy_(torch.randn_like(parameter) * (2.0 if name == "offset.bias" else 0.5))
@@ -84,7 +85,7 @@ def slow_gate(gate: DASGate, image: np.ndarray) -> np.ndarray:
         normed = (plane - plane.mean()) / math.sqrt(plane.var() + 1e-5)
         context[channel] = [[v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in row] for row in normed]
     offset = convolve(context, p["offset.weight"], p["offset.bias"])
-    modulation = 2 / (1 + np.exp(-convolve(context, p["modulation.weight"], p["modulation.bias"])))
+    modulation = gate.modulation_scale / (1 + np.exp(-convolve(context, p["modulation.weight"], p["modulation.bias"])))
     deformed = deform(context, offset, modulation, p["weight"])
     out = np.zeros_like(image)
     for row in range(image.shape[1]):
@@ -96,9 +97,10 @@ def slow_gate(gate: DASGate, image: np.ndarray) -> np.ndarray:
     return out
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0])
 @pytest.mark.parametrize("size", SIZES)
-def test_gate_equals_the_equations(size: tuple[int, int]) -> None:
-    gate = lively_gate(7)
+def test_gate_equals_the_equations(size: tuple[int, int], scale: float) -> None:
+    gate = lively_gate(7, modulation_scale=scale)
     x = torch.randn(2, 7, *size, dtype=torch.float64)
     expected = np.stack([slow_gate(gate, image) for image in x.numpy()])
     np.testing.assert_allclose(gate(x).detach().numpy(), expected, rtol=1e-10, atol=1e-12)
@@ -241,10 +243,55 @@ def test_a_new_gate_is_a_plain_convolution() -> None:
     gate, x = DASGate(10), torch.randn(2, 10, 6, 5)
     context = F.gelu(F.instance_norm(gate.pointwise(gate.depthwise(x))))
     assert gate.offset(context).count_nonzero() == 0
-    assert torch.equal(2 * gate.modulation(context).sigmoid(), torch.ones(2, 9, 6, 5))
-    convolved = F.conv2d(context, gate.weight, padding=1)
+    assert torch.equal(gate.offsets(context)[1], torch.full((2, 9, 6, 5), 0.5))
+    convolved = F.conv2d(context, gate.weight / 2, padding=1)
     normed = F.layer_norm(convolved.permute(0, 2, 3, 1), (10,)).permute(0, 3, 1, 2)
     torch.testing.assert_close(gate(x), x * normed.sigmoid(), rtol=1e-4, atol=1e-5)
+
+
+def test_w_p_lies_between_0_and_1_as_the_paper_says() -> None:
+    gate, x = lively_gate(7), torch.randn(2, 7, 5, 4, dtype=torch.float64)
+    modulation = gate.sampling(x)[1]
+    torch.testing.assert_close(modulation, gate.modulation(gate.context(x)).sigmoid())  # Sec. 3.2
+    assert 0 < modulation.min() < 0.1 and 0.9 < modulation.max() < 1
+    wide = lively_gate(7, modulation_scale=2)
+    torch.testing.assert_close(wide.sampling(x)[1], 2 * modulation)
+
+
+def test_layer_norm_hides_a_factor_of_w_p_and_no_norm_does_not() -> None:
+    x = torch.randn(2, 7, 5, 4, dtype=torch.float64)
+
+    def attentions(norms: tuple[str, str]) -> list[torch.Tensor]:
+        gates = [das_gate(7, 0.3, norms=norms, modulation_scale=scale).double() for scale in (1.0, 2.0)]
+        gates[1].load_state_dict(gates[0].state_dict())
+        return [gate.attention(x) for gate in gates]
+
+    torch.manual_seed(0)
+    hidden, seen = (
+        float((a - b).abs().max()) for a, b in map(attentions, (("instance", "layer"), ("instance", "none")))
+    )
+    assert 0 < hidden < 2e-3 < 2e-2 < seen
+    deformed = [logit(a) for a in attentions(("instance", "none"))]
+    torch.testing.assert_close(deformed[1], 2 * deformed[0])
+
+
+def logit(attention: torch.Tensor) -> torch.Tensor:
+    return (attention / (1 - attention)).log()
+
+
+@pytest.mark.parametrize("variant", ["c", "d", "g", "h"])
+def test_every_variant_with_a_deformable_kernel_has_the_scale(variant: str) -> None:
+    gate = das_gate(10, variant=variant, modulation_scale=2)
+    (scaled,) = [module for module in gate.modules() if hasattr(module, "modulation_scale")]
+    assert scaled.modulation_scale == 2
+
+
+@pytest.mark.parametrize("scale", [0, -1, math.inf, math.nan, True, "2"])
+def test_a_scale_that_is_none(scale: object) -> None:
+    with pytest.raises(ValueError, match="modulation_scale must be a positive number"):
+        das_gate(8, modulation_scale=scale)
+    with pytest.raises(ValueError, match="variant f has no deformable kernel, so no modulation_scale"):
+        das_gate(8, variant="f", modulation_scale=2)
 
 
 def test_identity_start_passes_the_map_nearly_unchanged() -> None:

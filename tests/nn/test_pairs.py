@@ -12,9 +12,10 @@ from torch import Size, Tensor, nn
 from das_explain.checkpoint.build import build_network
 from das_explain.errors import UsageError
 from das_explain.nn import attentions_of, create_model
-from das_explain.nn.attention.eca import BOTTLENECK_KERNELS, choose_kernel_size
-from das_explain.nn.backbones.resnet import STAGES
+from das_explain.nn.attention.eca import BOTTLENECK_KERNELS
+from das_explain.nn.backbones.resnet import DEPTHS, STAGES
 from das_explain.nn.counts.tables import TABLE1, on_meta
+from das_explain.nn.kernel_size import choose_kernel_size
 from das_explain.nn.registry import ATTENTION, BACKBONES, Attention, default_gates
 
 pytestmark = pytest.mark.usefixtures("no_start")
@@ -59,8 +60,7 @@ ADDED: dict[str, Callable[[int], int]] = {
     "gc": lambda c: c + 1 + _se(c) + 3 * max(1, c // 16) + c,
     "gala": lambda c: 3 * c * max(1, c // 16) + 3 * max(1, c // 16) + 1 + 3 * c,
     "srm": lambda c: 4 * c,
-    "triplet": lambda c: 300,
-    "asr": lambda c: c + _se(c),
+    "asr": lambda c: 2 * c + _se(c) + max(1, c // 16),
 }
 
 
@@ -70,8 +70,12 @@ def added(backbone: str, attention: str, channels: list[int]) -> int:
         return sum(_kernel(c, backbone) for c in channels)
     if attention == "defcon1":
         return sum(k * k + k for k in (_kernel(c, backbone) for c in channels))
-    if attention == "emca":  # one weight for each earlier scale and its own
-        return sum(_se(c) for c in channels) + sum(range(2, 2 + len(channels)))
+    if attention == "triplet":
+        k = 7 if backbone in DEPTHS else 3
+        return len(channels) * 3 * (2 * k * k + 2)
+    if attention == "emca":  # a weight for each block of the stage before, or the stem, and for its own scale
+        scales = 1 + sum(DEPTHS[backbone][1][:-1])
+        return sum(_se(c) for c in channels) + scales + len(channels)
     if attention == "abn":
         c = 2 * channels[0]
         return parameters(plain(backbone).layer4) + 2 * c + 1000 * c + 2000 + 1000**2 + 9000 + 2
@@ -93,8 +97,12 @@ Kinds = set[tuple[type, tuple[Size, ...]]]
 
 
 def kinds(network: nn.Module) -> Kinds:
-    """The layers of a network: type and shapes of parameters."""
-    leaves = (module for module in network.modules() if not list(module.children()))
+    """The layers of a network: type and shapes of parameters.
+
+    Without EMCA's ``fuse_scales``, which has a weight for each block of the stage before.
+    """
+    named = (pair for pair in network.named_modules() if not pair[0].endswith(".fuse_scales"))
+    leaves = (module for name, module in named if not list(module.children()))
     return {(type(module), tuple(p.shape for p in module.parameters(recurse=False))) for module in leaves}
 
 
@@ -137,10 +145,18 @@ def test_a_pair_without_a_place_is_one_line() -> None:
         create_model("resnet18", "se", alpha=0.1)
     with pytest.raises(UsageError, match="reduction must be a whole number, at least 1, not 0"):
         create_model("resnet18", "se", reduction=0)
-    with pytest.raises(UsageError, match="offsets must be one of local, shuffle, correlation"):
+    with pytest.raises(UsageError, match="offsets must be one of local, shuffle, shuffle-literal, correlation"):
         create_model("resnet18", "defcon1", offsets="far")
     with pytest.raises(UsageError, match="excitation must be se or eca, not 'srm'"):
         create_model("resnet18", "emca", excitation="srm")
+    with pytest.raises(UsageError, match="scales must be previous or every, not 'all'"):
+        create_model("resnet18", "emca", scales="all")
+    with pytest.raises(
+        UsageError, match="weighted mixes the local part with a non-local one: offsets must be one of shuf"
+    ):
+        create_model("resnet18", "defcon1", weighted=True)
+    with pytest.raises(UsageError, match="kernel_size must be odd and positive, not 'published'"):
+        create_model("resnet18", "defcon1", kernel_size="published")
     with pytest.raises(UsageError, match="no gate place 'layer1'; choose among layer1.0, layer1.1"):
         create_model("resnet18", "se", gates=("layer1",))
     with pytest.raises(UsageError, match=r"gates must be \('layer3',\)"):

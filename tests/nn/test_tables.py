@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from das_explain.commands import app
 from das_explain.commands.profile import TABLES
 from das_explain.nn import create_model
+from das_explain.nn.attention.gc import GlobalContext
 from das_explain.nn.counts.comparison import COMPARISONS
 from das_explain.nn.counts.cost import peak_activations, relative_time
 from das_explain.nn.counts.profile import profile
@@ -21,19 +22,19 @@ from das_explain.nn.counts.tables import DEFCON1, NOTES, TABLE1, TABLE2, agreeme
 PARAMETERS = {  # of the whole network, 1000 classes
     "resnet18": {
         "none": 11_689_512, "se": 11_776_552, "bam": 11_713_181, "cbam": 11_779_392, "triplet": 11_691_912,
-        "emca": 11_733_046, "das": 12_439_980,
+        "emca": 11_733_043, "das": 12_439_980,
     },
     "resnet50": {
         "none": 25_557_032, "se": 28_071_976, "bam": 25_917_793, "cbam": 28_089_624, "gsop": 28_285_224,
         "a2": 32_907_304, "gc": 28_105_032, "gala": 29_377_608, "abn": 43_584_866, "srm": 25_617_448,
-        "triplet": 25_561_832, "emca": 26_253_366, "asr": 28_087_080, "das": 36_908_204,
+        "triplet": 25_561_832, "emca": 26_253_370, "asr": 28_103_128, "das": 36_908_204,
     },
     "resnet101": {
         "none": 44_549_160, "se": 49_292_328, "bam": 44_909_921, "cbam": 49_330_172, "srm": 44_679_208,
-        "triplet": 44_559_060, "asr": 49_324_840, "das": 55_900_332,
+        "triplet": 44_559_060, "asr": 49_359_384, "das": 55_900_332,
     },
     "mobilenet_v2": {
-        "none": 3_504_872, "se": 3_533_288, "cbam": 3_536_585, "triplet": 3_509_972, "das": 3_821_642,
+        "none": 3_504_872, "se": 3_533_288, "cbam": 3_536_585, "triplet": 3_505_892, "das": 3_821_642,
     },
 }  # fmt: skip
 
@@ -96,7 +97,11 @@ def test_command_prints_all_of_table_1() -> None:
     assert rows["resnet50:asr"] == ["26.00", "25.557", "✗", "-", "4.122", "76.87", "-"]
     assert rows["resnet18:emca"] == ["11.19", "11.190", "✓", "1.70", "1.697", "✓", "71.00", "90.00"]
     assert rows["resnet50:emca"] == ["25.04", "25.037", "✓", "3.83", "3.840", "✓↓", "77.33", "93.52"]
-    assert {name for name, cells in rows.items() if "✗" in cells} == {
+    assert rows["mobilenet_v2:triplet"] == ["3.51", "3.506", "✓", "0.32", "0.322", "✓", "72.62", "90.77"]
+    assert [name for name, cells in rows.items() if "✓↓" in cells] == ["resnet50:gc", "resnet50:emca"]
+    marks = [cell for cells in rows.values() for cell in cells]
+    assert {mark: marks.count(mark) for mark in ("✓", "✓↓", "✗")} == {"✓": 55, "✓↓": 2, "✗": 8}  # 65 digits
+    assert {name for name, cells in rows.items() if "✗" in cells or "✓↓" in cells} == {
         backbone if attention == "none" else f"{backbone}:{attention}" for backbone, attention in NOTES
     }
     said = " ".join(result.output.split())
@@ -172,3 +177,24 @@ def test_command_needs_something_to_do() -> None:
 
 def test_published_counts_of_das_are_unchanged_by_the_registry() -> None:
     assert profile(on_meta("resnet50", "das")).parameters_published == 26_901_932
+
+
+@pytest.mark.usefixtures("no_start")
+def test_what_the_sentences_say() -> None:
+    """Each number of ``NOTES`` that is counted here."""
+
+    def millions(backbone: str, attention: str, **arguments) -> str:
+        return f"{sum(p.numel() for p in on_meta(backbone, attention, **arguments).parameters()) / 1e6:.2f} M"
+
+    assert f"While it trains it has {millions('resnet50', 'asr')}." in NOTES["resnet50", "asr"]
+    assert f"While it trains it has {millions('resnet101', 'asr')}." in NOTES["resnet101", "asr"]
+    assert f"{millions('resnet50', 'a2')} " in NOTES["resnet50", "a2"]
+    assert f"{millions('resnet50', 'gala')}:" in NOTES["resnet50", "gala"]
+    network = on_meta("resnet50", "gc")
+    biases = sum(module.fc1.bias.numel() for module in network.modules() if isinstance(module, GlobalContext))
+    whole = sum(p.numel() for p in network.parameters())
+    assert (f"{whole / 1e6:.3f}", f"{(whole - biases) / 1e6:.3f}") == ("28.105", "28.104")
+    assert whole - 33 == 28_104_999  # the most that is 28.10 when rounded
+    units = [ptflops_macs(on_meta("resnet50", attention)) / 2**30 for attention in ("emca", "none")]
+    assert [f"{value:.4f}" for value in units] == ["3.8395", "3.8388"]
+    assert f"{ptflops_macs(on_meta('resnet18', 'emca')) / 2**30:.3f}" == "1.697"

@@ -65,13 +65,14 @@ def make_run(
     sides: dict[str, int] = SIDES,
     photo: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]] = stripes,
     second_size: tuple[int, int] | None = None,
-    frame_bytes: bytes | None = None,
+    map_of: Callable[..., np.ndarray] | None = None,
+    quick: bool = False,
     created: str = "2025-07-03T14:05:00+00:00",
     options: ScoreOptions | None = None,
     seed: int = 0,
 ) -> Path:
-    """Writes a run's files to ``folder``. ``second_size``: another input size for the last model. ``frame_bytes``: use
-    these bytes for every frame, and random scores, which makes a thousand images a matter of seconds."""
+    """Writes a run's files to ``folder``. ``second_size``: another input size for the last model. ``map_of``: how a map is
+    made, as ``blob`` is. ``quick``: random scores, which makes a thousand images a matter of seconds."""
     rng = np.random.default_rng(seed)
     first = Geometry(size=size, resize=round(min(size) * 8 / 7))
     other = Geometry(size=second_size, resize=min(second_size)) if second_size else first
@@ -104,12 +105,12 @@ def make_run(
     for number in range(len(run.shards)):
         indices = shard_range(number, len(items))
         run.shards.write(
-            number, encode(_evidence(items, indices, geometry, blocks, sides, photo, frame_bytes, labels, rng))
+            number, encode(_evidence(items, indices, geometry, blocks, sides, photo, map_of or blob, labels, rng))
         )
-    if frame_bytes is None:
-        score_run(run, options)
-    else:
+    if quick:
         _random_tables(run, items, models, blocks, rng)
+    else:
+        score_run(run, options)
     run.save_manifest()
     return folder
 
@@ -121,7 +122,7 @@ def _evidence(
     blocks: Sequence[str],
     sides: dict[str, int],
     photo: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]],
-    frame_bytes: bytes | None,
+    map_of: Callable[..., np.ndarray],
     labels: list[str],
     rng: np.random.Generator,
 ) -> Evidence:
@@ -152,9 +153,9 @@ def _evidence(
                 pull = rng.uniform(0.2, 0.9 + 0.1 * number)
                 y, x = pull * at + (1 - pull) * rng.uniform(0.3, 0.7, 2)
                 noise = rng.uniform(0, 0.25, native.shape[1:])
-                native[row] = blob(*native.shape[1:], y, x, rng.uniform(0.12, 0.3), noise)
+                native[row] = map_of(*native.shape[1:], y, x, rng.uniform(0.12, 0.3), noise)
             maps[Key(model, block)] = BlockMaps(native, np.full(len(shown), 0.42, np.float32))
-    frames = {key: [frame_bytes or jpeg(picture) for picture, _ in seen] for key, seen in pictures.items()}
+    frames = {key: [jpeg(picture) for picture, _ in seen] for key, seen in pictures.items()}
     sizes = {key: view.size for key, view in views.items()}
     geometries = {model: view.key for model, view in geometry.items()}
     return Evidence(photos, shown, geometries, sizes, frames, masks, maps, logits)

@@ -1,6 +1,5 @@
 """What a run may bring into the page: text that stays text, numbers, maps, outlines and frames that are checked."""
 
-import base64
 import io
 import json
 import math
@@ -18,7 +17,6 @@ from das_explain.report.payload import (
     is_jpeg,
     outline,
     plain_text,
-    quantised,
 )
 
 
@@ -99,14 +97,6 @@ def test_outline_encloses_the_area_of_the_mask(seed):
         area += 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
         corners += len(points)
     assert abs(abs(area) - mask.sum()) <= corners / 8 + 1e-9
-
-
-def test_maps_become_bytes_and_what_is_not_finite_is_none():
-    native = np.array([[0.0, 0.5, 1.0], [0.001, 0.999, 0.25]], np.float32)
-    assert base64.b64decode(quantised(native)) == bytes([0, 128, 255, 0, 255, 64])
-    for bad in (np.nan, np.inf):
-        native[0, 0] = bad
-        assert quantised(native) is None
 
 
 def test_a_frame_is_a_jpeg_of_its_size():

@@ -120,7 +120,7 @@ def test_the_report_says_where_r_came_from(run_folder):
     page = build_report(run_folder)
     assert "box R was made from" in page.read_text()
     data = (page.parent / "data.js").read_text()
-    images = json.loads(data[data.index("{") : data.rindex("}") + 1])["images"]
+    images = json.loads(data[data.index("{") : data.index(";\nDAS.packets")])["images"]
     assert [image["region"]["prompt"] for image in images] == ["a dog."] * 3
     assert images[0]["region"]["score"] == 0.875
     empty = {"score": None, "iou": None, "retried": True, "used": 0, "of": 0, "boxes": []}

@@ -5,40 +5,38 @@ import json
 import pytest
 
 from das_explain.report import build_report
+from das_explain.report.packets import map_bits
 from tests.report.browser import needs_chromium, open_page, probe
-from tests.report.synthetic_run import Item, make_run, stripes
+from tests.report.synthetic_run import Item, make_run
 
 SIDES = {"layer2": 28, "layer3": 14, "layer4": 7}
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    from io import BytesIO
-
-    from PIL import Image
-
-    frame = BytesIO()
-    Image.fromarray(stripes(0, 224, 224)[0]).save(frame, "JPEG", quality=88)
     folder = make_run(
         tmp_path_factory.mktemp("size") / "run",
         [Item(f"val/class_{i % 20}/photo_{i:05d}.jpg", f"class_{i % 20}") for i in range(1000)],
         blocks=tuple(SIDES),
         sides=SIDES,
         size=(224, 224),
-        frame_bytes=frame.getvalue(),
+        quick=True,
     )
     build_report(folder)
     return folder / "report"
 
 
 def test_on_the_disk(report):
-    """23 MB were hoped for, of which pictures of 224 px take about 15; all else is held below 8 MB, mostly maps."""
-    text = (report / "data.js").read_text(encoding="ascii").removeprefix("window.DAS = ").rstrip().removesuffix(";")
+    """Pictures of 224 px apart, packets are held to what their maps have in bits, and the facts to a few MB."""
+    text = (report / "data.js").read_text(encoding="ascii").removeprefix("window.DAS = ").split(";\nDAS.packets")[0]
     images = json.loads(text)["images"]
-    maps = sum(len(cell["map"]["data"]) for image in images for answer in image["models"] for cell in answer["cells"])
+    assert all(cell["map"] for image in images for answer in image["models"] for cell in answer["cells"])
+    bits = 1000 * 2 * sum(side * side * map_bits(side, side) for side in SIDES.values())
+    packets = sum(path.stat().st_size for path in (report / "images").glob("*.js"))
     sizes = {path.name: path.stat().st_size for path in report.iterdir() if path.is_file()}
-    assert len(images) == len(list((report / "images").iterdir())) == 1000
-    assert sizes["data.js"] < min(9e6, 2.4 * maps)
+    assert len(images) == len(list((report / "images").glob("*.jpg"))) == 1000
+    assert packets < 1.25 * bits / 8  # one bit for what is zero, 16 bits for 15, outlines
+    assert sizes["data.js"] < 2e6
     assert sizes["index.html"] < 60_000
     assert sizes["report.js"] + sizes["report.css"] < 80_000
 

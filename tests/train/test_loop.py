@@ -19,7 +19,7 @@ pytest.importorskip("lightning")
 
 from das_explain.checkpoint.load import save_model
 from das_explain.errors import UsageError
-from das_explain.nn import auxiliary_logits, create_model
+from das_explain.nn import create_model
 from das_explain.train import Recipe, load_recipe, train
 from das_explain.train.callbacks import LastCheckpoint
 from das_explain.train.classification import Classification
@@ -115,8 +115,7 @@ def test_the_loss_of_an_attention_branch_is_added(tiny):
     batch = next(iter(task.data.train_loader()))
     loss, sums, count = module.losses(batch)
     images = task.data.preprocess.normalize(batch[0])
-    logits = network(images)
-    (branch,) = auxiliary_logits(network)
+    logits, branch = network(images)
     parts = [F.cross_entropy(each, batch[1], label_smoothing=0.1) for each in (logits, branch)]
     assert loss.item() == pytest.approx(sum(parts).item(), rel=1e-4)
     assert (int(sums["top1"]), count) == (int((logits.argmax(1) == batch[1]).sum()), 4)

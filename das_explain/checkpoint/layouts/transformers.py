@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from das_explain.checkpoint.config import CONFIG, WEIGHTS, check_preprocess, rea
 from das_explain.checkpoint.labels import check_labels
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights
 from das_explain.checkpoint.opened import Opened
+from das_explain.checkpoint.quiet import quiet_transformers
 from das_explain.data.geometry import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from das_explain.errors import DasExplainError, first_line, missing_package
 
@@ -50,7 +49,7 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
     try:
         config = AutoConfig.from_pretrained(directory, **local)
         check_class_count(directory, folder_weights(directory), config.num_labels)
-        with _quiet():
+        with quiet_transformers():
             model, told = AutoModelForImageClassification.from_pretrained(
                 directory, config=config, use_safetensors=True, output_loading_info=True, **local
             )
@@ -73,24 +72,6 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         notes=notes,
         preprocess_taken=None if (directory / PREPROCESSOR).is_file() else "as ImageNet's usually is",
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar and no advice of transformers'; what is wrong is said by our errors."""
-    from transformers.utils import logging
-
-    bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _labels(config: Any, path: Path) -> list[str] | None:

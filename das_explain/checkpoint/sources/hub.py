@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from das_explain.checkpoint.config import CONFIG, WEIGHTS
 from das_explain.checkpoint.files import hub_cache
@@ -20,7 +21,7 @@ def open_hub(spec: ModelSpec) -> Opened:
     """
     from huggingface_hub import snapshot_download
 
-    fetch = {"repo_id": spec.target, "revision": spec.variant, "allow_patterns": list(FILES)}
+    fetch: dict[str, Any] = {"repo_id": spec.target, "revision": spec.variant, "allow_patterns": list(FILES)}
     try:
         directory = Path(snapshot_download(**fetch, local_files_only=True))
     except Exception:  # not in the cache; the download below says why it cannot be had

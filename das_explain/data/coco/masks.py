@@ -133,7 +133,7 @@ def _read_version(file: str, *version: int) -> CocoFile:
         content = json.loads(Path(file).read_bytes())
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is no JSON: {' '.join(str(error).split())[:100]}") from None
-    parts = [content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")]
+    parts: list[Any] = [content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")]
     if not all(isinstance(part, list) and all(isinstance(each, dict) for each in part) for part in parts):
         raise UsageError(f"{where} is no COCO file: it needs the lists images and annotations")
     images, annotations = parts

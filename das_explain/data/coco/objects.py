@@ -22,6 +22,7 @@ from PIL import Image
 
 from das_explain.data.coco.masks import CocoFile, read_coco
 from das_explain.data.images import ImageError, decode_image, full_size, printable, stored_turn
+from das_explain.data.sources import path_of
 from das_explain.errors import UsageError
 from das_explain.types import Sample
 
@@ -40,15 +41,15 @@ class ObjectReader:
         Raises:
             ImageError: it cannot be read, is of another size, or so large that it comes reduced.
         """
-        image = decode_image(sample.path)
+        image = decode_image(path_of(sample))
         told, real = self.sizes.get(sample.index), full_size(image)
-        if told not in (None, real) and (turn := stored_turn(sample.path)) is not None:
+        if told not in (None, real) and (turn := stored_turn(path_of(sample))) is not None:
             image = image.transpose(_BACK.get(turn, turn))
             real = image.size
         if told not in (None, real) or image.size != real:
             width, height = told or real
             raise ImageError(
-                f"{printable(sample.path)} has {image.width} x {image.height} pixels, its boxes are for {width} x {height}"
+                f"{printable(path_of(sample))} has {image.width} x {image.height} pixels, its boxes are for {width} x {height}"
             )
         return image
 
@@ -72,8 +73,9 @@ class ObjectDataset:
     @cached_property
     def reader(self) -> ObjectReader:
         """What reads the photos."""
-        sizes = {i: (each.get("width"), each.get("height")) for i, each in enumerate(self.file.images)}
-        return ObjectReader({i: size for i, size in sizes.items() if all(isinstance(side, int) for side in size)})
+        sides = [(each.get("width"), each.get("height")) for each in self.file.images]
+        sizes = {i: (w, h) for i, (w, h) in enumerate(sides) if isinstance(w, int) and isinstance(h, int)}
+        return ObjectReader(sizes)
 
     def image_id(self, sample: Sample) -> Any:
         """The file's id of an image."""

@@ -59,6 +59,13 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
+def path_of(sample: Sample) -> Path:
+    """The file of a sample that is one."""
+    if sample.path is None:
+        raise ImageError(f"{sample.name} is no file of its own")
+    return sample.path
+
+
 @dataclass(frozen=True)
 class Files:
     """Photos and masks in files (``sample.path``, ``sample.mask_path``); ``background`` as in ``decode_mask``."""
@@ -67,7 +74,7 @@ class Files:
 
     def read(self, sample: Sample) -> Image.Image:
         """Decodes ``sample.path``."""
-        return decode_image(sample.path)
+        return decode_image(path_of(sample))
 
     def read_mask(self, sample: Sample, size: tuple[int, int]) -> Region:
         """Decodes ``sample.mask_path``; a mask drawn on the unturned pixels of an EXIF-turned photo is turned along."""

@@ -48,7 +48,7 @@ class Collages:
 def _collage(count: int, split: str) -> Collage:
     from das_explain.data.collage.scenes import Collage
 
-    return Collage(count, split)
+    return Collage(count, "train" if split == "train" else "test")
 
 
 def list_collage(rest: str, *, split: str | None = None, root: object = None) -> Listing:

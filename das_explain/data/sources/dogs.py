@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from das_explain.data.images import printable
-from das_explain.data.sources import Listing, file_listing, folder_and_split
+from das_explain.data.sources import Listing, file_listing, folder_and_split, path_of
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.types import Sample
 
@@ -36,7 +36,7 @@ def list_dogs(rest: str, *, split: str | None = None, root: object = None) -> Li
         if match is None:
             raise DasExplainError(f"{printable(lists)}: {printable(file)!r} is no photo of Stanford Dogs")
         samples.append(Sample(file, index, match[1].partition("-")[2], images / match[1] / match[2]))
-    if absent := next((sample for sample in samples if not sample.path.is_file()), None):
+    if absent := next((sample for sample in samples if not path_of(sample).is_file()), None):
         raise DasExplainError(f"{printable(lists)} lists {absent.name}, which is not in {printable(images)}")
     return file_listing(samples)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from das_explain.data.images import printable
 from das_explain.data.rows import read_rows, resolve, row_boxes
-from das_explain.data.sources import Listing, file_listing, file_size
+from das_explain.data.sources import Listing, file_listing, file_size, path_of
 from das_explain.errors import UsageError
 from das_explain.types import Sample
 
@@ -46,7 +46,7 @@ def list_table(path: Path) -> Listing:
     if not samples:
         raise UsageError(f"{printable(path)} lists no images: it has a header but no rows")
     if all(file_size(sample.path) < 0 for sample in samples.values()):
-        first = printable(next(iter(samples.values())).path)
+        first = printable(path_of(next(iter(samples.values()))))
         raise UsageError(f"none of the images in {printable(path)} is there, the first is looked for at {first}")
     return file_listing(list(samples.values()))
 

@@ -104,7 +104,8 @@ def _open(name: str, root: str, split: str | None) -> Any:
     for each in splits:
         if each is not None:
             arguments["split"] = each
-        for download in ("download" in known) * [False, True] or [None]:
+        attempts: Sequence[bool | None] = (False, True) if "download" in known else (None,)
+        for download in attempts:
             if download is not None:
                 arguments["download"] = download
             # The processes of one training may all find it missing at once: one fetches, the others wait and find it.
@@ -141,10 +142,11 @@ def _labels(dataset: Any, name: str) -> list[str]:
             break
     if targets is None:
         targets = [dataset[i][1] for i in range(len(dataset))]
-    classes = getattr(dataset, "classes", None)
+    classes: Any = getattr(dataset, "classes", None)
     named = isinstance(classes, Sequence) and all(isinstance(each, str) for each in classes)
+    names = list(classes) if named else []
     numbers = [int(target) for target in targets]
-    return [classes[number] if named and 0 <= number < len(classes) else str(number) for number in numbers]
+    return [names[number] if 0 <= number < len(names) else str(number) for number in numbers]
 
 
 def _is_class(value: Any) -> bool:

@@ -4,24 +4,25 @@
     M = sigmoid(BN(3x3 conv K -> 1))                                   the attention map
     logits of the branch = GlobalAveragePool(1x1 conv K -> K)          for a loss of its own
     X_out = (1 + M) X                                                  the perception branch goes on with this
-    loss = cross entropy of both logits                                (``auxiliary_logits``)
+    loss = cross entropy of both logits
 
 These are its sections on the attention branch, the perception branch and training; the equations' numbers could not be
 checked.
 
-It stands between stages 3 and 4. After a forward pass in training mode the branch's logits are in ``logits`` (N, K)
-for the second half of the loss; in eval mode they are ``None``. No convolution has a bias, as in the authors' code:
-ResNet-50 then has 43.585 M parameters (printed: 43.59); with a bias in the three of the branch it would be 43.587. The
-pooling covers the map whatever its size, where the authors' covers 14x14.
+It stands between stages 3 and 4. In training mode the network returns both logits (N, K), its own and the branch's, as
+``BranchedLogits``; in eval mode its own. No convolution has a bias, as in the authors' code: ResNet-50 then has 43.585
+M parameters (printed: 43.59); with a bias in the three of the branch it would be 43.587. The pooling covers the map
+whatever its size, where the authors' covers 14x14.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from das_explain.nn.backbones.resnet import resnet
+from das_explain.errors import UsageError
+from das_explain.nn.backbones.resnet import BranchedResNet, resnet
 from das_explain.nn.gate import Gate
 
 
@@ -46,10 +47,6 @@ class ABN(Gate):
         self.conv3 = nn.Conv2d(num_classes, 1, 3, padding=1, bias=False)
         self.norm3 = nn.BatchNorm2d(1)
         self.relu, self.pool = nn.ReLU(), nn.AdaptiveAvgPool2d(1)
-        self.logits: Tensor | None = None
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "logits": None}  # they hang on a graph; copies start without
 
     def branch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The attention map (N, 1, H, W) in (0, 1) and the branch's logits (N, K)."""
@@ -59,35 +56,32 @@ class ABN(Gate):
 
     def attention(self, x: Tensor) -> Tensor:
         """M: (N, 1, H, W) in (0, 1)."""
-        attention, logits = self.branch(x)
-        self.logits = logits if self.training else None
-        return attention
+        return self.branch(x)[0]
 
 
-def branch_of(backbone: str, num_classes: int) -> Callable[[int], ABN]:
-    """Channels -> the branch of a ResNet: its last stage once more, at full resolution."""
+class BranchedStage(nn.Sequential):
+    """The stage that the branch ends: map -> map with attention; in training mode also the branch's logits."""
 
-    def make(channels: int) -> ABN:
-        twin = resnet(backbone, num_classes=1, last_stride=1)
-        if channels != twin.fc.in_features // 2:
-            raise ValueError("the branch takes what the third stage gives; gates must be ('layer3',)")
-        return ABN(twin.layer4, twin.fc.in_features, num_classes)
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        *blocks, gate = self
+        for block in blocks:
+            x = block(x)
+        if not (self.training and isinstance(gate, ABN)):  # something else may stand in the gate's place
+            return gate(x)
+        attention, logits = gate.branch(x)
+        return gate.weigh(x, attention), logits
 
-    return make
 
+class Branch:
+    """Channels -> the branch of a ResNet: its last stage once more, at full resolution. ``gates``: the third stage."""
 
-def auxiliary_logits(network: nn.Module) -> list[Tensor]:
-    """The logits (N, K) that each attention branch in ``network`` gave in the last forward pass, for a second loss.
+    network, stage = BranchedResNet, BranchedStage
 
-    Empty for networks without such a branch, and after a pass in eval mode.
+    def __init__(self, backbone: str, num_classes: int, gates: Sequence[str] = ("layer3",)) -> None:
+        self.backbone, self.num_classes = backbone, num_classes
+        if tuple(gates) not in ((), ("layer3",)):
+            raise UsageError("the branch takes what the third stage gives; gates must be ('layer3',)")
 
-    Examples:
-        >>> import torch
-        >>> from das_explain.nn import create_model
-        >>> network = create_model("resnet18", attention="abn", num_classes=5).train()
-        >>> logits = network(torch.rand(2, 3, 64, 64))
-        >>> [each.shape for each in auxiliary_logits(network)]
-        [torch.Size([2, 5])]
-    """
-    branches = (module.logits for module in network.modules() if isinstance(module, ABN))
-    return [logits for logits in branches if logits is not None]
+    def __call__(self, channels: int) -> ABN:
+        twin = resnet(self.backbone, num_classes=1, last_stride=1)
+        return ABN(twin.layer4, twin.fc.in_features, self.num_classes)

@@ -9,6 +9,7 @@
 It stands at the bottlenecks of the network, between the stages: after the first, second and third. Eq. 3 and 4 put one
 batch norm at the end of each branch, which is done here; the authors' code has one after each hidden layer instead.
 Both agree with all printed counts (11.71, 25.92, 44.91 M). The paper names no activation between f_0 .. f_2; ReLU here.
+The authors' code also multiplies the two branches, sigmoid(M_c M_s), where Eq. 2 adds them; here Eq. 2 is followed.
 """
 
 from __future__ import annotations

@@ -6,36 +6,46 @@
 
 It stands in every residual block, before the addition. The paper counts 80 parameters on ResNet-50, and so does the
 DEFCON-1 paper (23,705,332 - 23,705,252): k = 3, 5, 5, 7 for the four stages. Eq. 12 gives 5, 5, 5, 7 (86 parameters)
-on their 256 to 2048 channels, so on bottleneck ResNets the sizes are given; elsewhere Eq. 12 decides.
+on their 256 to 2048 channels, so on bottleneck ResNets those sizes are given; elsewhere Eq. 12 decides.
+
+``kernel_size="published"`` has the kernels of the checkpoints that the authors publish (``BangguWu/ECANet``): 3, 5, 7, 7
+for ResNet-18, 3, 5, 5, 7 for ResNet-50, 3, 3, 5, 7 for ResNet-34, 101 and 152, and for MobileNetV2 1 up to 96 channels
+and 3 beyond. ``rename_published`` gives their keys our names.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
 from das_explain.nn.gate import Gate
+from das_explain.nn.kernel_size import choose_kernel_size
 
 BOTTLENECK_KERNELS = {256: 3, 512: 5, 1024: 5, 2048: 7}
 """Channels -> k as published for ResNet-50."""
 
-
-def choose_kernel_size(channels: int, given: int | Mapping[int, int] | None = None) -> int:
-    """k: as given (a number, or one for each count of channels), else by Eq. 12; always odd."""
-    if isinstance(given, Mapping):
-        given = given.get(channels, given.get(str(channels)))  # JSON has names only
-    if given is None:
-        size = int(abs((math.log2(channels) + 1) / 2))
-        given = size if size % 2 else size + 1
-    if type(given) is not int or given < 1 or given % 2 == 0:
-        raise ValueError(f"kernel_size must be odd and positive, not {given!r}")
-    return given
+_DEEP_KERNELS = {256: 3, 512: 3, 1024: 5, 2048: 7}
+PUBLISHED_KERNELS: dict[str, dict[int, int]] = {
+    "resnet18": {64: 3, 128: 5, 256: 7, 512: 7},
+    "resnet34": {64: 3, 128: 3, 256: 5, 512: 7},
+    "resnet50": BOTTLENECK_KERNELS,
+    "resnet101": _DEEP_KERNELS,
+    "resnet152": _DEEP_KERNELS,
+    "mobilenet_v2": {**dict.fromkeys((16, 24, 32, 64, 96), 1), 160: 3, 320: 3},
+}
+"""Backbone -> channels -> k of the published checkpoints, by the names of their files."""
 
 
 class ECA(Gate):
-    """Multiplies each channel by a weight that its k neighbouring channels decide. (N, C, H, W) -> (N, C, H, W)."""
+    """Multiplies each channel by a weight that its k neighbouring channels decide. (N, C, H, W) -> (N, C, H, W).
+
+    Args:
+        channels: C.
+        kernel_size: k, or C -> k; ``None``: by Eq. 12.
+    """
 
     per_channel = True
 
@@ -49,3 +59,13 @@ class ECA(Gate):
         """w of Eq. 9: (N, C, H, W) -> (N, C, 1, 1)."""
         pooled = self.pool(x).flatten(1).unsqueeze(1)  # (N, 1, C)
         return self.conv(pooled).sigmoid().transpose(1, 2).unsqueeze(3)
+
+
+def rename_published(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict of the authors' networks with the keys of ours; those that need no other name keep theirs.
+
+    Theirs is ``layer1.0.eca.conv.weight`` in ResNets; in MobileNetV2 the module ends the block's sequence,
+    ``features.2.conv.4.conv.weight``.
+    """
+    place = re.compile(r"^((?:layer\d|features)\.\d+)\.(?:eca|conv\.\d+)\.(conv\.weight)$")
+    return {place.sub(r"\1.gate.\2", key): value for key, value in state.items()}

@@ -8,8 +8,9 @@
 These are the equations of its sections on style pooling and style integration; their numbers could not be checked.
 
 It stands in every residual block, before the addition. Four parameters a channel: 25.62 M on ResNet-50, 44.68 M on
-ResNet-101, as printed. The deviation is divided by H W, with 1e-5 under the root: its gradient is
-finite on a constant map.
+ResNet-101, as printed. As in the authors' code the variance is unbiased (divided by H W - 1) and the weights start at 0,
+so that every g starts at 1/2. Not as there, 1e-5 stands under the root, which keeps the gradient finite on a constant
+map, and a single position has the variance 0 instead of NaN.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ class SRM(Gate):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, 2))
+        self.weight = nn.Parameter(torch.zeros(channels, 2))
         self.norm = nn.BatchNorm2d(channels)
-        nn.init.normal_(self.weight, std=0.5)
 
     def attention(self, x: Tensor) -> Tensor:
         """g: (N, C, 1, 1)."""
         mean = x.mean((2, 3))
-        deviation = (x.var((2, 3), correction=0) + self.EPSILON).sqrt()
+        single = x.shape[2:] == (1, 1)
+        deviation = (x.var((2, 3), correction=0 if single else 1) + self.EPSILON).sqrt()
         style = torch.stack((mean, deviation), dim=2)  # (N, C, 2)
         integrated = (style * self.weight).sum(2)[:, :, None, None]
         return self.norm(integrated).sigmoid()

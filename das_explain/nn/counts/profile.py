@@ -106,7 +106,7 @@ class _PublishedCounter:
 
 
 def _conv(module: nn.Module, x: Tensor, out: Tensor) -> int:
-    return out.numel() * (x.shape[1] // module.groups) * prod(module.weight.shape[2:])
+    return int(out.numel() * (x.shape[1] // module.groups) * prod(module.weight.shape[2:]))
 
 
 def _norm(module: nn.Module, x: Tensor, out: Tensor) -> int:
@@ -115,7 +115,7 @@ def _norm(module: nn.Module, x: Tensor, out: Tensor) -> int:
 
 
 def _linear(module: nn.Module, x: Tensor, out: Tensor) -> int:
-    return module.in_features * out.numel()
+    return int(module.in_features * out.numel())
 
 
 def _average_pool(module: nn.Module, x: Tensor, out: Tensor) -> int:

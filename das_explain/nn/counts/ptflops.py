@@ -34,11 +34,11 @@ def ptflops_macs(network: nn.Module, size: tuple[int, int, int] = (3, 224, 224))
 
 
 def _conv(module: nn.Module, x: Tensor, out: Tensor) -> int:
-    return out.numel() * (prod(module.weight.shape[1:]) + (module.bias is not None))
+    return out.numel() * int(prod(module.weight.shape[1:]) + (module.bias is not None))
 
 
 def _linear(module: nn.Module, x: Tensor, out: Tensor) -> int:
-    return out.numel() * (module.in_features + (module.bias is not None))
+    return out.numel() * (int(module.in_features) + (module.bias is not None))
 
 
 def _norm(module: nn.Module, x: Tensor, out: Tensor) -> int:

@@ -20,11 +20,13 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import ResNet
 
+from das_explain.nn.backbones.resnet import BranchedResNet
 from das_explain.nn.fast.fused import BLOCKS, FusedBlock, FusedConv2d, FusedStem, fusible
-from das_explain.nn.inference import as_found, check_logits
+from das_explain.nn.running import as_found, check_logits
 
-NAMED_PAIRS = (*BLOCKS, ResNet)
-# their forward runs bn1 on the output of conv1, bn2 on that of conv2 ...
+NETWORKS = (ResNet, BranchedResNet)
+NAMED_PAIRS = {kind.forward for kind in (*BLOCKS, *NETWORKS)}
+# they run bn1 on the output of conv1, bn2 on that of conv2 ...
 
 
 def folded(network: nn.Module, keep: Collection[nn.Module] = (), *, dtype: torch.dtype | None = None) -> nn.Module:
@@ -73,7 +75,7 @@ def _fuse(twin: nn.Module, kept: set[str]) -> None:
     """Residual blocks and the stem of a ResNet on oneDNN's fused operator, where nothing inside them is wanted."""
     for name, module in list(twin.named_modules()):
         stem = {"conv1", "bn1", "relu", "maxpool"}
-        if type(module) is ResNet and not stem & kept and _ready(module, module.relu, module.maxpool):
+        if type(module) in NETWORKS and not stem & kept and _ready(module, module.relu, module.maxpool):
             module.conv1, module.relu = FusedConv2d(module.conv1, relu=True), nn.Identity()
             if type(module.maxpool) is nn.MaxPool2d:
                 module.conv1, module.maxpool = FusedStem(module.conv1, module.maxpool), nn.Identity()
@@ -100,7 +102,7 @@ def _ready(parent: nn.Module, *others: nn.Module) -> bool:
 
 def _pairs(parent: nn.Module) -> Iterator[tuple[str, str]]:
     names = list(parent._modules)
-    if type(parent) in NAMED_PAIRS:
+    if type(parent).forward in NAMED_PAIRS:
         yield from ((f"conv{i}", f"bn{i}") for i in (1, 2, 3) if f"conv{i}" in names and f"bn{i}" in names)
     elif isinstance(parent, nn.Sequential) and type(parent).forward is nn.Sequential.forward:
         yield from pairwise(names)

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from das_explain.nn.backbones.resnet import AttendedBasicBlock, AttendedBottleneck
+from das_explain.nn.carried import mean_gradient_suffices
 
 BLOCKS = (BasicBlock, Bottleneck, AttendedBasicBlock, AttendedBottleneck)
 
 
 def fusible(conv: nn.Module) -> bool:
     """Whether a module is a convolution that can run on the fused operator as it is now."""
-    return (
+    return bool(
         type(conv) is nn.Conv2d
         and conv.weight.device.type == "cpu"
         and conv.padding_mode == "zeros"
@@ -40,9 +41,8 @@ class FusedConv2d(nn.Module):
 
     Kernels are brought into oneDNN's own layout once for each direction, when they are first used.
 
-    An input that carries the attribute ``mean_gradient_suffices_at`` gets a gradient that is right in its mean over the
-    map only, which is all that Grad-CAM takes from its first block: a small matrix product instead of a convolution.
-    The attribute's value is the version of the tensor for which it was said: a ReLU in place, say, takes it back.
+    An input of which ``allow_mean_gradient`` was said gets a gradient that is right in its mean over the map only, which
+    is all that Grad-CAM takes from its first block: a small matrix product instead of a convolution.
     """
 
     def __init__(self, conv: nn.Conv2d, *, relu: bool) -> None:
@@ -57,8 +57,7 @@ class FusedConv2d(nn.Module):
 
         ``spent``: nobody needs the shortcut any more, so the output may take its place.
         """
-        dtype, said_at = self.weight.dtype, getattr(x, "mean_gradient_suffices_at", None)
-        mean_only = said_at is not None and said_at == x._version
+        dtype, mean_only = self.weight.dtype, mean_gradient_suffices(x)
         x, shortcut = x.to(dtype), None if shortcut is None else shortcut.to(dtype)
         if x.requires_grad or (shortcut is not None and shortcut.requires_grad):
             return _FusedConv.apply(x, shortcut, self, mean_only)

@@ -1,6 +1,6 @@
 // The data, small helpers, and the one rule of this page: text from a run enters the document only as text.
 
-const DATA = window.DAS || { images: [], models: [], groups: [], blocks: [], frames: [{ height: 224, width: 224 }], colours: "" };
+const DATA = window.DAS || { images: [], models: [], groups: [], blocks: [], scoring: null, packets: {}, shapes: [], frames: [{ height: 224, width: 224 }], colours: "" };
 const MODELS = DATA.models, BLOCKS = DATA.blocks, IMAGES = DATA.images;
 for (const image of IMAGES) {
   for (const cell of image.models.flatMap((model) => (model ? model.cells : []))) {
@@ -35,7 +35,8 @@ const signed = (value, digits = 2) => {
   return value > 0 ? `+${fixed(value, digits)}` : fixed(value, digits);
 };
 const percent = (value) => (value === null ? "" : `${Math.round(100 * value)}\u202f%`);
-const plain = (value) => (value === null ? "–" : String(value).replace("-", MINUS));
+// Four significant digits.
+const digits = (value) => (value === null ? "–" : String(Number(value.toPrecision(4))).replace("-", MINUS));
 const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
 // At most so many characters, beginning and end kept: das_explain/text.py.
@@ -67,8 +68,6 @@ const scoreOf = (image, model, block) => {
   const cell = cellOf(image, model, block);
   return cell && SCORED.has(cell.status) ? cell.sfd : null;
 };
-const differenceOf = (image, a, b, block) => {
-  const first = scoreOf(image, a, block), second = scoreOf(image, b, block);
-  return first === null || second === null ? null : second - first;
-};
+const difference = (first, second) => (first === null || second === null ? null : second - first);
+const differenceOf = (image, a, b, block) => difference(scoreOf(image, a, block), scoreOf(image, b, block));
 const key = (model, name) => el("span", { class: "key", "data-model": model % 7 }, name === undefined ? MODELS[model] : name);

@@ -8,8 +8,15 @@ function verdict(answer) {
 }
 
 function describe(image, model, block, cell) {
-  const score = cell.sfd === null ? statusWords(cell.status) : `sfd ${fixed(cell.sfd)}`;
+  const score = cell.sfd === null ? statusWords(cell.status) : `sfd ${fixed(cell.sfd, 3)}`;
   return `Heat map of ${MODELS[model]} at ${BLOCKS[block]} for ${image.name}: ${score}`;
+}
+
+// What stands below a map.
+function scoreWords(image, model, block) {
+  const cell = shownCell(image, model, block);
+  const flag = cell.status === "ok" ? null : el("span", { class: "flag" }, statusWords(cell.status));
+  return [el("span", { class: "block" }, BLOCKS[block]), el("b", { class: "score" }, fixed(cell.sfd, 3)), flag].filter(Boolean);
 }
 
 // A map with its score below; a cell that the run does not have keeps its place empty.
@@ -17,23 +24,29 @@ function tile(image, model, block, detail) {
   const cell = cellOf(image, model, block);
   if (!cell) return el("figure", { class: "tile absent" });
   const body = cell.map
-    ? picture(image, { frame: image.models[model].frame, map: cell.map, boxes: cell.box ? [{ box: cell.box, model: null }] : [], alt: describe(image, model, block, cell), detail })
+    ? picture(image, { frame: image.models[model].frame, map: { model, block }, boxes: tileBoxes(image, model, block), alt: describe(image, model, block, cell), detail })
     : el("div", { class: "stack-of-layers blank" }, el("p", { class: "missing" }, "No map"));
   if (!cell.map) {
-    const { height, width } = DATA.frames[image.models[model].frame] || DATA.frames[0];
+    const { height, width } = DATA.frames[image.models[model].frame];
     body.style.aspectRatio = `${width} / ${height}`;
   }
-  const flag = cell.status === "ok" ? null : el("span", { class: "flag" }, statusWords(cell.status));
-  return el("figure", { class: "tile" }, body,
-    el("figcaption", {}, el("span", { class: "block" }, BLOCKS[block]), el("b", { class: "score" }, fixed(cell.sfd)), flag));
+  return el("figure", { class: "tile", "data-cell": `${model} ${block}` }, body, el("figcaption", {}, scoreWords(image, model, block)));
+}
+
+function tileBoxes(image, model, block) {
+  const { box } = shownCell(image, model, block);
+  return box ? [{ box, model: null }] : [];
+}
+
+function photoBoxes(image, models) {
+  const block = chosenBlock();
+  return models
+    .map((model) => ({ model: model % 7, box: (shownCell(image, model, block) || {}).box, frame: (image.models[model] || {}).frame }))
+    .filter(({ box, frame }) => box && frame === 0);
 }
 
 function photo(image, models, detail) {
-  const block = chosenBlock();
-  const boxes = models
-    .map((model) => ({ model: model % 7, box: (cellOf(image, model, block) || {}).box, frame: (image.models[model] || {}).frame }))
-    .filter(({ box, frame }) => box && frame === 0);
-  return picture(image, { frame: 0, boxes, finds: image.region ? image.region.boxes : [], alt: `${image.name}, as the network saw it`, detail });
+  return picture(image, { frame: 0, boxes: photoBoxes(image, models), finds: image.region ? image.region.boxes : [], alt: `${image.name}, as the network saw it`, detail });
 }
 
 // How R was found: what was asked for, the score of the box, and what is odd about it.
@@ -50,13 +63,13 @@ function found(image) {
 
 function differences(image, pair, blocks) {
   const [a, b] = pair;
-  const values = blocks.map((block) => [block, differenceOf(image, a, b, block)]);
+  const values = blocks.map((block) => [block, difference(shownScore(image, a, block), shownScore(image, b, block))]);
   if (values.every(([, value]) => value === null)) return null;
   return el("div", { class: "differences" },
     el("p", {}, "difference ", key(b), ` ${MINUS} `, key(a)),
     el("dl", {}, values.map(([block, value]) => el("div", {},
       el("dt", { class: "block" }, BLOCKS[block]),
-      el("dd", { "data-model": value === null || value === 0 ? null : (value > 0 ? b : a) % 7 }, signed(value))))));
+      el("dd", { "data-model": value === null || value === 0 ? null : (value > 0 ? b : a) % 7 }, signed(value, 3))))));
 }
 
 // A model's line of maps; an image that failed as a whole has none, only (perhaps) a prediction.
@@ -67,6 +80,23 @@ function modelRow(image, model, blocks, detail) {
   return el("section", { class: "model" },
     el("p", { class: "model-head" }, key(model), said),
     whole ? null : el("div", { class: "tiles" }, blocks.map((block) => tile(image, model, block, detail))));
+}
+
+// Write another reading of an image into its card, or into the viewer, once its maps are loaded.
+async function reread(root, image) {
+  await load(image);
+  const models = shownModels(), blocks = shownBlocks(), pair = chosenPair();
+  for (const figure of root.querySelectorAll(".tile[data-cell]")) {
+    const [model, block] = figure.dataset.cell.split(" ").map(Number);
+    figure.querySelector("figcaption").replaceChildren(...scoreWords(image, model, block));
+    figure.querySelector(".boxes")?.replaceChildren(...boxLines(tileBoxes(image, model, block)));
+  }
+  root.querySelector(".photo .boxes")?.replaceChildren(...boxLines(photoBoxes(image, models)));
+  const told = root.querySelector(".differences"), fresh = told && differences(image, pair, blocks);
+  if (fresh) told.replaceWith(fresh);
+  const table = root.querySelector(".numbers"), rows = table && numbers(image, models, blocks);
+  if (rows) table.replaceWith(rows);
+  root.dataset.reading = readingKey();
 }
 
 function card(image, open) {

@@ -2,9 +2,11 @@
 
 const PAGE = 24;
 const PAIRS = MODELS.flatMap((_, a) => MODELS.slice(a + 1).map((_, offset) => [a, a + 1 + offset]));
-const DEFAULTS = { sort: "order", dir: "", block: "", pair: "", class: "", status: "", hit: "", q: "", page: "1", image: "", r: "1", b: "1", heat: "55" };
+const DEFAULTS = { sort: "order", dir: "", block: "", pair: "", class: "", status: "", hit: "", q: "", page: "1", image: "", r: "1", b: "1", heat: "55", t: String(DATA.scoring ? DATA.scoring.threshold : 0.3), scaling: DATA.scoring ? DATA.scoring.scaling : "antilog" };
 const SORTS = new Set(["order", "name", ...(PAIRS.length ? ["delta", "abs"] : []), ...MODELS.map((model) => `sfd:${model}`)]);
 const MANY = ["hidemodel", "hideblock"];
+
+const SCALING_WORDS = { antilog: "10^w − 1", "antilog-literal": "10^w", exp: "e^w", linear: "w" };
 
 function readState(hash) {
   const state = { ...DEFAULTS, hidemodel: [], hideblock: [] };
@@ -13,6 +15,8 @@ function readState(hash) {
   for (const name of Object.keys(DEFAULTS)) if (given.has(name)) state[name] = given.get(name);
   for (const name of MANY) state[name] = given.getAll(name);
   if (!SORTS.has(state.sort)) state.sort = DEFAULTS.sort;
+  if (!(Number(state.t) > 0 && Number(state.t) <= 1)) state.t = DEFAULTS.t;
+  if (!Object.hasOwn(SCALING_WORDS, state.scaling)) state.scaling = DEFAULTS.scaling;
   return state;
 }
 

@@ -4,15 +4,15 @@ const viewer = document.getElementById("viewer");
 let opener = null;
 
 function numbers(image, models, blocks) {
-  const rows = models.flatMap((model) => blocks.map((block) => ({ model, block, cell: cellOf(image, model, block) })).filter(({ cell }) => cell));
+  const rows = models.flatMap((model) => blocks.map((block) => ({ model, block, cell: shownCell(image, model, block) })).filter(({ cell }) => cell));
   if (!rows.length) return null;
   const heads = ["Model", "Block", "sfd", "Status", "W_r", "W_n", "B (x0, y0, x1, y1)", "R of frame", "cam_max", "Explained"];
   const numeric = new Set([2, 4, 5, 6, 7, 8]);
-  return el("div", { class: "scroll", role: "region", "aria-label": "Numbers", tabindex: 0 }, el("table", { class: "slim" },
+  return el("div", { class: "scroll numbers", role: "region", "aria-label": "Numbers", tabindex: 0 }, el("table", { class: "slim" },
     el("thead", {}, el("tr", {}, heads.map((head, i) => el("th", { scope: "col", class: numeric.has(i) ? "num" : null }, head)))),
     el("tbody", {}, rows.map(({ model, block, cell }) => el("tr", {},
-      [key(model), BLOCKS[block], el("b", {}, fixed(cell.sfd, 3)), el("code", {}, cell.status), plain(cell.w_r), plain(cell.w_n),
-        cell.box ? [cell.box.x0, cell.box.y0, cell.box.x1, cell.box.y1].join(", ") : "–", percent(cell.r_area) || "–", plain(cell.cam_max), image.models[model].target || "–",
+      [key(model), BLOCKS[block], el("b", {}, fixed(cell.sfd, 3)), el("code", {}, cell.status), digits(cell.w_r), digits(cell.w_n),
+        cell.box ? [cell.box.x0, cell.box.y0, cell.box.x1, cell.box.y1].join(", ") : "–", percent(image.models[model].r_area) || "–", digits(cell.cam_max), image.models[model].target || "–",
       ].map((value, i) => el(i ? "td" : "th", { scope: i ? null : "row", class: numeric.has(i) ? "num" : null }, value)))))));
 }
 

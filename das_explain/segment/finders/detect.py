@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from das_explain.checkpoint.quiet import quiet_transformers
 from das_explain.errors import DasExplainError
 from das_explain.segment.finders.weights import Weights
 
@@ -196,7 +197,7 @@ def autocast(device: torch.device, precision: str):
         yield
 
 
-def load_strictly(kind: type[nn.Module], weights: Weights, types: tuple[str, ...]) -> Any:
+def load_strictly(kind: Any, weights: Weights, types: tuple[str, ...]) -> Any:
     """A network of transformers in 32 bits, in eval mode, from a folder. No code of the folder is run.
 
     Raises ``DasExplainError`` if the folder holds another kind of network or a weight is missing, foreign or misshapen.
@@ -206,7 +207,7 @@ def load_strictly(kind: type[nn.Module], weights: Weights, types: tuple[str, ...
         raise DasExplainError(f"{weights.spec} holds a network of type {found!r}, where {' or '.join(types)} is needed")
     safe = any(weights.path.glob("model*.safetensors"))
     try:
-        with _quiet():
+        with quiet_transformers():
             network, told = kind.from_pretrained(
                 str(weights.path),
                 local_files_only=True,
@@ -233,10 +234,10 @@ def load_strictly(kind: type[nn.Module], weights: Weights, types: tuple[str, ...
     return network.float().eval()
 
 
-def load_processor(kind: type, weights: Weights) -> Any:
+def load_processor(kind: Any, weights: Weights) -> Any:
     """A processor of transformers from a folder. Raises ``DasExplainError``."""
     try:
-        with _quiet():
+        with quiet_transformers():
             return kind.from_pretrained(str(weights.path), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # as above
         raise DasExplainError(f"{weights.spec} holds no {kind.__name__} that can be read: {_line(error)}") from None
@@ -248,22 +249,6 @@ _LOADING = {
     "mismatched_keys": "weights of another shape",
     "error_msgs": "errors",
 }
-
-
-@contextmanager
-def _quiet():
-    """Without transformers' bars and advice while it loads: what matters of them is an error here."""
-    from transformers.utils import logging
-
-    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _line(error: Exception) -> str:

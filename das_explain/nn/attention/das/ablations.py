@@ -1,7 +1,7 @@
 """The ablations of the DAS gate: Fig. 2 and Table 4 (a) to (h), and the pairs of norms of Table 5.
 
 Table 4 prints parameters (M, with 1000 classes) and FLOPs of ResNet-18 with each. Without deformable kernels (see
-``nn.profile``) these readings have all eight counts of parameters, rounded, and all eight of FLOPs, cut after the last
+``nn.counts.profile``) these readings have all eight counts of parameters, rounded, and all eight of FLOPs, cut after the last
 digit printed, but for (g): 1.91698, printed 1.917, which is rounded.
 
     (a) the map and a GridSample of it, concatenated, through a separable convolution    12.766   1.99
@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from das_explain.nn.attention.das import DASGate, check_alpha
+from das_explain.nn.attention.das.gate import DASGate, check_alpha, check_modulation_scale
 from das_explain.nn.deform import modulated_deform_conv2d
 from das_explain.nn.gate import Gate
 
@@ -43,6 +43,7 @@ def das_gate(
     init: Literal["default", "identity"] = "default",
     variant: str = "c",
     norms: Sequence[str | None] = PAPER_NORMS,
+    modulation_scale: float = 1.0,
 ) -> nn.Module:
     """The gate of Eq. 1-4, or one of its ablations.
 
@@ -52,27 +53,32 @@ def das_gate(
         init: of the gate itself, as ``DASGate``.
         variant: a letter of Fig. 2; ``c`` is the gate.
         norms: of the gate (``c``): before and after the deformable convolution, among ``NORMS``.
+        modulation_scale: w_p of the deformable kernels lies between 0 and this.
 
     Raises:
         ValueError: an unknown variant or norm, or arguments that do not go together.
     """
     check_alpha(alpha)
+    check_modulation_scale(modulation_scale)
     names = tuple("none" if norm is None else norm for norm in norms)
     if variant not in VARIANTS:
         raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
     if len(names) != 2 or any(name not in NORMS for name in names):
         raise ValueError(f"norms must be two of {', '.join(NORMS)}, not {norms!r}")
     if variant == "c" and names == PAPER_NORMS:
-        return DASGate(channels, alpha, init=init)
+        return DASGate(channels, alpha, init=init, modulation_scale=modulation_scale)
     if init != "default":
         raise ValueError("only the gate itself, variant c with its own norms, has an identity start")
     if variant == "c":
-        return NormedGate(channels, alpha, names)
+        return NormedGate(channels, alpha, names, modulation_scale)
     if names != PAPER_NORMS:
         raise ValueError(f"norms are chosen for variant c, not for {variant}")
-    if variant in ("d", "e", "g"):  # all channels: no alpha
-        return _VARIANTS[variant](channels)
-    return _VARIANTS[variant](channels, alpha)
+    sizes = (channels,) if variant in ("d", "e", "g") else (channels, alpha)  # those have all channels: no alpha
+    if variant in ("d", "g", "h"):
+        return _VARIANTS[variant](*sizes, modulation_scale=modulation_scale)
+    if modulation_scale != 1:
+        raise ValueError(f"variant {variant} has no deformable kernel, so no modulation_scale")
+    return _VARIANTS[variant](*sizes)
 
 
 # --- Table 5
@@ -119,8 +125,8 @@ _NORMS: dict[str, Callable[[int], nn.Module]] = {
 class NormedGate(DASGate):
     """The gate with other norms before and after the deformable convolution."""
 
-    def __init__(self, channels: int, alpha: float, norms: tuple[str, str]) -> None:
-        super().__init__(channels, alpha)
+    def __init__(self, channels: int, alpha: float, norms: tuple[str, str], modulation_scale: float = 1.0) -> None:
+        super().__init__(channels, alpha, modulation_scale=modulation_scale)
         hidden = self.weight.shape[1]
         del self.instance_norm, self.layer_norm
         self.first_norm, self.second_norm = _NORMS[norms[0]](hidden), _NORMS[norms[1]](channels)
@@ -143,8 +149,9 @@ class NormedGate(DASGate):
 class Deformable(nn.Module):
     """A modulated deformable 3x3 convolution that makes its own offsets, c -> c. (N, C, H, W) -> (N, C, H, W)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, modulation_scale: float = 1.0) -> None:
         super().__init__()
+        self.modulation_scale = modulation_scale
         self.offset = nn.Conv2d(channels, 18, 3, padding=1)
         self.modulation = nn.Conv2d(channels, 9, 3, padding=1)
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
@@ -155,7 +162,7 @@ class Deformable(nn.Module):
 
     def offsets(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """dp (N, 18, H, W) and w_p (N, 9, H, W)."""
-        return self.offset(x), 2 * self.modulation(x).sigmoid()
+        return self.offset(x), self.modulation_scale * self.modulation(x).sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
         return modulated_deform_conv2d(x, *self.offsets(x), self.weight)
@@ -171,10 +178,12 @@ def separable(inputs: int, outputs: int, bias: bool = True) -> nn.Sequential:
 def sample(x: Tensor, shift: Tensor) -> Tensor:
     """``x`` (N, C, H, W) at each position moved by ``shift`` (N, 2, H, W), (dy, dx) in pixels; zeros outside."""
     h, w = x.shape[2:]
+    shift = shift.to(torch.promote_types(x.dtype, torch.float32))  # a position needs more than bfloat16's 8 bits
     rows = torch.arange(h, device=x.device).view(1, h, 1) + shift[:, 0]
     columns = torch.arange(w, device=x.device).view(1, 1, w) + shift[:, 1]
     grid = torch.stack(((2 * columns + 1) / w - 1, (2 * rows + 1) / h - 1), dim=3)
-    return F.grid_sample(x, grid.to(x.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+    sampled = F.grid_sample(x.to(grid.dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sampled.to(x.dtype)
 
 
 class Sampled(nn.Module):
@@ -212,9 +221,9 @@ class SampledWeights(Gate):
 class OnlyDeformable(Gate):
     """(d)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, modulation_scale: float = 1.0) -> None:
         super().__init__()
-        self.deformable = Deformable(channels)
+        self.deformable = Deformable(channels, modulation_scale)
 
     def sampling(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.deformable.offsets(x)
@@ -250,9 +259,10 @@ class TwiceSeparable(Gate):
 class DeformableLayer(nn.Module):
     """(g)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, modulation_scale: float = 1.0) -> None:
         super().__init__()
-        self.layers = nn.Sequential(Deformable(channels), nn.BatchNorm2d(channels), nn.ReLU())
+        deformable = Deformable(channels, modulation_scale)
+        self.layers = nn.Sequential(deformable, nn.BatchNorm2d(channels), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
@@ -261,8 +271,8 @@ class DeformableLayer(nn.Module):
 class GateLayers(NormedGate):
     """(h)."""
 
-    def __init__(self, channels: int, alpha: float) -> None:
-        super().__init__(channels, alpha, PAPER_NORMS)
+    def __init__(self, channels: int, alpha: float, modulation_scale: float = 1.0) -> None:
+        super().__init__(channels, alpha, PAPER_NORMS, modulation_scale)
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:

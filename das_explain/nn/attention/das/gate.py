@@ -5,6 +5,10 @@
     A = sigmoid(LayerNorm(deform(X_c)))         (3)   back to c channels; normalised over them at each pixel
     X_out = X * A                               (4)
 
+w_p is "between 0 and 1" (Sec. 3.2): a sigmoid. LayerNorm hides a factor of w_p from A, except for its epsilon; where
+another norm, or none, stands in its place (Table 5, and Table 4 d) the factor counts. ``modulation_scale`` is that
+factor: networks trained with w_p in (0, 2) have 2.
+
 The paper gives no code. Biases, kernel sizes and affine flags are those that reproduce every parameter and FLOP count
 it prints for ResNet-18/50/101 and MobileNetV2 (Table 1); ``tests/nn/test_published_counts.py`` holds them.
 """
@@ -27,6 +31,12 @@ def check_alpha(alpha: float) -> None:
         raise ValueError(f"alpha must lie in (0, 1], not {alpha!r}")
 
 
+def check_modulation_scale(scale: float) -> None:
+    """Raises ``ValueError`` unless ``scale`` is a positive, finite number."""
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+        raise ValueError(f"modulation_scale must be a positive number, not {scale!r}")
+
+
 class DASGate(Gate):
     """Multiplies a feature map by a learned, pixel- and channel-wise attention in (0, 1).
 
@@ -35,20 +45,28 @@ class DASGate(Gate):
         alpha: compression, 0 < alpha <= 1; the gate works on ``int(alpha * c)`` channels, at least one.
         init: ``default``, or ``identity``: the gate starts near 1 (0.98) everywhere, for a warm start from a
             trained backbone.
+        modulation_scale: w_p lies between 0 and this.
 
-    Examples:
-        >>> gate = DASGate(64, alpha=0.2)
-        >>> x = torch.rand(1, 64, 8, 8)
-        >>> gate.attention(x).shape, bool((gate(x) <= x).all())
-        (torch.Size([1, 64, 8, 8]), True)
+    >>> gate = DASGate(64, alpha=0.2)
+    >>> x = torch.rand(1, 64, 8, 8)
+    >>> gate.attention(x).shape, bool((gate(x) <= x).all())
+    (torch.Size([1, 64, 8, 8]), True)
     """
 
     KERNEL = 3
     IDENTITY_LOGIT = 4.0  # sigmoid(4) = 0.982
 
-    def __init__(self, channels: int, alpha: float = 0.2, *, init: Literal["default", "identity"] = "default") -> None:
+    def __init__(
+        self,
+        channels: int,
+        alpha: float = 0.2,
+        *,
+        init: Literal["default", "identity"] = "default",
+        modulation_scale: float = 1.0,
+    ) -> None:
         super().__init__()
         check_alpha(alpha)
+        check_modulation_scale(modulation_scale)
         if init not in ("default", "identity"):
             raise ValueError(f"init must be 'default' or 'identity', not {init!r}")
         hidden, taps = max(1, int(alpha * channels)), self.KERNEL**2
@@ -61,7 +79,8 @@ class DASGate(Gate):
         self.weight = nn.Parameter(torch.empty(channels, hidden, self.KERNEL, self.KERNEL))
         self.layer_norm = nn.LayerNorm(channels)
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as torch's own convolutions
-        for conv in (self.offset, self.modulation):  # starts as a plain convolution: dp = 0, w_p = 1 (DCNv2)
+        self.modulation_scale = modulation_scale
+        for conv in (self.offset, self.modulation):  # as DCNv2 starts: dp = 0 and w_p halfway, so a plain convolution
             nn.init.zeros_(conv.weight)
             nn.init.zeros_(conv.bias)
         if init == "identity":
@@ -77,9 +96,9 @@ class DASGate(Gate):
         return self.gelu(normed)
 
     def offsets(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """dp (N, 18, H, W) in pixels of the map and w_p (N, 9, H, W) in (0, 2) of Eq. 2."""
+        """dp (N, 18, H, W) in pixels of the map and w_p (N, 9, H, W) of Eq. 2."""
         # The modulation first: gradients are added up in this order, and the shipped models were trained with it.
-        modulation = 2 * self.modulation(context).sigmoid()
+        modulation = self.modulation_scale * self.modulation(context).sigmoid()
         return self.offset(context), modulation
 
     def sampling(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Running a network to look at it: as it is meant to be used, and left as it was found."""
+"""Running a network that belongs to somebody else: it is left as it was found, its answer is looked at."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def as_found(network: nn.Module) -> Iterator[None]:
 
 
 def check_logits(output: object, count: int) -> Tensor:
-    """The logits (N, K) of whatever a network returned for ``count`` images; the first of a tuple.
+    """The logits (N, K) of whatever the network returned; the first of a tuple.
 
     Raises:
-        DasExplainError: it is no such tensor.
+        DasExplainError: they are no tensor (``count``, K).
     """
     if isinstance(output, (tuple, list)):
         output = output[0]

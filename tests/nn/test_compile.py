@@ -1,0 +1,82 @@
+"""``torch.compile``: every attention is one graph, and gives the outputs and gradients it gives without.
+
+The compiler's first two stages, which capture and trace the graph, run in any test; the third, inductor, which makes
+C++ of it, takes minutes for all modules: ``pytest -m slow tests/nn/test_compile.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from das_explain.nn import create_model
+from tests.nn.lively import maps
+from tests.nn.modules import MODULES, Together
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+compiled = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+
+
+@pytest.fixture(autouse=True)
+def afresh() -> None:
+    torch._dynamo.reset()
+
+
+def outputs(result: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    return result if isinstance(result, dict) else {"": result}
+
+
+def compare(module: nn.Module, x: Tensor, backend: str) -> None:
+    """In eval mode without gradients, then while it trains: outputs and all gradients."""
+    twin = copy.deepcopy(module)
+    run = torch.compile(twin, backend=backend, fullgraph=True)
+    with torch.no_grad():
+        close(outputs(run(x)), outputs(module.eval()(x)))
+    module.train(), twin.train()
+    got, expected = outputs(run(x)), outputs(module(x))
+    close(got, expected)
+    for result in (got, expected):
+        sum(out.square().mean() for out in result.values()).backward()
+    gradients = [{name: p.grad for name, p in each.named_parameters() if p.grad is not None} for each in (twin, module)]
+    close(*gradients)
+
+
+def close(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert got.keys() == expected.keys()
+    for name, wanted in expected.items():
+        scale = float(wanted.detach().abs().max())
+        torch.testing.assert_close(
+            got[name], wanted, rtol=1e-3, atol=1e-4 * max(scale, 1e-2), msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def network_of(attention: str) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model("resnet18", attention, num_classes=3, stem="small").eval()
+
+
+def test_every_module_is_one_graph() -> None:
+    names = tuple(name for name in MODULES if not name.startswith("das-"))  # the ablations have the same operators
+    compare(Together(names), maps(3, 32, 6, 5).float(), "aot_eager")
+
+
+def test_a_network_is_one_graph_through_which_scales_travel() -> None:
+    compare(network_of("emca"), maps(3, 3, 8, 8).float(), "aot_eager")
+
+
+@compiled
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODULES)
+def test_inductor_equals_eager(name: str) -> None:
+    compare(Together((name,)), maps(3, 32, 6, 5).float(), "inductor")
+
+
+@compiled
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ["emca", "defcon1"])
+def test_inductor_equals_eager_in_a_network(attention: str) -> None:
+    compare(network_of(attention), maps(3, 3, 8, 8).float(), "inductor")
