@@ -12,13 +12,12 @@ from importlib.util import find_spec
 class DasExplainError(Exception):
     """Something could not be done: a file is broken, a model does not fit, a package is missing.
 
-    Examples:
-        >>> from das_explain import DasExplainError, Run
-        >>> try:
-        ...     Run.open("photos")
-        ... except DasExplainError as error:
-        ...     print(error)
-        photos holds no run: run.json is missing; name the --out of an sfd run
+    >>> from das_explain import DasExplainError, Run
+    >>> try:
+    ...     Run.open("photos")
+    ... except DasExplainError as error:
+    ...     print(error)
+    photos holds no run: run.json is missing; name the --out of an sfd run
     """
 
     exit_code = 1
@@ -27,13 +26,12 @@ class DasExplainError(Exception):
 class UsageError(DasExplainError):
     """The request itself is malformed: an unknown name, an impossible combination of options.
 
-    Examples:
-        >>> from das_explain import nn
-        >>> try:
-        ...     nn.create_model("mobilenet_v2", attention="bam")
-        ... except UsageError as error:
-        ...     print(str(error)[:33], error.exit_code)
-        bam has no place in mobilenet_v2; 2
+    >>> from das_explain import nn
+    >>> try:
+    ...     nn.create_model("mobilenet_v2", attention="bam")
+    ... except UsageError as error:
+    ...     print(str(error)[:33], error.exit_code)
+    bam has no place in mobilenet_v2; 2
     """
 
     exit_code = 2

@@ -32,10 +32,9 @@ class Cam:
     normalisation, in units of the target's logit: 0 means that the map is empty, a tiny number that it is inflated
     noise. ``map``: float32 (N, H, W) in [0, 1] at ``size``, made from ``native`` when it is first asked for.
 
-    Examples:
-        >>> cam = Cam(native=torch.tensor([[[0.0, 1.0]]]), raw_max=torch.tensor([2.5]), size=(2, 4))
-        >>> cam.map.shape
-        torch.Size([1, 2, 4])
+    >>> cam = Cam(native=torch.tensor([[[0.0, 1.0]]]), raw_max=torch.tensor([2.5]), size=(2, 4))
+    >>> cam.map.shape
+    torch.Size([1, 2, 4])
     """
 
     native: Tensor

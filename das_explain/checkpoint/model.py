@@ -31,11 +31,10 @@ class LoadedModel:
     ``fingerprint`` is a SHA-256 over parameter names, shapes and values, and over what the gates are replaced with, if
     they are. ``blocks_chosen``: the blocks were asked for, and are not just those that the architecture has.
 
-    Examples:
-        >>> from das_explain import load_model
-        >>> model = load_model("collage-resnet18")
-        >>> model.preprocess(Image.new("RGB", (320, 240))).shape
-        torch.Size([3, 160, 160])
+    >>> from das_explain import load_model
+    >>> model = load_model("collage-resnet18")
+    >>> model.preprocess(Image.new("RGB", (320, 240))).shape
+    torch.Size([3, 160, 160])
     """
 
     name: str

@@ -47,11 +47,10 @@ class DASGate(Gate):
             trained backbone.
         modulation_scale: w_p lies between 0 and this.
 
-    Examples:
-        >>> gate = DASGate(64, alpha=0.2)
-        >>> x = torch.rand(1, 64, 8, 8)
-        >>> gate.attention(x).shape, bool((gate(x) <= x).all())
-        (torch.Size([1, 64, 8, 8]), True)
+    >>> gate = DASGate(64, alpha=0.2)
+    >>> x = torch.rand(1, 64, 8, 8)
+    >>> gate.attention(x).shape, bool((gate(x) <= x).all())
+    (torch.Size([1, 64, 8, 8]), True)
     """
 
     KERNEL = 3
