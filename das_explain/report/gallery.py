@@ -51,8 +51,11 @@ def choose(results: Results, limit: int) -> tuple[list[int], int]:
     sfd = results.tally.sfd
     series = list(sfd.values())
     for a, b in results.pairs:
-        series += [sfd[Key(b, block)] - sfd[Key(a, block)] for block in results.blocks
-                   if Key(a, block) in sfd and Key(b, block) in sfd]  # fmt: skip
+        series += [
+            sfd[Key(b, block)] - sfd[Key(a, block)]
+            for block in results.blocks
+            if Key(a, block) in sfd and Key(b, block) in sfd
+        ]
     each = limit // 2 // max(1, 2 * len(series))
     extremes: set[int] = set()
     for values in series:

@@ -107,8 +107,13 @@ def test_what_sets_runs_apart_is_named(setting: dict, apart: list[Run], tmp_path
         join_runs([apart[0], lacking], tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(DasExplainError, match="they differ in the option method"):
-        other = run({**setting, "models": setting["models"][1:]}, tmp_path / "other", scoring=OPTIONS, sample=None,
-                    options=ExplainOptions(method="layercam"))  # fmt: skip
+        other = run(
+            {**setting, "models": setting["models"][1:]},
+            tmp_path / "other",
+            scoring=OPTIONS,
+            sample=None,
+            options=ExplainOptions(method="layercam"),
+        )
         join_runs([apart[0], other], tmp_path / "out")
 
 
