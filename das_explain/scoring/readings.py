@@ -65,9 +65,7 @@ class RegionReadings:
         return np.array(counts, float).reshape(len(self.masks), len(REGIONS))
 
 
-def read_maps(
-    maps: np.ndarray, regions: RegionReadings, thresholds: Sequence[float] = THRESHOLDS
-) -> np.ndarray:
+def read_maps(maps: np.ndarray, regions: RegionReadings, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
     """sfd of maps in all readings.
 
     Args:
@@ -105,7 +103,9 @@ def read_maps(
         adder = _Adder(height, width, 4 * levels + 1)
         for at in np.ndindex(models, count):
             adder.add(maps[at], codes[at], corners[at], edges[at], cells[at])
-        cells = (cells @ np.ones(4 * levels + 1) - np.ones(4 * levels + 1) @ cells)[..., :-1].reshape(models, count, 4, 4, levels)
+        cells = (cells @ np.ones(4 * levels + 1) - np.ones(4 * levels + 1) @ cells)[..., :-1].reshape(
+            models, count, 4, 4, levels
+        )
         values, sure = _values(edges, cells, corners, regions, width + 1)
     for model, row in zip(*np.nonzero(~sure)):
         values[model, row] = _one_by_one(maps[:, row], model, regions, row, thresholds)
