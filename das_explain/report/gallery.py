@@ -62,10 +62,10 @@ def choose(results: Results, limit: int) -> tuple[list[int], int]:
         (scored,) = np.nonzero(np.isfinite(values))
         order = scored[np.argsort(values[scored], kind="stable")]
         extremes.update(order[:each].tolist(), order[len(order) - each :].tolist())
-    others = [i for i in range(count) if i not in extremes]
+    others = np.setdiff1d(np.arange(count), list(extremes))
     room = limit - len(extremes)
-    evenly = [others[i * len(others) // room] for i in range(room)]
-    return sorted([*extremes, *evenly]), len(extremes)
+    evenly = others[np.arange(room) * len(others) // room]
+    return sorted([*extremes, *evenly.tolist()]), len(extremes)
 
 
 class Gallery:
