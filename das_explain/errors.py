@@ -10,13 +10,29 @@ from importlib.util import find_spec
 
 
 class DasExplainError(Exception):
-    """Something could not be done: a file is broken, a model does not fit, a package is missing."""
+    """Something could not be done: a file is broken, a model does not fit, a package is missing.
+
+    >>> from das_explain import DasExplainError, Run
+    >>> try:
+    ...     Run.open("photos")
+    ... except DasExplainError as error:
+    ...     print(error)
+    photos holds no run: run.json is missing; name the --out of an sfd run
+    """
 
     exit_code = 1
 
 
 class UsageError(DasExplainError):
-    """The request itself is malformed: an unknown name, an impossible combination of options."""
+    """The request itself is malformed: an unknown name, an impossible combination of options.
+
+    >>> from das_explain import nn
+    >>> try:
+    ...     nn.create_model("mobilenet_v2", attention="bam")
+    ... except UsageError as error:
+    ...     print(str(error)[:33], error.exit_code)
+    bam has no place in mobilenet_v2; 2
+    """
 
     exit_code = 2
 

@@ -29,6 +29,9 @@ class Sample:
 
     ``name`` is unique in its data set and stable between runs (a relative path with forward slashes, or an index made
     into one); it is the ``image`` column of every table. ``boxes`` are xyxy in pixels of the upright image.
+
+    >>> Sample("cats/one.jpg", 0, label="cats", boxes=((10.0, 20.0, 110.0, 90.0),)).label
+    'cats'
     """
 
     name: str
@@ -46,6 +49,9 @@ class Region:
     ``mask`` is bool (H, W) at the upright image's size, or ``None`` with a ``status`` that says why there is none:
     ``no_object`` (looked for, not found), ``no_mask`` (the data has none for this image), ``mask_unreadable``,
     ``mask_mismatch`` (another size than the image). ``detail`` is JSON-serialisable: prompt, boxes, scores, seconds.
+
+    >>> Region(None, "no_object", {"prompt": "a cat."}).status
+    'no_object'
     """
 
     mask: np.ndarray | None

@@ -31,6 +31,10 @@ class Cam:
     ``native``: float32 (N, h, w) in [0, 1], at the block's own resolution. ``raw_max``: float32 (N,), the maximum before
     normalisation, in units of the target's logit: 0 means that the map is empty, a tiny number that it is inflated
     noise. ``map``: float32 (N, H, W) in [0, 1] at ``size``, made from ``native`` when it is first asked for.
+
+    >>> cam = Cam(native=torch.tensor([[[0.0, 1.0]]]), raw_max=torch.tensor([2.5]), size=(2, 4))
+    >>> cam.map.shape
+    torch.Size([1, 2, 4])
     """
 
     native: Tensor

@@ -30,6 +30,11 @@ class LoadedModel:
     includes its gate); ``labels`` holds the class names in logit order, or ``None`` when the checkpoint knows none;
     ``fingerprint`` is a SHA-256 over parameter names, shapes and values, and over what the gates are replaced with, if
     they are. ``blocks_chosen``: the blocks were asked for, and are not just those that the architecture has.
+
+    >>> from das_explain import load_model
+    >>> model = load_model("collage-resnet18")
+    >>> model.preprocess(Image.new("RGB", (320, 240))).shape
+    torch.Size([3, 160, 160])
     """
 
     name: str

@@ -8,7 +8,12 @@ from typing import Annotated
 import typer
 
 
-def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder: the --out of sfd.")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder: the --out of sfd.")],
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="One HTML file to mail, RUN/report.html, with up to 300 photos.")
+    ] = False,
+) -> None:
     """Write the figures and the HTML report of a run.
 
     Example: das-explain report runs/mine
@@ -22,4 +27,4 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's fo
     if not (run / "scores.csv").exists():
         score_run(opened)
     print_tables(opened)
-    print(f"report      {publish(opened)}")
+    print(f"report      {publish(opened, single_file=single_file)}")

@@ -84,6 +84,13 @@ def open_dataset(
     ``masks``: for folders and CSVs, a folder of mask images, a CSV of them (see ``data.masks``) or a COCO file
     (``data.coco``); ``boxes``: for them, rectangles from another file (``data.boxes``); ``split``: for
     specs with a colon, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises ``UsageError``.
+
+    >>> data = open_dataset("collage:3")
+    >>> [sample.label for sample in data.samples], data.has_masks
+    (['cat', 'cup', 'photographer'], True)
+    >>> photo = data.read(data.samples[0])
+    >>> data.read_mask(data.samples[0], photo.size).mask.shape
+    (240, 320)
     """
     spec = str(spec)
     kind, _, rest = spec.partition(":")

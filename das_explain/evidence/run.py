@@ -34,7 +34,14 @@ IDENTITY = ("schema", "models", "data", "sample", "options", "segmenter", "seed"
 
 
 class Run:
-    """One run's folder, opened by ``Run.start`` (to write) or ``Run.open`` (to read)."""
+    """One run's folder, opened by ``Run.start`` (to write) or ``Run.open`` (to read).
+
+    >>> run = Run.open("runs/demo")
+    >>> run.models
+    ['plain', 'das']
+    >>> list(run.table("summary").columns)
+    ['model', 'block', 'n', 'n_scored', 'mean_sfd', 'ci_low', 'ci_high']
+    """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder = folder

@@ -57,6 +57,10 @@ class SFD:
     - ``no_object``: R is empty
     - ``zero_cam``: no weight in B (an all-zero map), or so little that no mean can be told from 0
     - ``nonfinite_cam``: NaN or infinity in the map
+
+    >>> score = sfd_score(torch.zeros(1, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool))
+    >>> score.status, score.sfd
+    (['zero_cam'], tensor([nan], dtype=torch.float64))
     """
 
     sfd: Tensor
@@ -107,6 +111,12 @@ def sfd_score(
 
     Raises:
         UsageError: wrong shapes, a threshold or a name out of range, weights outside [0, 1].
+
+    >>> cam = torch.tensor([[[1.0, 0.5], [0.0, 0.0]]])
+    >>> mask = torch.tensor([[[True, False], [False, False]]])
+    >>> score = sfd_score(cam, mask, scaling="linear")  # R: the first pixel; B: the first row
+    >>> score.sfd, score.box  # 1 / (1 + 0.5)
+    (tensor([0.6667], dtype=torch.float64), tensor([[0, 0, 2, 1]]))
     """
     _check(cam, mask, threshold, scaling, box)
     return score_regions(cam, Regions(mask), threshold=threshold, scaling=scaling, box=box, shared=shared)

@@ -10,6 +10,14 @@ class Gate(nn.Module):
 
     A subclass defines ``attention`` and keeps ``forward``: with one of its own it is no gate to others. ``per_channel``:
     A has one weight for each channel, whatever the position.
+
+    >>> import torch
+    >>> class Brightest(Gate):
+    ...     def attention(self, x):
+    ...         return (x == x.amax((2, 3), keepdim=True)).float()
+    >>> Brightest()(torch.tensor([[[[1.0, 3.0], [2.0, 0.0]]]]))
+    tensor([[[[0., 3.],
+              [0., 0.]]]])
     """
 
     residual = False

@@ -143,7 +143,11 @@ def default_gates(backbone: str, attention: str, **arguments: Any) -> tuple[str,
 
 
 def attentions_of(backbone: str) -> tuple[str, ...]:
-    """The attentions that can be built into a backbone."""
+    """The attentions that can be built into a backbone.
+
+    >>> attentions_of("mobilenet_v2")[:3]
+    ('das', 'se', 'cbam')
+    """
     return tuple(name for name in ATTENTION if default_gates(backbone, name) is not None)
 
 
@@ -159,6 +163,10 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
 
     Raises:
         UsageError: an unknown name or argument, or an attention that has no place in the backbone.
+
+    >>> network = create_model("resnet18", attention="das", num_classes=10, alpha=0.1)
+    >>> [name for name, module in network.named_modules() if type(module).__name__ == "DASGate"]
+    ['layer1.gate', 'layer2.gate', 'layer3.gate', 'layer4.gate']
     """
     if backbone not in BACKBONES:
         raise UsageError(f"unknown backbone {backbone!r}; choose among {', '.join(BACKBONES)}")
@@ -206,7 +214,11 @@ def _das(backbone: str) -> Callable[..., nn.Module]:
         return create_model(backbone, attention="das", num_classes=num_classes, **kwargs)
 
     build.__name__ = f"das_{backbone}"
-    build.__doc__ = f"{backbone} with DAS gates; arguments as ``create_model``."
+    build.__doc__ = f"""{backbone} with DAS gates; arguments as ``create_model``.
+
+    >>> sum(p.numel() for p in das_{backbone}(num_classes=10).parameters()) > 1e6
+    True
+    """
     return build
 
 

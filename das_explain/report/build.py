@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,22 +18,26 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from das_explain.errors import DasExplainError
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TABLES
-from das_explain.report import charts, outcome, words
-from das_explain.report.gallery import Gallery, GalleryCounts
+from das_explain.files import write_text_whole
+from das_explain.report import charts, details, outcome, words
+from das_explain.report.gallery import LIMIT, Gallery, GalleryCounts
 from das_explain.report.payload import colour_table
 from das_explain.report.results import Results
+from das_explain.report.single import as_one_file
 from das_explain.text import cut_middle
 
 HERE = Path(__file__).parent
-SCRIPTS = ("base", "state", "maps", "reading", "card", "gallery", "scatter", "viewer", "main")
+SMALL_TABLES = ("summary", "comparison", "designs", "lift")
+SINGLE_LIMIT = 300  # images of a report in one file
+SCRIPTS = ("base", "state", "maps", "reading", "card", "gallery", "scatter", "viewer", "tables", "main")
 
 
 def build_report(run_dir: Path) -> Path:
-    """Write RUN/report/ (``index.html``, ``data.js``, ``report.js``, ``report.css``, ``images/``) from a scored run.
+    """Write RUN/report/ (``index.html``, ``data.js``, ``report.js``, ``report.css``, ``images/``, ``files/``).
 
-    Reads run.json, the evidence (shard by shard), scores.csv, summary.csv and, if they are there, comparison.csv,
-    nulls.csv, lift.csv and designs.csv. A report that was there before is replaced as a whole. Returns the path of
-    ``index.html``.
+    Reads run.json, the evidence (shard by shard), scores.csv, summary.csv and, if they are there, the other tables.
+    Small tables and figures are copied to ``files/``, so that links work wherever the folder goes. A report that was
+    there before is replaced as a whole. Returns the path of ``index.html``.
 
     Raises DasExplainError, on one line, for a missing or broken run folder or a disk that cannot be written.
     """
@@ -40,19 +45,54 @@ def build_report(run_dir: Path) -> Path:
     target = results.run.folder / "report"
     if target.is_dir() and any(target.iterdir()) and not (target / "index.html").is_file():
         raise DasExplainError(f"{target} exists and is no report: move it away, then build the report again")
+    with _writing(target), _staged(target) as staging:
+        files = _copy_files(results.run.folder, staging / "files")
+        _write(results, staging, LIMIT, files)
+    return target / "index.html"
+
+
+def build_single_file(run_dir: Path) -> Path:
+    """Write RUN/report.html: the same page in one file, with up to ``SINGLE_LIMIT`` images. Returns its path.
+
+    Raises DasExplainError as ``build_report`` does.
+    """
+    results = Results.read(Run.open(run_dir))
+    target = results.run.folder / "report.html"
+    with _writing(target), tempfile.TemporaryDirectory() as folder:
+        _write(results, Path(folder), SINGLE_LIMIT, [])
+        write_text_whole(target, as_one_file(Path(folder)))
+    return target
+
+
+def _write(results: Results, folder: Path, limit: int, files: list[str]) -> None:
+    """All of a report but ``files/``, into an empty folder."""
+    images = folder / "images"
+    images.mkdir()
+    counts = Gallery(results, images, limit).write(folder / "data.js")
+    scripts = [(HERE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    (folder / "report.js").write_text('"use strict";\n(() => {\n' + "\n".join(scripts) + "})();\n", encoding="utf-8")
+    shutil.copyfile(HERE / "report.css", folder / "report.css")
+    (folder / "index.html").write_bytes(_page(results, counts, files).encode("utf-8", "replace"))
+
+
+def _copy_files(run: Path, folder: Path) -> list[str]:
+    """Copies the small tables and the figures of a run into a new folder; their names, in order."""
+    tables = [run / f"{name}.csv" for name in SMALL_TABLES]
+    figures = sorted(path for path in (run / "figures").glob("*") if path.suffix in (".png", ".pdf", ".svg"))
+    found = [path for path in [*tables, *figures] if path.is_file() and not path.is_symlink()]
+    if found:
+        folder.mkdir()
+    for path in found:
+        shutil.copyfile(path, folder / path.name)
+    return [path.name for path in found]
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
     try:
-        with _staged(target) as staging:
-            images = staging / "images"
-            images.mkdir()
-            counts = Gallery(results, images).write(staging / "data.js")
-            scripts = [(HERE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
-            script = '"use strict";\n(() => {\n' + "\n".join(scripts) + "})();\n"
-            (staging / "report.js").write_text(script, encoding="utf-8")
-            shutil.copyfile(HERE / "report.css", staging / "report.css")
-            (staging / "index.html").write_bytes(_page(results, counts).encode("utf-8", "replace"))
+        yield
     except OSError as error:
         raise DasExplainError(f"{target} cannot be written: {error.strerror or error}") from error
-    return target / "index.html"
 
 
 @contextmanager
@@ -86,7 +126,7 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _page(results: Results, counts: GalleryCounts) -> str:
+def _page(results: Results, counts: GalleryCounts, files: list[str]) -> str:
     """``index.html``: everything a reader without JavaScript gets, and the places that scripts fill."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -115,6 +155,7 @@ def _page(results: Results, counts: GalleryCounts) -> str:
         folder=shlex.quote(str(folder)),
         counts=counts,
         created=words.moment(results.manifest.get("created")),
+        verdict=outcome.verdict(results),
         findings=outcome.findings(results, blind),
         claims=outcome.claims(results),
         settings=outcome.settings(results),
@@ -129,13 +170,16 @@ def _page(results: Results, counts: GalleryCounts) -> str:
         blind=blind,
         nulls=[null for null in words.NULLS if any(key[2] == null for key in blind)],
         null_words=words.NULLS,
+        measures=details.measure_rows(results),
+        every_null=details.null_rows(results),
+        classes=details.class_rows(results),
         distributions=charts.distributions(results),
         entries=[_entry(entry) for entry in results.entries()],
         number_of={model: i for i, model in enumerate(results.models)},
         colours=_gradient(),
         tables=[f"{name}.csv" for name in TABLES if (folder / f"{name}.csv").is_file()],
+        files=files,
         designs=results.designs.to_dict("records"),
-        figures=sorted(path.name for path in (folder / "figures").glob("*") if path.is_file()),
         command=_command(results.manifest.get("command")),
         versions=results.section("versions"),
     )

@@ -39,7 +39,7 @@ class GalleryCounts:
     without_frame: int = 0
 
 
-def choose(results: Results, limit: int = LIMIT) -> tuple[list[int], int]:
+def choose(results: Results, limit: int) -> tuple[list[int], int]:
     """Which images the gallery holds, in order, and how many of them for their scores.
 
     All, up to ``limit``. Of more, up to half are those with the highest and the lowest sfd of each model and block, and
@@ -68,8 +68,9 @@ def choose(results: Results, limit: int = LIMIT) -> tuple[list[int], int]:
 class Gallery:
     """Turns evidence and rows into the gallery's entries and copies their frames to ``images``."""
 
-    def __init__(self, results: Results, images: Path) -> None:
+    def __init__(self, results: Results, images: Path, limit: int = LIMIT) -> None:
         self.results = results
+        self.limit = limit
         self.images = images
         self.geometries = results.run.geometries
         self.keys = list(dict.fromkeys(geometry.key for geometry in self.geometries.values()))
@@ -78,7 +79,7 @@ class Gallery:
 
     def write(self, path: Path) -> GalleryCounts:
         """Writes ``window.DAS = {...}`` to ``path``, one image a line, and the images' files."""
-        chosen, self.counts.extremes = choose(self.results, LIMIT)
+        chosen, self.counts.extremes = choose(self.results, self.limit)
         self.counts.shown = len(chosen)
         sizes = {geometry.key: geometry.size for geometry in self.geometries.values()}
         groups = list(self.results.groups().values())

@@ -82,6 +82,40 @@ def findings(results: Results, blind: dict[tuple[str, str, str], Any]) -> list[F
     return [_single(row, blind) for row in results.summary.itertuples(index=False)]
 
 
+def verdict(results: Results) -> str:
+    """The outcome in one sentence, no stronger than its numbers."""
+    if len(results.designs):
+        rows = [
+            (row.block, row.group_a, row.group_b, row.delta, row.ci_low > 0 or row.ci_high < 0)
+            for row in results.designs.itertuples(index=False)
+        ]
+        about = "these designs" if (results.designs["claim"] == "designs").all() else "these checkpoints"
+    else:
+        rows = [
+            (row.block, row.model_a, row.model_b, row.delta, row.p_adjusted < ALPHA)
+            for row in results.comparison.itertuples(index=False)
+        ]
+        about = "these checkpoints"
+    rows = [row for row in rows if not math.isnan(row[3])]
+    if not rows:
+        scored = results.summary[results.summary["n_scored"] > 0]
+        if len(results.models) != 1 or scored.empty:
+            return "Nothing could be compared."
+        means = join([f"{number(row.mean_sfd)} at {row.block}" for row in scored.itertuples(index=False)])
+        return f"{results.models[0]} scores {means}; nothing is compared."
+    outcomes: dict[str, list[str]] = {}
+    for block, a, b, delta, clear in rows:
+        outcomes.setdefault(_verdict(a, b, delta, clear, "at"), []).append(block)
+    if len(outcomes) > 3:
+        clear = sum(row[4] for row in rows)
+        return f"{clear} of {len(rows)} comparisons show a clear difference: {about}, these images."
+    parts = [
+        f"{words} {join(list(blocks))}" for words, blocks in sorted(outcomes.items(), key=lambda o: o[0][:2] == "No")
+    ]
+    parts = parts[:1] + [part[0].lower() + part[1:] if part.startswith("No ") else part for part in parts[1:]]
+    return f"{'; '.join(parts)}: {about}, these images."
+
+
 def _verdict(a: str, b: str, delta: float, clear: bool, where: str) -> str:
     if not clear:
         return f"No clear difference between {a} and {b} {where}"

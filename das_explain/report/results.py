@@ -17,13 +17,31 @@ import pandas as pd
 
 from das_explain.errors import DasExplainError
 from das_explain.evidence.run import Run
-from das_explain.evidence.tables import LIFT, TABLES, read_parts
+from das_explain.evidence.tables import LIFT, MEASURES, TABLES, read_parts
 from das_explain.evidence.values import Key
 from das_explain.statuses import SCORED
 
 PART = 50_000  # rows of a table that are in memory at a time
 BINS = 40  # of a histogram of sfd
 SMALL = {"comparison": TABLES["comparison"], "lift": LIFT, "designs": TABLES["designs"]}
+
+
+@dataclass
+class Mean:
+    """A mean that is added to part by part; NaN counts for nothing."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Adds float (n,)."""
+        self.total += float(np.nansum(values))
+        self.count += int(np.isfinite(values).sum())
+
+    @property
+    def value(self) -> float:
+        """NaN of nothing."""
+        return self.total / self.count if self.count else float("nan")
 
 
 @dataclass
@@ -34,6 +52,8 @@ class Tally:
     count by status (an image once in each status that its rows have). ``right``: model -> (images predicted right,
     images with a label and a prediction). ``shuffled``: int64 (BINS,), how many of the model's shuffled maps score so.
     ``unlabelled`` and ``differing``: images without a label, and those on which the models explain different classes.
+    ``label`` int32 (images,): the number of an image's class among ``classes``, -1 without one. ``measured``: mean of a
+    measure; ``measured_apart``: (measure, block) -> mean difference, second less first, of the only two models.
     """
 
     sfd: dict[Key, np.ndarray] = field(default_factory=dict)
@@ -43,6 +63,10 @@ class Tally:
     shuffled: dict[Key, np.ndarray] = field(default_factory=dict)
     unlabelled: int = 0
     differing: int = 0
+    classes: list[str] = field(default_factory=list)
+    label: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    measured: dict[tuple[str, Key], Mean] = field(default_factory=dict)
+    measured_apart: dict[tuple[str, str], Mean] = field(default_factory=dict)
 
 
 @dataclass
@@ -150,10 +174,14 @@ def _tally(run: Run, models: tuple[str, ...], blocks: tuple[str, ...]) -> Tally:
     columns = ["image", "model", "block", "label", "target", "correct", "sfd", "status"]
     if run.sample:
         done = 0
+        tally.label = np.full(len(run.sample), -1, np.int32)
         for part in whole_images(read_parts(run.folder / "scores.csv", only=columns, rows=PART)):
             done += _add_scores(run, tally, part, models, blocks, done)
         if done != len(run.sample):
             raise _misfit(run, f"has rows of {done} of {len(run.sample)} images")
+    if run.sample and (run.folder / "measures.csv").is_file():
+        for part in whole_images(read_parts(run.folder / "measures.csv", MEASURES, rows=PART)):
+            _add_measures(tally, part, models)
     if (run.folder / "nulls.csv").is_file():
         only = ["model", "block", "null", "measure", "value", "status"]
         for part in read_parts(run.folder / "nulls.csv", only=only, rows=PART):
@@ -168,6 +196,8 @@ def whole_images(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """The same rows, cut anew so that all rows of an image stand in one part."""
     rest: pd.DataFrame | None = None
     for part in parts:
+        if part.empty:
+            continue
         part = part if rest is None else pd.concat([rest, part], ignore_index=True)
         names = part["image"].to_numpy(dtype=object)
         others = np.flatnonzero(names != names[-1])
@@ -212,10 +242,30 @@ def _add_scores(
     for word, images in words.groupby("status")["rank"]:
         tally.images[str(word)] += images.nunique()
     labels, targets = part["label"].to_numpy(dtype=object), part["target"].to_numpy(dtype=object)
+    numbers = {name: number for number, name in enumerate(tally.classes)}
+    for rank, label in zip(ranks[new], labels[new]):
+        if label:
+            tally.label[rank] = numbers.setdefault(label, len(numbers))
+    tally.classes = list(numbers)
     tally.unlabelled += int((new & (labels == "") & (targets != "")).sum())
     classes = pd.DataFrame({"rank": ranks, "target": targets})[targets != ""]
     tally.differing += int((classes.groupby("rank")["target"].nunique() > 1).sum())
     return count
+
+
+def _add_measures(tally: Tally, part: pd.DataFrame, models: tuple[str, ...]) -> None:
+    """Adds the rows of some images to the means of all measures."""
+    value = part["value"].where(part["status"].isin(SCORED))
+    keys = {name: part[name].astype(str) for name in ("measure", "block", "model")}
+    table = pd.DataFrame({"image": part["image"], **keys, "value": value})
+    wide = table.pivot_table(
+        index="image", columns=["measure", "block", "model"], values="value", sort=False, dropna=False
+    )
+    for measure, block, model in wide.columns:
+        tally.measured.setdefault((measure, Key(model, block)), Mean()).add(wide[measure, block, model].to_numpy())
+        if len(models) == 2 and model == models[1] and (measure, block, models[0]) in wide.columns:
+            apart = (wide[measure, block, model] - wide[measure, block, models[0]]).to_numpy()
+            tally.measured_apart.setdefault((measure, block), Mean()).add(apart)
 
 
 def _misfit(run: Run, what: str) -> DasExplainError:

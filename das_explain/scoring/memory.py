@@ -51,6 +51,18 @@ def score(
     Raises:
         UsageError: an unknown option, or images, masks and labels of different number.
         DasExplainError: a model that cannot be loaded, labels that are none of its classes.
+
+    >>> from das_explain import open_dataset, score
+    >>> data = open_dataset("collage:2")
+    >>> photos = [data.read(sample) for sample in data.samples]
+    >>> masks = [data.read_mask(sample, photo.size).mask for sample, photo in zip(data.samples, photos)]
+    >>> table = score("collage-das-resnet18", photos, masks, [sample.label for sample in data.samples])
+    >>> table[["image", "block", "target", "status"]]
+      image   block target status
+    0     0  layer3    cat     ok
+    1     0  layer4    cat     ok
+    2     1  layer3    cup     ok
+    3     1  layer4    cup     ok
     """
     scoring = {name: options.pop(name) for name in ("threshold", "scaling", "box") if name in options}
     how = {each.name: options.pop(each.name) for each in fields(ExplainOptions) if each.name in options}

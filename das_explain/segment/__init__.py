@@ -87,7 +87,15 @@ class Finder(Protocol):
 
 
 def create_segmenter(name: str, dataset: Dataset, **options: Any) -> Segmenter:
-    """The segmenter called ``name`` for a data set. Raises ``UsageError`` if name, option or data set do not fit."""
+    """The segmenter called ``name`` for a data set. Raises ``UsageError`` if name, option or data set do not fit.
+
+    >>> from das_explain import create_segmenter, open_dataset
+    >>> data = open_dataset("collage:1")
+    >>> sample = data.samples[0]
+    >>> region = create_segmenter("masks", data).region(sample, data.read(sample))
+    >>> region.status, region.mask.dtype
+    ('ok', dtype('bool'))
+    """
     if name not in SEGMENTERS and name not in FINDERS:
         known = ", ".join(sorted([*SEGMENTERS, *FINDERS]))
         raise UsageError(f"no segmenter is called {name!r}; there are {known}")

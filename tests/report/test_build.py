@@ -12,7 +12,7 @@ import pytest
 from das_explain.errors import DasExplainError
 from das_explain.evidence.run import ALL, Run
 from das_explain.evidence.values import Key
-from das_explain.report import build, build_report, gallery
+from das_explain.report import build, build_report
 from das_explain.report.payload import outline
 from das_explain.report.results import Results
 from tests.report.packets import read_packet
@@ -90,6 +90,7 @@ def test_the_report_is_a_folder_with_everything_it_needs(hostile):
     assert page == folder / "report" / "index.html"
     files = {str(path.relative_to(folder / "report")) for path in (folder / "report").rglob("*") if path.is_file()}
     assert files == {
+        *(f"files/{name}.csv" for name in ("summary", "comparison", "lift")),
         "index.html",
         "data.js",
         "report.js",
@@ -104,7 +105,8 @@ def test_the_report_is_a_folder_with_everything_it_needs(hostile):
 def test_nothing_is_asked_for_from_outside(hostile):
     page = Text(hostile[1].read_text(encoding="utf-8"))
     asked = [attributes[name] for _, attributes in page.tags for name in ("src", "href") if attributes.get(name)]
-    assert {"report.css", "data.js", "report.js", "../scores.csv"} <= set(asked)
+    assert {"report.css", "data.js", "report.js", "files/summary.csv"} <= set(asked)
+    assert all((hostile[1].parent / link).is_file() for link in asked if not link.startswith("#"))
     assert not [link for link in asked if re.match(r"[a-z]+:|//", link)]
     for name in ("report.js", "report.css"):
         text = (hostile[1].parent / name).read_text(encoding="utf-8")
@@ -210,7 +212,7 @@ def test_frames_that_are_no_jpeg_of_their_size_are_not_copied(tmp_path):
 
 
 def test_a_long_run_shows_the_extremes_and_a_sample_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "LIMIT", 24)
+    monkeypatch.setattr(build, "LIMIT", 24)
     folder = make_run(tmp_path / "run", [Item(f"{i}.jpg") for i in range(80)], blocks=("layer4",))
     page = build_report(folder)
     shown = {entry["name"] for entry in data_of(folder / "report")["images"]}

@@ -135,7 +135,6 @@ class _Scaled:
     """
 
     gate: nn.Module
-
     place = (1, 0)
 
     def attend(self, x: Tensor, residual: Tensor) -> Tensor:

@@ -3,8 +3,10 @@
 const cards = document.getElementById("cards");
 const controls = document.getElementById("controls");
 const pagers = [document.getElementById("pager-top"), document.getElementById("pager-bottom")];
+const FIRST = 8; // cards that are built at once; the others of the page follow in the next frame
 const PRINTED = 12; // cards that the style sheet leaves on paper
 let chosen = [];
+let latest = null; // marks the newest view, so that an older one's cards do not follow it
 
 // ``typing`` leaves the controls as they are, so that a word being written is not disturbed.
 function change(changes, typing = false) {
@@ -27,6 +29,9 @@ function counted(values) {
   for (const value of values) counts.set(value, (counts.get(value) || 0) + 1);
   return [...counts].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })).map(([value, n]) => [value, `${value} (${n})`]);
 }
+
+const CLASSES = LABELLED ? counted(IMAGES.map(classOf)) : [];
+const STATUSES = counted(IMAGES.flatMap((image) => [...statusesOf(image)])).map(([value, text]) => [value, text.replace(value, statusWords(value))]);
 
 function sortWords() {
   const up = direction() === "asc", pair = chosenPair();
@@ -74,7 +79,6 @@ function buildControls() {
   const hits = MODELS.length === 1
     ? [["", "right or wrong"], ["all", "right"], ["none", "wrong"]]
     : [["", "right or wrong"], ["all", "all right"], ["none", "all wrong"], ["mixed", "models differ"], ...MODELS.map((model) => [`only:${model}`, `only ${model} right`])];
-  const statuses = counted(IMAGES.flatMap((image) => [...statusesOf(image)])).map(([value, text]) => [value, text.replace(value, statusWords(value))]);
   controls.replaceChildren(...[
     el("div", { class: "row" },
       choice("sort", "Sort by", sorts, state.sort),
@@ -82,8 +86,8 @@ function buildControls() {
       BLOCKS.length > 1 ? choice("block", "at block", BLOCKS.map((block) => [block, block]), BLOCKS[chosenBlock()]) : null,
       PAIRS.length > 1 ? choice("pair", "Pair", PAIRS.map((each) => [pairName(each), `${MODELS[each[0]]} and ${MODELS[each[1]]}`]), pairName(pair)) : null),
     el("div", { class: "row" },
-      LABELLED ? choice("class", "Class", [["", "all classes"], ...counted(IMAGES.map(classOf))], state.class) : null,
-      choice("status", "Status", [["", "any status"], ...statuses], state.status),
+      LABELLED ? choice("class", "Class", [["", "all classes"], ...CLASSES], state.class) : null,
+      choice("status", "Status", [["", "any status"], ...STATUSES], state.status),
       JUDGED ? choice("hit", "Prediction", hits, state.hit) : null,
       el("label", { class: "field" }, el("span", {}, "Name holds"),
         el("input", { type: "search", name: "q", value: state.q, placeholder: "part of a file name", autocomplete: "off", oninput: (event) => change({ q: event.target.value }, true) }))),
@@ -190,8 +194,16 @@ function update(typing = false) {
   cards.style.setProperty("--blocks-wide", `${columns}fr`);
   cards.style.setProperty("--photo", `${photo}fr`);
   cards.style.setProperty("--card", `${Math.round((photo + columns) * (columns > 2 ? 88 : 112) + 48)}px`);
-  cards.replaceChildren(...chosen.slice((page - 1) * PAGE, page * PAGE).map((image) => card(image, openViewer)));
-  if (!isOwn()) rereadAll();
-  drawScatters();
+  const shown = chosen.slice((page - 1) * PAGE, page * PAGE);
+  cards.replaceChildren(...shown.slice(0, FIRST).map((image) => card(image, openViewer)));
   restyle({});
+  const view = (latest = {});
+  cards.setAttribute("aria-busy", "true");
+  later(() => {
+    if (view !== latest) return;
+    cards.append(...shown.slice(FIRST).map((image) => card(image, openViewer)));
+    cards.removeAttribute("aria-busy");
+    if (!isOwn()) rereadAll();
+  });
+  later(drawScatters);
 }

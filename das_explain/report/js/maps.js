@@ -73,7 +73,7 @@ async function fetchPacket(image) {
   try {
     if (!DATA.packets[image.index]) await runScript(`images/${String(image.index).padStart(6, "0")}.js`);
     const found = unpack(image, bytesOf(...DATA.packets[image.index]));
-    if (!DATA.whole) delete DATA.packets[image.index];
+    if (!DATA.pictures) delete DATA.packets[image.index];
     loaded.set(image, found);
     if (loaded.size > KEPT) loaded.delete(loaded.keys().next().value);
     return found;
@@ -206,7 +206,7 @@ function picture(image, { frame = 0, map = null, boxes = [], finds = [], alt, de
   const { height, width } = DATA.frames[frame];
   const stack = el("div", { class: "stack-of-layers" });
   stack.style.aspectRatio = `${width} / ${height}`;
-  const source = image.frames[frame];
+  const path = image.frames[frame], source = path && DATA.pictures ? DATA.pictures[path] : path;
   if (source) stack.append(el("img", { src: source, alt: map ? "" : alt, width, height, decoding: "async" }));
   else if (!map) stack.append(el("p", { class: "missing" }, image.message || "No picture"));
   if (map) {

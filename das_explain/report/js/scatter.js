@@ -5,7 +5,7 @@ const tip = document.getElementById("tip");
 const BOX = { left: 44, top: 12, right: 308, bottom: 276 };
 const xOf = (value) => BOX.left + value * (BOX.right - BOX.left);
 const yOf = (value) => BOX.bottom - value * (BOX.bottom - BOX.top);
-let drawnPair = null;
+let drawnPair = null, paled = false;
 
 function points(pair, block) {
   return IMAGES
@@ -101,11 +101,14 @@ function drawScatters() {
   if (!pair) return;
   if (drawnPair !== pairName(pair)) {
     drawnPair = pairName(pair);
+    paled = false;
     places.forEach((place) => drawScatter(place, pair));
     const chooser = document.getElementById("scatter-pair");
     if (chooser && PAIRS.length > 1) chooser.replaceChildren(choice("pair", "Pair", PAIRS.map((each) => [pairName(each), `${MODELS[each[0]]} and ${MODELS[each[1]]}`]), pairName(pair)));
   }
-  const inside = new Set(chosen.map((image) => String(image.index)));
   const filtered = chosen.length < IMAGES.length;
+  if (!filtered && !paled) return;
+  paled = filtered;
+  const inside = new Set(chosen.map((image) => String(image.index)));
   for (const dot of document.querySelectorAll(".dots circle")) dot.classList.toggle("pale", filtered && !inside.has(dot.dataset.index));
 }

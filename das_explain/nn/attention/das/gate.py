@@ -46,6 +46,11 @@ class DASGate(Gate):
         init: ``default``, or ``identity``: the gate starts near 1 (0.98) everywhere, for a warm start from a
             trained backbone.
         modulation_scale: w_p lies between 0 and this.
+
+    >>> gate = DASGate(64, alpha=0.2)
+    >>> x = torch.rand(1, 64, 8, 8)
+    >>> gate.attention(x).shape, bool((gate(x) <= x).all())
+    (torch.Size([1, 64, 8, 8]), True)
     """
 
     KERNEL = 3
