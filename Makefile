@@ -1,7 +1,7 @@
 # make demo   the main job on what the project ships, from a clean checkout
 # make test   the test suite
-# make docs   the site, in site/
 # make lint   format, lint, layers, types (BIN= takes the tools from the path)
+# make docs   the site, in site/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin/

@@ -93,11 +93,11 @@ def save_originals(folder: Path, tiny: bool) -> None:
     """Checkpoints of the papers' own packages: Swin-T, ViT-B; the folder has a tokenizer by then."""
     from segment_anything.build_sam import _build_sam, build_sam_vit_b
 
-    from das_explain.segment.finders.build import TextEncoder, hushed, replaced
+    from das_explain.segment.finders.build import TextEncoder, hush, replace_names
 
     network = _build_sam(768, 2, 12, [1]) if tiny else build_sam_vit_b()
     torch.save(network.state_dict(), folder / "sam.pth")
-    with hushed():
+    with hush():
         import groundingdino.models.GroundingDINO.groundingdino as package
         from groundingdino.util.slconfig import SLConfig
         from transformers import AutoTokenizer, BertConfig, BertModel
@@ -107,7 +107,7 @@ def save_originals(folder: Path, tiny: bool) -> None:
             config.enc_layers, config.dec_layers, config.num_queries = 1, 2, 20
         tokens, bert = AutoTokenizer.from_pretrained(folder / "detector"), BertModel(BertConfig())
         local = SimpleNamespace(get_tokenlizer=lambda _: tokens, get_pretrained_language_model=lambda _: bert)
-        with replaced(package, get_tokenlizer=local, BertModelWarper=TextEncoder):
+        with replace_names(package, get_tokenlizer=local, BertModelWarper=TextEncoder):
             network = package.build_groundingdino(config)
     torch.save({"model": network.state_dict()}, folder / "dino.pth")
 

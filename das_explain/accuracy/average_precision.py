@@ -70,7 +70,7 @@ def average_precision(
     """
     evaluator = coco_eval()
     with contextlib.redirect_stdout(io.StringIO()):  # it reports every step
-        truth, found = _truth(data, samples), _indexed(data, samples, [_result(each) for each in detections])
+        truth, found = _truth(data, samples), _index(data, samples, [_result(each) for each in detections])
         scorer = evaluator(truth, found, "bbox")
         scorer.params.imgIds = [data.image_id(sample) for sample in samples]
         scorer.evaluate()
@@ -171,7 +171,7 @@ def _truth(data: ObjectDataset, samples: Sequence[Sample]) -> Any:
         for sample in samples
         for each in data.objects(sample)
     ]
-    return _indexed(data, samples, annotations)
+    return _index(data, samples, annotations)
 
 
 def _result(detection: dict[str, Any]) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _result(detection: dict[str, Any]) -> dict[str, Any]:
     return {**detection, "area": detection["bbox"][2] * detection["bbox"][3], "iscrowd": 0}
 
 
-def _indexed(data: ObjectDataset, samples: Sequence[Sample], annotations: list[dict[str, Any]]) -> Any:
+def _index(data: ObjectDataset, samples: Sequence[Sample], annotations: list[dict[str, Any]]) -> Any:
     from pycocotools.coco import COCO
 
     coco = COCO()

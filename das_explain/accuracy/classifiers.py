@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from scipy.stats import norm
 
+from das_explain.files import six_digits
 from das_explain.stats.intervals import CONFIDENCE, wilson
 from das_explain.stats.significance import holm, mcnemar_p_value
 
@@ -65,7 +66,7 @@ def _row(contestant: Contestant, batch: Batch, position: int, logits: np.ndarray
         return row | {"status": "nonfinite"}
     top = int(logits.argmax())  # of equals the first
     confidence = 1 / np.exp(logits.astype(np.float64) - logits[top]).sum()
-    row |= {"predicted": contestant.class_name(top), "confidence": float(f"{confidence:.6g}")}
+    row |= {"predicted": contestant.class_name(top), "confidence": six_digits(confidence)}
     if sample.label is None:
         return row | {"status": "unlabelled"}
     if sample.label not in contestant.logit:
@@ -80,7 +81,7 @@ def accuracy_table(predictions: pd.DataFrame, classes: dict[str, int]) -> pd.Dat
 
     ``classes``: model -> number of its classes. Top-5 is empty where they are five or fewer: it would be 1.
     """
-    scored = _scored(predictions)
+    scored = _keep_scored(predictions)
     return pd.DataFrame(
         [
             {"model": model, **_accuracies(scored.loc[scored["model"] == model, "rank"], count > K)}
@@ -94,7 +95,7 @@ def class_table(predictions: pd.DataFrame, classes: dict[str, int]) -> pd.DataFr
     (of equals the first by name), with its count ``confused_n``; empty where none is wrong.
     """
     rows = []
-    for (model, label), mine in _scored(predictions).groupby(["model", "label"], sort=False):
+    for (model, label), mine in _keep_scored(predictions).groupby(["model", "label"], sort=False):
         wrong = mine.loc[mine["rank"] > 1, "predicted"].value_counts()
         worst = min(wrong[wrong == wrong.max()].index) if len(wrong) else None
         about = {"confused_with": worst, "confused_n": int(wrong.max()) if len(wrong) else 0}
@@ -111,16 +112,16 @@ def comparison_table(predictions: pd.DataFrame, models: Sequence[str]) -> pd.Dat
     (2012), built around (only_b - only_a) / (n + 2). ``only_a`` counts the images that a alone has right. ``p_value`` is
     McNemar's, exact and two-sided (binomial); ``p_adjusted`` Holm's over the pairs.
     """
-    scored = _scored(predictions)
+    scored = _keep_scored(predictions)
     right = scored.assign(right=scored["rank"] == 1).pivot(index="image", columns="model", values="right")
-    rows = [_paired(a, b, right) for a, b in combinations(models, 2)]
+    rows = [_compare_pair(a, b, right) for a, b in combinations(models, 2)]
     if rows:
         adjusted = holm(np.array([np.nan if row["p_value"] is None else row["p_value"] for row in rows]))
         rows = [row | {"p_adjusted": None if np.isnan(p) else float(p)} for row, p in zip(rows, adjusted)]
     return pd.DataFrame(rows)
 
 
-def _paired(a: str, b: str, right: pd.DataFrame) -> dict[str, Any]:
+def _compare_pair(a: str, b: str, right: pd.DataFrame) -> dict[str, Any]:
     both = right.reindex(columns=[a, b]).dropna().astype(bool)
     n, only_a, only_b = len(both), int((both[a] & ~both[b]).sum()), int((both[b] & ~both[a]).sum())
     row: dict[str, Any] = {"model_a": a, "model_b": b, "n": n}
@@ -154,5 +155,5 @@ def _accuracies(ranks: pd.Series, with_top5: bool) -> dict[str, Any]:
     return row
 
 
-def _scored(predictions: pd.DataFrame) -> pd.DataFrame:
+def _keep_scored(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.loc[predictions["status"] == "ok"].astype({"rank": int})

@@ -18,7 +18,7 @@ from das_explain.checkpoint.load import about, prepare_network
 from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import parse_spec
 from das_explain.devices import find_device
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import DasExplainError, UsageError, one_line
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset, ObjectReader
@@ -126,7 +126,7 @@ class _Reader:
         try:
             return np.array(self.reader.read(sample)), ""
         except DasExplainError as error:  # one image never stops a run
-            return None, " ".join(str(error).split())
+            return None, one_line(error)
 
 
 @torch.inference_mode()

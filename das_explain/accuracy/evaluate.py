@@ -32,7 +32,7 @@ from das_explain.data.draw import draw_sample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.tables import write_rows
 from das_explain.explain.contestants import ExplainOptions, load_contest
-from das_explain.files import package_versions
+from das_explain.files import package_versions, six_digits, write_json, write_text_whole
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset
@@ -192,7 +192,7 @@ def measure_detectors(
     ]
     _write(request, models, data.fingerprint, len(samples), tables, counts)
     for number, mine in enumerate(found, 1):
-        (request.out / f"detections-{number}.json").write_text(json.dumps(mine), encoding="utf-8")
+        write_text_whole(request.out / f"detections-{number}.json", json.dumps(mine))
     return Measured(tables, counts, notes)
 
 
@@ -301,7 +301,7 @@ def _write(
             "draws": request.draws,
             "versions": package_versions(),
         }
-        (request.out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        write_json(request.out / MANIFEST, manifest)
     except OSError as error:
         raise DasExplainError(f"cannot write to {request.out}: {error.strerror}") from None
 
@@ -315,7 +315,7 @@ def _records(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
 def _cell(value: Any) -> Any:
     if pd.isna(value):
         return None
-    return float(f"{value:.6g}") if isinstance(value, (float, np.floating)) else value
+    return six_digits(value) if isinstance(value, (float, np.floating)) else value
 
 
 def _words(counts: dict[str, int]) -> str:

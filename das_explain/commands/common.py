@@ -62,9 +62,9 @@ def print_notes(dataset: Dataset) -> None:
 
 def print_guessed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
     """A line on the data's masks of which nothing tells whether they lie on the upright or on the stored photo."""
-    from das_explain.data.sources import orientation_unconfirmed
+    from das_explain.data.sources import find_unconfirmed_turns
 
-    if segmenter is not None and segmenter.name == "masks" and (guessed := orientation_unconfirmed(samples)):
+    if segmenter is not None and segmenter.name == "masks" and (guessed := find_unconfirmed_turns(samples)):
         print(
             f"note        {_count(len(guessed), 'photo')}, first {guessed[0].name}, with an EXIF orientation that the "
             "mask's size cannot confirm: masks are taken as drawn on the upright photo; if they are not, store the "
@@ -145,6 +145,8 @@ def print_tables(run: Run) -> None:
     ]
     columns = ("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins")
     print_table(columns, rows, title="comparison")
+    for sentence in run.manifest.get("verdicts", []):
+        print(f"verdict     {sentence}")
     print_lifts(run.table("lift"))
     scores = run.table("scores")
     others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])

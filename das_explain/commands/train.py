@@ -35,7 +35,7 @@ def train(
     A run that was stopped goes on after its last whole epoch when the same command is given again, and ends as if it
     had never been stopped.
 
-    Example: das-explain train collage-das-resnet18 --set schedule.epochs=4
+    Example: das-explain train finetune --set data.train=photos.csv --set model.warm_start=torchvision:resnet18
     """
     import shlex
 

@@ -75,7 +75,7 @@ def decode_image(path: str | os.PathLike[str]) -> Image.Image:
     A JPEG of more than ``MAX_PIXELS`` comes at a half, a quarter or an eighth of its size; ``full_size`` still tells
     the photo's own. Raises ``ImageError``.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             _reduce(image, path)
@@ -99,7 +99,7 @@ def decode_mask(path: str | os.PathLike[str], *, background: int = 0) -> np.ndar
     black, or, where black is not used, not entry 0; in a JPEG, whose compression scatters small values around, every
     pixel above half its maximum. ``background`` is the value that is not object in files that number things otherwise.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         if image.width * image.height > MAX_MASK_PIXELS:
             raise ImageError(f"{printable(path)}: {_too_large(image)}; make the mask smaller together with its photo")
         image.load()
@@ -109,20 +109,20 @@ def decode_mask(path: str | os.PathLike[str], *, background: int = 0) -> np.ndar
 
 def stored_turn(path: str | os.PathLike[str]) -> Image.Transpose | None:
     """What turns a photo's stored pixels upright if that swaps width and height (EXIF 5 to 8), else ``None``."""
-    with _opened(path) as image:
+    with _open_image(path) as image:
         return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def turned_unseen(path: str | os.PathLike[str]) -> bool:
     """Whether EXIF turns a photo but leaves its size: by its size, a mask of it may be of either way up."""
-    with _opened(path) as image:
+    with _open_image(path) as image:
         orientation = image.getexif().get(_EXIF_ORIENTATION)
         return orientation in (2, 3, 4) or (orientation in _TURNS and image.width == image.height)
 
 
 def has_turn(path: str | os.PathLike[str]) -> bool:
     """Whether a file has an EXIF orientation other than upright."""
-    with _opened(path) as image:
+    with _open_image(path) as image:
         return image.getexif().get(_EXIF_ORIENTATION) in (2, 3, 4, *_TURNS)
 
 
@@ -158,15 +158,15 @@ def _object_pixels(image: Image.Image) -> np.ndarray:
         return np.asarray(grey > int(grey.max()) / 2)
     if image.mode == "P":
         entries = np.asarray(image)
-        colour = _coloured(image)
+        colour = _to_rgb(image)
         return np.asarray(entries != 0) if colour.all() else colour
     if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
         values = np.asarray(image)
         return np.asarray((values != 0) & ~np.isnan(values))
-    return _coloured(image)
+    return _to_rgb(image)
 
 
-def _coloured(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image) -> np.ndarray:
     """bool (H, W), true where a pixel is not black."""
     return np.asarray(np.asarray(image.convert("RGB")).any(axis=-1))
 
@@ -200,7 +200,7 @@ def _too_large(image: Image.Image) -> str:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def _open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """The file as a lazy Pillow image; every error on the way and in the body becomes an ``ImageError``."""
     head = b""
     try:

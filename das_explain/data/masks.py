@@ -76,11 +76,11 @@ def match_names(
         found = found or [i for i in by_stem.get(stem, ()) if i not in claimed]
         match = found[0] if found else None
         if len(found) > 1:
-            both = f"{_told(told[found[0]])} and {_told(told[found[1]])}"
+            both = f"{_spell(told[found[0]])} and {_spell(told[found[1]])}"
             raise UsageError(f"two masks fit {sample.name}: {both}; remove one")
         if match is not None and user.setdefault(match, sample.name) != sample.name:
             raise UsageError(
-                f"the mask {_told(told[match])} fits both {user[match]} and {sample.name}: "
+                f"the mask {_spell(told[match])} fits both {user[match]} and {sample.name}: "
                 "arrange the masks in the same sub-folders as the photos"
             )
         matches.append(match)
@@ -98,7 +98,7 @@ def _by_name(name: str, by_name: dict[str, list[int]]) -> list[int]:
     return next((by_name[each] for each in (name, key, *ends) if each in by_name), [])
 
 
-def _told(what: object) -> str:
+def _spell(what: object) -> str:
     return printable(what) if isinstance(what, Path) else str(what)
 
 

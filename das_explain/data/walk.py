@@ -37,22 +37,22 @@ def image_files(
                 others[ending or "no ending"] += 1
 
 
-def passed_over(root: Path, others: Counter[str]) -> tuple[str, ...]:
+def describe_passed_over(root: Path, others: Counter[str]) -> tuple[str, ...]:
     """A line on the files under ``root`` that are no images, counted by their endings; none if there are none."""
     if not others:
         return ()
     count = others.total()
-    return (f"{count} file{'' if count == 1 else 's'} passed over in {printable(root)}: {_listed(others)}",)
+    return (f"{count} file{'' if count == 1 else 's'} passed over in {printable(root)}: {_list_kinds(others)}",)
 
 
 def what_instead(others: Counter[str]) -> str:
     """What a folder without images holds, to end a message with."""
     if not others:
         return ": it is empty"
-    return f" (other files: {_listed(others)}; images end with {' '.join(sorted(EXTENSIONS))})"
+    return f" (other files: {_list_kinds(others)}; images end with {' '.join(sorted(EXTENSIONS))})"
 
 
-def _listed(others: Counter[str]) -> str:
+def _list_kinds(others: Counter[str]) -> str:
     """The four most frequent endings, the rest as a number, and what would open those that a package could."""
     ordered = sorted(others.items(), key=lambda kind: (-kind[1], kind[0]))
     parts = [f"{count} {printable(kind)}" for kind, count in ordered[:4]]

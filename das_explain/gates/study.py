@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from das_explain import figures
 from das_explain.batches.load import Batch
 from das_explain.batches.workers import killed_workers_told
 from das_explain.cam.engine import upsample
@@ -21,9 +22,8 @@ from das_explain.evidence.tables import TableWriter, write_rows, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.explain.contestants import Contestant
 from das_explain.explain.explainer import Explainer, Inputs, pixels, wanted_targets
-from das_explain.figures import plots as figures
 from das_explain.figures.heatmaps import unique_stem
-from das_explain.files import json_line
+from das_explain.files import json_line, replace_file, six_digits
 from das_explain.gates.effects import (
     EFFECT_COLUMNS,
     TRAINED,
@@ -173,7 +173,7 @@ def study_gates(
             done += len(loaded)
             progress(done, len(dataset.samples))
     write_rows(out / "attention.csv", ATTENTION_COLUMNS, described)
-    (out / "regions.jsonl").write_bytes(b"".join(map(json_line, regions)))
+    replace_file(out / "regions.jsonl", lambda part: part.write_bytes(b"".join(map(json_line, regions))))
     summary = summarize_effects(pd.concat(effects, ignore_index=True))
     write_table(out / "effects.csv", summary)
     return summary
@@ -189,7 +189,7 @@ def _described(model: _Seen, row: int) -> Iterator[Record]:
     mask = model.mask(row)
     for gate, view in model.views.items():
         numbers = describe(view, row, None if mask is None else torch.from_numpy(mask))
-        rounded = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in numbers.items()}
+        rounded = {key: six_digits(value) if isinstance(value, float) else value for key, value in numbers.items()}
         yield {"image": model.photo(row).image, "model": model.contestant.name, "gate": gate, **rounded}
 
 

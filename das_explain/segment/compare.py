@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from das_explain.files import six_digits
 from das_explain.types import Region
 
 TOLERANCE = 0.0075
@@ -104,11 +105,11 @@ def summarize_agreement(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "compared": len(compared),
         "statuses": dict(sorted(Counter(row["compared"] for row in rows).items())),
         "tolerance": TOLERANCE,
-        "mean_iou": _rounded(ious.mean()) if len(ious) else None,
-        "median_iou": _rounded(np.median(ious)) if len(ious) else None,
-        "share_iou_50": _rounded((ious >= 0.5).mean()) if len(ious) else None,
-        "share_iou_75": _rounded((ious >= 0.75).mean()) if len(ious) else None,
-        "mean_boundary_f": _rounded(boundaries.mean()) if len(ious) else None,
+        "mean_iou": six_digits(ious.mean()) if len(ious) else None,
+        "median_iou": six_digits(np.median(ious)) if len(ious) else None,
+        "share_iou_50": six_digits((ious >= 0.5).mean()) if len(ious) else None,
+        "share_iou_75": six_digits((ious >= 0.75).mean()) if len(ious) else None,
+        "mean_boundary_f": six_digits(boundaries.mean()) if len(ious) else None,
     }
 
 
@@ -116,7 +117,3 @@ def worst(rows: Sequence[dict[str, Any]], count: int = 10) -> list[dict[str, Any
     """The ``count`` rows of the lowest IoU, then boundary F, worst first."""
     compared = [row for row in rows if row["iou"] is not None]
     return sorted(compared, key=lambda row: (row["iou"], row["boundary_f"]))[:count]
-
-
-def _rounded(value: Any) -> float:
-    return round(float(value), 6)

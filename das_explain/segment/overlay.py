@@ -28,12 +28,12 @@ def draw_overlay(image: Image.Image, region: Region, human: np.ndarray | None = 
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     pixels = np.array(image.resize(size, Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.NEAREST))
     if region.mask is not None:
-        mask = _scaled(region.mask, size)
+        mask = _scale(region.mask, size)
         pixels[mask] = (0.7 * pixels[mask] + 0.3 * np.array(FOUND)).astype(np.uint8)
     line = max(1, round(max(size) / 300))
     for mask, colour in ((human, HUMAN), (region.mask, FOUND)):
         if mask is not None:
-            pixels[_outline(_scaled(mask, size), line)] = colour
+            pixels[_outline(_scale(mask, size), line)] = colour
     drawn = Image.fromarray(pixels)
     _draw_boxes(drawn, region.detail, scale * image.width / full_size(image)[0], line)
     return _with_caption(drawn, _caption(region))
@@ -77,7 +77,7 @@ def _with_caption(image: Image.Image, text: str) -> Image.Image:
     return page
 
 
-def _scaled(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _scale(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if mask.shape == size[::-1]:
         return mask
     return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))

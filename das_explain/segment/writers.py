@@ -71,7 +71,7 @@ class MaskWriter:
             item.row |= {"status": "unreadable", "message": one_line(error)}
             if item.human is not None:
                 item.agreement = against_row(item.row, "unreadable")
-            return _recorded(item, {}, (0, 0))
+            return _record(item, {}, (0, 0))
         try:
             item.region = self.segmenter.region(item.sample, image)
         except Exception as error:
@@ -101,8 +101,8 @@ class MaskWriter:
             drawn.save(inside(self.out, overlay), quality=88)
             if item.agreement is not None:
                 item.agreement["overlay"] = overlay
-        item.listed = {"name": self._listed(item.sample, item.row), "size": full_size(image), "shape": shape}
-        return _recorded(item, region.detail, full_size(image))
+        item.listed = {"name": self._listed_name(item.sample, item.row), "size": full_size(image), "shape": shape}
+        return _record(item, region.detail, full_size(image))
 
     def _cell(self, sample: Sample) -> str:
         """The photo's path relative to ``out``; empty if it is in no file or its path cannot stand in a CSV."""
@@ -114,7 +114,7 @@ class MaskWriter:
         path = Path(path).as_posix()
         return path if printable(path) == path and path == path.strip() and "\\" not in path else ""
 
-    def _listed(self, sample: Sample, row: Row) -> str:
+    def _listed_name(self, sample: Sample, row: Row) -> str:
         return Path(row["image"]).name if row["image"].startswith("photos/") else sample.name
 
     def _write_mask(self, row: Row, stem: str, region: Region, image: Image.Image) -> Row | None:
@@ -133,7 +133,7 @@ class MaskWriter:
         return annotation(mask, self.shapes) if mask.any() else None
 
 
-def _recorded(item: MaskItem, detail: dict[str, Any], size: tuple[int, int]) -> MaskItem:
+def _record(item: MaskItem, detail: dict[str, Any], size: tuple[int, int]) -> MaskItem:
     """Fills in ``record``, with the names that the journal of ``sfd`` has."""
     item.record = {
         "index": item.sample.index,

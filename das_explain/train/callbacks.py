@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EMAWeightAveraging
 
+from das_explain.files import replace_file
 from das_explain.train.log import EpochLog
 from das_explain.train.schema import Schedule
 
@@ -21,11 +21,11 @@ class LastCheckpoint(Checkpoint):
         self.path = path
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """Writes beside, then renames: a kill at any moment leaves a whole file."""
-        partial = self.path.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
+        """A kill at any moment leaves a whole file. All processes take part in saving; the first one writes."""
         if trainer.is_global_zero:
-            os.replace(partial, self.path)
+            replace_file(self.path, trainer.save_checkpoint)
+        else:
+            trainer.save_checkpoint(self.path)
 
 
 class Average(EMAWeightAveraging):

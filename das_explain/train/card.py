@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,7 @@ from das_explain.stats.intervals import wilson
 from das_explain.train.data import TrainingData
 from das_explain.train.machine import on_gpu
 from das_explain.train.schema import Recipe, Schedule
+from das_explain.train.task import RANDOM_VIEWS
 
 PACKAGES = (
     "das-explain", "torch", "torchvision", "lightning", "numpy", "pillow",
@@ -75,13 +77,14 @@ def model_card(
 ) -> tuple[dict, str]:
     """``(training, card)``: what goes into ``config.json`` under ``training``, and the text of ``README.md``."""
     training = {
-        **how_trained(recipe, data.fingerprints, log, precision, command),
+        **describe_training(recipe, data.fingerprints, log, precision, command),
         "accuracy": {name: asdict(outcome) for name, outcome in outcomes.items()},
+        "warnings": data.warnings,
     }
     return training, _text(recipe, data, outcomes, log, training)
 
 
-def how_trained(
+def describe_training(
     recipe: Recipe, fingerprints: dict, log: list[dict[str, str]], precision: str, command: str | None, *packages: str
 ) -> dict:
     """What a training run is known by, whatever it learned; ``packages``: more that the result depends on."""
@@ -110,11 +113,12 @@ def _text(
     averaged = f"the moving average, decay {recipe.loop.ema:g}," if recipe.loop.ema else "those"
     rounded = ", after they were rounded to half precision" if recipe.loop.half else ""
     lines = [
-        f"# {recipe.name}",
+        f"# {model.architecture}{gated}, trained on {recipe.data.train}",
         "",
-        f"{model.architecture}{gated}{arguments}; {len(data.labels)} classes{_listed(data.labels)}.",
+        f"{model.architecture}{gated}{arguments}; {len(data.labels)} classes{_list_labels(data.labels)}.",
         *([f"{recipe.description}."] if recipe.description else []),
         "",
+        *(f"**Warning:** {line}.\n" for line in data.warnings),
         "## Accuracy",
         "",
         *_accuracy(recipe, data, outcomes),
@@ -132,11 +136,13 @@ def _text(
 
 
 def _accuracy(recipe: Recipe, data: TrainingData, outcomes: dict[str, Outcome]) -> list[str]:
-    collage = recipe.data.train.startswith("collage")
+    trained_on_collages, tested_on_collages = (
+        (spec or "").partition(":")[0] == "collage" for spec in (recipe.data.train, recipe.data.test)
+    )
     meaning = {
-        "test": f"`{recipe.data.test}`" + (": any background with any class" if collage else ""),
+        "test": f"`{recipe.data.test}`" + (": any background with any class" if tested_on_collages else ""),
         "held_out": f"images of `{recipe.data.train}` that were not trained on"
-        + (": mostly the background that goes with the class" if collage else ""),
+        + (": mostly the background that goes with the class" if trained_on_collages else ""),
     }
     lines = ["| images | top-1 | 95 % interval (Wilson) | right | of |", "|---|---|---|---|---|"]
     for name, o in outcomes.items():
@@ -144,18 +150,19 @@ def _accuracy(recipe: Recipe, data: TrainingData, outcomes: dict[str, Outcome]) 
     lines.append("")
     if len(data.labels) > SHOWN:
         return [*lines, "Class by class: `training.accuracy` in `config.json`."]
-    if collage and "held_out" in outcomes:
+    if trained_on_collages and tested_on_collages and "held_out" in outcomes:
         gap = 100 * (outcomes["test"].top1 - outcomes["held_out"].top1)
         lines += [
             f"From the accustomed backgrounds to any background the accuracy changes by {gap:+.1f} percentage points; "
             "a fall is what the network had read from the background in place of the object.",
             "",
         ]
-    lines += ["| class | " + " | ".join(outcomes) + " |", "|---" * (1 + len(outcomes)) + "|"]
-    for label in data.labels:
+    lines += ["| class | images trained on | " + " | ".join(outcomes) + " |", "|---" * (2 + len(outcomes)) + "|"]
+    trained = Counter(data.train.targets)
+    for number, label in enumerate(data.labels):
         cells = [o.classes.get(label, [0, 0]) for o in outcomes.values()]
         shown = (f"{right / count:.1%}" if count else "none" for right, count in cells)
-        lines.append(f"| {label} | " + " | ".join(shown) + " |")
+        lines.append(f"| {label} | {trained[number]} | " + " | ".join(shown) + " |")
     return lines
 
 
@@ -165,13 +172,16 @@ def _facts(recipe: Recipe, data: TrainingData, log: list[dict[str, str]], traini
     if optimizer.name == "sgd":
         update += f" with {'Nesterov ' if optimizer.nesterov else ''}momentum {optimizer.momentum:g}"
     held_out = f"; {len(data.tests['held_out'])} more held out" if "held_out" in data.tests else ""
+    balanced = ", every class equally often" if recipe.data.balanced else ""
     crops = f"crops of {augment.scale[0]:.0%} to {augment.scale[1]:.0%} of the area"
     if augment.crop == "fixed":
         crops = f"crops of the photo at {recipe.input.resize} px with {augment.padding} px around it"
     accumulated = f" x {loop.accumulate}" if loop.accumulate > 1 else ""
     return [
         f"Command: `{training['command'] or 'das_explain.train.train'}`",
-        f"Data: `{recipe.data.train}`: {data.per_epoch} images an epoch, of {len(data.train)} images in all{held_out}",
+        f"Recipe: {recipe.name}; every setting is in `config.json` under `training.recipe`",
+        f"Data: `{recipe.data.train}`: {data.per_epoch} images an epoch{balanced}, of {len(data.train)} images in all"
+        f"{held_out}",
         f"Start: {recipe.model.warm_start or 'random weights'}, seed {recipe.seed}",
         f"Schedule: {schedule.epochs} epochs, batch {data.batch_size}{accumulated}, {update}, learning rate up to "
         f"{optimizer.lr:g}: warm-up over {schedule.warmup_epochs:g} epochs, then {describe_schedule(schedule)}",
@@ -180,7 +190,8 @@ def _facts(recipe: Recipe, data: TrainingData, log: list[dict[str, str]], traini
         f"mirrored with probability {augment.flip:g}, brightness +- "
         f"{augment.brightness:g}, contrast +- {augment.contrast:g}, saturation +- {augment.saturation:g}; "
         f"tested at {recipe.input.size} px",
-        f"Last epoch: loss {float(log[-1]['loss']):.3f}, top-1 {float(log[-1]['top1']):.1%} on the random views",
+        f"Last epoch: loss {float(log[-1]['loss']):.3f}, top-1 "
+        f"{float(log[-1][RANDOM_VIEWS + 'top1']):.1%} on the random views",
         f"Time: {clock(training['seconds'])} on {training['machine']}, precision {training['precision']}",
         f"Versions: {', '.join(f'{name} {number}' for name, number in training['versions'].items())}",
     ]
@@ -199,7 +210,7 @@ def describe_schedule(schedule: Schedule) -> str:
     }[schedule.name]
 
 
-def _listed(labels: Sequence[str]) -> str:
+def _list_labels(labels: Sequence[str]) -> str:
     return f": {', '.join(labels)}" if len(labels) <= SHOWN else ""
 
 

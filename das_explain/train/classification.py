@@ -13,7 +13,7 @@ from torch import nn
 from das_explain.errors import DasExplainError
 from das_explain.nn import create_model
 from das_explain.train.card import describe, model_card, score
-from das_explain.train.data import TrainingData, one_line
+from das_explain.train.data import TrainingData, without_traceback
 from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.module import Classifier
 from das_explain.train.schema import Recipe
@@ -34,7 +34,9 @@ class Classification:
         )
 
     def build(self, console: Console) -> nn.Module:
-        """The network, perhaps with weights of another; what was taken is said in one line."""
+        """The network, perhaps with weights of another; what was taken is said in one line, and so is each warning."""
+        for line in self.data.warnings:
+            console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         options = self.recipe.model
         network = create_model(options.architecture, options.attention, len(self.labels), **options.arguments)
         if options.warm_start:
@@ -54,7 +56,7 @@ class Classification:
         from das_explain.checkpoint.load import save_model
 
         recipe, data = self.recipe, self.data
-        as_shipped(network, recipe)
+        prepare_to_ship(network, recipe)
         outcomes = {}
         with (out / PREDICTIONS).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -83,7 +85,7 @@ class Classification:
 
 
 @torch.no_grad()
-def as_shipped(network: nn.Module, recipe: Recipe) -> None:
+def prepare_to_ship(network: nn.Module, recipe: Recipe) -> None:
     """In eval mode and fp32, its values rounded to half precision if they are stored so."""
     network.float().to(memory_format=torch.contiguous_format).eval()
     for tensor in network.state_dict().values() if recipe.loop.half else ():
@@ -105,4 +107,4 @@ def _predict(network: nn.Module, data: TrainingData, name: str) -> Iterator[tupl
                 yield sample.name, sample.label, data.labels[number], f"{confidence:.4f}"
                 position += 1
     except DasExplainError as error:
-        raise one_line(error) from None
+        raise without_traceback(error) from None

@@ -17,14 +17,14 @@ from torch.utils.data import Dataset as TorchDataset
 
 from das_explain.batches.workers import available_cpus, end_with_parent
 from das_explain.data.dataset import SOURCES, Dataset, open_dataset
-from das_explain.data.draw import draw_sample
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.train.augment import random_view
 from das_explain.train.schema import Augment, Recipe
+from das_explain.train.split import hold_out, warn_of_many
 from das_explain.types import Sample
 
-_ORDER, _VIEW, _HELD_OUT = 1, 2, 3  # what a random stream is for, so that no two share one
+_ORDER, _VIEW, _TURN, _WITHIN = 1, 2, 4, 5  # what a random stream is for, so that no two share one
 
 
 def generator(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
@@ -44,11 +44,15 @@ class Frames(TorchDataset):
         self.targets = [number.get(sample.label, -1) for sample in self.samples]
         if -1 in self.targets:
             sample = self.samples[self.targets.index(-1)]
-            what = f"class {sample.label!r}" if sample.label is not None else "no class"
-            raise UsageError(f"{dataset.spec}: {sample.name} has {what}; the training data has {', '.join(labels)}")
+            if sample.label is None:
+                raise UsageError(f"{dataset.spec}: {sample.name} has no class; give it one or leave it out")
+            raise UsageError(
+                f"{dataset.spec}: {sample.name} has class {sample.label!r}; the training data has {', '.join(labels)}; "
+                "--set data.test=... names other data, data.test=null tests on data.held_out alone"
+            )
         self.augment, self.seed, self.view_size, self.resize = Augment(), 0, geometry.size[0], geometry.resize
 
-    def randomized(self, augment: Augment, seed: int, size: int, resize: int) -> Frames:
+    def randomize(self, augment: Augment, seed: int, size: int, resize: int) -> Frames:
         """Sets how random views are drawn, their side and that of the photo before a fixed crop; returns self."""
         self.augment, self.seed, self.view_size, self.resize = augment, seed, size, resize
         return self
@@ -97,6 +101,30 @@ class EpochSampler(Sampler):
         return ((epoch, int(index)) for index in chosen[rank::world])
 
 
+class BalancedSampler(EpochSampler):
+    """``(epoch, index)`` from an endless stream in which the classes take turns: every class once, in an order drawn
+    anew, then every class again. Within a class each image comes once before any comes again.
+    """
+
+    def __init__(self, targets: Sequence[int], per_epoch: int, seed: int) -> None:
+        super().__init__(len(targets), per_epoch, seed)
+        numbers = np.asarray(targets)
+        self.classes = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The images of an epoch, for all processes: int64 (per_epoch,)."""
+        start, width = epoch * self.per_epoch, len(self.classes)
+        turns = np.arange(start // width, -(-(start + self.per_epoch) // width))
+        columns = []  # of each class, its image at every turn
+        for number, members in enumerate(self.classes):
+            passes = np.arange(turns[0] // len(members), turns[-1] // len(members) + 1)
+            stream = [generator(self.seed, _WITHIN, number, p).permutation(members) for p in passes]
+            columns.append(np.concatenate(stream)[turns - passes[0] * len(members)])
+        rows = np.stack(columns, 1)
+        places = np.stack([generator(self.seed, _TURN, turn).permutation(width) for turn in turns])
+        return np.take_along_axis(rows, places, 1).reshape(-1)[start - turns[0] * width :][: self.per_epoch]
+
+
 def share() -> tuple[int, int]:
     """(number of this process, number of processes) among those that train together."""
     ready = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -104,33 +132,37 @@ def share() -> tuple[int, int]:
 
 
 class TrainingData:
-    """The data of a recipe: ``train``, ``tests`` (``test``, and ``held_out`` if any), and ``labels`` in logit order."""
+    """The data of a recipe: ``train``, ``tests`` (``test`` and ``held_out``, those that there are), ``labels`` in logit
+    order, and ``warnings``, lines for whoever trains and for the model card.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         size = (recipe.input.size, recipe.input.size)
         geometry = Geometry(size, recipe.input.resize, recipe.input.interpolation)
         self.preprocess = Preprocess(geometry, recipe.input.mean, recipe.input.std)
-        source, test = open_split(recipe, "train"), open_split(recipe, "test")
+        source = open_split(recipe, "train")
+        test = open_split(recipe, "test") if recipe.data.test is not None else None
         if not source.labels:
             raise UsageError(f"{recipe.data.train} has no classes: training needs labelled images")
         self.labels = list(source.labels)
         chosen = list(source.samples)
-        self.tests = {"test": Frames(test, test.samples, self.labels, self.preprocess.geometry)}
+        self.tests = {"test": Frames(test, test.samples, self.labels, self.preprocess.geometry)} if test else {}
+        self.warnings: list[str] = []
         if held_out := recipe.data.held_out:
-            if held_out >= len(chosen):
-                raise UsageError(f"data.held_out={held_out} leaves nothing of {len(chosen)} images to train on")
-            kept = draw_sample(source, held_out, recipe.seed, stratified=True)
+            kept = hold_out(source, held_out, recipe.seed)
+            if line := warn_of_many(held_out, len(kept), len(chosen)):
+                self.warnings.append(line)
             names = {sample.name for sample in kept}
             chosen = [sample for sample in chosen if sample.name not in names]
             self.tests["held_out"] = Frames(source, kept, self.labels, self.preprocess.geometry)
         view = recipe.input.train_size or recipe.input.size
         self.train = Frames(source, chosen, self.labels, self.preprocess.geometry)
-        self.train.randomized(recipe.augment, recipe.seed, view, recipe.input.resize)
+        self.train.randomize(recipe.augment, recipe.seed, view, recipe.input.resize)
         self.per_epoch = recipe.data.per_epoch or len(chosen)
         if len(chosen) < 2:
             raise UsageError(f"{recipe.data.train} has {len(chosen)} images to train on; at least 2 are needed")
-        self.fingerprints = {"train": source.fingerprint, "test": test.fingerprint}
+        self.fingerprints = {"train": source.fingerprint, **({"test": test.fingerprint} if test else {})}
 
     @property
     def batch_size(self) -> int:
@@ -154,6 +186,8 @@ class TrainingData:
     def train_loader(self) -> DataLoader:
         """Batches of random views, uint8 (N, 3, H, W) and int64 (N,); whole batches only, this process's share."""
         sampler = EpochSampler(len(self.train), self.per_epoch, self.recipe.seed)
+        if self.recipe.data.balanced:
+            sampler = BalancedSampler(self.train.targets, self.per_epoch, self.recipe.seed)
         own, keep = self.batch_size // self._processes, self.workers > 0
         return self._loader(self.train, own, sampler=sampler, drop_last=True, persistent_workers=keep)
 
@@ -188,7 +222,7 @@ def workers_of(recipe: Recipe) -> int:
     return max(1, available_cpus() // recipe.loop.devices)
 
 
-def one_line(error: DasExplainError) -> DasExplainError:
+def without_traceback(error: DasExplainError) -> DasExplainError:
     """The project's own line about a failure in a worker, without the worker's traceback."""
     last = str(error).strip().splitlines()[-1]
     head, colon, message = last.partition(": ")

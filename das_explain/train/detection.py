@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from das_explain.accuracy.average_precision import average_precision, coco_eval
 from das_explain.errors import UsageError
+from das_explain.files import write_text_whole
 from das_explain.nn import create_model
 from das_explain.nn.backbones.detection import DETECTOR_ARGUMENTS, check_backbone, detector_from
-from das_explain.train.classification import as_shipped
+from das_explain.train.classification import prepare_to_ship
 from das_explain.train.coco import DetectionData, View
 from das_explain.train.data import workers_of
 from das_explain.train.detection_card import detector_card
@@ -40,6 +41,7 @@ class Detection:
                 recipe.data.held_out or recipe.loop.validate,
                 "holds no images out: leave out data.held_out, loop.validate",
             ),
+            (recipe.data.balanced, "draws images, not classes: leave out data.balanced"),
             (recipe.input != Input(), "knows model.arguments.min_size and max_size in place of input"),
             (replace(recipe.augment, flip=0.5) != Augment(), "mirrors photos and no more: of augment it knows flip"),
             (recipe.loop.label_smoothing, "has no label smoothing"),
@@ -80,7 +82,7 @@ class Detection:
         from das_explain.checkpoint.load import save_model
 
         recipe, test = self.recipe, self.data.test
-        as_shipped(network, recipe)
+        prepare_to_ship(network, recipe)
         network.to("cuda" if on_gpu(recipe) else "cpu")
         detector = LoadedDetector(recipe.name, recipe.name, network, self.labels, fingerprint="")
         found: list[dict[str, Any]] = []
@@ -93,7 +95,7 @@ class Detection:
                     tested.append(sample)
                     found += results[0]
             ap = average_precision(test, tested, found)
-        (out / DETECTIONS).write_text(json.dumps(found), "utf-8")
+        write_text_whole(out / DETECTIONS, json.dumps(found))
         training, card = detector_card(
             recipe, self.data, ap, unread, log_rows(out), precision=resolve_precision(recipe), command=command
         )

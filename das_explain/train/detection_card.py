@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from das_explain.train.card import clock, describe_schedule, how_trained
+from das_explain.train.card import clock, describe_schedule, describe_training
 from das_explain.train.schema import Recipe
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def detector_card(
 ) -> tuple[dict, str]:
     """``(training, card)``, as ``card.model_card``; ``unread``: test image -> why it could not be read."""
     training = {
-        **how_trained(recipe, data.fingerprints, log, precision, command, "pycocotools"),
+        **describe_training(recipe, data.fingerprints, log, precision, command, "pycocotools"),
         "ap": ap.values,
         "ap_by_category": {data.test.categories[n]: values["AP"] for n, values in ap.classes.items()},
         "tested": len(data.test) - len(unread),

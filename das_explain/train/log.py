@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 import time
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from das_explain.errors import DasExplainError
+from das_explain.files import write_text_whole
 from das_explain.train.card import clock
-from das_explain.train.task import LOG
+from das_explain.train.task import LOG, RANDOM_VIEWS
 
-HELD_OUT, BOARD = "held_out_", "tensorboard"
+HELD_OUT, BOARD, VIEWS = "held_out_", "tensorboard", " on random training views"
 
 
 class Means:
@@ -51,7 +52,8 @@ class Means:
 class EpochLog(Callback):
     """One row per epoch in ``log.csv``: loss and measures over the augmented training images; and a display.
 
-    If the run validates, the columns ``held_out_...`` have the same over the held-out images. On a terminal a bar moves
+    ``random_views_top1`` is no accuracy of the network: the views are random crops of photos that it learns from. If the
+    run validates, the columns ``held_out_...`` have loss and measures over the held-out images. On a terminal a bar moves
     with every batch: images per second, loss, measures, time left for the whole run. Elsewhere there is one line per
     epoch. Stops the run when the loss is no number.
     """
@@ -60,7 +62,8 @@ class EpochLog(Callback):
         self.path, self.board, self.console = out / LOG, out / BOARD, console
         self.names = ("loss", *measures)
         held_out = tuple(HELD_OUT + name for name in self.names) if validate else ()
-        self.columns = ("epoch", "lr", *self.names, *held_out, "images", "seconds", "images_per_second")
+        means = tuple(map(_column, self.names))
+        self.columns = ("epoch", "lr", *means, *held_out, "images", "seconds", "images_per_second")
         self.rows: list[dict[str, str]] = []
         self.held_out: dict[str, float] = {}
         self._bar: Progress | None = None
@@ -106,7 +109,7 @@ class EpochLog(Callback):
                 self._task,
                 completed=trainer.current_epoch * trainer.num_training_batches + batch_index + 1,
                 epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
-                now=f"batches  {rate:.1f} images/s  {_words(means)} ",
+                now=f"batches  {rate:.1f} images/s  {_words(means, VIEWS)} ",
             )
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -130,11 +133,12 @@ class EpochLog(Callback):
         self._check(means["loss"], trainer)
         lr = trainer.optimizers[0].param_groups[0]["lr"]  # of the step to come
         held_out = {HELD_OUT + name: value for name, value in self.held_out.items()}
+        columns = {**{_column(name): value for name, value in means.items()}, **held_out}
         self.rows.append(
             {
                 "epoch": str(trainer.current_epoch + 1),
                 "lr": f"{lr:.6g}",
-                **{name: f"{value:.5f}" for name, value in {**means, **held_out}.items()},
+                **{name: f"{value:.5f}" for name, value in columns.items()},
                 "images": str(images),
                 "seconds": f"{seconds:.1f}",
                 "images_per_second": f"{images / seconds:.1f}",
@@ -148,7 +152,7 @@ class EpochLog(Callback):
                 self._writer.flush()
             left = (trainer.max_epochs - trainer.current_epoch - 1) * seconds
             self.console.print(
-                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {_words(means)}  "
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {_words(means, VIEWS)}  "
                 + (f"held out: {_words(self.held_out)}  " if held_out else "")
                 + f"{images / seconds:.1f} images/s  {clock(seconds)}"
                 + (f"  {clock(left)} left" if left else ""),
@@ -174,12 +178,11 @@ class EpochLog(Callback):
             self._writer = None
 
     def _write(self) -> None:
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(partial, self.path)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text_whole(self.path, text.getvalue())
 
     def _check(self, loss: float, trainer: lightning.Trainer) -> None:
         if not math.isfinite(loss):
@@ -187,9 +190,16 @@ class EpochLog(Callback):
             raise DasExplainError(f"{where}: try a lower optimizer.lr, or loop.precision=32")
 
 
-def _words(means: dict[str, float]) -> str:
-    """``loss 0.693  top-1 50.0%``."""
-    return "  ".join(f"top-1 {value:.1%}" if name == "top1" else f"{name} {value:.3f}" for name, value in means.items())
+def _column(name: str) -> str:
+    """Of a mean over the training images; an accuracy says that it is on random views, not on photos as they are."""
+    return RANDOM_VIEWS + name if name == "top1" else name
+
+
+def _words(means: dict[str, float], where: str = "") -> str:
+    """``loss 0.693  top-1 50.0%``; ``where`` follows the accuracy."""
+    return "  ".join(
+        f"top-1 {value:.1%}{where}" if name == "top1" else f"{name} {value:.3f}" for name, value in means.items()
+    )
 
 
 def _tensorboard(folder: Path, first_epoch: int):

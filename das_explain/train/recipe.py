@@ -11,9 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from das_explain.errors import UsageError
+from das_explain.errors import UsageError, one_line
 from das_explain.train.schema import Recipe, build_recipe
 from das_explain.train.strict import close_matches
+
+UNTOLD = ("loop.workers", "loop.device", "loop.devices", "loop.nodes")  # settings that no description speaks of
 
 
 def available_recipes() -> dict[str, str]:
@@ -26,7 +28,8 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
 
     Args:
         recipe: ``collage-resnet18``, or a path that ends in ``.yaml`` or ``.yml``.
-        settings: ``key=value`` with a dotted key (``optimizer.lr=0.05``), applied in order.
+        settings: ``key=value`` with a dotted key (``optimizer.lr=0.05``), applied in order. A recipe that they change
+            is no longer what its description says and loses it, unless ``description=...`` gives another.
 
     Raises:
         UsageError: no such recipe, an unknown key, a value of the wrong type or out of range.
@@ -38,13 +41,15 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
             raise UsageError(f"no recipe file {name}")
         name, tree = path.stem, _on_base(_parse(path.read_text("utf-8"), f"recipe {path.stem}"))
     else:
-        tree = _shipped(name)
+        tree = _read_shipped(name)
+    if any(setting.partition("=")[0] not in UNTOLD for setting in settings):
+        tree.pop("description", None)  # it speaks of the recipe as it stands in the file
     for setting in settings:
         _set(tree, setting)
     return build_recipe({"name": name, **tree})
 
 
-def _shipped(name: str) -> dict[str, Any]:
+def _read_shipped(name: str) -> dict[str, Any]:
     known = _files()
     if name not in known:
         hint = close_matches(name, known)
@@ -55,14 +60,14 @@ def _shipped(name: str) -> dict[str, Any]:
 def _on_base(tree: dict[str, Any]) -> dict[str, Any]:
     own = dict(tree)
     base = own.pop("base", None)
-    return own if base is None else _merged(_shipped(str(base)), own)
+    return own if base is None else _merge({**_read_shipped(str(base)), "description": ""}, own)
 
 
-def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in own.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merged(base[key], value) if both else value
+        merged[key] = _merge(base[key], value) if both else value
     return merged
 
 
@@ -92,7 +97,7 @@ def _yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader)  # a SafeLoader
     except yaml.YAMLError as error:
-        raise UsageError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{where}: not YAML: {one_line(error)}") from None
 
 
 def _set(tree: dict[str, Any], setting: str) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from das_explain.errors import DasExplainError, UsageError, missing_package
-from das_explain.train.data import one_line
+from das_explain.errors import DasExplainError, UsageError, missing_package, one_line
+from das_explain.files import write_json
+from das_explain.train.data import without_traceback
 from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.schema import Recipe
 from das_explain.train.task import CHECKPOINT, LOG, MODEL, PREDICTIONS, STATE, Task, create_task
@@ -73,7 +74,7 @@ def train(
     network = task.build(console)
     if leader:
         out.mkdir(parents=True, exist_ok=True)
-        (out / STATE).write_text(json.dumps(identity, indent=1) + "\n", "utf-8")
+        write_json(out / STATE, identity)
     processes = f"{trainer.world_size} processes, " if trainer.world_size > 1 else ""
     console.print(
         f"{recipe.name}: {task.summary}, {resolve_precision(recipe)}, {processes}{torch.get_num_threads()} threads",
@@ -112,7 +113,7 @@ def _trainer(recipe: Recipe, out: Path) -> lightning.Trainer:
         )
     except MisconfigurationException as error:  # no GPU, or fewer than asked for
         asked = f"loop.device={loop.device}, loop.devices={loop.devices}"
-        raise UsageError(f"{asked}: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{asked}: {one_line(error)}") from None
 
 
 def _fit(trainer, task: Task, network, recipe: Recipe, out: Path, console: Console, resume: bool) -> None:
@@ -130,7 +131,7 @@ def _fit(trainer, task: Task, network, recipe: Recipe, out: Path, console: Conso
             error.exit_code = 130
             raise error from None
         except DasExplainError as error:
-            raise one_line(error) from None
+            raise without_traceback(error) from None
 
 
 def _identity(recipe: Recipe, task: Task) -> dict:

@@ -22,11 +22,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """Data specs; classes are those of ``train``. ``held_out`` images of ``train`` are never trained on, but tested."""
+    """Data specs; classes are those of ``train``. ``held_out`` images of ``train`` are never trained on, but tested:
+    a count, or below 1 a share of every class. Without ``test`` they are the only test.
+    """
 
     train: str
-    test: str
-    held_out: int = 0
+    test: str | None = None
+    held_out: int | float = 0
+    balanced: bool = False  # every class equally often in an epoch, however many images it has
     per_epoch: int | None = None  # images an epoch draws, in turn, from the shuffled data; default: all
 
 
@@ -172,7 +175,7 @@ def build_recipe(tree: dict[str, Any]) -> Recipe:
         ("input.train_size", view.train_size, view.train_size is None or view.train_size >= 1),
         ("input.resize", view.resize, view.resize >= 1),
         ("input.std", view.std, min(view.std) > 0),
-        ("data.held_out", data.held_out, data.held_out >= 0),
+        ("data.held_out", data.held_out, data.held_out >= 0 and (data.held_out < 1 or isinstance(data.held_out, int))),
         ("data.per_epoch", data.per_epoch, data.per_epoch is None or data.per_epoch >= 1),
         ("optimizer.lr", optimizer.lr, optimizer.lr > 0),
         ("augment.scale", augment.scale, 0 < augment.scale[0] <= augment.scale[1] <= 1),
@@ -191,6 +194,10 @@ def build_recipe(tree: dict[str, Any]) -> Recipe:
     if augment.crop == "fixed" and side > view.resize + 2 * augment.padding:
         raise UsageError(
             f"no view of {side} pixels fits into input.resize={view.resize} with augment.padding={augment.padding}"
+        )
+    if data.test is None and not data.held_out:
+        raise UsageError(
+            "the recipe has nothing to test on: set data.test, or data.held_out to a share such as 0.15 or a count"
         )
     if loop.validate and not data.held_out:
         raise UsageError("loop.validate needs data.held_out images")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STATE, LOG, CHECKPOINT, PREDICTIONS, MODEL = "run.json", "log.csv", "last.ckpt", "predictions.csv", "model"
 """What a run's folder holds."""
+RANDOM_VIEWS = "random_views_"  # before the name of an accuracy in the log that is on random training views
 TASKS = {  # Recipe.task -> a class that takes the recipe
     "classification": "das_explain.train.classification:Classification",
     "detection": "das_explain.train.detection:Detection",

@@ -12,7 +12,7 @@ from PIL import Image, features
 
 from das_explain.data.dataset import open_dataset, open_images
 from das_explain.data.images import EXTENSIONS, ImageError, decode_image, how_to_open
-from das_explain.data.walk import passed_over
+from das_explain.data.walk import describe_passed_over
 from das_explain.errors import UsageError
 from tests.photos import store
 
@@ -41,8 +41,8 @@ def test_other_files_are_counted_by_their_ending_the_most_frequent_first(tmp_pat
 
 def test_beyond_four_endings_only_their_number_is_told() -> None:
     others = Counter({".a": 3, ".b": 2, ".c": 2, ".d": 1, ".e": 1, ".f": 1})
-    assert passed_over(Path("p"), others) == ("10 files passed over in p: 3 .a, 2 .b, 2 .c, 1 .d, 2 more",)
-    assert passed_over(Path("p"), Counter({".txt": 1})) == ("1 file passed over in p: 1 .txt",)
+    assert describe_passed_over(Path("p"), others) == ("10 files passed over in p: 3 .a, 2 .b, 2 .c, 1 .d, 2 more",)
+    assert describe_passed_over(Path("p"), Counter({".txt": 1})) == ("1 file passed over in p: 1 .txt",)
 
 
 def test_a_folder_of_images_alone_has_no_note_and_masks_keep_the_note(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from das_explain.errors import UsageError
-from das_explain.segment.finders.detect import HubDetector, detections, padded
+from das_explain.segment.finders.detect import HubDetector, detections, pad
 from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.sam import HubSam
 from tests.segment.networks import QUERIES, sample, scene
@@ -62,12 +62,12 @@ def test_output_boxes_are_centre_and_size():
 
 
 def test_long_photo_gets_a_canvas_with_enough_cells():
-    pixels, mask = padded(torch.ones(1, 3, 24, 800), 900)
+    pixels, mask = pad(torch.ones(1, 3, 24, 800), 900)
     assert mask.shape[1:] == pixels.shape[2:]
     assert pixels.shape[3] == 800
     assert sum(-(-pixels.shape[2] // s) * -(-800 // s) for s in (8, 16, 32, 64)) >= 900
     assert int(mask.sum()) == 24 * 800 == int(pixels[0, 0].sum())
-    same, mask = padded(torch.ones(1, 3, 800, 1066), 900)
+    same, mask = pad(torch.ones(1, 3, 800, 1066), 900)
     assert same.shape == (1, 3, 800, 1066)
     assert mask.all()
 

@@ -12,7 +12,7 @@ from PIL import Image
 from das_explain.commands.common import print_guessed
 from das_explain.data import images as imageio
 from das_explain.data.dataset import open_dataset
-from das_explain.data.sources import orientation_unconfirmed
+from das_explain.data.sources import find_unconfirmed_turns
 from das_explain.errors import UsageError
 from das_explain.segment import SEGMENTERS, create_segmenter
 from tests.photos import HEIGHT, STORED, WIDTH, object_mask, photo, store, store_mask
@@ -84,7 +84,7 @@ def test_orientation_that_the_size_of_the_mask_cannot_confirm(tmp_path, capsys):
     (tmp_path / "list.csv").write_text("\n".join([*rows, "own.jpg,tagged.png", "none.jpg,"]))
     dataset = open_dataset(tmp_path / "list.csv")
     samples, segmenter = dataset.samples, create_segmenter("masks", dataset)
-    guessed = {sample.name for sample in orientation_unconfirmed(samples)}
+    guessed = {sample.name for sample in find_unconfirmed_turns(samples)}
     assert guessed == {*(f"{i}.jpg" for i in (2, 3, 4)), *(f"square{i}.jpg" for i in range(2, 9))}
     print_guessed(segmenter, samples)
     told = capsys.readouterr().out

@@ -120,7 +120,7 @@ def test_a_recipe_file_is_checked_like_a_shipped_one(tmp_path):
     with pytest.raises(UsageError, match="lacks data"):
         load_recipe(path)
     path.write_text("model: {architecture: resnet18}\ndata: {train: a}\n")
-    with pytest.raises(UsageError, match=r"lacks data\.test"):
+    with pytest.raises(UsageError, match=r"nothing to test on: set data\.test, or data\.held_out"):
         load_recipe(path)
     path.write_text("- a list\n")
     with pytest.raises(UsageError, match="expected keys and values"):

@@ -176,7 +176,7 @@ def test_fixed_crops_come_from_the_recipe_and_reach_every_place(tiny):
     ("setting", "words"),
     [
         ("data.train={}/blue", "no classes"),
-        ("data.test={}/blue", "no class; the training data has blue, red"),
+        ("data.test={}/blue", "no class; give it one or leave it out"),
         ("data.train={}/nowhere", "no such data"),
         ("data.held_out=8", "leaves nothing of 8"),
     ],

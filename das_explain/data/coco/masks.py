@@ -22,8 +22,8 @@ from das_explain.data.coco import rle
 from das_explain.data.images import ImageError, printable
 from das_explain.data.masks import match_names
 from das_explain.data.rows import one_spelling
-from das_explain.data.sources import Listing, Source, region_from_mask, turned_along
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.data.sources import Listing, Source, region_from_mask, turn_along
+from das_explain.errors import DasExplainError, UsageError, one_line
 from das_explain.types import Region, Sample
 
 
@@ -52,7 +52,7 @@ class CocoMasks:
             masks = [_shape(annotation, own) for annotation in chosen]
             if any(mask.shape != masks[0].shape for mask in masks):
                 raise ValueError("its annotations have different sizes")
-            return region_from_mask(turned_along(np.logical_or.reduce(masks), sample, size), size)
+            return region_from_mask(turn_along(np.logical_or.reduce(masks), sample, size), size)
         except (ValueError, TypeError, OverflowError, ImageError) as error:
             number = printable(str(chosen[0].get("image_id")))
             message = f"{printable(self.file)}, image {number}: {' '.join(str(error).split())}"
@@ -132,7 +132,7 @@ def _read_version(file: str, *version: int) -> CocoFile:
     try:
         content = json.loads(Path(file).read_bytes())
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is no JSON: {' '.join(str(error).split())[:100]}") from None
+        raise UsageError(f"{where} is no JSON: {one_line(error)[:100]}") from None
     parts: list[Any] = [content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")]
     if not all(isinstance(part, list) and all(isinstance(each, dict) for each in part) for part in parts):
         raise UsageError(f"{where} is no COCO file: it needs the lists images and annotations")

@@ -176,16 +176,16 @@ def _shade(scene: np.ndarray, layer: Layer, lies: bool, strength: float, sun: fl
     full[layer[2]] = layer[1]
     small = cv2.resize(full, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
 
-    def moved(x_of_y: float, x: float, y_of_y: float, y: float, blur: float) -> np.ndarray:
+    def move(x_of_y: float, x: float, y_of_y: float, y: float, blur: float) -> np.ndarray:
         affine = np.array([[1, x_of_y, x], [0, y_of_y, y]], np.float32)
         return cv2.GaussianBlur(cv2.warpAffine(small, affine, (width // 4, height // 4)), (0, 0), blur)
 
     if lies:  # on the ground: flattened towards the foot, sheared away from the light, darkest where they touch
         foot = layer[2][0].stop / 4 - 1
-        cast = moved(-0.45 * sun, 0.45 * sun * foot, 0.22, foot * 0.78, 1.6)
-        shadow = np.maximum(cast * 0.8, moved(0, 0, 0.08, foot * 0.92 + 0.7, 1.0))
+        cast = move(-0.45 * sun, 0.45 * sun * foot, 0.22, foot * 0.78, 1.6)
+        shadow = np.maximum(cast * 0.8, move(0, 0, 0.08, foot * 0.92 + 0.7, 1.0))
     else:
-        shadow = moved(0, 1.6 * sun, 1, 1.4, 1.8)
+        shadow = move(0, 1.6 * sun, 1, 1.4, 1.8)
     scene *= 1 - strength * cv2.resize(shadow, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
 
 

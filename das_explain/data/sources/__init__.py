@@ -81,17 +81,17 @@ class Files:
         if sample.mask_path is None:
             return Region(None, "no_mask")
         try:
-            mask = turned_along(decode_mask(sample.mask_path, background=self.background), sample, size)
+            mask = turn_along(decode_mask(sample.mask_path, background=self.background), sample, size)
         except ImageError as error:
             return Region(None, "mask_unreadable", {"message": str(error)})
         return region_from_mask(mask, size)
 
 
-def turned_along(mask: np.ndarray, sample: Sample, size: tuple[int, int]) -> np.ndarray:
+def turn_along(mask: np.ndarray, sample: Sample, size: tuple[int, int]) -> np.ndarray:
     """The mask, bool (H, W); turned upright if it was drawn on the unturned pixels of an EXIF-turned photo.
 
     Only the size tells, so a mask that fits either way (a square photo, or one turned over or mirrored only) is taken
-    as upright; ``orientation_unconfirmed`` finds those. ``size`` is the (width, height) of the upright photo. Raises
+    as upright; ``find_unconfirmed_turns`` finds those. ``size`` is the (width, height) of the upright photo. Raises
     ``ImageError`` if the photo cannot be read.
     """
     if (mask.shape[1], mask.shape[0]) != size and mask.shape == size and sample.path is not None:
@@ -101,8 +101,8 @@ def turned_along(mask: np.ndarray, sample: Sample, size: tuple[int, int]) -> np.
     return mask
 
 
-def orientation_unconfirmed(samples: Sequence[Sample]) -> list[Sample]:
-    """Those with a mask for which ``turned_along`` has to guess: turned by EXIF, and of the same size either way.
+def find_unconfirmed_turns(samples: Sequence[Sample]) -> list[Sample]:
+    """Those with a mask for which ``turn_along`` has to guess: turned by EXIF, and of the same size either way.
 
     A mask with an orientation of its own is no guess: it is turned by that.
     """
@@ -110,11 +110,11 @@ def orientation_unconfirmed(samples: Sequence[Sample]) -> list[Sample]:
         sample
         for sample in samples
         if sample.mask_path is not None and sample.path is not None
-        if _told(turned_unseen, sample.path) and not _told(has_turn, sample.mask_path)
+        if _answer(turned_unseen, sample.path) and not _answer(has_turn, sample.mask_path)
     ]
 
 
-def _told(question: Callable[[Path], bool], path: Path) -> bool:
+def _answer(question: Callable[[Path], bool], path: Path) -> bool:
     try:
         return question(path)
     except ImageError:  # the run will tell

@@ -13,7 +13,7 @@ import numpy as np
 
 from das_explain.data.images import printable
 from das_explain.data.sources import Listing, file_listing, folder_and_split, path_of
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import DasExplainError, UsageError, one_line
 from das_explain.types import Sample
 
 _FILE = re.compile(r"(n\d{8}-[\w-]+)/([\w-]+\.jpg)")
@@ -48,5 +48,4 @@ def _file_list(path: Path) -> list[str]:
         cells = loadmat(path, variable_names=["file_list"])["file_list"]
         return [str(np.asarray(cell).item()) for cell in cells.ravel()]
     except Exception as error:  # loadmat has no exception of its own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DasExplainError(f"{printable(path)} is no list of Stanford Dogs: {reason}") from None
+        raise DasExplainError(f"{printable(path)} is no list of Stanford Dogs: {one_line(error)}") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from das_explain.data.images import printable
 from das_explain.data.sources import Listing, file_listing
-from das_explain.data.walk import image_files, passed_over, what_instead
+from das_explain.data.walk import describe_passed_over, image_files, what_instead
 from das_explain.errors import UsageError
 from das_explain.text import spelled
 from das_explain.types import Sample
@@ -38,7 +38,7 @@ def list_folder(root: Path, *, without: Path | None = None) -> Listing:
         here = printable(root)
         raise UsageError(f"{here} holds images and masks, not classes: give {here}/images with --masks {here}/masks")
     samples = [Sample(name, i, label, path) for i, ((name, path), label) in enumerate(zip(found, labels))]
-    return file_listing(samples, notes=passed_over(root, others))
+    return file_listing(samples, notes=describe_passed_over(root, others))
 
 
 def list_images(paths: Sequence[Path]) -> Listing:
@@ -51,7 +51,7 @@ def list_images(paths: Sequence[Path]) -> Listing:
             inside = sorted(image_files(path, others=others))
             if not inside:
                 raise UsageError(f"{printable(path)} holds no images{what_instead(others)}")
-            notes += passed_over(path, others)
+            notes += describe_passed_over(path, others)
             found += [(f"{spelled(path.name)}/{name}" if path.name else name, file) for name, file in inside]
         elif path.exists():
             found.append((spelled(path.name), path))

@@ -20,7 +20,7 @@ from PIL import Image
 
 from das_explain.data.images import ImageError, as_rgb, printable
 from das_explain.data.sources import Files, Listing, file_listing
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import DasExplainError, UsageError, one_line
 from das_explain.types import Region, Sample
 
 ROOT_VARIABLE = "DAS_EXPLAIN_DATA"
@@ -40,8 +40,8 @@ class Vision:
         try:
             return as_rgb(_open(self.name, self.root, self.split)[sample.index][0])
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ImageError(f"torchvision:{self.name}, item {sample.index}: cannot be read ({reason})") from None
+            where = f"torchvision:{self.name}, item {sample.index}"
+            raise ImageError(f"{where}: cannot be read ({one_line(error)})") from None
 
     def read_mask(self, sample: Sample, size: tuple[int, int]) -> Region:
         """These data sets have no masks."""
@@ -118,7 +118,8 @@ def _open(name: str, root: str, split: str | None) -> Any:
                 break
             except Exception as error:
                 problem = error
-    reason = " ".join(str(problem).split()) or type(problem).__name__
+    assert problem is not None, "one of the tries has failed"
+    reason = one_line(problem)
     if isinstance(problem, ValueError):
         raise UsageError(f"torchvision:{name}: {reason}")
     raise DasExplainError(

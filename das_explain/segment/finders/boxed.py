@@ -14,7 +14,7 @@ from PIL import Image
 
 from das_explain.data.images import full_size
 from das_explain.devices import find_device
-from das_explain.errors import DasExplainError
+from das_explain.errors import first_line
 from das_explain.segment.finders.options import FinderOptions
 from das_explain.segment.finders.weights import Weights
 from das_explain.types import Region, Sample
@@ -81,7 +81,7 @@ class SamFinder:
         """
         self.masker  # noqa: B018  networks that cannot be loaded are nobody's photo
         images = [image.convert("RGB") for image in images]
-        asked = self._asked(samples, images)
+        asked = self._ask(samples, images)
         todo = [i for i, each in enumerate(asked) if isinstance(each, tuple)]
 
         def segment(part: list[int]) -> list[Segmented]:
@@ -92,12 +92,12 @@ class SamFinder:
         for i, (sample, each) in enumerate(zip(samples, asked)):
             result = found.get(i, each)
             if isinstance(result, Exception):
-                message = f"{self.name} failed on this photo ({type(result).__name__}: {_first_line(result)})"
-                result = Region(None, "no_mask", self._told(self.prompt(sample), [], message=message))
+                message = f"{self.name} failed on this photo ({first_line(result)[:200]})"
+                result = Region(None, "no_mask", self._describe(self.prompt(sample), [], message=message))
             regions.append(result if isinstance(result, Region) else _region(result, each[1]))
         return regions
 
-    def _asked(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
+    def _ask(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
         """For each photo what SAM is asked, the region where it need not be asked, or what went wrong."""
         raise NotImplementedError
 
@@ -124,7 +124,7 @@ class SamFinder:
                     self.batch = size
         return done
 
-    def _told(self, prompt: str, boxes: Sequence[Sequence[float]], **more: Any) -> dict[str, Any]:
+    def _describe(self, prompt: str, boxes: Sequence[Sequence[float]], **more: Any) -> dict[str, Any]:
         return {
             "source": self.name,
             "prompt": prompt,
@@ -147,11 +147,11 @@ class BoxesFinder(SamFinder):
         """The boxes, as text."""
         return ";".join(" ".join(f"{end:g}" for end in box) for box in sample.boxes)
 
-    def _asked(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
+    def _ask(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
         return [self._inside(sample, image) for sample, image in zip(samples, images)]
 
     def _inside(self, sample: Sample, image: Image.Image) -> Asked | Region:
-        told = self._told(self.prompt(sample), sample.boxes, used=list(range(len(sample.boxes))))
+        told = self._describe(self.prompt(sample), sample.boxes, used=list(range(len(sample.boxes))))
         if not sample.boxes:
             return Region(None, "no_mask", {**told, "message": "the data has no box for this photo"})
         boxes = np.array(sample.boxes, dtype=np.float64) / to_full(image)
@@ -189,9 +189,3 @@ def to_full(image: Image.Image) -> np.ndarray:
     """What turns boxes in the pixels of ``image`` into the photo's own, where a gigantic photo was decoded smaller."""
     width, height = full_size(image)
     return np.array([width / image.width, height / image.height] * 2)
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, DasExplainError):
-        return str(error)
-    return (str(error).strip().splitlines() or [""])[0][:200]

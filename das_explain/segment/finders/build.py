@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from das_explain.errors import DasExplainError, check_package
+from das_explain.errors import DasExplainError, check_package, first_line
 
 POINTS = 4  # that each head of the deformable attention samples in each level
 State = dict[str, Tensor]
@@ -99,7 +99,7 @@ def build_detector(state: State, tokenizer: Any) -> nn.Module:
         )
     )
     local = SimpleNamespace(get_tokenlizer=lambda _: tokenizer, get_pretrained_language_model=lambda _: bert)
-    with replaced(package, get_tokenlizer=local, BertModelWarper=TextEncoder), hushed():
+    with replace_names(package, get_tokenlizer=local, BertModelWarper=TextEncoder), hush():
         return package.GroundingDINO(
             eyes,
             trunk,
@@ -169,7 +169,7 @@ def build_sam(state: State) -> nn.Module:
 def _groundingdino() -> tuple[Any, ...]:
     check_package("groundingdino", "groundingdino-py", "groundingdino", "grounded-sam-original")
     try:
-        with hushed():
+        with hush():
             import groundingdino.models.GroundingDINO.groundingdino as package
             from groundingdino.models.GroundingDINO.backbone import swin_transformer
             from groundingdino.models.GroundingDINO.backbone.backbone import Joiner
@@ -177,7 +177,7 @@ def _groundingdino() -> tuple[Any, ...]:
             from groundingdino.models.GroundingDINO.transformer import Transformer
     except ImportError as error:  # a package that it needs, or libGL for the OpenCV that it brings along
         raise DasExplainError(
-            f"groundingdino-py cannot be imported ({_line(error)}): pip install 'das-explain[groundingdino]'"
+            f"groundingdino-py cannot be imported ({first_line(error)}): pip install 'das-explain[groundingdino]'"
         ) from None
     return package, swin_transformer, Joiner, PositionEmbeddingSineHW, Transformer
 
@@ -187,7 +187,7 @@ def _count(state: State, pattern: str) -> int:
 
 
 @contextlib.contextmanager
-def hushed():
+def hush():
     """The package prints to stdout, where tables go, and uses what torch and timm are about to remove."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
@@ -195,14 +195,10 @@ def hushed():
 
 
 @contextlib.contextmanager
-def replaced(module: Any, **names: Any):
+def replace_names(module: Any, **names: Any):
     before = {name: getattr(module, name) for name in names}
     vars(module).update(names)
     try:
         yield
     finally:
         vars(module).update(before)
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

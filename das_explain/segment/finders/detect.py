@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from das_explain.checkpoint.quiet import quiet_transformers
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, first_line
 from das_explain.segment.finders.weights import Weights
 
 SIDE, LONGEST = 800, 1333  # of the authors' input: the shorter side, and what the longer may have at most
@@ -71,7 +71,7 @@ class Detector:
             alike.setdefault((frame.shape, len(ids)), []).append(i)
         found: dict[int, Detections] = {}
         for group in alike.values():
-            pixels, mask = padded(torch.stack([frames[i] for i in group]), self.queries)
+            pixels, mask = pad(torch.stack([frames[i] for i in group]), self.queries)
             with autocast(self.device, self.precision):
                 logits, boxes = self.look(pixels.to(self.device), mask.to(self.device), [prompts[i] for i in group])
             for i, scores, places in zip(group, logits, boxes):
@@ -138,7 +138,7 @@ def searchable(image: Image.Image) -> Image.Image:
     return image if min(width, height) >= least else image.resize((max(width, least), max(height, least)))
 
 
-def padded(pixels: Tensor, queries: int) -> tuple[Tensor, Tensor]:
+def pad(pixels: Tensor, queries: int) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) -> the same with zeros at the right or below, and its mask (B, H', W') int64, 1 on the photo.
 
     The detector picks its ``queries`` from the cells of its feature maps (strides 8 to 64) and fails if they are fewer,
@@ -171,7 +171,7 @@ def detections(logits: Tensor, boxes: Tensor, pieces: list[int], size: tuple[int
     return Detections(corners[order], scores[order], tokens[order][:, : len(pieces)], tuple(pieces))
 
 
-def found_words(detected: Detections, threshold: float, detector: Detector) -> list[str]:
+def find_words(detected: Detections, threshold: float, detector: Detector) -> list[str]:
     """The words of the caption that each box stands for: its word pieces above ``threshold`` between the first and the
     last, which only mark the ends. As in both packages."""
     labels = []
@@ -217,7 +217,7 @@ def load_strictly(kind: Any, weights: Weights, types: tuple[str, ...]) -> Any:
                 output_loading_info=True,
             )
     except Exception as error:  # transformers, safetensors and torch have no common error
-        raise DasExplainError(f"{weights.spec} does not fit {kind.__name__}: {_line(error)}") from None
+        raise DasExplainError(f"{weights.spec} does not fit {kind.__name__}: {first_line(error)}") from None
     problems = {name: sorted(map(str, told.get(key) or ())) for key, name in _LOADING.items()}
     problems = {name: [k for k in keys if not IDLE.search(k)] for name, keys in problems.items()}
     if problems["missing weights"] == [TWIN[0]]:
@@ -240,7 +240,9 @@ def load_processor(kind: Any, weights: Weights) -> Any:
         with quiet_transformers():
             return kind.from_pretrained(str(weights.path), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # as above
-        raise DasExplainError(f"{weights.spec} holds no {kind.__name__} that can be read: {_line(error)}") from None
+        raise DasExplainError(
+            f"{weights.spec} holds no {kind.__name__} that can be read: {first_line(error)}"
+        ) from None
 
 
 _LOADING = {
@@ -249,8 +251,3 @@ _LOADING = {
     "mismatched_keys": "weights of another shape",
     "error_msgs": "errors",
 }
-
-
-def _line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    return f"{type(error).__name__}: {lines[0]}"

@@ -85,7 +85,7 @@ class GroundedFinder(SamFinder):
         self.detector  # noqa: B018  as in SamFinder
         return super().find(samples, images)
 
-    def _asked(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
+    def _ask(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[Asked | Region | Exception]:
         prompts = [self.prompt(sample) for sample in samples]
 
         def detect(part: list[int]) -> list[tuple[Detections, float]]:
@@ -96,12 +96,12 @@ class GroundedFinder(SamFinder):
         alike = sorted(range(len(images)), key=lambda i: images[i].width / images[i].height)
         found = dict(zip(alike, self._batches(alike, detect)))
         return [
-            found[i] if isinstance(found[i], Exception) else self._chosen(prompts[i], image, *found[i])
+            found[i] if isinstance(found[i], Exception) else self._choose(prompts[i], image, *found[i])
             for i, image in enumerate(images)
         ]
 
-    def _chosen(self, prompt: str, image: Image.Image, seen: Detections, seconds: float) -> Asked | Region:
-        from das_explain.segment.finders.detect import choose, found_words
+    def _choose(self, prompt: str, image: Image.Image, seen: Detections, seconds: float) -> Asked | Region:
+        from das_explain.segment.finders.detect import choose, find_words
 
         threshold, kept = self.options.box_threshold, seen.above(self.options.box_threshold)
         used = choose(kept.boxes, self.options.choice, self.options.minimum_area, image.size)
@@ -111,11 +111,11 @@ class GroundedFinder(SamFinder):
             kept = seen.above(threshold)
             used = choose(kept.boxes, self.options.choice, self.options.minimum_area, image.size)
         listed = kept.first(max([LISTED, *(i + 1 for i in used)]))
-        told = self._told(
+        told = self._describe(
             prompt,
             listed.boxes * to_full(image),
             scores=[round(float(score), 4) for score in listed.scores],
-            labels=found_words(listed, self.options.text_threshold, self.detector),
+            labels=find_words(listed, self.options.text_threshold, self.detector),
             used=used,
             retried=retried,
             threshold=threshold,

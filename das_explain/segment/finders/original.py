@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from das_explain.checkpoint.files import Candidate, best_reading, read_weights
 from das_explain.checkpoint.fit import describe, differences
-from das_explain.errors import DasExplainError
-from das_explain.segment.finders.build import State, build_detector, build_sam, hushed
+from das_explain.errors import DasExplainError, first_line
+from das_explain.segment.finders.build import State, build_detector, build_sam, hush
 from das_explain.segment.finders.detect import IDLE, SIDE, Detector, input_size
 from das_explain.segment.finders.sam import Coded, Masker
 from das_explain.segment.finders.weights import Weights
@@ -39,10 +39,10 @@ class OriginalDetector(Detector):
         self.device, self.side, self.precision = device, side, precision
         reading = _reading(weights, "feat_map.weight", "a Grounding DINO checkpoint")
         try:
-            with hushed():
+            with hush():
                 network = build_detector(reading.state, _tokenizer(tokenizer))
         except (KeyError, IndexError, ValueError) as error:
-            raise DasExplainError(f"{weights.spec} is no Grounding DINO checkpoint ({_line(error)})") from None
+            raise DasExplainError(f"{weights.spec} is no Grounding DINO checkpoint ({first_line(error)})") from None
         self.network = _load(network, reading.state, weights, "Grounding DINO").to(device)
         self.queries = self.network.num_queries
 
@@ -87,7 +87,7 @@ class OriginalSam(Masker):
         try:
             network = build_sam(reading.state)
         except (KeyError, IndexError, ValueError) as error:
-            raise DasExplainError(f"{weights.spec} is no SAM checkpoint ({_line(error)})") from None
+            raise DasExplainError(f"{weights.spec} is no SAM checkpoint ({first_line(error)})") from None
         self.predictor = SamPredictor(_load(network, reading.state, weights, "SAM").to(device))
 
     def encode(self, images: Sequence[Image.Image], boxes: Sequence[np.ndarray]) -> list[Coded]:
@@ -124,7 +124,7 @@ def _tokenizer(folder: Weights) -> Any:
     try:
         return AutoTokenizer.from_pretrained(str(folder.path), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers and tokenizers have no common error
-        raise DasExplainError(f"{folder.spec} holds no tokenizer that can be read ({_line(error)})") from None
+        raise DasExplainError(f"{folder.spec} holds no tokenizer that can be read ({first_line(error)})") from None
 
 
 def _reading(weights: Weights, key: str, wanted: str) -> Candidate:
@@ -142,7 +142,3 @@ def _load(network: nn.Module, state: State, weights: Weights, wanted: str) -> nn
         raise DasExplainError(f"{weights.spec} does not fit {wanted}: {describe(found, expected, state)}")
     network.load_state_dict(state, strict=False)
     return network.float().eval()
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

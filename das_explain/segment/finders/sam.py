@@ -59,9 +59,9 @@ class Masker:
         if self.device.type == "cuda":  # which has only been told what to do by now
             torch.cuda.synchronize(self.device)
         seconds = (time.perf_counter() - start) / len(images)
-        return [self._decoded(coded, len(each), seconds) for coded, each in zip(codes, boxes, strict=True)]
+        return [self._decode(coded, len(each), seconds) for coded, each in zip(codes, boxes, strict=True)]
 
-    def _decoded(self, coded: Coded, count: int, encode_seconds: float) -> Segmented:
+    def _decode(self, coded: Coded, count: int, encode_seconds: float) -> Segmented:
         start = time.perf_counter()
         union: Any = None
         iou, alternatives = [], []

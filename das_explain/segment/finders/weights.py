@@ -16,8 +16,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from das_explain.data.images import printable
-from das_explain.errors import DasExplainError, UsageError
-from das_explain.files import sha256_of
+from das_explain.errors import DasExplainError, UsageError, first_line
+from das_explain.files import sha256_of, write_json
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
@@ -61,7 +61,7 @@ class Weights:
         try:
             config = json.loads(where.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise DasExplainError(f"{printable(where)} cannot be read as JSON ({_line(error)})") from None
+            raise DasExplainError(f"{printable(where)} cannot be read as JSON ({first_line(error)})") from None
         if not isinstance(config, dict):
             raise DasExplainError(f"{printable(where)} is no configuration of a network")
         return config
@@ -81,11 +81,11 @@ def find_folder(spec: str, option: str, *, tokenizer: bool = False) -> Weights:
     path = Path(spec).expanduser()
     if path.is_dir():
         if missing := _missing(path, tokenizer):
-            raise DasExplainError(f"{printable(path)} has no {missing}: it needs {_wanted(tokenizer)}")
+            raise DasExplainError(f"{printable(path)} has no {missing}: it needs {_wanted_files(tokenizer)}")
         return Weights(spec, path)
     if not _HUB_ID.fullmatch(spec):
         raise UsageError(
-            f"no such folder: {printable(spec)}; {option} takes a folder with {_wanted(tokenizer)}, or a "
+            f"no such folder: {printable(spec)}; {option} takes a folder with {_wanted_files(tokenizer)}, or a "
             "hub id USER/REPO"
         )
     return Weights(spec, _fetch_folder(spec, option, tokenizer))
@@ -117,7 +117,7 @@ def find_file(spec: str, option: str) -> Weights:
         return Weights(spec, path)
     except Exception as error:  # the hub's client and the network below it have no common error
         raise DasExplainError(
-            f"{spec} is not in the Hugging Face cache ({_cache()}) and could not be fetched ({_line(error)}); put "
+            f"{spec} is not in the Hugging Face cache ({_cache()}) and could not be fetched ({first_line(error)}); put "
             f"{match[2].rpartition('/')[2]} into a folder on this machine and give {option} FOLDER/FILE"
         ) from None
 
@@ -168,9 +168,7 @@ def _remember(store: Path, key: str, digest: str) -> None:
         store.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{store}.lock", timeout=10):
             known = {**_known_hashes(store), key: digest}
-            draft = store.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(known, indent=0), "utf-8")
-            os.replace(draft, store)
+            write_json(store, known)
     except (OSError, Timeout):
         pass
 
@@ -178,11 +176,11 @@ def _remember(store: Path, key: str, digest: str) -> None:
 def _fetch_folder(spec: str, option: str, tokenizer: bool) -> Path:
     files = (*(_READ if tokenizer else (CONFIG, PROCESSOR, "processor_config.json")), *_SAFE)
     try:
-        return _fetch(spec, files, option, _wanted(tokenizer), lambda path: _missing(path, tokenizer))
+        return _fetch(spec, files, option, _wanted_files(tokenizer), lambda path: _missing(path, tokenizer))
     except _Incomplete as incomplete:  # an older repository has no safetensors
         if not incomplete.missing.startswith("model.safetensors"):
             raise
-    wanted = _wanted(tokenizer)
+    wanted = _wanted_files(tokenizer)
     return _fetch(spec, (*files, *_PICKLED), option, wanted, lambda path: _missing(path, tokenizer))
 
 
@@ -206,7 +204,7 @@ def _fetch(spec: str, files: tuple[str, ...], option: str, wanted: str, missing)
         path = Path(snapshot_download(**fetch))
     except Exception as error:  # the hub's client and the network below it have no common error
         raise DasExplainError(
-            f"{spec} is not in the Hugging Face cache ({_cache()}) and could not be fetched ({_line(error)}); put its "
+            f"{spec} is not in the Hugging Face cache ({_cache()}) and could not be fetched ({first_line(error)}); put its "
             f"{wanted} into a folder on this machine and give {option} FOLDER"
         ) from None
     if lacking := missing(path):
@@ -231,7 +229,7 @@ def _token(path: Path) -> str:
     return "" if any((path / name).is_file() for name in ("tokenizer.json", "vocab.txt")) else "tokenizer.json"
 
 
-def _wanted(tokenizer: bool) -> str:
+def _wanted_files(tokenizer: bool) -> str:
     words = [CONFIG, PROCESSOR, *(["tokenizer.json", "tokenizer_config.json"] if tokenizer else [])]
     return f"{', '.join(words)} and model.safetensors"
 
@@ -240,7 +238,3 @@ def _cache() -> str:
     from huggingface_hub import constants
 
     return str(constants.HF_HUB_CACHE)
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
