@@ -1,11 +1,12 @@
 # make demo   the main job on what the project ships, from a clean checkout
 # make test   the test suite
 # make lint   format, lint, layers, types (BIN= takes the tools from the path)
+# make docs   the site, in site/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin/
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/das-explain demo
@@ -19,8 +20,12 @@ lint: $(if $(BIN),$(VENV)/installed-for-tests)
 	$(BIN)lint-imports --no-logo
 	$(BIN)mypy
 
+docs: $(VENV)/installed-for-docs
+	$(VENV)/bin/python docs/make_cli.py
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "das-explain needs Python >= 3.10: make PYTHON=python3.x")'
@@ -34,4 +39,8 @@ $(VENV)/installed-for-tests: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
 # Without what it asks for: opencv-python would overwrite the headless OpenCV. The rest of it is in the tests' packages.
 	$(VENV)/bin/python -m pip install --quiet --no-deps groundingdino-py==0.4.0
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-for-docs: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
 	touch $@ $(VENV)/installed

@@ -11,7 +11,8 @@ time, in a window of 1280 x 900 pixels.
 ``first paint``: the browser's own first-contentful-paint. ``cards``: the first page of cards stands in the document.
 ``maps``: every map in the window is painted. ``sorting``: from the change of the control to the second frame after it.
 ``slider``: the same for a new threshold, until every card of the page has its new scores. ``frame``: median time between
-two frames while the page scrolls by 30 pixels each.
+two frames while the page scrolls by 30 pixels each. The page is opened three times; each time is the shortest of the
+three, since whatever else the machine does only adds to it.
 Needs: pip install 'das-explain[test]' and Chromium.
 """
 
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -142,8 +142,17 @@ def main() -> None:
         ]
         models = [f"model{i}" for i in range(options.models)]
         if not (folder / "run.json").exists():
-            make_run(folder, items, models=models, blocks=tuple(SIDES), sides=SIDES, size=(224, 224), photo=crop,
-                     map_of=field, quick=True)  # fmt: skip
+            make_run(
+                folder,
+                items,
+                models=models,
+                blocks=tuple(SIDES),
+                sides=SIDES,
+                size=(224, 224),
+                photo=crop,
+                map_of=field,
+                quick=True,
+            )
         start, worked = time.perf_counter(), time.process_time()
         report = build_report(folder).parent
         found = {"build, s": time.perf_counter() - start, "of which this process, s": time.process_time() - worked}
@@ -154,8 +163,8 @@ def main() -> None:
         found |= {"of which frames, MB": sizes[".jpg"], "of which scripts, MB": sizes[".js"]}
         found |= {"of which data.js, MB": (report / "data.js").stat().st_size / 1e6}
         if CHROMIUM is not None:
-            found |= in_browser(report, Path(temporary) / "profile")
-        shutil.rmtree(Path(temporary) / "profile", ignore_errors=True)
+            seen = [in_browser(report, Path(temporary) / f"profile{i}") for i in range(3)]
+            found |= {name: min(each[name] for each in seen) for name in seen[0]}
     print(f"{options.images} images, {options.models} models, {len(SIDES)} blocks")
     for name, value in found.items():
         goal = GOALS.get(name)

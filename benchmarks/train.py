@@ -97,12 +97,22 @@ def main() -> None:
 
         def recipe(attention: str, epochs: int) -> Recipe:
             settings = {
-                "model.attention": attention, "data.train": photos, "data.test": photos, "data.held_out": 0,
-                "data.per_epoch": arguments.images, "input.size": arguments.size, "input.resize": arguments.size,
-                "input.train_size": arguments.size, "schedule.epochs": epochs, "schedule.warmup_epochs": 0,
-                "loop.batch_size": arguments.batch, "loop.workers": 0, "loop.device": "cpu", "loop.validate": "false",
+                "model.attention": attention,
+                "data.train": photos,
+                "data.test": photos,
+                "data.held_out": 0,
+                "data.per_epoch": arguments.images,
+                "input.size": arguments.size,
+                "input.resize": arguments.size,
+                "input.train_size": arguments.size,
+                "schedule.epochs": epochs,
+                "schedule.warmup_epochs": 0,
+                "loop.batch_size": arguments.batch,
+                "loop.workers": 0,
+                "loop.device": "cpu",
+                "loop.validate": "false",
                 "loop.precision": arguments.precision,
-            }  # fmt: skip
+            }
             return load_recipe("finetune", [f"{key}={value}" for key, value in settings.items()])
 
         print(

@@ -10,6 +10,7 @@ import typer
 
 from das_explain import __version__
 from das_explain.commands.cache import app as cache
+from das_explain.commands.compare import compare
 from das_explain.commands.demo import demo
 from das_explain.commands.doctor import doctor
 from das_explain.commands.evaluate import evaluate
@@ -35,7 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-COMMANDS = (heatmap, sfd, score, report, segment, gate, demo, train, evaluate, profile, doctor)
+COMMANDS = (heatmap, sfd, score, compare, report, segment, gate, demo, train, evaluate, profile, doctor)
 for command in COMMANDS:
     app.command(cls=Command)(command)
 app.command("help", cls=Command)(help_page)

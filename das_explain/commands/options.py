@@ -217,6 +217,17 @@ class Scoring:
             help="Maps that are blind to the photo, to compare with.",
         ),
     ] = "shuffled,centre,uniform"
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=SCORING,
+            help="Compare all other models with this one only; every two unless given.",
+        ),
+    ] = None
+    readings: Annotated[
+        bool, typer.Option(rich_help_panel=SCORING, help="Read sfd in every way that it may be (readings.csv).")
+    ] = True
 
     def options(self) -> ScoreOptions:
         """The same for the scoring room, names checked. Raises ``UsageError``."""
@@ -259,6 +270,8 @@ def score_options(given: Mapping[str, Any], before: ScoreOptions | None = None) 
     from das_explain.scoring.options import ScoreOptions
 
     changed = dict(given)
+    if "baseline" in given:
+        changed["baseline"] = given["baseline"] or None  # --baseline "" takes one back
     for flag, name in (("measure", "measures"), ("nulls", "nulls")):
         if flag in given:
             changed.pop(flag)

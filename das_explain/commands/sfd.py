@@ -25,7 +25,7 @@ def sfd(
     maps: Maps,
     scoring: Scoring,
     running: Running,
-    baseline: Annotated[
+    hide_with: Annotated[
         str | None,
         typer.Option(
             metavar="blur|mean",
@@ -65,7 +65,7 @@ def sfd(
             target=maps.target,
             precision=models.precision,
             measures=score_options.network_measures,
-            baseline=baseline,
+            baseline=hide_with,
         ),
         blocks=models.block_names,
         batch=running.batch,

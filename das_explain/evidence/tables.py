@@ -32,16 +32,69 @@ DESIGNS = (
     "block", "group_a", "group_b", "copies_a", "copies_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high",
     "image_ci_low", "image_ci_high", "claim",
 )  # fmt: skip
+READINGS = (
+    "block", "model_a", "model_b", "scaling", "threshold", "box", "region", "zero_cam", "no_background", "n", "delta",
+    "ci_low", "ci_high",
+)  # fmt: skip
+MEASURE_COMPARISON = ("measure", *COMPARISON)
+AGREEMENT = ("block", "model_a", "model_b", "measure_a", "measure_b", "n", "tau", "p_value")
+SIGNS = ("block", "model_a", "model_b", "reference", "sign", "measures", "same", "same_clear", "other_clear")
+STATUS_COUNTS = ("model", "block", "status", "n")
+EXCLUSIONS = (
+    "block", "model_a", "model_b", "n", "delta", "ci_low", "ci_high", "excluded_a", "excluded_b", "excluded_both",
+    "delta_low", "delta_high", "bound_ci_low", "bound_ci_high", "holds",
+)  # fmt: skip
+STRATA = (
+    "family", "stratum", "block", "model_a", "model_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high", "p_value",
+    "p_adjusted",
+)  # fmt: skip
+EFFECT_SIZES = (
+    "block", "model_a", "model_b", "n", "p_value", "p_adjusted", "shift", "shift_low", "shift_high", "rank_biserial",
+    "images_needed",
+)  # fmt: skip
+VARIANCE = ("block", "group", "copies", "n", "sd_copy", "sd_image", "sd_copy_image", "p_value")
 SAMPLE = ("index", "image", "label")
 TABLES = {
     "scores": SCORES, "measures": MEASURES, "nulls": NULLS, "summary": SUMMARY, "comparison": COMPARISON, "lift": LIFT,
-    "designs": DESIGNS, "sample": SAMPLE,
+    "designs": DESIGNS, "sample": SAMPLE, "readings": READINGS, "measure_comparison": MEASURE_COMPARISON,
+    "agreement": AGREEMENT, "signs": SIGNS, "statuses": STATUS_COUNTS, "exclusions": EXCLUSIONS, "strata": STRATA,
+    "effect_sizes": EFFECT_SIZES, "variance": VARIANCE,
 }  # fmt: skip
 TEXT = {
-    "image", "model", "block", "label", "target", "predicted", "status", "measure", "null", "model_a", "model_b",
-    "group_a", "group_b", "claim", "scaling", "box", "region", "zero_cam", "no_background",
-}  # fmt: skip
-REPEATED = TEXT - {"image", "label", "target", "predicted", "claim"}  # few different values: kept as categories
+    "image",
+    "model",
+    "block",
+    "label",
+    "target",
+    "predicted",
+    "status",
+    "measure",
+    "null",
+    "model_a",
+    "model_b",
+    "group_a",
+    "group_b",
+    "claim",
+    "scaling",
+    "box",
+    "region",
+    "zero_cam",
+    "no_background",
+    "measure_a",
+    "measure_b",
+    "reference",
+    "family",
+    "stratum",
+    "group",
+}
+REPEATED = TEXT - {
+    "image",
+    "label",
+    "target",
+    "predicted",
+    "claim",
+    "stratum",
+}  # few different values: kept as categories
 
 
 def read_table(path: Path, columns: Sequence[str] = (), *, only: Sequence[str] | None = None) -> pd.DataFrame:

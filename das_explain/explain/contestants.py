@@ -42,7 +42,7 @@ class ExplainOptions:
             if value not in known:
                 raise UsageError(f"{name} {value!r} is unknown; choose among {', '.join(known)}")
         if self.baseline is not None and self.baseline not in BASELINES:
-            raise UsageError(f"--baseline {self.baseline!r} is unknown; choose among {', '.join(BASELINES)}")
+            raise UsageError(f"--hide-with {self.baseline!r} is unknown; choose among {', '.join(BASELINES)}")
         if self.precision == "bf16" and self.method != "gradcam":
             raise UsageError("--precision bf16 works with --method gradcam only")
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from das_explain import figures
 from das_explain.batches.workers import killed_workers_told
 from das_explain.data.dataset import Dataset
 from das_explain.errors import DasExplainError, one_line
 from das_explain.evidence.tables import SCORES, write_rows
 from das_explain.evidence.values import Evidence, Key
 from das_explain.explain.explainer import Explainer, pixels
-from das_explain.figures import plots as figures
 from das_explain.files import check_folder, json_line
 from das_explain.scoring.memory import model_facts
 from das_explain.scoring.options import ScoreOptions

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from das_explain.figures.drawing import COLOURS, COLUMN, DPI, PAGE, frame_panel, show_photo
 from das_explain.figures.lettering import fit, inches, plain, two_lines
-from das_explain.figures.plots import COLOURS, COLUMN, DPI, PAGE, frame_panel, show_photo
 
 SMALL, TEXT = 6.0, 7.0  # points
 GREY = "#666666"

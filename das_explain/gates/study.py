@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from das_explain import figures
 from das_explain.batches.load import Batch
 from das_explain.batches.workers import killed_workers_told
 from das_explain.cam.engine import upsample
@@ -21,7 +22,6 @@ from das_explain.evidence.tables import TableWriter, write_rows, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.explain.contestants import Contestant
 from das_explain.explain.explainer import Explainer, Inputs, pixels, wanted_targets
-from das_explain.figures import plots as figures
 from das_explain.figures.heatmaps import unique_stem
 from das_explain.files import json_line, replace_file, six_digits
 from das_explain.gates.effects import (

@@ -108,12 +108,12 @@ def verdict(results: Results) -> str:
         outcomes.setdefault(_verdict(a, b, delta, clear, "at"), []).append(block)
     if len(outcomes) > 3:
         clear = sum(row[4] for row in rows)
-        return f"{clear} of {len(rows)} comparisons show a clear difference between {about} on these images."
+        return f"{clear} of {len(rows)} comparisons show a clear difference: {about}, these images."
     parts = [
         f"{words} {join(list(blocks))}" for words, blocks in sorted(outcomes.items(), key=lambda o: o[0][:2] == "No")
     ]
     parts = parts[:1] + [part[0].lower() + part[1:] if part.startswith("No ") else part for part in parts[1:]]
-    return f"{'; '.join(parts)}, of {about} on these images."
+    return f"{'; '.join(parts)}: {about}, these images."
 
 
 def _verdict(a: str, b: str, delta: float, clear: bool, where: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from das_explain import figures
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import read_table
-from das_explain.figures import plots
 from das_explain.figures.heatmaps import unique_stem
 from das_explain.report.build import build_report, build_single_file
 from das_explain.statuses import SCORED
@@ -23,9 +23,9 @@ def publish(run: Run, *, single_file: bool = False) -> Path:
     folder = run.folder / "figures"
     folder.mkdir(exist_ok=True)
     if scores["status"].isin(SCORED).any():
-        plots.save(plots.distribution_figure(scores), folder / "distribution")
-        plots.save(plots.lift_figure(run.table("lift")), folder / "lift")
+        figures.save(figures.distribution_figure(scores), folder / "distribution")
+        figures.save(figures.lift_figure(run.table("lift")), folder / "lift")
     taken: set[str] = set()
     for a, b in run.table("comparison")[["model_a", "model_b"]].drop_duplicates().to_numpy():
-        plots.save(plots.scatter_figure(scores, a, b), folder / unique_stem(f"paired-{a}-{b}.figure", taken))
+        figures.save(figures.scatter_figure(scores, a, b), folder / unique_stem(f"paired-{a}-{b}.figure", taken))
     return (build_single_file if single_file else build_report)(run.folder)

@@ -196,6 +196,8 @@ def whole_images(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """The same rows, cut anew so that all rows of an image stand in one part."""
     rest: pd.DataFrame | None = None
     for part in parts:
+        if part.empty:
+            continue
         part = part if rest is None else pd.concat([rest, part], ignore_index=True)
         names = part["image"].to_numpy(dtype=object)
         others = np.flatnonzero(names != names[-1])
@@ -240,11 +242,11 @@ def _add_scores(
     for word, images in words.groupby("status")["rank"]:
         tally.images[str(word)] += images.nunique()
     labels, targets = part["label"].to_numpy(dtype=object), part["target"].to_numpy(dtype=object)
-    known = {name: number for number, name in enumerate(tally.classes)}
+    numbers = {name: number for number, name in enumerate(tally.classes)}
     for rank, label in zip(ranks[new], labels[new]):
         if label:
-            tally.label[rank] = known.setdefault(label, len(known))
-    tally.classes = list(known)
+            tally.label[rank] = numbers.setdefault(label, len(numbers))
+    tally.classes = list(numbers)
     tally.unlabelled += int((new & (labels == "") & (targets != "")).sum())
     classes = pd.DataFrame({"rank": ranks, "target": targets})[targets != ""]
     tally.differing += int((classes.groupby("rank")["target"].nunique() > 1).sum())

@@ -19,7 +19,8 @@ class ScoreOptions:
     """``threshold``, ``scaling`` and ``box`` as in ``measures.MeasureOptions``.
 
     ``measures`` and ``nulls`` are names; ``all`` stands for all (of the measures those that need no network). The
-    defaults are what costs next to nothing beside the maps.
+    defaults are what costs next to nothing beside the maps. ``readings``: whether sfd is read in every way that it may
+    be. ``baseline``: the model that all others are compared with; ``None``: every two are.
     """
 
     threshold: float = 0.3
@@ -27,6 +28,8 @@ class ScoreOptions:
     box: str = "rect"
     measures: tuple[str, ...] = ("sfd", "pointing_game")
     nulls: tuple[str, ...] = ("shuffled", "centre", "uniform")
+    readings: bool = True
+    baseline: str | None = None
 
     def resolved(self) -> ScoreOptions:
         """The same with every name spelled out. Raises UsageError for what does not exist."""
@@ -64,6 +67,14 @@ class ScoreOptions:
         """The options a run was scored with. Raises UsageError if they are none."""
         try:
             names = {name: tuple(map(str, values[name])) for name in ("measures", "nulls")}
-            return cls(float(values["threshold"]), str(values["scaling"]), str(values["box"]), **names)
+            baseline = values.get("baseline")
+            return cls(
+                float(values["threshold"]),
+                str(values["scaling"]),
+                str(values["box"]),
+                **names,
+                readings=bool(values.get("readings", True)),
+                baseline=None if baseline is None else str(baseline),
+            )
         except (KeyError, TypeError, ValueError):
             raise UsageError("run.json does not say how the run was scored: give the options") from None

@@ -18,7 +18,9 @@ from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
+from das_explain.scoring.reading_table import ReadingTable
 from das_explain.scoring.rows import ModelFacts, Scored, Scorer
+from das_explain.scoring.verdict import Centres, copies_of, write_readings, write_verdict_tables
 from das_explain.stats.tables import compare, compare_groups, lift_over_nulls, summarize
 from das_explain.types import Progress, no_progress
 
@@ -43,7 +45,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
             "command again to make them"
         )
     models = read_model_facts(run)
-    values = _Values(models, options)
+    values, centres = _Values(models, options), Centres()
     counts: Counter[str] = Counter()
     notes = _Assumptions(run)
     done = 0
@@ -52,24 +54,34 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         if partners is not None:
             open_files.callback(partners.close)
         scorer = Scorer(models, options, partners, seed=int(run.manifest["seed"]), mean_masks=mean_masks)
-        writers = {
-            name: open_files.enter_context(TableWriter(run.folder / f"{name}.csv", columns))
-            for name, columns in (("scores", tables.SCORES), ("measures", tables.MEASURES), ("nulls", tables.NULLS))
-        }
-        first = 0
-        for evidence in run.evidence():
-            scored = scorer.score(evidence, first)
-            rows = scorer.score_rows(evidence, scored)
-            writers["scores"].add(rows)
-            writers["measures"].add(scorer.measure_rows(evidence, scored))
-            writers["nulls"].add(scorer.null_rows(evidence, scored))
-            counts.update(rows["status"])
-            notes.add(evidence, models)
-            values.add(scored)
-            first += len(evidence.shown)
-            done += len(evidence)
-            progress(done, len(run.sample))
-    _write_statistics(run, values)
+        readings = ReadingTable(models, options) if options.readings else None
+        if readings is not None:
+            open_files.callback(readings.close)
+        with ExitStack() as written:
+            writers = {
+                name: written.enter_context(TableWriter(run.folder / f"{name}.csv", columns))
+                for name, columns in (("scores", tables.SCORES), ("measures", tables.MEASURES), ("nulls", tables.NULLS))
+            }
+            first = 0
+            for evidence in run.evidence():
+                scored = scorer.score(evidence, first)
+                rows = scorer.score_rows(evidence, scored)
+                writers["scores"].add(rows)
+                writers["measures"].add(scorer.measure_rows(evidence, scored))
+                writers["nulls"].add(scorer.null_rows(evidence, scored))
+                counts.update(rows["status"])
+                notes.add(evidence, models)
+                values.add(scored)
+                centres.add(evidence)
+                if readings is not None:
+                    readings.add(evidence, scored)
+                first += len(evidence.shown)
+                done += len(evidence)
+                progress(done, len(run.sample))
+        scores = run.table("scores")
+        _write_statistics(run, scores, values, options)
+        write_verdict_tables(run, scores, values.frame(options.measures, nulls=False), centres, options)
+        run.manifest["verdicts"] = write_readings(run, readings, scores, options)
     run.manifest["counts"] = dict(sorted(counts.items()))
     run.manifest["scoring"] = options.to_json()
     run.manifest["assumptions"] = [*run.manifest.get("explaining_assumptions", []), *notes.sentences()]
@@ -78,6 +90,10 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
 
 def check_options(options: ScoreOptions, run: Run) -> None:
     """Raises UsageError for options that this run's evidence cannot answer."""
+    if options.baseline is not None and options.baseline not in run.models:
+        raise UsageError(
+            f"--baseline {options.baseline}: no model is called so; the run's models are {', '.join(run.models)}"
+        )
     keys = {geometry.key: model for model, geometry in reversed(run.geometries.items())}
     if options.box == "shared" and len(keys) > 1:
         a, b = list(keys.values())[-1], list(keys.values())[-2]
@@ -131,14 +147,15 @@ class _Values:
         for at, values in scored.values.items():
             self.parts.setdefault(at, []).append(values)
 
-    def frame(self, measure: str, *, nulls: bool) -> pd.DataFrame:
-        """The scored rows of a measure, long: image (a number), model, block, null, measure, value, status."""
-        columns: dict[str, list] = {name: [] for name in ("image", "model", "block", "null", "value")}
-        ats = [at for at in self.parts if at[1] == measure and bool(at[2]) == nulls]
+    def frame(self, measures: Sequence[str], *, nulls: bool) -> pd.DataFrame:
+        """The scored rows of measures, long: image (a number), model, block, null, measure, value, status."""
+        columns: dict[str, list] = {name: [] for name in ("image", "model", "block", "null", "measure", "value")}
+        ats = [at for at in self.parts if at[1] in measures and bool(at[2]) == nulls]
         texts = {
             "model": [at[0].model for at in ats],
             "block": [at[0].block for at in ats],
             "null": [at[2] for at in ats],
+            "measure": [at[1] for at in ats],
         }
         for number, at in enumerate(ats):
             values = np.concatenate(self.parts[at])
@@ -154,7 +171,6 @@ class _Values:
             rows = np.concatenate(columns[name]) if ats else np.empty(0, np.int32)
             table[name] = pd.Categorical.from_codes(codes[rows] if ats else rows, words)
         table["image"] = pd.Categorical.from_codes(table["image"].astype(np.int32), _names(self._count()))
-        table["measure"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), [measure])
         table["status"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), ["ok"])
         return table
 
@@ -167,18 +183,15 @@ def _names(count: int) -> list[str]:
     return [f"{number:09d}" for number in range(count)]
 
 
-def _write_statistics(run: Run, values: _Values) -> None:
-    scores = run.table("scores")
+def _write_statistics(run: Run, scores: pd.DataFrame, values: _Values, options: ScoreOptions) -> None:
     write_table(run.folder / "summary.csv", summarize(scores))
-    write_table(run.folder / "comparison.csv", compare(scores))
-    groups = run.manifest["groups"]
-    if any(len(members) > 1 for members in groups.values()):
-        by_member = {member: group for group, members in groups.items() for member in members}
-        write_table(run.folder / "designs.csv", compare_groups(scores, by_member))
+    write_table(run.folder / "comparison.csv", compare(scores, baseline=options.baseline))
+    if groups := copies_of(run):
+        write_table(run.folder / "designs.csv", compare_groups(scores, groups))
     else:
         (run.folder / "designs.csv").unlink(missing_ok=True)
     lifts = [
-        lift_over_nulls(values.frame(measure, nulls=False), values.frame(measure, nulls=True))
+        lift_over_nulls(values.frame([measure], nulls=False), values.frame([measure], nulls=True))
         for measure in values.options.measures
     ]
     lifts = [lift for lift in lifts if len(lift)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 
+from das_explain import figures as plots
 from das_explain.cam.colours import HEAT, colourize, overlay
-from das_explain.figures import plots
 
 
 def test_the_colours_are_turbo_s_between_its_dark_ends() -> None:

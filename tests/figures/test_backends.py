@@ -37,7 +37,7 @@ def test_a_command_draws_under_any_backend(backend: str, tmp_path: Path) -> None
 def test_drawing_from_python_needs_neither_the_backend_nor_pyplot(backend: str, tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "import das_explain.gates, das_explain.figures.plots as plots\n"
+        "import das_explain.gates, das_explain.figures as plots\n"
         "from matplotlib.figure import Figure\n"
         f"plots.save(Figure((1, 1)), {str(tmp_path / 'empty')!r})\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from typer.testing import CliRunner
 
+from das_explain import figures
 from das_explain.commands import app
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
@@ -20,7 +21,6 @@ from das_explain.errors import DasExplainError, UsageError
 from das_explain.explain.contestants import ExplainOptions, load_contest
 from das_explain.explain.explainer import Explainer
 from das_explain.figures import heatmaps
-from das_explain.figures import plots as figures
 from das_explain.figures.heatmaps import unique_stem, write_heatmaps
 from das_explain.files import check_folder
 from das_explain.scoring.options import ScoreOptions

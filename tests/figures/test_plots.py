@@ -17,9 +17,9 @@ from matplotlib.text import Text
 from PIL import Image
 from skimage import data
 
+from das_explain import figures
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.figures import plots as figures
-from das_explain.figures.plots import HeatmapRow
+from das_explain.figures import HeatmapRow
 from das_explain.stats import tables as stats
 
 HOSTILE = "$\\frac{1}{$ \n_^ %s {0}\t\udc80"
@@ -361,6 +361,37 @@ def test_many_panels_go_on_several_lines(scores):
         assert len({round(axes.get_position().x0, 6) for axes in figure.axes}) == 3
         assert figure.get_figwidth() <= figures.PAGE
         assert_readable(figure)
+
+
+def test_any_measure_can_be_drawn(scores):
+    """A long table as measures.csv; entropy has no upper bound, so that its axis follows the values."""
+    from das_explain.measures import MEASURES
+
+    long = pd.concat(
+        [
+            scores.rename(columns={"sfd": "value"}).assign(measure="sfd"),
+            scores.rename(columns={"sfd": "value"}).assign(measure="entropy", value=scores["sfd"] * 10),
+        ]
+    )
+    nulls = long.assign(null="centre", value=long["value"] * 0.9)
+    lifts = stats.lift_over_nulls(long, nulls)
+    drawn = [
+        figures.distribution_figure(long, "entropy"),
+        figures.scatter_figure(long, "plain", LONG, "entropy"),
+        figures.lift_figure(lifts, "entropy"),
+    ]
+    title = MEASURES["entropy"].title
+    for figure, named in zip(drawn, (title, f"{title} plain", f"mean {title}"), strict=True):
+        assert named in {axes.get_xlabel() for axes in figure.axes}
+        assert_readable(figure)
+    values = scores.loc[(scores["block"] == "layer3") & (scores["status"] == "ok"), "sfd"] * 10
+    shown = np.concatenate([each[:, 0] for each in points(drawn[0].axes[0])])
+    np.testing.assert_allclose(np.sort(shown), np.sort(values))
+    low, high = drawn[0].axes[0].get_xlim()
+    assert low <= values.min() <= values.max() <= high
+    assert not [line for line in drawn[0].axes[0].lines if list(line.get_xdata()) == [0.5, 0.5]]
+    same = figures.distribution_figure(long, "sfd")
+    assert same.axes[0].get_xlim() == (0, 1)
 
 
 # --- save

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from das_explain import figures
 from das_explain.checkpoint.load import load_model, save_model, warm_start
 from das_explain.commands import main
 from das_explain.data.dataset import open_dataset
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.run import Run
-from das_explain.figures import plots as figures
 from das_explain.gates.effects import VARIANTS
 from das_explain.nn import create_model
 from das_explain.nn.interventions import intervene

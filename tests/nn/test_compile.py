@@ -48,15 +48,18 @@ def compare(module: nn.Module, x: Tensor, backend: str) -> None:
 def close(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert got.keys() == expected.keys()
     for name, wanted in expected.items():
-        scale = float(wanted.detach().abs().max())
+        relative = 1e-9 if wanted.dtype == torch.float64 else 1e-4
+        near = relative * max(float(wanted.detach().abs().max()), 1e-2)
         torch.testing.assert_close(
-            got[name], wanted, rtol=1e-3, atol=1e-4 * max(scale, 1e-2), msg=lambda text, name=name: f"{name}: {text}"
+            got[name], wanted, rtol=10 * relative, atol=near, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
-def network_of(attention: str) -> nn.Module:
+def two_stages() -> nn.Module:
+    """With EMCA: the scales of the first stage travel to the second. In float64, where rounding hides nothing."""
     torch.manual_seed(0)
-    return create_model("resnet18", attention, num_classes=3, stem="small").eval()
+    network = create_model("resnet18", "emca", num_classes=3)
+    return nn.Sequential(network.layer1, network.layer2).double().eval()
 
 
 def test_every_module_is_one_graph() -> None:
@@ -64,8 +67,8 @@ def test_every_module_is_one_graph() -> None:
     compare(Together(names), maps(3, 32, 6, 5).float(), "aot_eager")
 
 
-def test_a_network_is_one_graph_through_which_scales_travel() -> None:
-    compare(network_of("emca"), maps(3, 3, 8, 8).float(), "aot_eager")
+def test_stages_are_one_graph_through_which_scales_travel() -> None:
+    compare(two_stages(), maps(3, 64, 8, 8), "aot_eager")
 
 
 @compiled
@@ -77,6 +80,5 @@ def test_inductor_equals_eager(name: str) -> None:
 
 @compiled
 @pytest.mark.slow
-@pytest.mark.parametrize("attention", ["emca", "defcon1"])
-def test_inductor_equals_eager_in_a_network(attention: str) -> None:
-    compare(network_of(attention), maps(3, 3, 8, 8).float(), "inductor")
+def test_inductor_equals_eager_in_two_stages() -> None:
+    compare(two_stages(), maps(3, 64, 8, 8), "inductor")

@@ -264,7 +264,7 @@ def test_layer_norm_hides_a_factor_of_w_p_and_no_norm_does_not() -> None:
     def attentions(norms: tuple[str, str]) -> list[torch.Tensor]:
         gates = [das_gate(7, 0.3, norms=norms, modulation_scale=scale).double() for scale in (1.0, 2.0)]
         gates[1].load_state_dict(gates[0].state_dict())
-        return [gate.attention(x) for gate in gates]
+        return [gate.attention(x).detach() for gate in gates]
 
     torch.manual_seed(0)
     hidden, seen = (

@@ -190,6 +190,19 @@ def test_what_the_sentences_say() -> None:
     assert f"While it trains it has {millions('resnet101', 'asr')}." in NOTES["resnet101", "asr"]
     assert f"{millions('resnet50', 'a2')} " in NOTES["resnet50", "a2"]
     assert f"{millions('resnet50', 'gala')}:" in NOTES["resnet50", "gala"]
+    network = on_meta("resnet50", "a2")
+    counts, statistics = profile(network), [b for name, b in network.named_buffers() if "running" in name]
+    whole = counts.parameters + sum(buffer.numel() for buffer in statistics)
+    assert (f"{whole / 1e6:.2f}", f"{counts.macs / 1e9:.2f}") == ("32.96", "6.66")
+    unbiased = [
+        p for name, p in on_meta("resnet50", "gala").named_parameters() if ".gate." not in name or "bias" not in name
+    ]
+    assert f"{sum(p.numel() for p in unbiased) / 1e6:.2f}" == "29.36"
+    network = on_meta("resnet50", "abn")
+    convolutions = [getattr(network.layer3.gate, name) for name in ("conv1", "conv2", "conv3")]
+    whole = sum(p.numel() for p in network.parameters())
+    biased = whole + sum(convolution.out_channels for convolution in convolutions)
+    assert (f"{whole / 1e6:.3f}", f"{biased / 1e6:.3f}") == ("43.585", "43.587")
     network = on_meta("resnet50", "gc")
     biases = sum(module.fc1.bias.numel() for module in network.modules() if isinstance(module, GlobalContext))
     whole = sum(p.numel() for p in network.parameters())

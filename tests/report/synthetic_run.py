@@ -18,11 +18,11 @@ from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.evidence.codec import encode, jpeg
 from das_explain.evidence.run import Run
 from das_explain.evidence.shards import shard_range
-from das_explain.evidence.tables import LIFT, MEASURES, NULLS, SCORES, write_table
+from das_explain.evidence.tables import MEASURES, NULLS, SCORES, write_table
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
-from das_explain.stats.tables import compare, summarize
+from das_explain.stats.tables import compare, lift_over_nulls, summarize
 from das_explain.types import Sample
 
 SIDES = {"layer1": 8, "layer2": 8, "layer3": 14, "layer4": 7}
@@ -191,6 +191,13 @@ def _random_tables(
     write_table(run.folder / "scores.csv", scores[list(SCORES)])
     write_table(run.folder / "summary.csv", summarize(scores))
     write_table(run.folder / "comparison.csv", compare(scores))
-    for name, columns in (("nulls", NULLS), ("measures", MEASURES), ("lift", LIFT)):
-        write_table(run.folder / f"{name}.csv", pd.DataFrame(columns=list(columns)))
+    names = ("sfd", "pointing_game", "energy_pointing_game", "iou", "auroc", "gini")
+    measures = scores[["image", "model", "block", "status"]].loc[np.repeat(np.arange(count), len(names))]
+    measures = measures.assign(measure=np.tile(names, count), value=rng.random(count * len(names)))
+    write_table(run.folder / "measures.csv", measures[list(MEASURES)])
+    nulls = scores[["image", "model", "block", "status"]].assign(
+        null="shuffled", measure="sfd", value=rng.random(count)
+    )
+    write_table(run.folder / "nulls.csv", nulls[list(NULLS)])
+    write_table(run.folder / "lift.csv", lift_over_nulls(measures[measures["measure"] == "sfd"], nulls))
     run.manifest |= {"scoring": ScoreOptions().resolved().to_json(), "assumptions": []}

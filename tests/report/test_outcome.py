@@ -108,6 +108,50 @@ def test_a_blind_map_that_does_as_well_is_named_and_the_lift_is_paired():
     assert "Lift over the model’s own maps of other photos: plain +0.150" in finding.numbers
 
 
+def at(block, delta, p, a="plain", b="das"):
+    return [block, a, b, *comparison(delta, p)[3:]]
+
+
+@pytest.mark.parametrize(
+    ("rows_of_comparison", "sentence"),
+    [
+        (
+            [at("layer3", -0.01, 0.4), at("layer4", 0.05, 0.003)],
+            "das scores higher than plain at layer4; no clear difference between plain and das at layer3: "
+            "these checkpoints, these images.",
+        ),
+        (
+            [at("layer3", 0.01, 0.4), at("layer4", 0.05, 0.4)],
+            "No clear difference between plain and das at layer3 and layer4: these checkpoints, these images.",
+        ),
+        (
+            [
+                at("layer4", 0.05, p, a, b)
+                for a, b, p in (("a", "b", 0.01), ("a", "c", 0.2), ("b", "c", 0.3), ("a", "d", 0.9))
+            ],
+            "1 of 4 comparisons show a clear difference: these checkpoints, these images.",
+        ),
+        ([["layer4", "plain", "das", 0, *[NAN] * 8]], "Nothing could be compared."),
+        (
+            [at("layer4", 0.05, NAN)],
+            "No clear difference between plain and das at layer4: these checkpoints, these images.",
+        ),
+    ],
+)
+def test_the_verdict_is_one_sentence_that_the_numbers_support(rows_of_comparison, sentence):
+    assert outcome.verdict(make(comparison=rows_of_comparison)) == sentence
+
+
+def test_the_verdict_on_one_model_and_on_designs():
+    alone = make(summary=[["plain", "layer4", 30, 28, 0.6, 0.55, 0.65]], models=("plain",))
+    assert outcome.verdict(alone) == "plain scores 0.600 at layer4; nothing is compared."
+    columns = ["block", "group_a", "group_b", "delta", "ci_low", "ci_high", "claim"]
+    designs = pd.DataFrame([["layer4", "plain", "das", -0.05, -0.08, -0.02, "designs"]], columns=columns)
+    assert (
+        outcome.verdict(make(designs=designs)) == "plain scores higher than das at layer4: these designs, these images."
+    )
+
+
 def test_one_model_has_a_finding_and_no_comparison():
     run = make(summary=[["plain", "layer4", 30, 28, 0.6, 0.55, 0.65]], models=("plain",))
     finding = outcome.findings(run, {})[0]

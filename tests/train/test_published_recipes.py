@@ -76,6 +76,7 @@ def test_defcon1_trains_on_40_000_images_normalised_by_the_data_set_s_own_statis
         assert recipe.input.mean == pytest.approx((0.50707516, 0.48654887, 0.44091784), abs=1e-4)
         assert recipe.input.std == pytest.approx((0.26733429, 0.25643846, 0.27615047), abs=1e-4)
         assert recipe.optimizer.nesterov == (name == "cifar100-defcon1-baselines")
+        assert recipe.model.arguments["stem"] == "padded"  # as in the authors' code
     plateau = load_recipe("cifar100-defcon1-plateau")
     assert (plateau.schedule.name, plateau.loop.validate) == ("plateau", True)
 

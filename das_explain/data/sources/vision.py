@@ -118,6 +118,7 @@ def _open(name: str, root: str, split: str | None) -> Any:
                 break
             except Exception as error:
                 problem = error
+    assert problem is not None, "one of the tries has failed"
     reason = one_line(problem)
     if isinstance(problem, ValueError):
         raise UsageError(f"torchvision:{name}: {reason}")

@@ -135,9 +135,7 @@ class _Scaled:
     """
 
     gate: nn.Module
-
     place = (1, 0)
-    gate: nn.Module
 
     def attend(self, x: Tensor, residual: Tensor) -> Tensor:
         """(input of the block, residual) -> the residual with attention, which carries the y of all blocks so far.

@@ -69,7 +69,15 @@ ATTENDED: dict[type[nn.Module], type[nn.Module]] = {BasicBlock: AttendedBasicBlo
 
 
 class BranchedLogits(NamedTuple):
-    """What ``BranchedResNet`` returns in training mode: its logits and the branch's, both (N, K)."""
+    """What ``BranchedResNet`` returns in training mode: its logits and the branch's, both (N, K).
+
+    >>> import torch
+    >>> from das_explain.nn import create_model
+    >>> network = create_model("resnet18", attention="abn", num_classes=5).train()
+    >>> logits, branch = network(torch.rand(2, 3, 64, 64))
+    >>> logits.shape, branch.shape
+    (torch.Size([2, 5]), torch.Size([2, 5]))
+    """
 
     logits: Tensor
     branch: Tensor

@@ -1,0 +1,74 @@
+"""Models beside maps that know nothing of the image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from das_explain.figures.drawing import COLOURS, GREY, MARKERS, SMALL, TEXT, block_panels, range_of, title_of
+from das_explain.figures.lettering import fit, plain
+
+
+def lift_figure(lifts: pd.DataFrame, measure: str = "sfd") -> Figure:
+    """Each model's mean of a measure beside maps that know nothing of the image, a panel per block, from `lift_over_nulls`.
+
+    The vertical bar is the model's mean; a marker is a null's mean, its whisker the 95 % interval of the paired
+    difference, laid off from the model's mean. Where a whisker reaches the bar the two are not told apart.
+    """
+    lifts = lifts[lifts["measure"] == measure].astype(dict.fromkeys(("model", "block", "null"), str))
+    models, blocks = list(dict.fromkeys(lifts["model"])), list(dict.fromkeys(lifts["block"]))
+    nulls = list(dict.fromkeys(lifts["null"]))
+    figure, panels = block_panels(blocks, models, row_inches=0.16 + 0.13 * len(nulls), legend=True)
+    offsets = np.linspace(-0.28, 0.28, len(nulls)) if len(nulls) > 1 else [0.0]
+    reach = lifts[["mean", "mean_null"]].to_numpy(dtype=float)
+    reach = reach[np.isfinite(reach)] if np.isfinite(reach).any() else np.array([0.0, 1.0])
+    least, most = range_of(measure, reach)
+    step = (most - least) / 10
+    limits = (
+        max(least, (np.floor(reach.min() / step - 0.5)) * step),
+        min(most, (np.ceil(reach.max() / step + 0.5)) * step),
+    )
+    for panel, block in zip(panels, blocks, strict=True):
+        if measure == "sfd":
+            panel.axvline(0.5, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
+        for row in lifts[lifts["block"] == block].itertuples():
+            kind = nulls.index(row.null)
+            y = models.index(row.model) + offsets[kind]
+            half = 0.28 / max(1, len(nulls) - 1)
+            panel.plot([row.mean] * 2, [y - half, y + half], color="black", linewidth=1.4, solid_capstyle="butt")
+            colour = COLOURS[kind % len(COLOURS)]
+            panel.plot([row.mean_null, row.mean], [y, y], color=colour, linewidth=0.5, alpha=0.5)
+            panel.plot([row.mean - row.ci_high, row.mean - row.ci_low], [y, y], color=colour, linewidth=1.2)
+            panel.plot([row.mean_null], [y], marker=MARKERS[kind % len(MARKERS)], color=colour, markersize=3.5)
+        panel.set_xlim(*limits)
+        panel.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))
+        panel.set_xlabel(f"mean {title_of(measure)}", size=TEXT, labelpad=1)
+    keys = [Line2D([], [], color="black", linewidth=1.4, marker="|", linestyle="none", markersize=7, label="the model")]
+    for kind, null in enumerate(nulls):
+        keys.append(
+            Line2D(
+                [],
+                [],
+                color=COLOURS[kind % len(COLOURS)],
+                marker=MARKERS[kind % len(MARKERS)],
+                linewidth=1,
+                markersize=3.5,
+                label=fit(null, 1, SMALL),
+            )
+        )
+    legend = figure.legend(
+        handles=keys,
+        loc="lower center",
+        ncols=len(keys),
+        fontsize=SMALL,
+        frameon=False,
+        borderaxespad=0.1,
+        columnspacing=1,
+        handlelength=1.5,
+    )
+    for text in legend.get_texts():
+        text.set(**plain())
+    return figure

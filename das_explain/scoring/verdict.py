@@ -1,0 +1,113 @@
+"""Is it the model or the metric? The tables that ask, beside the comparison itself, whether it would hold otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+
+from das_explain.evidence.run import Run
+from das_explain.evidence.tables import READINGS, SIGNS, TableWriter, write_table
+from das_explain.evidence.values import Evidence
+from das_explain.measures import MEASURES
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.reading_table import ReadingTable
+from das_explain.stats.agreement import rank_agreement, sign_agreement
+from das_explain.stats.copies import variance_table
+from das_explain.stats.effects import effect_sizes
+from das_explain.stats.exclusions import compare_with_exclusions, count_statuses
+from das_explain.stats.pairing import names, pairs_of
+from das_explain.stats.sensitivity import DEFAULT_READING, sensitivity, verdict
+from das_explain.stats.strata import compare_strata
+from das_explain.stats.tables import compare_measures
+
+
+class Centres:
+    """How far each image's R lies from the centre of the frame: one number per image."""
+
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray] = []
+
+    def add(self, evidence: Evidence) -> None:
+        """Takes some images; where models see different frames, the first one's is meant."""
+        distance = np.full(len(evidence), np.nan)
+        for masks in list(evidence.masks.values())[:1]:
+            distance[evidence.shown] = centre_distance(masks)
+        self._parts.append(distance)
+
+    def table(self, images: Sequence[str]) -> pd.DataFrame:
+        """``image, distance`` of the images in order."""
+        return pd.DataFrame({"image": images, "distance": np.concatenate([*self._parts, []])})
+
+
+def centre_distance(masks: np.ndarray) -> np.ndarray:
+    """From R's centre of gravity to the frame's centre, masks bool (N, H, W) -> float64 (N,): height and width count as
+    1 each, so that it is 0 in the centre and nearly 0.71 in a corner. NaN where R is empty.
+
+    >>> centre_distance(np.array([[[True, False], [False, False]], [[True, True], [False, False]]])).round(3).tolist()
+    [0.354, 0.25]
+    """
+    away = []
+    for axis in (1, 2):  # summed over rows, then over columns
+        along = masks.sum(axis, dtype=np.float64)
+        length = along.shape[1]
+        with np.errstate(invalid="ignore"):
+            away.append(along @ ((np.arange(length) + 0.5) / length) / along.sum(1) - 0.5)
+    return np.hypot(*away)
+
+
+def write_verdict_tables(
+    run: Run, scores: pd.DataFrame, measures: pd.DataFrame, centres: Centres, options: ScoreOptions
+) -> None:
+    """Writes statuses, exclusions, strata, effect sizes, measures beside one another and, of copies, the variance.
+
+    ``scores`` is scores.csv, ``measures`` the scored rows of all measures, long.
+    """
+    folder, baseline = run.folder, options.baseline
+    write_table(folder / "statuses.csv", count_statuses(scores))
+    excluded = compare_with_exclusions(scores, baseline=baseline)
+    write_table(folder / "exclusions.csv", excluded.assign(holds=excluded["holds"].astype(int)))
+    write_table(folder / "strata.csv", compare_strata(scores, images=centres.table(run.sample), baseline=baseline))
+    write_table(folder / "effect_sizes.csv", effect_sizes(scores, baseline=baseline))
+    _write_agreement(run, measures, baseline)
+    if groups := copies_of(run):
+        write_table(folder / "variance.csv", variance_table(scores, groups))
+    else:
+        (folder / "variance.csv").unlink(missing_ok=True)
+
+
+def copies_of(run: Run) -> dict[str, str]:
+    """Model -> design, where a design of the run has several trained copies; else nothing."""
+    groups = run.manifest["groups"]
+    several = any(len(members) > 1 for members in groups.values())
+    return {member: group for group, members in groups.items() for member in members} if several else {}
+
+
+def _write_agreement(run: Run, measures: pd.DataFrame, baseline: str | None) -> None:
+    better = {name: measure.higher_is_better for name, measure in MEASURES.items()}
+    if baseline is not None:  # a measure that has no value of it compares nothing
+        having = measures.loc[measures["model"] == baseline, "measure"].astype(str).unique()
+        measures = measures[measures["measure"].astype(str).isin(having)]
+    comparisons = compare_measures(measures, baseline)
+    write_table(run.folder / "measure_comparison.csv", comparisons)
+    write_table(run.folder / "agreement.csv", rank_agreement(measures, better, baseline))
+    known = "sfd" in names(comparisons, "measure")
+    signs = sign_agreement(comparisons, better) if known else pd.DataFrame(columns=list(SIGNS))
+    write_table(run.folder / "signs.csv", signs)
+
+
+def write_readings(run: Run, readings: ReadingTable | None, scores: pd.DataFrame, options: ScoreOptions) -> list[str]:
+    """Writes readings.csv, if readings were asked for; what they say of each pair's difference, a sentence each."""
+    path = run.folder / "readings.csv"
+    if readings is None:
+        path.unlink(missing_ok=True)
+        return []
+    default = {**DEFAULT_READING, "scaling": options.scaling, "threshold": options.threshold, "box": options.box}
+    said = []
+    with TableWriter(path, READINGS) as writer:
+        for part in readings.parts(pairs_of(scores, options.baseline)):
+            writer.add(part)
+            said.append(sensitivity(part, default))
+    return [verdict(row) for row in chain.from_iterable(each.itertuples() for each in said) if row.readings]
