@@ -20,9 +20,9 @@ lint: $(if $(BIN),$(VENV)/installed-for-tests)
 	$(BIN)lint-imports --no-logo
 	$(BIN)mypy
 
-docs: $(VENV)/installed-for-docs
-	$(VENV)/bin/python docs/make_cli.py
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
+docs: $(if $(BIN),$(VENV)/installed-for-docs)
+	$(BIN)python docs/make_cli.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)python -m mkdocs build --quiet --strict
 
 clean:
 	rm -rf $(VENV) runs site
