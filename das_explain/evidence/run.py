@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from das_explain.data.geometry import Geometry, Preprocess
@@ -163,6 +164,8 @@ class Run:
         """
         geometries = {model: geometry.key for model, geometry in self.geometries.items()}
         sizes = {geometry.key: geometry.size for geometry in self.geometries.values()}
+        segmenter = self.manifest.get("segmenter")
+        looked_for = isinstance(segmenter, dict) and segmenter.get("name") != "none"
         shards = self.shards
         for number, table in enumerate(shards.tables(columns)):
             evidence = decode(table)
@@ -173,6 +176,9 @@ class Run:
                 )
             evidence.geometries = geometries
             evidence.sizes = sizes | evidence.sizes
+            if looked_for:  # a part in which no image has a region is not one without a segmenter
+                for key, size in sizes.items():
+                    evidence.masks.setdefault(key, np.zeros((len(evidence.shown), *size), bool))
             yield evidence
 
     def table(self, name: str) -> pd.DataFrame:

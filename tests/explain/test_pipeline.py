@@ -268,6 +268,21 @@ def test_neither_batch_nor_workers_nor_engine_moves_a_number(setting: dict, fini
             pd.testing.assert_frame_equal(mine, table, check_exact=False, rtol=0, atol=1e-5)
 
 
+def test_where_no_image_of_a_part_has_a_region_the_reason_stays(setting: dict, tmp_path: Path):
+    table = pd.read_csv(setting["csv"])
+    table[table["image"].isin(["b.png", "broken.png"])].to_csv(setting["csv"].parent / "empty.csv", index=False)
+    finished = run({**setting, "csv": setting["csv"].parent / "empty.csv"}, tmp_path / "run")
+    assert finished.manifest["counts"] == {"no_object": 4, "unreadable": 4}
+
+
+def test_without_masks_nothing_is_scored_and_all_is_explained(setting: dict, tmp_path: Path):
+    dataset = open_dataset(str(setting["csv"]))
+    finished = score_dataset(dataset, None, models=setting["models"], out=tmp_path / "run", sample=4)
+    scores = finished.table("scores")
+    assert set(scores["status"]) <= {"no_mask", "unreadable"}
+    assert (scores.loc[scores["status"] == "no_mask", "predicted"] != "").all()
+
+
 def test_workers_change_nothing(setting: dict, finished: Run, tmp_path: Path):
     run(setting, tmp_path / "run", workers=2)
     for name in TABLES:
