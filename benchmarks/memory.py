@@ -31,15 +31,22 @@ def make_run(folder: Path, count: int) -> None:
     preprocess = Preprocess(Geometry((SIDE, SIDE), SIDE))
     key = preprocess.geometry.key
     entry = {
-        "spec": "-", "fingerprint": "-", "blocks": list(BLOCKS), "preprocess": preprocess.to_config(), "labels": LABELS,
+        "spec": "-",
+        "fingerprint": "-",
+        "blocks": list(BLOCKS),
+        "preprocess": preprocess.to_config(),
+        "labels": LABELS,
         "logit": {"cat": 0, "dog": 1},
-    }  # fmt: skip
+    }
     manifest = {
-        "command": [], "seed": 0, "models": [{"name": name, **entry} for name in ("a", "b")],
-        "groups": {"a": ["a"], "b": ["b"]}, "options": {"method": "gradcam", "target": "label", "precision": "fp32"},
+        "command": [],
+        "seed": 0,
+        "models": [{"name": name, **entry} for name in ("a", "b")],
+        "groups": {"a": ["a"], "b": ["b"]},
+        "options": {"method": "gradcam", "target": "label", "precision": "fp32"},
         "data": {"spec": "made up", "fingerprint": "-", "count": count, "sampled": count, "stratified": False},
         "segmenter": {"name": "masks"},
-    }  # fmt: skip
+    }
     samples = [Sample(f"class-{i % 2}/photo-{i:06d}.jpg", i, LABELS[i % 2]) for i in range(count)]
     run = Run.start(folder, manifest, samples)
     frame = jpeg(rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8))

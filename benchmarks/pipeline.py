@@ -76,9 +76,16 @@ def ours(csv: Path, specs: tuple[str, ...], out: Path, precision: str) -> tuple[
     dataset = open_dataset(csv)
     options = ExplainOptions(precision=precision)
     plan = Plan(
-        specs, dataset.samples, dataset.source, create_segmenter("masks", dataset), dataset.labels, options=options,
-        blocks=BLOCKS, workers=0, device="cpu",
-    )  # fmt: skip
+        specs,
+        dataset.samples,
+        dataset.source,
+        create_segmenter("masks", dataset),
+        dataset.labels,
+        options=options,
+        blocks=BLOCKS,
+        workers=0,
+        device="cpu",
+    )
     loaded = plan.explainer()
     maps, score = Clock(methods.explain_with), Clock(Scorer.score)
     before = explaining.explain_with, Scorer.score, Plan.explainer

@@ -142,8 +142,17 @@ def main() -> None:
         ]
         models = [f"model{i}" for i in range(options.models)]
         if not (folder / "run.json").exists():
-            make_run(folder, items, models=models, blocks=tuple(SIDES), sides=SIDES, size=(224, 224), photo=crop,
-                     map_of=field, quick=True)  # fmt: skip
+            make_run(
+                folder,
+                items,
+                models=models,
+                blocks=tuple(SIDES),
+                sides=SIDES,
+                size=(224, 224),
+                photo=crop,
+                map_of=field,
+                quick=True,
+            )
         start, worked = time.perf_counter(), time.process_time()
         report = build_report(folder).parent
         found = {"build, s": time.perf_counter() - start, "of which this process, s": time.process_time() - worked}

@@ -45,8 +45,6 @@ def score_dataset(
         options=options,
         **{"batch": 4, "workers": 0, **how},
     )
-    run = collect(
-        plan, dataset, out, seed=seed, engine=engine, overwrite=overwrite, progress=progress, finding=finding
-    )  # fmt: skip
+    run = collect(plan, dataset, out, seed=seed, engine=engine, overwrite=overwrite, progress=progress, finding=finding)
     score_run(run, scoring)
     return run

@@ -54,10 +54,8 @@ class Batch:
         at = [position for position, status in enumerate(self.statuses) if status != "unreadable"]
         if len(at) == len(self):
             return at, self
-        kept = {
-            name: [getattr(self, name)[i] for i in at]
-            for name in ("samples", "regions", "statuses", "messages", "sizes")
-        }
+        lists = {name: getattr(self, name) for name in ("samples", "regions", "statuses", "messages", "sizes")}
+        kept = {name: [values[i] for i in at] if values else [] for name, values in lists.items()}
         frames = {key: tensor[at] for key, tensor in self.frames.items()}
         return at, Batch(frames=frames, masks={key: tensor[at] for key, tensor in self.masks.items()}, **kept)
 

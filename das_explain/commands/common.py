@@ -34,7 +34,6 @@ def run_and_publish(
 
     scoring = scoring.resolved()
     print_notes(dataset)
-    print_guessed(plan.segmenter, plan.samples)
     with progress_bars("masks", "images") as (finding, explaining):
         run = collect(plan, dataset, out, progress=explaining, finding=finding, **collecting)
     score_and_publish(run, scoring, report=report)
@@ -60,16 +59,13 @@ def print_notes(dataset: Dataset) -> None:
         print(f"note        {note}")
 
 
-def print_guessed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
-    """A line on the data's masks of which nothing tells whether they lie on the upright or on the stored photo."""
-    from das_explain.data.sources import find_unconfirmed_turns
+def print_assumed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
+    """A line on what is assumed of the data's masks; a run has it among its assumptions."""
+    from das_explain.data.assumptions import assume_of_masks
 
-    if segmenter is not None and segmenter.name == "masks" and (guessed := find_unconfirmed_turns(samples)):
-        print(
-            f"note        {_count(len(guessed), 'photo')}, first {guessed[0].name}, with an EXIF orientation that the "
-            "mask's size cannot confirm: masks are taken as drawn on the upright photo; if they are not, store the "
-            "photos upright, or give each mask the orientation tag of its photo"
-        )
+    if segmenter is not None and segmenter.name == "masks":
+        for sentence in assume_of_masks(samples):
+            print(f"assumed     {sentence}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:

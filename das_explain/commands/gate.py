@@ -49,7 +49,7 @@ def gate(
 
     Example: das-explain gate photos/ -m das=das.pth@resnet50:das --figures 20
     """
-    from das_explain.commands.common import open_photos, print_guessed, progress_bars
+    from das_explain.commands.common import open_photos, print_assumed, progress_bars
     from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
@@ -66,7 +66,7 @@ def gate(
     options.check()
     score_options = scoring.options()
     segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
-    print_guessed(segmenter, dataset.samples)
+    print_assumed(segmenter, dataset.samples)
     contest = load_contest(
         models.model,
         dataset.labels,

@@ -29,7 +29,7 @@ def heatmap(
 
     Example: das-explain heatmap dog.jpg cat.jpg -m plain=plain.pth@resnet50 -m das=das.pth@resnet50:das
     """
-    from das_explain.commands.common import open_photos, print_guessed, print_heatmaps, print_notes, progress_bar
+    from das_explain.commands.common import open_photos, print_assumed, print_heatmaps, print_notes, progress_bar
     from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
@@ -46,7 +46,7 @@ def heatmap(
     score_options = scoring.options()
     print_notes(dataset)
     segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
-    print_guessed(segmenter, dataset.samples)
+    print_assumed(segmenter, dataset.samples)
     contest = load_contest(
         models.model,
         dataset.labels,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from das_explain.data.assumptions import assume_of_masks
 from das_explain.data.dataset import Dataset
 from das_explain.engines import create_engine
 from das_explain.evidence.run import Run
@@ -53,6 +54,7 @@ def collect(
 
 def _manifest(plan: Plan, dataset: Dataset, explainer: Explainer, seed: int, stratified: bool) -> dict[str, Any]:
     contest, segmenter = explainer.contest, plan.segmenter
+    masks = assume_of_masks(plan.samples) if segmenter is not None and segmenter.name == "masks" else []
     return {
         "command": sys.argv,
         "seed": seed,
@@ -69,5 +71,5 @@ def _manifest(plan: Plan, dataset: Dataset, explainer: Explainer, seed: int, str
         },
         "options": asdict(plan.options),
         "segmenter": {"name": "none"} if segmenter is None else {"name": segmenter.name, **segmenter.identity()},
-        "explaining_assumptions": contest.assumptions,
+        "explaining_assumptions": [*contest.assumptions, *masks],
     }

@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +59,7 @@ _MEASURED = pa.struct(
         ("status", pa.string()),
     ]
 )
+_LISTS = {"frames": _FRAME, "masks": _MASK, "maps": _MAP, "logits": _LOGITS, "measured": _MEASURED}
 SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -69,11 +70,7 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("region", pa.string()),
-        ("frames", pa.list_(_FRAME)),
-        ("masks", pa.list_(_MASK)),
-        ("maps", pa.list_(_MAP)),
-        ("logits", pa.list_(_LOGITS)),
-        ("measured", pa.list_(_MEASURED)),
+        *((name, pa.list_(kind)) for name, kind in _LISTS.items()),
     ]
 )
 SCORING_COLUMNS = [name for name in SCHEMA.names if name != "frames"]
@@ -97,33 +94,60 @@ def encode(evidence: Evidence) -> pa.Table:
     columns["region"] = [json.dumps(photo.region, ensure_ascii=False, allow_nan=False) for photo in photos]
     for name in ("label", "message", "region"):  # Arrow's text is Unicode; odd bytes become their escapes
         columns[name] = [text and text.encode("utf-8", "backslashreplace").decode() for text in columns[name]]
-    with_region = [photos[i].status == "ok" for i in shown]
-    sides = evidence.sizes
-    columns["frames"] = _lists(len(photos), shown, _FRAME, [
-        (None, [key] * len(shown), [sides[key][0]] * len(shown), [sides[key][1]] * len(shown), files)
-        for key, files in evidence.frames.items()
-    ])  # fmt: skip
-    columns["masks"] = _lists(len(photos), shown, _MASK, [
-        (with_region, [key] * len(shown), [sides[key][0]] * len(shown), [sides[key][1]] * len(shown),
-         [row.tobytes() for row in np.packbits(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), axis=1)])
-        for key, masks in evidence.masks.items()
-    ])  # fmt: skip
-    columns["maps"] = _lists(len(photos), shown, _MAP, [
-        (None, [key.model] * len(shown), [key.block] * len(shown), [maps.native.shape[1]] * len(shown),
-         [maps.native.shape[2]] * len(shown), maps.raw_max, _rows(maps.native, pa.float32()))
-        for key, maps in evidence.maps.items()
-    ])  # fmt: skip
-    columns["logits"] = _lists(len(photos), shown, _LOGITS, [
-        (None, [model] * len(shown), each.target, each.log_sum, _rows(each.classes, pa.int32()),
-         _rows(each.values, pa.float32()))
-        for model, each in evidence.logits.items()
-    ])  # fmt: skip
-    columns["measured"] = _lists(len(photos), shown, _MEASURED, [
-        (None, [key.model] * len(shown), [key.block] * len(shown), [name] * len(shown), values, status)
-        for (key, name), (values, status) in evidence.measured.items()
-    ])  # fmt: skip
-    return pa.table([pa.array(columns[field.name], field.type) if isinstance(columns[field.name], list)
-                     else columns[field.name] for field in SCHEMA], schema=SCHEMA)  # fmt: skip
+    n, sides = len(shown), evidence.sizes
+
+    def of(*same: Any) -> list[list[Any]]:
+        """Fields that are the same for all images."""
+        return [[value] * n for value in same]
+
+    lists: dict[str, list[Part]] = {
+        "frames": [
+            Part(None, [*of(key, *sides[key]), files])  # the file of each image
+            for key, files in evidence.frames.items()
+        ],
+        "masks": [
+            Part([photos[i].status == "ok" for i in shown], [*of(key, *sides[key]), _bits(masks)])
+            for key, masks in evidence.masks.items()
+        ],
+        "maps": [
+            Part(None, [*of(*key, *maps.native.shape[1:]), maps.raw_max, _rows(maps.native, pa.float32())])
+            for key, maps in evidence.maps.items()
+        ],
+        "logits": [
+            Part(
+                None,
+                [
+                    *of(model),
+                    each.target,
+                    each.log_sum,
+                    _rows(each.classes, pa.int32()),
+                    _rows(each.values, pa.float32()),
+                ],
+            )
+            for model, each in evidence.logits.items()
+        ],
+        "measured": [
+            Part(None, [*of(*key, name), values, status]) for (key, name), (values, status) in evidence.measured.items()
+        ],
+    }
+    for name, kind in _LISTS.items():
+        columns[name] = _lists(len(photos), shown, kind, lists[name])
+    arrays = [
+        columns[field.name] if field.name in lists else pa.array(columns[field.name], field.type) for field in SCHEMA
+    ]
+    return pa.table(arrays, schema=SCHEMA)
+
+
+class Part(NamedTuple):
+    """One struct for each of n images: whether an image has it (``None``: all have), and the fields, n values each."""
+
+    has: Sequence[bool] | None
+    fields: Sequence[Any]
+
+
+def _bits(masks: np.ndarray) -> list[bytes]:
+    """Masks bool (n, H, W), each as one bit a pixel."""
+    return [row.tobytes() for row in np.packbits(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), axis=1)]
 
 
 def _rows(values: np.ndarray, kind: pa.DataType) -> pa.Array:
@@ -133,12 +157,9 @@ def _rows(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.ravel(), kind))
 
 
-def _lists(count: int, shown: np.ndarray, kind: pa.StructType, parts: Sequence[tuple]) -> pa.Array:
-    """A list of structs for each of ``count`` images: of an image that was shown one struct per part.
-
-    A part is (whether the image has it, or ``None`` for all; then one sequence of n values per field).
-    """
-    has = np.array([[True] * len(shown) if part[0] is None else part[0] for part in parts], bool)
+def _lists(count: int, shown: np.ndarray, kind: pa.StructType, parts: Sequence[Part]) -> pa.Array:
+    """A list of structs for each of ``count`` images: of an image that was shown one struct per part that it has."""
+    has = np.array([[True] * len(shown) if part.has is None else part.has for part in parts], bool)
     has = has.reshape(len(parts), len(shown))
     lengths = np.zeros(count, np.int32)
     lengths[shown] = has.sum(0)
@@ -146,8 +167,8 @@ def _lists(count: int, shown: np.ndarray, kind: pa.StructType, parts: Sequence[t
     if not len(parts):
         return pa.ListArray.from_arrays(pa.array(offsets), pa.array([], kind))
     fields = []
-    for position, field in enumerate(kind, 1):
-        pieces = [part[position] for part in parts]
+    for position, field in enumerate(kind):
+        pieces = [part.fields[position] for part in parts]
         arrays = [piece if isinstance(piece, pa.Array) else pa.array(piece, field.type) for piece in pieces]
         fields.append(pa.concat_arrays(arrays))
     structs = pa.StructArray.from_arrays(fields, fields=list(kind))
@@ -175,9 +196,16 @@ def decode(table: pa.Table) -> Evidence:
             frames, frame_sizes = _frames(_array(table, "frames"), shown)
             sizes |= frame_sizes
         return Evidence(
-            photos, shown, {}, sizes, frames, masks, _maps(_array(table, "maps"), len(shown)),
-            _logits(_array(table, "logits"), len(shown)), _measured(_array(table, "measured"), len(shown)),
-        )  # fmt: skip
+            photos,
+            shown,
+            {},
+            sizes,
+            frames,
+            masks,
+            _maps(_array(table, "maps"), len(shown)),
+            _logits(_array(table, "logits"), len(shown)),
+            _measured(_array(table, "measured"), len(shown)),
+        )
     except (ValueError, IndexError) as error:
         raise DasExplainError(f"the evidence is damaged ({error}); delete the shard and run sfd again") from None
 

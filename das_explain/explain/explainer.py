@@ -43,9 +43,15 @@ class Explainer:
         """The samples in every model's geometry, with masks found ahead where that does not slow the networks down."""
         ahead = can_overlap(segmenter, self.contest.contestants[0].device)
         return load_batches(
-            source, samples, self.contest.geometries, segmenter,
-            batch_size=batch, workers=workers, finding=finding, ahead=ahead,
-        )  # fmt: skip
+            source,
+            samples,
+            self.contest.geometries,
+            segmenter,
+            batch_size=batch,
+            workers=workers,
+            finding=finding,
+            ahead=ahead,
+        )
 
     def explain(self, batch: Batch, targets: Tensor | None = None, *, frames: bool = True) -> Evidence:
         """The evidence of a batch; ``frames=False`` leaves the pictures out.

@@ -99,8 +99,10 @@ def class_rows(results: Results) -> list[ClassRow]:
     models = len(results.models)
     return [
         ClassRow(
-            tally.classes[i], int(images[i]), tuple(float(mean[i]) for mean in means[:models]),
+            tally.classes[i],
+            int(images[i]),
+            tuple(float(mean[i]) for mean in means[:models]),
             float(means[2][i]) if models == 2 else math.nan,
         )
         for i in order
-    ]  # fmt: skip
+    ]

@@ -51,18 +51,21 @@ def choose(results: Results, limit: int) -> tuple[list[int], int]:
     sfd = results.tally.sfd
     series = list(sfd.values())
     for a, b in results.pairs:
-        series += [sfd[Key(b, block)] - sfd[Key(a, block)] for block in results.blocks
-                   if Key(a, block) in sfd and Key(b, block) in sfd]  # fmt: skip
+        series += [
+            sfd[Key(b, block)] - sfd[Key(a, block)]
+            for block in results.blocks
+            if Key(a, block) in sfd and Key(b, block) in sfd
+        ]
     each = limit // 2 // max(1, 2 * len(series))
     extremes: set[int] = set()
     for values in series:
         (scored,) = np.nonzero(np.isfinite(values))
         order = scored[np.argsort(values[scored], kind="stable")]
         extremes.update(order[:each].tolist(), order[len(order) - each :].tolist())
-    others = [i for i in range(count) if i not in extremes]
+    others = np.setdiff1d(np.arange(count), list(extremes))
     room = limit - len(extremes)
-    evenly = [others[i * len(others) // room] for i in range(room)]
-    return sorted([*extremes, *evenly]), len(extremes)
+    evenly = others[np.arange(room) * len(others) // room]
+    return sorted([*extremes, *evenly.tolist()]), len(extremes)
 
 
 class Gallery:

@@ -69,8 +69,12 @@ class ScoreOptions:
             names = {name: tuple(map(str, values[name])) for name in ("measures", "nulls")}
             baseline = values.get("baseline")
             return cls(
-                float(values["threshold"]), str(values["scaling"]), str(values["box"]), **names,
-                readings=bool(values.get("readings", True)), baseline=None if baseline is None else str(baseline),
-            )  # fmt: skip
+                float(values["threshold"]),
+                str(values["scaling"]),
+                str(values["box"]),
+                **names,
+                readings=bool(values.get("readings", True)),
+                baseline=None if baseline is None else str(baseline),
+            )
         except (KeyError, TypeError, ValueError):
             raise UsageError("run.json does not say how the run was scored: give the options") from None

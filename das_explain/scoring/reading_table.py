@@ -1,7 +1,7 @@
 """``readings.csv``: the difference between every two models in every reading of sfd, from the evidence as it passes by.
 
-One float32 for each image, model, block and reading goes into temporary files: 864 bytes for the 216 readings. They are
-read back a pair of models and a scaling at a time, so that 10,000 images take 2 x 8.6 MB of memory and a few times 4.3.
+One float32 for each image, model, block and reading goes into temporary files: 864 bytes for the 216 readings. They come
+back a pair of models at a time, of which a scaling at a time is looked at: 57 MiB of memory at 10,000 images, and 0.65 s.
 """
 
 from __future__ import annotations

@@ -235,8 +235,12 @@ def _one_by_one(
     for scaling, threshold, box, region in np.ndindex(*values.shape):
         shared = None if BOXES[box] != "shared" else (weights.double() >= thresholds[threshold]).any(0)[None]
         score = score_regions(
-            weights[model, None], here[region], threshold=thresholds[threshold], scaling=SCALINGS[scaling],
-            box="region" if BOXES[box] == "region" else "rect", shared=shared,
-        )  # fmt: skip
+            weights[model, None],
+            here[region],
+            threshold=thresholds[threshold],
+            scaling=SCALINGS[scaling],
+            box="region" if BOXES[box] == "region" else "rect",
+            shared=shared,
+        )
         values[scaling, threshold, box, region] = codes.get(score.status[0], float(score.sfd))
     return values

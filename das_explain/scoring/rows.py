@@ -53,9 +53,14 @@ class Scorer:
     """Scores evidence with one choice of options."""
 
     def __init__(
-        self, models: Sequence[ModelFacts], options: ScoreOptions, partners: Partners | None = None, *, seed: int = 0,
+        self,
+        models: Sequence[ModelFacts],
+        options: ScoreOptions,
+        partners: Partners | None = None,
+        *,
+        seed: int = 0,
         mean_masks: Mapping[str, np.ndarray] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.models = models
         self.options = options.resolved()
         self.partners = partners
@@ -232,12 +237,17 @@ class Scorer:
                 cam_max[shown] = evidence.maps[key].raw_max
             area = areas.get(evidence.geometries[key.model], np.full(count, np.nan))
             cells: dict[str, Any] = {
-                "image": images, "label": labels, "model": np.full(count, key.model, object),
-                "block": np.full(count, key.block, object), **facts[key.model],
-                "cam_max": np.where(np.isfinite(cam_max), cam_max, np.nan), "r_area": np.where(has_region, area, np.nan),
-                **scored.extras[key, "sfd"], "sfd": scored.values[key, "sfd", ""],
+                "image": images,
+                "label": labels,
+                "model": np.full(count, key.model, object),
+                "block": np.full(count, key.block, object),
+                **facts[key.model],
+                "cam_max": np.where(np.isfinite(cam_max), cam_max, np.nan),
+                "r_area": np.where(has_region, area, np.nan),
+                **scored.extras[key, "sfd"],
+                "sfd": scored.values[key, "sfd", ""],
                 "status": scored.statuses[key, "sfd", ""],
-            }  # fmt: skip
+            }
             for name in tables.SCORES:
                 columns[name].append(cells[name])
         table = pd.DataFrame({name: _interleaved(parts) for name, parts in columns.items()})
@@ -289,17 +299,25 @@ class Scorer:
         parts: dict[str, list[np.ndarray]] = {name: [] for name in tables.NULLS}
         for key, measure, null in at:
             cells = {
-                "image": images, "model": np.full(count, key.model, object), "block": np.full(count, key.block, object),
-                "null": np.full(count, null, object), "measure": np.full(count, measure, object),
-                "value": scored.values[key, measure, null], "status": scored.statuses[key, measure, null],
-            }  # fmt: skip
+                "image": images,
+                "model": np.full(count, key.model, object),
+                "block": np.full(count, key.block, object),
+                "null": np.full(count, null, object),
+                "measure": np.full(count, measure, object),
+                "value": scored.values[key, measure, null],
+                "status": scored.statuses[key, measure, null],
+            }
             for name in tables.NULLS:
                 parts[name].append(cells[name])
         table = pd.DataFrame({name: _interleaved(each) for name, each in parts.items()})
         if not nulls:
             return table.drop(columns="null")
-        reached = {key.model: self._reasons(evidence, model) == "ok" for model in self.models for key in self.keys
-                   if key.model == model.name}  # fmt: skip
+        reached = {
+            key.model: self._reasons(evidence, model) == "ok"
+            for model in self.models
+            for key in self.keys
+            if key.model == model.name
+        }
         keep = _interleaved([reached[key.model] for key, _, _ in at]) if at else np.empty(0, bool)
         return table[keep.astype(bool)]
 

@@ -359,7 +359,7 @@ def test_run_json_says_how(finished: Run, setting: dict):
     assert manifest["versions"]["torch"] == torch.__version__.split("+")[0]
     assert [model["name"] for model in manifest["models"]] == ["plain", "das"]
     assert manifest["models"][0]["fingerprint"] == load_model(setting["models"][0]).fingerprint
-    assert manifest["options"] == asdict(ExplainOptions())
+    assert manifest["options"] == json.loads(json.dumps(asdict(ExplainOptions())))
     assert manifest["scoring"]["scaling"] == "antilog"
     assert manifest["data"]["fingerprint"] == open_dataset(str(setting["csv"])).fingerprint
 

@@ -17,7 +17,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on thi
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
-    "--disable-dev-shm-usage", "--enable-logging=stderr", "--virtual-time-budget=8000",
+    "--disable-dev-shm-usage", "--enable-logging=stderr", "--virtual-time-budget=60000",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from das_explain.evidence.values import Key
 from das_explain.report import build, build_report
 from das_explain.report.payload import outline
 from das_explain.report.results import Results
+from das_explain.statuses import SCORED, STATUSES
 from tests.report.packets import read_packet
 from tests.report.synthetic_run import Item, make_run
 
@@ -314,6 +316,13 @@ def test_a_broken_run_is_one_clear_line_and_keeps_the_old_report(tmp_path, break
         build_report(folder)
     assert "\n" not in str(caught.value)
     assert (folder / "report/index.html").read_bytes() == before
+
+
+def test_the_page_knows_every_status_and_which_count():
+    script = (Path(build.__file__).parent / "js/base.js").read_text(encoding="utf-8")
+    words = re.search(r"STATUS_WORDS = \{(.*?)\};", script, re.DOTALL)[1]
+    assert set(re.findall(r"^  (\w+):", words, re.MULTILINE)) == set(STATUSES)
+    assert tuple(json.loads(re.search(r"SCORED = new Set\((\[.*?\])\)", script)[1])) == SCORED
 
 
 def test_a_folder_that_is_none(tmp_path):

@@ -125,13 +125,19 @@ def at(block, delta, p, a="plain", b="das"):
             "No clear difference between plain and das at layer3 and layer4: these checkpoints, these images.",
         ),
         (
-            [at("layer4", 0.05, p, a, b) for a, b, p in (("a", "b", 0.01), ("a", "c", 0.2), ("b", "c", 0.3), ("a", "d", 0.9))],
+            [
+                at("layer4", 0.05, p, a, b)
+                for a, b, p in (("a", "b", 0.01), ("a", "c", 0.2), ("b", "c", 0.3), ("a", "d", 0.9))
+            ],
             "1 of 4 comparisons show a clear difference: these checkpoints, these images.",
         ),
         ([["layer4", "plain", "das", 0, *[NAN] * 8]], "Nothing could be compared."),
-        ([at("layer4", 0.05, NAN)], "No clear difference between plain and das at layer4: these checkpoints, these images."),
+        (
+            [at("layer4", 0.05, NAN)],
+            "No clear difference between plain and das at layer4: these checkpoints, these images.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_verdict_is_one_sentence_that_the_numbers_support(rows_of_comparison, sentence):
     assert outcome.verdict(make(comparison=rows_of_comparison)) == sentence
 

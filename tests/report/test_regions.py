@@ -76,8 +76,14 @@ def test_boxes_are_drawn_where_the_network_saw_them():
 def test_nothing_told_is_nothing_shown(region):
     entry = region_entry(photo(region), Geometry())
     assert entry is None or entry == {
-        "prompt": None, "score": None, "iou": None, "retried": False, "used": 0, "of": 0, "boxes": [],
-    }  # fmt: skip
+        "prompt": None,
+        "score": None,
+        "iou": None,
+        "retried": False,
+        "used": 0,
+        "of": 0,
+        "boxes": [],
+    }
 
 
 @pytest.mark.parametrize(

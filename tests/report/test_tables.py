@@ -12,6 +12,7 @@ from das_explain.evidence.run import Run
 from das_explain.measures import MEASURES
 from das_explain.report import build_report, details
 from das_explain.report.results import Results
+from das_explain.scoring.options import ScoreOptions
 from tests.report.browser import needs_chromium, open_page, probe
 from tests.report.synthetic_run import Item, make_run
 
@@ -22,7 +23,10 @@ HOSTILE = "a|b_<b>&\\1"
 def run(tmp_path_factory):
     items = [Item(f"{i}.jpg", ("cat", "dog", None)[i % 3]) for i in range(9)]
     items += [Item("x.jpg", "dog", "unreadable"), Item("y.jpg", "cat", "no_mask")]
-    folder = make_run(tmp_path_factory.mktemp("tables") / "run", items, models=("plain", HOSTILE), seed=5)
+    options = ScoreOptions(measures=("sfd", "pointing_game", "entropy"))
+    folder = make_run(
+        tmp_path_factory.mktemp("tables") / "run", items, models=("plain", HOSTILE), options=options, seed=5
+    )
     build_report(folder)
     return folder
 

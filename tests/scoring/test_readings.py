@@ -42,9 +42,13 @@ def one_by_one(maps: np.ndarray, regions: RegionReadings, thresholds=THRESHOLDS)
         shared = (weights.double() >= thresholds[t]).any(0) if BOXES[b] == "shared" else None
         for model in range(models):
             score = sfd_score(
-                weights[model], masks, threshold=thresholds[t], scaling=SCALINGS[s],
-                box="region" if BOXES[b] == "region" else "rect", shared=shared,
-            )  # fmt: skip
+                weights[model],
+                masks,
+                threshold=thresholds[t],
+                scaling=SCALINGS[s],
+                box="region" if BOXES[b] == "region" else "rect",
+                shared=shared,
+            )
             values[model, :, s, t, b, r] = [
                 CODES.get(status, value) for status, value in zip(score.status, score.sfd.tolist())
             ]
@@ -144,9 +148,13 @@ def test_a_reading_is_what_scoring_with_its_options_gives(scored: Run, tmp_path:
         assert not (copy.folder / "readings.csv").exists()
         wanted = copy.table("comparison")
         chosen = table[
-            (table["scaling"] == scaling) & (table["threshold"] == threshold) & (table["box"] == box)
-            & (table["region"] == "as is") & (table["zero_cam"] == "out") & (table["no_background"] == "1")
-        ]  # fmt: skip
+            (table["scaling"] == scaling)
+            & (table["threshold"] == threshold)
+            & (table["box"] == box)
+            & (table["region"] == "as is")
+            & (table["zero_cam"] == "out")
+            & (table["no_background"] == "1")
+        ]
         assert chosen["n"].tolist() == wanted["n"].tolist()
         np.testing.assert_allclose(chosen["delta"], wanted["delta"], atol=1e-6)
         width = (wanted["ci_high"] - wanted["ci_low"]).to_numpy()

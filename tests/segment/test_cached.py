@@ -14,6 +14,9 @@ from das_explain.batches.load import load_batches
 from das_explain.data.dataset import open_dataset
 from das_explain.data.geometry import Geometry
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.evidence import shards
+from das_explain.evidence.run import Run
+from das_explain.evidence.values import Photo
 from das_explain.segment import FINDERS, create_segmenter
 from das_explain.segment.cache import MaskCache, clear, shelves
 from das_explain.segment.cached import CachedFinder
@@ -100,7 +103,7 @@ def test_numbers_that_json_lacks_do_not_stop_a_run(tmp_path, photos):
     records = []
     for number in range(2):
         run = score_dataset(dataset, CachedFinder(Wild()), models=(model,), out=tmp_path / f"run{number}", batch=3)
-        records.append([record["region"] for record in run.records()])
+        records.append([photo.region for photo in photos_of(run)])
         assert records[-1][0]["iou"] == [None]
     assert records[0] == records[1]
 
@@ -220,6 +223,11 @@ def test_registry_checks_options_and_makes_a_cached_finder(photos, monkeypatch):
 # ---- in a run
 
 
+def photos_of(run: Run) -> list[Photo]:
+    """What the evidence knows of each image before any model."""
+    return [photo for evidence in run.evidence() for photo in evidence.photos]
+
+
 def scored(dataset, model: str, out: Path, finder: BrightFinder):
     seen = []
     run = score_dataset(
@@ -248,28 +256,31 @@ def test_a_second_run_over_the_same_photos_finds_nothing_again(tmp_path, photos)
     assert finder.network is None
     for name in ("scores.csv", "nulls.csv", "summary.csv"):
         assert (tmp_path / "run1" / name).read_bytes() == (tmp_path / "run2" / name).read_bytes()
-    assert first.journal.read_bytes() == second.journal.read_bytes()
+    assert first.shards.path(0).read_bytes() == second.shards.path(0).read_bytes()
     assert second.manifest["segmenter"] == {"name": "grounded-sam", **finder.identity()}
     assert second.manifest["counts"]["no_object"] == 2  # counted, on both blocks
-    records = {record["image"]: record for record in second.records()}
-    assert records["cat/dark.png"]["status"] == "no_object"
-    region = records["dog/1.png"]["region"]
+    known = {photo.image: photo for photo in photos_of(second)}
+    assert known["cat/dark.png"].status == "no_object"
+    region = known["dog/1.png"].region
     assert (region["prompt"], region["scores"], region["used"]) == ("dog.", [0.41, 0.875], [1])
     assert region["area"] == pytest.approx(9 * 15 / (32 * 48), abs=1e-5)
 
 
-def test_a_run_that_goes_on_asks_for_what_is_left_only(tmp_path, photos):
+def test_a_run_that_goes_on_asks_for_what_is_left_only(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr(shards, "SIZE", 3)
     dataset = open_dataset(photos)
     model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
     run, _ = scored(dataset, model, tmp_path / "run", BrightFinder())
-    whole = run.journal.read_bytes()
+    parts = [run.shards.path(number) for number in range(3)]
+    whole = [part.read_bytes() for part in parts]
     run._lock.release()
-    run.journal.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+    parts[1].unlink()
+    parts[2].unlink()
     clear()
     log = tmp_path / "log"
     run, seen = scored(dataset, model, tmp_path / "run", BrightFinder(log=log))
     assert (seen[0], seen[-1], calls(log)) == ((0, 4), (4, 4), 4)
-    assert run.journal.read_bytes() == whole
+    assert [part.read_bytes() for part in parts] == whole
 
 
 def test_weights_are_part_of_a_run(tmp_path, photos):

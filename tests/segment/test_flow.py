@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from das_explain.commands import app
+from das_explain.commands.help import Stopped
 from das_explain.errors import DasExplainError
+from das_explain.evidence.run import Run
 from das_explain.segment import FINDERS
 from das_explain.segment.choose import FINDER_OPTIONS
 from das_explain.segment.finders.options import FinderOptions
@@ -46,6 +49,11 @@ def lines(path: Path) -> dict[str, dict]:
     return {record["image"]: record for record in map(json.loads, path.read_text("utf-8").splitlines())}
 
 
+def known(folder: Path) -> dict[str, dict]:
+    """What a run's evidence knows of each image before any model."""
+    return {photo.image: asdict(photo) for evidence in Run.open(folder).evidence() for photo in evidence.photos}
+
+
 def test_a_second_command_builds_no_segmenter_and_tells_the_same(nets, photos, tmp_path, monkeypatch):
     from transformers import PreTrainedModel
 
@@ -65,10 +73,10 @@ def test_a_second_command_builds_no_segmenter_and_tells_the_same(nets, photos, t
     run("segment", photos, "--out", tmp_path / "masks", *finder)
     run("heatmap", photos, *model, "--out", tmp_path / "maps", *finder)
     assert built == []
-    for name in ("journal.jsonl", "scores.csv", "nulls.csv", "summary.csv"):
+    for name in ("evidence/part-00000.parquet", "scores.csv", "nulls.csv", "summary.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
-    journal = lines(tmp_path / "run" / "journal.jsonl")
+    journal = known(tmp_path / "run")
     others = [lines(tmp_path / place / "regions.jsonl") for place in ("masks", "maps")]
     assert set(journal) == set(others[0]) == set(others[1]) and len(journal) == 4
     for name, record in journal.items():
@@ -102,7 +110,7 @@ def test_photos_without_an_object_are_counted_everywhere(nets, photos, tmp_path)
     assert summary[["n", "n_scored"]].to_numpy().tolist() == [[4, 0], [4, 0]]
     page = (tmp_path / "run" / "report" / "index.html").read_text("utf-8")
     assert "Without R: 3 images" in page
-    for record in lines(tmp_path / "run" / "journal.jsonl").values():
+    for record in known(tmp_path / "run").values():
         if record["status"] == "no_object":
             assert "scores above 0.9999" in record["message"]
             assert record["region"]["boxes"] == []
@@ -124,7 +132,7 @@ def test_a_segment_that_is_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(BrightFinder, "_find", stopped)
     out = tmp_path / "out"
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+    with pytest.raises((KeyboardInterrupt, SystemExit, Stopped)):
         run("segment", tmp_path / "photos", "--out", out)
     assert json.loads((out / "segment.json").read_text())["complete"] is False
     assert not (out / "masks.csv").exists()

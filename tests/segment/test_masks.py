@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from das_explain.commands.common import print_guessed
+from das_explain.commands.common import print_assumed
 from das_explain.data import images as imageio
+from das_explain.data.assumptions import assume_of_masks
 from das_explain.data.dataset import open_dataset
 from das_explain.data.sources import find_unconfirmed_turns
 from das_explain.errors import UsageError
@@ -86,13 +87,23 @@ def test_orientation_that_the_size_of_the_mask_cannot_confirm(tmp_path, capsys):
     samples, segmenter = dataset.samples, create_segmenter("masks", dataset)
     guessed = {sample.name for sample in find_unconfirmed_turns(samples)}
     assert guessed == {*(f"{i}.jpg" for i in (2, 3, 4)), *(f"square{i}.jpg" for i in range(2, 9))}
-    print_guessed(segmenter, samples)
+    print_assumed(segmenter, samples)
     told = capsys.readouterr().out
-    assert told.startswith("note        10 photos, first 2.jpg, with an EXIF orientation")
+    assert told.startswith("assumed     10 photos, first 2.jpg, with an EXIF orientation")
     assert told.count("\n") == 1
-    print_guessed(segmenter, [sample for sample in samples if sample.name not in guessed])
-    print_guessed(None, samples)
+    print_assumed(segmenter, [sample for sample in samples if sample.name not in guessed])
+    print_assumed(None, samples)
     assert capsys.readouterr().out == ""
+
+
+def test_a_mask_stored_as_jpeg_is_an_assumption(tmp_path):
+    store_mask(object_mask(), tmp_path / "m.jpg")
+    store_mask(object_mask(), tmp_path / "n.png")
+    for name in "ab":
+        store(photo(), tmp_path / f"{name}.png")
+    (tmp_path / "list.csv").write_text("image,mask\na.png,m.jpg\nb.png,n.png")
+    (told,) = assume_of_masks(open_dataset(tmp_path / "list.csv").samples)
+    assert told.startswith("1 mask, first that of a.png, stored as JPEG")
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])

@@ -16,13 +16,23 @@ def readings(deltas: dict[tuple, float], half: float = 0.1, **more) -> pd.DataFr
     """A row for each (scaling, threshold): difference."""
     rows = [
         {
-            "block": "layer4", "model_a": "plain", "model_b": "das", "scaling": scaling, "threshold": threshold,
-            "box": "rect", "region": "as is", "zero_cam": "out", "no_background": 1, "n": 50, "delta": delta,
-            "ci_low": delta - half, "ci_high": delta + half,
+            "block": "layer4",
+            "model_a": "plain",
+            "model_b": "das",
+            "scaling": scaling,
+            "threshold": threshold,
+            "box": "rect",
+            "region": "as is",
+            "zero_cam": "out",
+            "no_background": 1,
+            "n": 50,
+            "delta": delta,
+            "ci_low": delta - half,
+            "ci_high": delta + half,
         }
         | more
         for (scaling, threshold), delta in deltas.items()
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)[stats.READINGS]
 
 

@@ -58,6 +58,9 @@ const STATUS_WORDS = {
   mask_mismatch: "mask of another size",
   unknown_label: "unknown label",
   no_partner: "no partner",
+  whole_frame: "object fills the frame",
+  nonfinite_output: "answer not finite",
+  no_confidence: "no confidence at all",
 };
 const statusWords = (status) => (Object.hasOwn(STATUS_WORDS, status) ? STATUS_WORDS[status] : status);
 

@@ -130,14 +130,14 @@ function paint(canvas, map, shape) {
   canvas.dataset.painted = "";
 }
 
-// Work that may wait: a few milliseconds of it between two frames, so that scrolling stays smooth.
+// Work that may wait: a few milliseconds of it at a time, so that scrolling stays smooth.
 const jobs = [];
 const SLICE = 6; // milliseconds
 let working = false;
 
 function later(job) {
   jobs.push(job);
-  if (!working) requestAnimationFrame(work);
+  if (!working) setTimeout(work, 0);
   working = true;
 }
 
@@ -145,7 +145,7 @@ function work() {
   const until = performance.now() + SLICE;
   while (jobs.length && performance.now() < until) jobs.shift()();
   working = jobs.length > 0;
-  if (working) requestAnimationFrame(work);
+  if (working) setTimeout(work, 0);
 }
 
 // Canvases wait for their paint until they come near the screen (or the page goes to a printer).
