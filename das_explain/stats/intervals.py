@@ -65,7 +65,7 @@ def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.nd
 
     What `mean_intervals` tends to with more resamples, without any: the bootstrap distribution of a mean by its first
     three moments (DiCiccio and Efron 1992, the ABC interval; the ends by Cornish and Fisher). For hundreds of columns
-    that lack different values. The ends differ from those of `mean_intervals` by 2 % of the width from 20 values on,
+    that lack different values. The ends differ from those of `mean_intervals` by at most 5 % of the width from 20 values on,
     most of which is the latter's resampling.
 
     >>> [array.round(3).tolist() for array in mean_intervals_in_closed_form(np.array([[0.5, 0.2], [0.7, np.nan]]))]
