@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from das_explain.commands import app
 from das_explain.commands.topics import TOPICS
+from das_explain.evidence.tables import TABLES
 from das_explain.nn import ATTENTION
 from das_explain.statuses import STATUSES
 from tests.docs.pages import DOCS, PAGES, ROOT, commands_of
@@ -67,8 +68,9 @@ def test_every_page_is_in_the_navigation():
     assert sorted(navigation) == sorted(pages)
 
 
-def test_every_attention_module_and_every_status_is_explained():
+def test_every_attention_module_every_status_and_every_table_is_explained():
     modules, files = (DOCS / "modules.md").read_text("utf-8"), (DOCS / "run-files.md").read_text("utf-8")
+    assert {name for name in TABLES if f"`{name}.csv`" not in files} == set()
     assert {name for name in ATTENTION if f"| `{name}` |" not in modules} == set()
     assert {word for word in STATUSES if f"`{word}`" not in files} == set()
 
