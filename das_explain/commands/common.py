@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from das_explain.commands.regions import Regions
     from das_explain.data.dataset import Dataset
     from das_explain.evidence.run import Run
+    from das_explain.explain.contestants import Contest
     from das_explain.explain.plan import Plan
     from das_explain.scoring.options import ScoreOptions
     from das_explain.segment import Segmenter
@@ -59,13 +60,13 @@ def print_notes(dataset: Dataset) -> None:
         print(f"note        {note}")
 
 
-def print_assumed(segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
-    """A line on what is assumed of the data's masks; a run has it among its assumptions."""
+def print_assumed(contest: Contest, segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
+    """A line on each thing that is assumed of the models, their labels and the data's masks: a run lists them itself."""
     from das_explain.data.assumptions import assume_of_masks
 
-    if segmenter is not None and segmenter.name == "masks":
-        for sentence in assume_of_masks(samples):
-            print(f"assumed     {sentence}")
+    of_masks = assume_of_masks(samples) if segmenter is not None and segmenter.name == "masks" else []
+    for sentence in (*contest.assumptions, *of_masks):
+        print(f"assumed     {sentence}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:

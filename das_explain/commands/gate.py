@@ -66,7 +66,6 @@ def gate(
     options.check()
     score_options = scoring.options()
     segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
-    print_assumed(segmenter, dataset.samples)
     contest = load_contest(
         models.model,
         dataset.labels,
@@ -77,6 +76,7 @@ def gate(
         label_map=photos.read_label_map(),
     )
     explainer = Explainer(contest, options)
+    print_assumed(contest, segmenter, dataset.samples)
     with progress_bars("masks", "images") as (finding, progress):
         summary = study_gates(
             dataset,

@@ -46,7 +46,6 @@ def heatmap(
     score_options = scoring.options()
     print_notes(dataset)
     segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
-    print_assumed(segmenter, dataset.samples)
     contest = load_contest(
         models.model,
         dataset.labels,
@@ -57,6 +56,7 @@ def heatmap(
         label_map=photos.read_label_map(),
     )
     explainer = Explainer(contest, options)
+    print_assumed(contest, segmenter, dataset.samples)
     with progress_bar("masks") as finding:
         rows = write_heatmaps(
             dataset,

@@ -15,6 +15,7 @@ from das_explain.data.assumptions import assume_of_masks
 from das_explain.data.dataset import open_dataset
 from das_explain.data.sources import find_unconfirmed_turns
 from das_explain.errors import UsageError
+from das_explain.explain.contestants import Contest
 from das_explain.segment import SEGMENTERS, create_segmenter
 from tests.photos import HEIGHT, STORED, WIDTH, object_mask, photo, store, store_mask
 
@@ -87,12 +88,12 @@ def test_orientation_that_the_size_of_the_mask_cannot_confirm(tmp_path, capsys):
     samples, segmenter = dataset.samples, create_segmenter("masks", dataset)
     guessed = {sample.name for sample in find_unconfirmed_turns(samples)}
     assert guessed == {*(f"{i}.jpg" for i in (2, 3, 4)), *(f"square{i}.jpg" for i in range(2, 9))}
-    print_assumed(segmenter, samples)
+    print_assumed(Contest([], {}), segmenter, samples)
     told = capsys.readouterr().out
     assert told.startswith("assumed     10 photos, first 2.jpg, with an EXIF orientation")
     assert told.count("\n") == 1
-    print_assumed(segmenter, [sample for sample in samples if sample.name not in guessed])
-    print_assumed(None, samples)
+    print_assumed(Contest([], {}), segmenter, [sample for sample in samples if sample.name not in guessed])
+    print_assumed(Contest([], {}), None, samples)
     assert capsys.readouterr().out == ""
 
 
