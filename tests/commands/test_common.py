@@ -57,7 +57,7 @@ def test_a_run_tells_of_guessed_orientations_once(tmp_path, flags):
     words = ("sfd", tmp_path / "list.csv", "--model", model, "--out", tmp_path / "run", "--no-report", "--workers", 0)
     result = CliRunner().invoke(app, [*map(str, words), *flags])
     assert result.exception is None, result.exception
-    assert result.output.count("note ") == (not flags)
+    assert result.output.count("with an EXIF orientation that the mask") == (not flags)
 
 
 def test_a_table_fits_and_names_keep_their_ends(monkeypatch, capsys):
