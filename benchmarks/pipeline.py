@@ -3,7 +3,7 @@
     python benchmarks/pipeline.py [--photos 200] [--threads 1] [--peer 16]
 
 Prints, for fp32 and bf16, the processor time of the whole run after the models are loaded (decoding, maps, evidence,
-scores with nulls, tables) over that of the maps alone, which is taken inside the very same run; the milliseconds that
+scores with nulls, tables, without and with ``readings.csv``) over that of the maps alone, which is taken inside the very same run; the milliseconds that
 scoring takes per map, nulls included; and how much longer the same work takes as a script around pytorch-grad-cam (extra
 ``benchmark`` is not needed: it is a dependency), one layer and one model at a time, on ``--peer`` photos.
 """
@@ -71,7 +71,7 @@ class Clock:
             self.calls += 1
 
 
-def ours(csv: Path, specs: tuple[str, ...], out: Path, precision: str) -> tuple[float, float, float]:
+def ours(csv: Path, specs: tuple[str, ...], out: Path, precision: str, *, readings: bool) -> tuple[float, float, float]:
     """Processor seconds of the whole run after loading, of its maps, and of scoring alone."""
     dataset = open_dataset(csv)
     options = ExplainOptions(precision=precision)
@@ -98,7 +98,7 @@ def ours(csv: Path, specs: tuple[str, ...], out: Path, precision: str) -> tuple[
     Plan.explainer = lambda self: loaded
     try:
         start = time.process_time()
-        scoring.score_run(collect(plan, dataset, out), ScoreOptions())
+        scoring.score_run(collect(plan, dataset, out), ScoreOptions(readings=readings))
         whole = time.process_time() - start
     finally:
         explaining.explain_with, Scorer.score, Plan.explainer = before
@@ -151,11 +151,13 @@ def main() -> None:
         specs = (f"a={folder / 'net0'}", f"b={folder / 'net1'}")
         count = arguments.photos * len(specs) * len(BLOCKS)
         per_photo = {}
-        for precision in ("fp32", "bf16"):
-            whole, maps, score = ours(csv, specs, folder / precision, precision)
-            per_photo[precision] = whole / arguments.photos
+        for precision, readings in (("fp32", False), ("bf16", False), ("fp32", True)):
+            out = folder / f"{precision}-{readings}"
+            whole, maps, score = ours(csv, specs, out, precision, readings=readings)
+            per_photo.setdefault(precision, whole / arguments.photos)
+            told = ", with its 864 readings" if readings else ""
             print(
-                f"{precision}: whole run {whole:.1f} s, maps {maps:.1f} s: {whole / maps:.3f} times the maps; "
+                f"{precision}{told}: whole run {whole:.1f} s, maps {maps:.1f} s: {whole / maps:.3f} times the maps; "
                 f"scoring {1000 * score / count:.2f} ms per map"
             )
         if arguments.peer:

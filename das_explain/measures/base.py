@@ -21,7 +21,8 @@ class MeasureOptions:
 
     ``threshold`` (of ``sfd`` and ``iou``), ``scaling`` and ``box`` are those of ``sfd.sfd_score``; ``box`` may also be
     ``shared``: one rectangle for all models of a block, around R and the salient pixels of every one of them, which
-    whoever calls gives in ``shared``, bool (N, H, W). ``tolerance``: of the pointing game, in pixels. ``regions``: what is
+    whoever calls gives in ``shared``, bool (N, H, W). ``tolerance``: of the pointing game, in pixels; ``distances``: whether it
+    says how far its misses are. ``regions``: what is
     known of the masks already, and ``ranking``: the pixels of these maps in order; ``measures.compute_all`` makes both
     once for all measures.
 
@@ -34,6 +35,7 @@ class MeasureOptions:
     box: str = "rect"
     shared: Tensor | None = None
     tolerance: float = 0.0
+    distances: bool = True
     regions: Regions | None = None
     ranking: Ranking | None = None
     probe: Probe | None = None

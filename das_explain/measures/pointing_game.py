@@ -26,7 +26,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
     Args:
         maps: float (N, H, W) in [0, 1]. masks: bool (N, H, W).
-        options: ``tolerance`` >= 0, Euclidean, in pixels between pixel centres.
+        options: ``tolerance`` >= 0, Euclidean, in pixels between pixel centres; ``distances``: whether the extra is wanted.
 
     Returns:
         Values in [0, 1]; extra ``hit_distance``: pixels from the maximum to R's nearest pixel, 0 on R; the mean over
@@ -42,13 +42,19 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     status = judge(maps, regions)[1]
     values = torch.full((len(maps),), torch.nan, dtype=torch.float64)
     distances = values.clone()
-    weights = maps.detach().cpu().numpy()
+    weights = maps.detach().cpu().numpy().reshape(len(maps), -1)
+    on_object = regions.masks.cpu().numpy().reshape(len(maps), -1)
+    measured = options.distances or options.tolerance > 0
     for row, word in enumerate(status):
-        if word == "ok":
-            maximal = np.flatnonzero(weights[row] == weights[row].max())
-            distance = regions.distances(row, *np.divmod(maximal, maps.shape[2]))
+        if word != "ok":
+            continue
+        highest = weights[row] == weights[row].max()
+        if measured:
+            distance = regions.distances(row, *np.divmod(np.flatnonzero(highest), maps.shape[2]))
             values[row], distances[row] = (distance <= options.tolerance).mean(), distance.mean()
-    return Measured(values, status, {"hit_distance": distances})
+        else:
+            values[row] = np.count_nonzero(highest & on_object[row]) / np.count_nonzero(highest)
+    return Measured(values, status, {"hit_distance": distances} if measured else {})
 
 
 MEASURE = Measure("pointing_game", False, (0.0, 1.0), True, compute)

@@ -56,7 +56,7 @@ class ScoreOptions:
 
     def for_measures(self) -> MeasureOptions:
         """What a measure is told."""
-        return MeasureOptions(threshold=self.threshold, scaling=self.scaling, box=self.box)
+        return MeasureOptions(threshold=self.threshold, scaling=self.scaling, box=self.box, distances=False)
 
     def to_json(self) -> dict[str, Any]:
         """For ``run.json``; ``from_json`` reads it back."""
