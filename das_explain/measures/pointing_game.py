@@ -42,8 +42,8 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     status = judge(maps, regions)[1]
     values = torch.full((len(maps),), torch.nan, dtype=torch.float64)
     distances = values.clone()
-    weights = maps.detach().cpu().numpy().reshape(len(maps), -1)
-    on_object = regions.masks.cpu().numpy().reshape(len(maps), -1)
+    weights = maps.detach().flatten(1).cpu().numpy()
+    on_object = regions.masks.flatten(1).cpu().numpy()
     measured = options.distances or options.tolerance > 0
     for row, word in enumerate(status):
         if word != "ok":
