@@ -118,6 +118,8 @@ def span(low: float | None, high: float | None, style: str = ".3f", *, scale: fl
 
 def print_tables(run: Run) -> None:
     """The summary, the comparison, every measure beside its nulls, the statuses that are not ok, and what was assumed."""
+    from das_explain.evidence.tables import read_table
+
     rows = [
         (
             row.model,
@@ -145,7 +147,7 @@ def print_tables(run: Run) -> None:
     for sentence in run.manifest.get("verdicts", []):
         print(f"verdict     {sentence}")
     print_lifts(run.table("lift"))
-    scores = run.table("scores")
+    scores = read_table(run.folder / "scores.csv", only=("image", "status"))
     others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
     if len(others):
         counted = (

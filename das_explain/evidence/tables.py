@@ -98,12 +98,15 @@ REPEATED = TEXT - {
 
 
 def read_table(path: Path, columns: Sequence[str] = (), *, only: Sequence[str] | None = None) -> pd.DataFrame:
-    """A CSV of a run. ``columns`` must be there; ``only`` these are read.
+    """A CSV of a run. ``columns`` must be there; ``only`` these are read, all texts as categories.
 
     ``correct`` is 1, 0 or NaN. Raises DasExplainError, on one line, for a file that is missing, broken, or lacks one.
     """
     with _one_line(path):
-        return _typed(pd.read_csv(path, **_types(path, columns, only)))
+        how = _types(path, columns, only)
+        if only is not None:
+            how["dtype"] = {name: "category" if name in TEXT else kind for name, kind in how["dtype"].items()}
+        return _typed(pd.read_csv(path, **how))
 
 
 def read_parts(

@@ -83,14 +83,12 @@ class ReadingTable:
             of_a, of_b = self._values(Key(a, block)), self._values(Key(b, block))
             rows = []
             for place, scaling in enumerate(SCALINGS):
-                each = _differences(of_a[:, place], of_b[:, place])
-                if self._geometries.get(a) != self._geometries.get(b):  # two frames share no box
-                    for differences in each.values():
+                found = {}
+                for choice in product(ZERO_CAMS, NO_BACKGROUNDS):  # one at a time: each is as large as what was read
+                    differences = _differences(of_a[:, place], of_b[:, place], *choice)
+                    if self._geometries.get(a) != self._geometries.get(b):  # two frames share no box
                         differences[:, :, BOXES.index("shared")] = np.nan
-                found = {
-                    choice: np.stack(mean_intervals_in_closed_form(differences.reshape(len(of_a), -1)), 1)
-                    for choice, differences in each.items()
-                }
+                    found[choice] = np.stack(mean_intervals_in_closed_form(differences.reshape(len(of_a), -1)), 1)
                 cells = product(self.thresholds, BOXES, REGIONS)
                 rows += [
                     (block, a, b, scaling, *cell, *choice, int(numbers[at, 0]), *numbers[at, 1:])
@@ -115,15 +113,15 @@ def _upsampled(evidence: Evidence, key: Key, rows: np.ndarray) -> np.ndarray:
     return upsample(native, evidence.sizes[evidence.geometries[key.model]]).numpy()
 
 
-def _differences(a: np.ndarray, b: np.ndarray) -> dict[tuple[Any, Any], np.ndarray]:
-    """b - a, float64 of the same shape, NaN where one is not scored, for each choice of exclusions."""
-    found = {}
-    for zero_cam, no_background in product(ZERO_CAMS, NO_BACKGROUNDS):
-        both = []
-        for values in (a, b):
-            values = values.astype(float)
-            values[values == ZERO_CAM] = np.nan if zero_cam == "out" else zero_cam
-            values[values == NO_BACKGROUND] = np.nan if no_background == "out" else 1.0
-            both.append(values)
-        found[zero_cam, no_background] = both[1] - both[0]
-    return found
+def _differences(a: np.ndarray, b: np.ndarray, zero_cam: Any, no_background: Any) -> np.ndarray:
+    """b - a, float64 of the same shape, NaN where one is not scored, with this choice of exclusions."""
+    difference = _chosen(b, zero_cam, no_background)
+    difference -= _chosen(a, zero_cam, no_background)
+    return difference
+
+
+def _chosen(values: np.ndarray, zero_cam: Any, no_background: Any) -> np.ndarray:
+    chosen = values.astype(float)
+    chosen[values == ZERO_CAM] = np.nan if zero_cam == "out" else zero_cam
+    chosen[values == NO_BACKGROUND] = np.nan if no_background == "out" else 1.0
+    return chosen

@@ -24,6 +24,8 @@ from das_explain.scoring.verdict import Centres, copies_of, write_readings, writ
 from das_explain.stats.tables import compare, compare_groups, lift_over_nulls, summarize
 from das_explain.types import Progress, no_progress
 
+COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "status")  # of scores.csv
+
 
 def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress = no_progress) -> None:
     """Writes a run's tables, in the data set's order, and what they rest on into ``run.json``.
@@ -78,7 +80,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
                 first += len(evidence.shown)
                 done += len(evidence)
                 progress(done, len(run.sample))
-        scores = run.table("scores")
+        scores = tables.read_table(run.folder / "scores.csv", only=COMPARED)
         _write_statistics(run, scores, values, options)
         write_verdict_tables(run, scores, values.frame(options.measures, nulls=False), centres, options)
         run.manifest["verdicts"] = write_readings(run, readings, scores, options)
@@ -149,28 +151,24 @@ class _Values:
 
     def frame(self, measures: Sequence[str], *, nulls: bool) -> pd.DataFrame:
         """The scored rows of measures, long: image (a number), model, block, null, measure, value, status."""
-        columns: dict[str, list] = {name: [] for name in ("image", "model", "block", "null", "measure", "value")}
         ats = [at for at in self.parts if at[1] in measures and bool(at[2]) == nulls]
+        values = [np.concatenate(self.parts[at]) for at in ats]
+        there = [np.flatnonzero(~np.isnan(each)).astype(np.int32) for each in values]
+        rows = np.repeat(np.arange(len(ats)), [len(each) for each in there])
+        none = np.empty(0, np.int32)
         texts = {
             "model": [at[0].model for at in ats],
             "block": [at[0].block for at in ats],
             "null": [at[2] for at in ats],
             "measure": [at[1] for at in ats],
         }
-        for number, at in enumerate(ats):
-            values = np.concatenate(self.parts[at])
-            (there,) = np.nonzero(~np.isnan(values))
-            columns["image"].append(there.astype(np.int32))
-            columns["value"].append(values[there])
-            for name in texts:
-                columns[name].append(np.full(len(there), number, np.int32))
-        table = pd.DataFrame({name: np.concatenate(columns[name]) if ats else [] for name in ("image", "value")})
+        image = pd.Categorical.from_codes(np.concatenate([none, *there]), _names(self._count()))
+        table = pd.DataFrame({"image": image})
+        table["value"] = np.concatenate([none, *(each[at] for each, at in zip(values, there))]).astype(float)
         for name, each in texts.items():
             words = list(dict.fromkeys(each))
-            codes = np.array([words.index(word) for word in each], np.int32)
-            rows = np.concatenate(columns[name]) if ats else np.empty(0, np.int32)
-            table[name] = pd.Categorical.from_codes(codes[rows] if ats else rows, words)
-        table["image"] = pd.Categorical.from_codes(table["image"].astype(np.int32), _names(self._count()))
+            codes = np.array([words.index(word) for word in each], np.int16)
+            table[name] = pd.Categorical.from_codes(codes[rows], words)
         table["status"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), ["ok"])
         return table
 
