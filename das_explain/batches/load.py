@@ -164,7 +164,7 @@ class _Decoder:
         if region.mask.shape != size[::-1]:
             raise ValueError(f"a mask of shape {region.mask.shape} for a photo of {size[0]} x {size[1]}")
         shown.masks = {each.key: each.frame_mask(region.mask) for each in self.geometries}
-        area = round(float(region.mask.mean()), 6)
+        area = round(np.count_nonzero(region.mask) / region.mask.size, 6)
         shown.region = Region(None, region.status, {**region.detail, "area": area})
 
 

@@ -85,7 +85,8 @@ class Geometry:
 
     def frame_mask(self, mask: np.ndarray) -> np.ndarray:
         """The same view of a mask, bool (h, w) -> bool (H, W): same filter, then at least half covered."""
-        return np.asarray(self._resample(Image.fromarray(mask.astype(np.uint8) * 255)), dtype=np.uint8) >= 128
+        grey = np.ascontiguousarray(mask, dtype=bool).view(np.uint8) * np.uint8(255)
+        return np.asarray(self._resample(Image.fromarray(grey)), dtype=np.uint8) >= 128
 
 
 @dataclass(frozen=True)

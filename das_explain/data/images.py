@@ -162,7 +162,8 @@ def _object_pixels(image: Image.Image) -> np.ndarray:
         return np.asarray(entries != 0) if colour.all() else colour
     if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
         values = np.asarray(image)
-        return np.asarray((values != 0) & ~np.isnan(values))
+        found = values != 0
+        return np.asarray(found & ~np.isnan(values) if values.dtype.kind == "f" else found)
     return _to_rgb(image)
 
 

@@ -188,15 +188,14 @@ class Scorer:
         self, scored: Scored, at: tuple[Key, str, str], positions: np.ndarray, usable: np.ndarray, result: Measured
     ) -> None:
         where = positions[usable]
-        status = np.array(result.status, dtype=object)[usable]
-        values = result.values.double().numpy()[usable]
-        scored.values[at][where] = np.where(np.isin(status, SCORED), values, np.nan)
-        scored.statuses[at][where] = status
+        counts = np.array([word in SCORED for word in result.status])
+        scored.values[at][where] = np.where(counts, result.values.double().numpy(), np.nan)[usable]
+        scored.statuses[at][where] = np.array(result.status, dtype=object)[usable]
         key, measure, null = at
         if measure == "sfd" and not null:
             for name in EXTRAS:
-                extra = result.extras[name].double().numpy()[usable]
-                scored.extras[key, measure][name][where] = np.where(np.isin(status, SCORED), extra, np.nan)
+                extra = np.where(counts, result.extras[name].double().numpy(), np.nan)
+                scored.extras[key, measure][name][where] = extra[usable]
 
     def _network_measures(self, evidence: Evidence, scored: Scored, reasons: Mapping[str, np.ndarray]) -> None:
         """What was measured while the networks were at hand; an image of unknown class or region has its reason."""
