@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError
@@ -231,27 +233,31 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
 
 
 def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
-    """A block's maps float32 (N, h, w) in [0, 1] -> (N, *size): bilinear, then min-max again.
+    """A block's maps float32 (N, h, w) in [0, 1] -> float32 (N, *size): bilinear, then min-max again.
 
-    Half-pixel centres, as ``F.interpolate(align_corners=False)`` has them, by two small products: a third of its time.
+    Half-pixel centres, as ``F.interpolate(align_corners=False)`` has them; on a CPU by two small products, in half its
+    time, and in NumPy, which knows neither autocast nor a lower precision for products.
     """
     height, width = size
+    native = native.detach().float()
     if (height, width) == tuple(native.shape[1:]):
         return _min_max(native)
-    rows, columns = (_weights(*sides).to(native) for sides in ((native.shape[1], height), (native.shape[2], width)))
-    resized = rows @ (native @ columns.T)  # (H, h) (N, h, w) (w, W)
+    if native.device.type == "cpu":
+        rows, columns = _weights(native.shape[1], height), _weights(native.shape[2], width)
+        resized = torch.from_numpy(rows @ (native.numpy() @ columns.T))  # (H, h) (N, h, w) (w, W)
+    else:
+        resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     lowest = resized.amin((1, 2), keepdim=True)
     return resized.sub_(lowest).div_(EPSILON + resized.amax((1, 2), keepdim=True))
 
 
 @cache
-def _weights(small: int, large: int) -> Tensor:
-    """What each of ``large`` places takes from ``small`` samples: float64 (large, small), rows that sum to 1."""
-    at = ((torch.arange(large, dtype=torch.float64) + 0.5) * small / large - 0.5).clamp(0, small - 1)
-    left = at.floor().long().clamp(max=max(0, small - 2))
-    share = (at - left).view(-1, 1)
-    places = torch.arange(small).view(1, -1)
-    return (places == left.view(-1, 1)) * (1 - share) + (places == left.view(-1, 1) + 1) * share
+def _weights(small: int, large: int) -> np.ndarray:
+    """What each of ``large`` places takes from ``small`` samples: float32 (large, small), rows that sum to 1."""
+    at = ((np.arange(large) + 0.5) * small / large - 0.5).clip(0, small - 1)
+    left = np.floor(at).clip(max=max(0, small - 2)).astype(int)[:, None]
+    share, places = at[:, None] - left, np.arange(small)
+    return ((places == left) * (1 - share) + (places == left + 1) * share).astype(np.float32)
 
 
 def _min_max(maps: Tensor) -> Tensor:

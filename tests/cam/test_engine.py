@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from das_explain.cam.engine import explain, grad_cam, normalize
+from das_explain.cam.engine import explain, grad_cam, normalize, upsample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn import create_model
 from das_explain.nn.fast.fold import folded
@@ -311,3 +312,24 @@ def test_folding_keeps_the_output_of_a_wanted_convolution():
     seen = grad_cam(twin, images, torch.tensor([2]), ["layer4.1.conv2"])["layer4.1.conv2"]
     assert isinstance(twin.layer4[1].bn2, nn.BatchNorm2d)
     assert torch.allclose(seen.map, expected.map, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("native", "size"),
+    [((14, 14), (224, 224)), ((7, 9), (64, 48)), ((1, 1), (5, 6)), ((3, 1), (8, 8)), ((20, 16), (10, 8))],
+)
+def test_maps_are_resized_as_torch_resizes_them_whatever_the_precision_around(native, size):
+    maps = torch.rand(5, *native, generator=torch.Generator().manual_seed(0))
+    maps = maps - maps.amin((1, 2), keepdim=True)
+    maps[1] = 0
+    maps[2] *= 1e-6
+    resized = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    shifted = resized - resized.amin((1, 2), keepdim=True)
+    expected = shifted / (1e-7 + shifted.amax((1, 2), keepdim=True))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = upsample(maps, size)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, expected, rtol=0, atol=2e-6)
+    assert torch.equal(upsample(maps[3:4], size)[0], found[3]), "alone as among others"
+    maps[4, 0, 0] = torch.nan
+    assert upsample(maps, size).isnan().any((1, 2)).tolist() == [False] * 4 + [True]
