@@ -71,7 +71,7 @@ class Ranking:
         weights = self.maps[row].detach().float().clamp(min=0).cpu().numpy().ravel()
         mask = self.masks[row].cpu().numpy().ravel()
         # Non-negative floats are ordered as their bits are; the sign's place, at the other end, says whether it is on R.
-        keys = _sorted(weights, weights.view(np.uint32) << np.uint32(1) | mask.view(np.uint8))
+        keys = _sorted(weights, weights.view(np.uint32) << np.uint32(1) | (mask.view(np.uint8) != 0))
         level = (keys >> np.uint32(1)).view(np.float32)
         first = np.append(True, level[1:] != level[:-1])  # of each level
         on_object = (keys & np.uint32(1)).astype(np.int32)

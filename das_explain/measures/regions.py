@@ -73,7 +73,8 @@ def divide(weights: Tensor, masks: Tensor, kept: Tensor | None = None) -> tuple[
     >>> divide(torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[True, False, True]]]))
     (tensor([[5.]]), tensor([[2.]]))
     """
-    part = masks.view(torch.uint8).to(weights.dtype)  # four times quicker than from bool
+    # Four times quicker than from bool, of which Pillow gives bytes of 255.
+    part = masks.view(torch.uint8).clamp(max=1).to(weights.dtype)
     torch.mul(weights, part, out=part)
     on_rows = part.sum(2)
     torch.sub(weights, part, out=part)

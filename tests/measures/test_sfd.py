@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from das_explain.cam.engine import normalize
 from das_explain.errors import UsageError
+from das_explain.measures import MEASURES
 from das_explain.measures.sfd import SCALINGS, bounding_box, fill_box, sfd_score
 
 BOUNDS = {
@@ -277,3 +280,14 @@ def test_moving_weight_out_of_the_object_lowers_the_score(case):
     for old, new, status in zip(before.sfd, after.sfd, before.status, strict=True):
         if status == "ok" and not (more_outside < cam)[~mask].any():
             assert new <= old + 1e-9
+
+
+def test_a_mask_of_pillows_bools_is_the_same_mask():
+    mask = np.zeros((9, 12), bool)
+    mask[2:7, 3:8] = True
+    odd = np.asarray(Image.fromarray(mask).convert("1"))
+    assert odd.view(np.uint8).max() == 255, "else there is nothing to test"
+    cam = torch.rand(1, 9, 12, generator=torch.Generator().manual_seed(0))
+    for name in ("sfd", "pointing_game", "energy_pointing_game", "iou", "auroc", "average_precision"):
+        measured = [MEASURES[name].compute(cam, torch.from_numpy(each.copy())[None]).values for each in (mask, odd)]
+        assert torch.equal(*measured), name
