@@ -1,4 +1,4 @@
-"""Text that must fit."""
+"""Names and counts as people read them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ def cut_middle(text: str, room: int) -> str:
         return text
     head, tail = room // 2, (room - 1) // 2
     return text[:head].rstrip() + ELLIPSIS + text[len(text) - tail :].lstrip()
+
+
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """How many of what.
+
+    >>> plural(1, "image"), plural(1200, "image"), plural(2, "copy", "copies")
+    ('1 image', '1,200 images', '2 copies')
+    """
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def spelled(name: str) -> str:

@@ -19,6 +19,7 @@ from das_explain.cam.engine import Cam, explain
 from das_explain.data.geometry import Preprocess
 from das_explain.data.images import as_rgb, decode_image
 from das_explain.errors import UsageError
+from das_explain.text import plural
 
 Photo = str | os.PathLike[str] | Image.Image | np.ndarray
 """A photo: a path, a Pillow image, or an array uint8 (H, W), (H, W, 3) or (H, W, 4)."""
@@ -104,7 +105,7 @@ class Explanation:
 
     def __repr__(self) -> str:
         first = f", first: {self._title(0)}" if len(self) else ""
-        return f"Explanation of {len(self)} image{'' if len(self) == 1 else 's'}, {', '.join(self.cams)}{first}"
+        return f"Explanation of {plural(len(self), 'image')}, {', '.join(self.cams)}{first}"
 
     def _repr_png_(self) -> bytes | None:
         return _encoded(self.sheet(), "PNG") if len(self) else None

@@ -16,6 +16,7 @@ from das_explain.checkpoint.build import backbone_defaults, build_network, head_
 from das_explain.checkpoint.files import Candidate, best_reading
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.registry import BACKBONES, attentions_of, default_gates
+from das_explain.text import plural
 
 OPTIONAL = "num_batches_tracked"  # a counter that inference does not use and old files do not have
 GATE = re.compile(r"^(.*\.)?gate\d*\.")
@@ -87,12 +88,12 @@ def describe(found: Differences, expected: Mapping[str, Tensor], state: Mapping[
     """The differences in one phrase: counts and the first three names of each kind."""
     parts = []
     if found.missing:
-        parts.append(f"{_count(found.missing, 'key')} missing ({_first(found.missing)})")
+        parts.append(f"{plural(len(found.missing), 'key')} missing ({_first(found.missing)})")
     if found.foreign:
-        parts.append(f"{_count(found.foreign, 'foreign key')} ({_first(found.foreign)})")
+        parts.append(f"{plural(len(found.foreign), 'foreign key')} ({_first(found.foreign)})")
     if found.misshapen:
         shapes = [f"{key} is {_shape(state, key)}, not {_shape(expected, key)}" for key in found.misshapen]
-        parts.append(f"{_count(found.misshapen, 'other shape')} ({_first(shapes)})")
+        parts.append(f"{plural(len(found.misshapen), 'other shape')} ({_first(shapes)})")
     return ", ".join(parts)
 
 
@@ -269,10 +270,6 @@ def _alpha(compressions: Iterable[Tensor]) -> float | None:
         if 0 < alpha <= 1 and all(max(1, int(alpha * channels)) == hidden for hidden, channels in pairs):
             return alpha
     return None
-
-
-def _count(names: Sequence[str], noun: str) -> str:
-    return f"{len(names)} {noun}{'s' if len(names) != 1 else ''}"
 
 
 def _first(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from das_explain.checkpoint.files import Candidate
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import UsageError
+from das_explain.text import plural
 
 
 def only(spec: ModelSpec, *known: str) -> dict[str, Any]:
@@ -41,6 +42,6 @@ def peeled_notes(file: Path, reading: Candidate) -> list[str]:
         notes.append(f"{file}: taken from {', '.join(reading.peeled)}")
     if reading.left_out:
         names = ", ".join(reading.left_out[:3]) + (" ..." if len(reading.left_out) > 3 else "")
-        count = f"{len(reading.left_out)} " + ("key" if len(reading.left_out) == 1 else "keys")
+        count = plural(len(reading.left_out), "key")
         notes.append(f"{file}: left out, as no part of the network: {count} ({names})")
     return notes

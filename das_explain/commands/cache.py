@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from das_explain.commands.help import Command, Group
+from das_explain.text import plural
 
 app = typer.Typer(cls=Group, help="The mask cache: what it holds, clear it, copy it.", no_args_is_help=True)
 Name = Annotated[
@@ -48,7 +49,7 @@ def clear(
     if not yes:
         typer.confirm(f"Delete masks from {cache_folder()}?", abort=True)
     files, size = clear_cache(segmenter, older_than=older_than)
-    print(f"deleted     {files:,} masks, {_size(size)}")
+    print(f"deleted     {plural(files, 'mask')}, {_size(size)}")
 
 
 @app.command(cls=Command)
@@ -61,7 +62,7 @@ def export(
     """Copy the cache to a folder that other machines can use."""
     from das_explain.segment.cache import export as export_cache
 
-    print(f"copied      {export_cache(out, segmenter):,} masks to {out}")
+    print(f"copied      {plural(export_cache(out, segmenter), 'mask')} to {out}")
 
 
 def _size(count: float) -> str:

@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from das_explain.text import cut_middle
+from das_explain.text import cut_middle, plural
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.progress import TaskID
 
     from das_explain.batches.export import Exported
-    from das_explain.commands.options import Data
+    from das_explain.commands.options import Data, Maps, Models
     from das_explain.commands.regions import Regions
     from das_explain.data.dataset import Dataset
     from das_explain.evidence.run import Run
     from das_explain.explain.contestants import Contest
+    from das_explain.explain.explainer import Explainer
     from das_explain.explain.plan import Plan
     from das_explain.scoring.options import ScoreOptions
     from das_explain.segment import Segmenter
@@ -151,7 +152,7 @@ def print_tables(run: Run) -> None:
     others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
     if len(others):
         counted = (
-            f"{_count(row.size, 'row')} of {_count(row.nunique, 'image')} {row.Index}" for row in others.itertuples()
+            f"{plural(row.size, 'row')} of {plural(row.nunique, 'image')} {row.Index}" for row in others.itertuples()
         )
         print("statuses    " + ", ".join(counted))
     for sentence in run.manifest.get("assumptions", []):
@@ -194,6 +195,31 @@ def open_photos(specs: Sequence[str], photos: Data, regions: Regions) -> Dataset
 
     dataset = open_any(specs, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root)
     return replace(dataset, samples=photos.draw(dataset))
+
+
+def load_explainer(
+    dataset: Dataset, models: Models, photos: Data, regions: Regions, maps: Maps, device: str | None
+) -> tuple[Explainer, Segmenter | None]:
+    """The models, ready for these photos, and what finds R on them if anything does; prints what is assumed of both."""
+    from das_explain.explain.contestants import load_contest
+    from das_explain.explain.explainer import Explainer
+    from das_explain.segment.choose import choose_segmenter
+
+    options = maps.options(models.precision)
+    options.check()
+    print_notes(dataset)
+    segmenter = choose_segmenter(dataset, regions.options(device), optional=True)
+    contest = load_contest(
+        models.model,
+        dataset.labels,
+        options,
+        blocks=models.block_names,
+        device=device,
+        label_files=models.label_files(),
+        label_map=photos.read_label_map(),
+    )
+    print_assumed(contest, segmenter, dataset.samples)
+    return Explainer(contest, options), segmenter
 
 
 def print_agreement(exported: Exported) -> None:
@@ -253,7 +279,3 @@ def progress_bars(*units: str) -> Iterator[tuple[Progress, ...]]:
             return told
 
         yield tuple(report(task) for task in tasks)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

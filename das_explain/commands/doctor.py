@@ -120,4 +120,4 @@ def _cache() -> tuple[str, str]:
     if not os.access(above, os.W_OK):
         return str(folder), f"{above} cannot be written to: set DAS_EXPLAIN_CACHE to another folder"
     count = sum(1 for shelf in shelves() for _ in shelf.entries())
-    return f"{folder}, {count:,} mask{'' if count == 1 else 's'}", ""
+    return f"{folder}, {plural(count, 'mask')}", ""

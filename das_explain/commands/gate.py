@@ -49,7 +49,7 @@ def gate(
 
     Example: das-explain gate photos/ -m das=das.pth@resnet50:das --figures 20
     """
-    from das_explain.commands.common import open_photos, print_assumed, progress_bars
+    from das_explain.commands.common import load_explainer, open_photos, progress_bars
     from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
@@ -57,26 +57,10 @@ def gate(
     points = [_point(text) for text in at]
     dataset = open_photos(images, photos, regions)
 
-    from das_explain.explain.contestants import ExplainOptions, load_contest
-    from das_explain.explain.explainer import Explainer
     from das_explain.gates import study_gates
-    from das_explain.segment.choose import choose_segmenter
 
-    options = ExplainOptions(method=maps.method, target=maps.target, precision=models.precision)
-    options.check()
     score_options = scoring.options()
-    segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
-    contest = load_contest(
-        models.model,
-        dataset.labels,
-        options,
-        blocks=models.block_names,
-        device=running.device,
-        label_files=models.label_files(),
-        label_map=photos.read_label_map(),
-    )
-    explainer = Explainer(contest, options)
-    print_assumed(contest, segmenter, dataset.samples)
+    explainer, segmenter = load_explainer(dataset, models, photos, regions, maps, running.device)
     with progress_bars("masks", "images") as (finding, progress):
         summary = study_gates(
             dataset,

@@ -29,34 +29,17 @@ def heatmap(
 
     Example: das-explain heatmap dog.jpg cat.jpg -m plain=plain.pth@resnet50 -m das=das.pth@resnet50:das
     """
-    from das_explain.commands.common import open_photos, print_assumed, print_heatmaps, print_notes, progress_bar
+    from das_explain.commands.common import load_explainer, open_photos, print_heatmaps, progress_bar
     from das_explain.files import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
     dataset = open_photos(images, photos, regions)
 
-    from das_explain.explain.contestants import ExplainOptions, load_contest
-    from das_explain.explain.explainer import Explainer
     from das_explain.figures.heatmaps import write_heatmaps
-    from das_explain.segment.choose import choose_segmenter
 
-    options = ExplainOptions(method=maps.method, target=maps.target, precision=models.precision)
-    options.check()
     score_options = scoring.options()
-    print_notes(dataset)
-    segmenter = choose_segmenter(dataset, regions.options(running.device), optional=True)
-    contest = load_contest(
-        models.model,
-        dataset.labels,
-        options,
-        blocks=models.block_names,
-        device=running.device,
-        label_files=models.label_files(),
-        label_map=photos.read_label_map(),
-    )
-    explainer = Explainer(contest, options)
-    print_assumed(contest, segmenter, dataset.samples)
+    explainer, segmenter = load_explainer(dataset, models, photos, regions, maps, running.device)
     with progress_bar("masks") as finding:
         rows = write_heatmaps(
             dataset,

@@ -39,6 +39,7 @@ from das_explain.commands.help import COMMON, DATA, MAPS, MODELS, RUNNING, SCORI
 
 if TYPE_CHECKING:
     from das_explain.data.dataset import Dataset
+    from das_explain.explain.contestants import ExplainOptions
     from das_explain.scoring.options import ScoreOptions
     from das_explain.types import Sample
 
@@ -175,6 +176,12 @@ class Maps:
             help="What is explained: the photo's class, each model's own prediction, or one class by name.",
         ),
     ] = "label"
+
+    def options(self, precision: str, **measuring: Any) -> ExplainOptions:
+        """The same for the explain room; ``measuring``: what is measured while the networks are at hand."""
+        from das_explain.explain.contestants import ExplainOptions
+
+        return ExplainOptions(method=self.method, target=self.target, precision=precision, **measuring)
 
 
 @dataclass(frozen=True)

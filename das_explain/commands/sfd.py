@@ -47,7 +47,6 @@ def sfd(
     check_folder(out)
     dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root)
 
-    from das_explain.explain.contestants import ExplainOptions
     from das_explain.explain.plan import Plan
     from das_explain.segment.choose import choose_segmenter
 
@@ -60,13 +59,7 @@ def sfd(
         labels=dataset.labels,
         label_files=models.label_files(),
         label_map=photos.read_label_map(),
-        options=ExplainOptions(
-            method=maps.method,
-            target=maps.target,
-            precision=models.precision,
-            measures=score_options.network_measures,
-            baseline=hide_with,
-        ),
+        options=maps.options(models.precision, measures=score_options.network_measures, baseline=hide_with),
         blocks=models.block_names,
         batch=running.batch,
         workers=running.workers,

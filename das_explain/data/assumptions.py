@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from das_explain.data.sources import find_unconfirmed_turns
+from das_explain.text import plural
 from das_explain.types import Sample
 
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -15,17 +16,13 @@ def assume_of_masks(samples: Sequence[Sample]) -> list[str]:
     told = []
     if lossy := [each for each in samples if each.mask_path is not None and each.mask_path.suffix.lower() in LOSSY]:
         told.append(
-            f"{_count(len(lossy), 'mask')}, first that of {lossy[0].name}, stored as JPEG, which scatters small values: an "
+            f"{plural(len(lossy), 'mask')}, first that of {lossy[0].name}, stored as JPEG, which scatters small values: an "
             "object's pixel is one above half the file's maximum"
         )
     if guessed := find_unconfirmed_turns(samples):
         told.append(
-            f"{_count(len(guessed), 'photo')}, first {guessed[0].name}, with an EXIF orientation that the "
+            f"{plural(len(guessed), 'photo')}, first {guessed[0].name}, with an EXIF orientation that the "
             "mask's size cannot confirm: masks are taken as drawn on the upright photo; if they are not, store the "
             "photos upright, or give each mask the orientation tag of its photo"
         )
     return told
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from das_explain.data.images import EXTENSIONS, how_to_open, printable
 from das_explain.errors import DasExplainError
-from das_explain.text import spelled
+from das_explain.text import plural, spelled
 
 LITTER = frozenset(["thumbs.db", "desktop.ini"])  # what an operating system leaves behind
 
@@ -42,7 +42,7 @@ def describe_passed_over(root: Path, others: Counter[str]) -> tuple[str, ...]:
     if not others:
         return ()
     count = others.total()
-    return (f"{count} file{'' if count == 1 else 's'} passed over in {printable(root)}: {_list_kinds(others)}",)
+    return (f"{plural(count, 'file')} passed over in {printable(root)}: {_list_kinds(others)}",)
 
 
 def what_instead(others: Counter[str]) -> str:

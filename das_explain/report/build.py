@@ -24,7 +24,7 @@ from das_explain.report.gallery import LIMIT, Gallery, GalleryCounts
 from das_explain.report.payload import colour_table
 from das_explain.report.results import Results
 from das_explain.report.single import as_one_file
-from das_explain.text import cut_middle
+from das_explain.text import cut_middle, plural
 
 HERE = Path(__file__).parent
 SMALL_TABLES = ("summary", "comparison", "designs", "lift")
@@ -141,7 +141,7 @@ def _page(results: Results, counts: GalleryCounts, files: list[str]) -> str:
         whole=lambda value: words.number(value, 0),
         p=words.p_text,
         percent=words.percent,
-        plural=words.plural,
+        plural=plural,
         join_names=words.join,
         cut=cut_middle,
     )

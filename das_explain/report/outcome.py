@@ -24,10 +24,10 @@ from das_explain.report.words import (
     number,
     p_text,
     percent,
-    plural,
     signed,
 )
 from das_explain.statuses import STATUSES
+from das_explain.text import plural
 
 ALPHA = 0.05
 

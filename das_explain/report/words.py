@@ -64,11 +64,6 @@ def percent(value: float) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.0f} %"
 
 
-def plural(count: int, noun: str, nouns: str | None = None) -> str:
-    """``1 image``, ``1,200 images``."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
-
-
 def join(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
