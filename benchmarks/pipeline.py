@@ -31,7 +31,7 @@ from das_explain.measures.sfd import sfd_score
 from das_explain.nn import create_model
 from das_explain.scoring import run as scoring
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.rows import Scorer
+from das_explain.scoring.scorer import Scorer
 from das_explain.segment import create_segmenter
 
 LABELS = [f"class {i}" for i in range(10)]

@@ -23,7 +23,7 @@ from das_explain.cam.engine import upsample
 from das_explain.measures import MEASURES, MeasureOptions, Regions
 from das_explain.measures.sfd import sfd_score
 from das_explain.scoring.readings import BOXES, REGIONS, SCALINGS, THRESHOLDS, RegionReadings, read_maps
-from das_explain.scoring.rows import CHUNK
+from das_explain.scoring.scorer import CHUNK
 
 MAPS = 4  # of a photo: two models, two blocks
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import typer
 
+from das_explain.text import plural
+
 CORE = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "pillow", "matplotlib", "grad-cam")
 PHOTOGRAPHS = ("scikit-image", "scikit-learn")
 EXTRAS = {  # extra -> {distribution: the module that shows it is there}; what is for developers only is left out

@@ -19,7 +19,8 @@ from das_explain.explain.explainer import Explainer, pixels
 from das_explain.files import check_folder, json_line
 from das_explain.scoring.memory import model_facts
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.rows import Scorer
+from das_explain.scoring.rows import score_rows
+from das_explain.scoring.scorer import Scorer
 from das_explain.segment import Segmenter
 from das_explain.types import Progress, no_progress
 
@@ -69,7 +70,7 @@ def write_heatmaps(
             shown, seen = loaded.readable()
             evidence = explainer.explain(loaded, frames=False)
             frames = {geometry: pixels(seen, geometry) for geometry in seen.frames}
-            table = scorer.score_rows(evidence, scorer.score(evidence)).astype(object)
+            table = score_rows(scorer.models, evidence, scorer.score(evidence)).astype(object)
             records = table.where(table.notna(), None).to_dict("records")
             rows += records
             regions += [asdict(photo) for photo in evidence.photos]

@@ -46,7 +46,8 @@ from das_explain.gates.places import (
 )
 from das_explain.scoring.memory import model_facts
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.rows import Scorer
+from das_explain.scoring.rows import score_rows
+from das_explain.scoring.scorer import Scorer
 from das_explain.segment import Segmenter
 from das_explain.types import Progress, no_progress
 
@@ -75,7 +76,7 @@ class _Model:
             targets = fixed_targets(wanted_targets(self.contestant, seen, self.explainer.options), logits)
         evidence = self.explainer.explain(batch, targets, frames=False)
         effects = effect_rows(
-            self.contestant.name, evidence, self.scorer.score_rows(evidence, self.scorer.score(evidence))
+            self.contestant.name, evidence, score_rows(self.scorer.models, evidence, self.scorer.score(evidence))
         )
         views = {name: view.cpu() for name, view in views.items()}
         return _Seen(self.contestant, views, evidence, pixels(seen, self.contestant.geometry), effects)

@@ -20,7 +20,8 @@ from das_explain.errors import UsageError
 from das_explain.explain.contestants import Contest, ExplainOptions, load_contest
 from das_explain.explain.explainer import Explainer
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.rows import ModelFacts, Scorer
+from das_explain.scoring.rows import score_rows
+from das_explain.scoring.scorer import ModelFacts, Scorer
 from das_explain.types import Region, Sample
 
 Model = str | nn.Module | LoadedModel
@@ -94,7 +95,7 @@ def score(
     rows = []
     for loaded in explainer.batches(memory, samples, memory, batch=batch, workers=0):
         evidence = explainer.explain(loaded, frames=False)
-        rows.append(scorer.score_rows(evidence, scorer.score(evidence)))
+        rows.append(score_rows(scorer.models, evidence, scorer.score(evidence)))
     return pd.concat(rows, ignore_index=True)
 
 

@@ -29,7 +29,7 @@ from das_explain.scoring.readings import (
     RegionReadings,
     read_maps,
 )
-from das_explain.scoring.rows import CHUNK, ModelFacts, Scored
+from das_explain.scoring.scorer import CHUNK, ModelFacts, Scored
 from das_explain.stats.intervals import mean_intervals_in_closed_form
 from das_explain.statuses import SCORED
 

@@ -19,7 +19,8 @@ from das_explain.nulls import NULLS
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
 from das_explain.scoring.reading_table import ReadingTable
-from das_explain.scoring.rows import ModelFacts, Scored, Scorer
+from das_explain.scoring.rows import measure_rows, null_rows, score_rows
+from das_explain.scoring.scorer import ModelFacts, Scored, Scorer
 from das_explain.scoring.verdict import Centres, copies_of, write_readings, write_verdict_tables
 from das_explain.stats.tables import compare, compare_groups, lift_over_nulls, summarize
 from das_explain.types import Progress, no_progress
@@ -67,10 +68,10 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
             first = 0
             for evidence in run.evidence():
                 scored = scorer.score(evidence, first)
-                rows = scorer.score_rows(evidence, scored)
+                rows = score_rows(models, evidence, scored)
                 writers["scores"].add(rows)
-                writers["measures"].add(scorer.measure_rows(evidence, scored))
-                writers["nulls"].add(scorer.null_rows(evidence, scored))
+                writers["measures"].add(measure_rows(evidence, scored))
+                writers["nulls"].add(null_rows(evidence, scored))
                 counts.update(rows["status"])
                 notes.add(evidence, models)
                 values.add(scored)

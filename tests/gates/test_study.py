@@ -48,6 +48,17 @@ def out(gated: Path, photos: Path, tmp_path_factory) -> Path:
     return out
 
 
+def test_what_data_and_models_assume_is_told(gated: Path, photos: Path, tmp_path: Path, capsys):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    shutil.copy(photos.parent / "00.png", folder)
+    (folder / "notes.txt").write_text("no photo")
+    for command in (("gate", "--figures", 0), ("heatmap",)):
+        arguments = (folder, "--model", f"d={gated}", "--out", tmp_path / command[0], "--workers", 0)
+        assert das_explain(command[0], *arguments, *command[1:]) == 0
+        assert "note        1 file passed over" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def effects(out: Path) -> pd.DataFrame:
     return pd.read_csv(out / "gates.csv")

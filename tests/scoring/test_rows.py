@@ -10,7 +10,8 @@ from torch import Tensor
 from das_explain.cam.engine import normalize
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.rows import ModelFacts, Scorer
+from das_explain.scoring.rows import score_rows
+from das_explain.scoring.scorer import ModelFacts, Scorer
 
 NAN, INF = float("nan"), float("inf")
 
@@ -32,7 +33,7 @@ def row_of(logits: list[float], raw: Tensor, status: str = "ok", label: str | No
     )
     facts = ModelFacts("m", ("b",), ["ant", "bee", "cat"], {"ant": 0, "bee": 1, "cat": 2})
     scorer = Scorer([facts], ScoreOptions(measures=(), nulls=()))
-    table = scorer.score_rows(evidence, scorer.score(evidence)).astype(object)
+    table = score_rows([facts], evidence, scorer.score(evidence)).astype(object)
     return table.where(table.notna(), None).to_dict("records")[0]
 
 

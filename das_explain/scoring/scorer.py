@@ -1,0 +1,216 @@
+"""Evidence of some images -> the values of every measure on their maps and on blind ones, and why there is none.
+
+Images are scored a few at a time, all models of a block together: a shared box needs them, and blind maps are scored
+once for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from das_explain.cam.engine import upsample
+from das_explain.evidence.values import Evidence, Key
+from das_explain.measures import MEASURES, Measured, Regions, compute_all
+from das_explain.nulls import NULLS, Null
+from das_explain.nulls.pairing import image_seeds
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.partners import Partners
+from das_explain.statuses import SCORED
+
+CHUNK = 16  # images scored together: their maps stay in the processor's cache
+Results = dict[str, Measured]  # by measure
+EXTRAS = ("b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n")  # of sfd, in scores.csv
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What scoring knows of a model: its class names (``None``: numbers) and which logit each class of the data is."""
+
+    name: str
+    blocks: tuple[str, ...]
+    labels: Sequence[str] | None
+    logit: Mapping[str, int]
+
+
+@dataclass
+class Scored:
+    """Values and statuses of N images; of a null under (key, measure, null), of the models' own maps with ``""``.
+
+    ``reasons``: of each model, object (N,), why an image has no score before its map is looked at, ``ok`` if nothing is
+    known. ``extras``: of sfd, ``EXTRAS`` by name.
+    """
+
+    reasons: dict[str, np.ndarray]
+    values: dict[tuple[Key, str, str], np.ndarray] = field(default_factory=dict)
+    statuses: dict[tuple[Key, str, str], np.ndarray] = field(default_factory=dict)
+    extras: dict[Key, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+class Scorer:
+    """Scores evidence with one choice of options."""
+
+    def __init__(
+        self,
+        models: Sequence[ModelFacts],
+        options: ScoreOptions,
+        partners: Partners | None = None,
+        *,
+        seed: int = 0,
+        mean_masks: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        self.models = models
+        self.options = options.resolved()
+        self.partners = partners
+        self.seed = seed
+        self.mean_masks = mean_masks or {}
+        self.keys = [Key(model.name, block) for model in models for block in model.blocks]
+        self.measures = [MEASURES[name] for name in self.options.measures]
+        self.on_maps = [measure for measure in self.measures if not measure.needs_network]
+        self.nulls = [NULLS[name] for name in self.options.nulls]
+        if not self.partners:  # one image has no partner
+            self.nulls = [null for null in self.nulls if null.blind or null.needs]
+
+    def score(self, evidence: Evidence, first: int = 0) -> Scored:
+        """The values of all images; ``first`` is the rank of its first shown image among all that were shown."""
+        scored = Scored({model.name: _reasons(evidence, model) for model in self.models})
+        count = len(evidence)
+        for key in self.keys:
+            for null, measures in (("", self.measures), *((null.name, self.on_maps) for null in self.nulls)):
+                for measure in measures:
+                    scored.values[key, measure.name, null] = np.full(count, np.nan)
+                    scored.statuses[key, measure.name, null] = scored.reasons[key.model].copy()
+            scored.extras[key] = {extra: np.full(count, np.nan) for extra in EXTRAS}
+        if evidence.masks and len(evidence.shown):
+            wanted = np.array([evidence.photos[i].status == "ok" for i in evidence.shown])
+            rows = np.flatnonzero(wanted)
+            for start in range(0, len(rows), CHUNK):
+                self._chunk(evidence, rows[start : start + CHUNK], first, scored)
+        self._network_measures(evidence, scored)
+        self._nonfinite(evidence, scored)
+        return scored
+
+    def _chunk(self, evidence: Evidence, rows: np.ndarray, first: int, scored: Scored) -> None:
+        """Scores the shown images ``rows`` (k,), which all have a region."""
+        positions = evidence.shown[rows]
+        blind: dict[str, dict[str, Results]] = {}
+        regions = {geometry: Regions(torch.from_numpy(each[rows])) for geometry, each in evidence.masks.items()}
+        names = [evidence.photos[i].image for i in positions]
+        for block in dict.fromkeys(key.block for key in self.keys):
+            keys = [key for key in self.keys if key.block == block and key in evidence.maps]
+            natives = {key: self._with_partners(evidence, key, rows, first) for key in keys}
+            both = {key: self._upsampled(evidence, key, native) for key, native in natives.items()}
+            maps = {key: each[: len(rows)] for key, each in both.items()}
+            for key in keys:
+                geometry = evidence.geometries[key.model]
+                here, usable = regions[geometry], scored.reasons[key.model][positions] == "ok"
+                options = replace(self.options.for_measures(), regions=here, shared=self._shared(key, maps, evidence))
+                own = compute_all(maps[key], here.masks, options, self.on_maps)
+                if geometry not in blind:
+                    blind[geometry] = self._blind(maps[key], here, geometry, names)
+                fakes: dict[str, Results] = {"": own, **blind[geometry]}
+                for null in self.nulls:
+                    if not null.blind:
+                        fake = self._fake(null, key, evidence, both[key], here.masks, names)
+                        fakes[null.name] = self._on_null(fake, here)
+                for null_name, results in fakes.items():
+                    for measure, result in results.items():
+                        self._put(scored, (key, measure, null_name), positions, usable, result)
+
+    def _upsampled(self, evidence: Evidence, key: Key, native: np.ndarray) -> Tensor:
+        return upsample(torch.from_numpy(np.ascontiguousarray(native)), evidence.sizes[evidence.geometries[key.model]])
+
+    def _shared(self, key: Key, maps: Mapping[Key, Tensor], evidence: Evidence) -> Tensor | None:
+        """The pixels that any model of this geometry holds salient, bool (k, H, W), if they share a box."""
+        if self.options.box != "shared":
+            return None
+        geometry = evidence.geometries[key.model]
+        seen_alike = [each for other, each in maps.items() if evidence.geometries[other.model] == geometry]
+        return torch.stack([each >= self.options.threshold for each in seen_alike]).any(0)
+
+    def _blind(self, like: Tensor, regions: Regions, geometry: str, names: list[str]) -> dict[str, Results]:
+        """What maps that never saw a photo get on these masks."""
+        partner = torch.arange(len(regions.masks))
+        results: dict[str, Results] = {}
+        for null in self.nulls:
+            if null.blind:
+                context = self._context(null.needs, like.shape[1:], names, geometry)
+                results[null.name] = self._on_null(null.make(like, regions.masks, partner, **context), regions)
+        return results
+
+    def _with_partners(self, evidence: Evidence, key: Key, rows: np.ndarray, first: int) -> np.ndarray:
+        """The native maps of the images, then those of their partners, float32 (2 k, h, w); if there are, and are asked for."""
+        own = evidence.maps[key].native[rows]
+        if not self.partners or all(null.blind for null in self.nulls):
+            return own
+        return np.concatenate([own, self.partners.maps(key, first + rows)])
+
+    def _fake(self, null: Null, key: Key, evidence: Evidence, maps: Tensor, masks: Tensor, names: list[str]) -> Tensor:
+        native = evidence.maps[key].native.shape[1:]
+        context = self._context(null.needs, native, names, evidence.geometries[key.model])
+        partner = torch.arange(len(masks)) + (len(maps) - len(masks))
+        return null.make(maps, masks, partner, **context)
+
+    def _context(self, needs: Sequence[str], native: Sequence[int], names: list[str], geometry: str) -> dict[str, Any]:
+        context: dict[str, Any] = {}
+        if "native" in needs:
+            context["native"] = tuple(native)
+        if "seeds" in needs:
+            context["seeds"] = torch.from_numpy(image_seeds(names, self.seed))
+        if "mean_mask" in needs:
+            context["mean_mask"] = torch.from_numpy(self.mean_masks[geometry])
+        return context
+
+    def _on_null(self, maps: Tensor, regions: Regions) -> Results:
+        """A shared box is the models'; a null stands on its own."""
+        options = replace(self.options.for_measures(), regions=regions)
+        if options.box == "shared":
+            options = replace(options, box="rect")
+        return compute_all(maps, regions.masks, options, self.on_maps)
+
+    def _put(
+        self, scored: Scored, at: tuple[Key, str, str], positions: np.ndarray, usable: np.ndarray, result: Measured
+    ) -> None:
+        where = positions[usable]
+        counts = np.array([word in SCORED for word in result.status])
+        scored.values[at][where] = np.where(counts, result.values.double().numpy(), np.nan)[usable]
+        scored.statuses[at][where] = np.array(result.status, dtype=object)[usable]
+        key, measure, null = at
+        if measure == "sfd" and not null:
+            for name in EXTRAS:
+                extra = np.where(counts, result.extras[name].double().numpy(), np.nan)
+                scored.extras[key][name][where] = extra[usable]
+
+    def _network_measures(self, evidence: Evidence, scored: Scored) -> None:
+        """What was measured while the networks were at hand; an image of unknown class or region has its reason."""
+        for (key, name), (values, status) in evidence.measured.items():
+            if (key, name, "") in scored.values:
+                usable = scored.reasons[key.model][evidence.shown] == "ok"
+                where, words = evidence.shown[usable], np.array(status, dtype=object)[usable]
+                scored.values[key, name, ""][where] = np.where(np.isin(words, SCORED), values[usable], np.nan)
+                scored.statuses[key, name, ""][where] = words
+
+    def _nonfinite(self, evidence: Evidence, scored: Scored) -> None:
+        """A map that is not finite is said before anything about the mask."""
+        for key, maps in evidence.maps.items():
+            broken = ~np.isfinite(maps.native).all((1, 2))
+            if broken.any():
+                for measure in self.measures:
+                    scored.statuses[key, measure.name, ""][evidence.shown[broken]] = "nonfinite_cam"
+                    scored.values[key, measure.name, ""][evidence.shown[broken]] = np.nan
+
+
+def _reasons(evidence: Evidence, model: ModelFacts) -> np.ndarray:
+    """object (N,): why an image has no score of this model before its map is looked at; ``ok`` if nothing is known."""
+    reasons = np.array([photo.status for photo in evidence.photos], dtype=object)
+    if not evidence.masks:
+        reasons[reasons != "unreadable"] = "no_mask"
+    if model.logit:
+        unknown = [photo.label is not None and photo.label not in model.logit for photo in evidence.photos]
+        reasons[np.array(unknown, bool) & (reasons == "ok")] = "unknown_label"
+    return reasons
