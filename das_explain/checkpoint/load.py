@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from das_explain.checkpoint.blocks import SCRIPTED, find_blocks, probe
+from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.fingerprint import fingerprint, intervened
 from das_explain.checkpoint.labels import IMAGENET_CLASSES, check_labels, imagenet_labels, match_labels, read_labels
 from das_explain.checkpoint.model import LoadedModel
@@ -26,6 +26,7 @@ from das_explain.data.geometry import Preprocess
 from das_explain.devices import find_device
 from das_explain.errors import DasExplainError, UsageError, first_line
 from das_explain.nn.interventions import intervene
+from das_explain.nn.stages import SCRIPTED, probe
 
 __all__ = ["fingerprint", "load_model", "match_labels", "save_model", "warm_start"]
 

@@ -9,9 +9,10 @@ import torch
 import torchvision
 from torch import nn
 
-from das_explain.checkpoint.blocks import find_blocks, probe
+from das_explain.checkpoint.blocks import find_blocks
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn import create_model
+from das_explain.nn.stages import probe
 
 
 class Net(nn.Module):

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from das_explain.checkpoint.blocks import SCRIPTED, probe
 from das_explain.checkpoint.files import read_weights
 from das_explain.checkpoint.fit import load_strict
 from das_explain.checkpoint.labels import read_labels, sidecar
@@ -21,6 +20,7 @@ from das_explain.checkpoint.randomize import seeded
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError, first_line
+from das_explain.nn.stages import SCRIPTED, probe
 
 
 def open_python(spec: ModelSpec) -> Opened:
