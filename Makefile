@@ -1,12 +1,13 @@
 # make demo   the main job on what the project ships, from a clean checkout
 # make test   the test suite
-# make lint   format, lint, layers, types (BIN= takes the tools from the path)
+# make lint   format, lint, layers, types (BIN=FOLDER/ takes the tools from there, BIN= from the path)
+# make package   the wheel and the sdist, each tried in a clean environment
 # make docs   the site, in site/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin/
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint package docs clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/das-explain demo
@@ -14,13 +15,16 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m pytest -n auto
 
-lint: $(if $(BIN),$(VENV)/installed-for-tests)
+lint: $(if $(filter $(VENV)/bin/,$(BIN)),$(VENV)/installed-for-tests)
 	$(BIN)ruff format --check .
 	$(BIN)ruff check .
 	$(BIN)lint-imports --no-logo
 	$(BIN)mypy
 
-docs: $(if $(BIN),$(VENV)/installed-for-docs)
+package:
+	PYTHON=$(PYTHON) .ci/package
+
+docs: $(if $(filter $(VENV)/bin/,$(BIN)),$(VENV)/installed-for-docs)
 	$(BIN)python docs/make_cli.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)python -m mkdocs build --quiet --strict
 
