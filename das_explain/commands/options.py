@@ -235,6 +235,13 @@ class Scoring:
     readings: Annotated[
         bool, typer.Option(rich_help_panel=SCORING, help="Read sfd in every way that it may be (readings.csv).")
     ] = True
+    pairs: Annotated[
+        bool,
+        typer.Option(
+            rich_help_panel=SCORING,
+            help="Compare models with each other; --no-pairs: only the designs that they are copies of.",
+        ),
+    ] = True
 
     def options(self) -> ScoreOptions:
         """The same for the scoring room, names checked. Raises ``UsageError``."""

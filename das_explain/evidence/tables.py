@@ -53,12 +53,27 @@ EFFECT_SIZES = (
     "images_needed",
 )  # fmt: skip
 VARIANCE = ("block", "group", "copies", "n", "sd_copy", "sd_image", "sd_copy_image", "p_value")
+COPIES = ("group", "model", "block", "measure", "n", "mean")
+DESIGN_MEANS = (
+    "measure", "block", "group", "copies", "n", "mean", "ci_low", "ci_high", "least", "greatest", "sd_copy", "sd_image",
+    "sd_copy_image",
+)  # fmt: skip
+DESIGN_DIFFERENCES = ("measure", *DESIGNS, "copies_needed")
+DESIGN_LIFTS = (
+    "measure", "block", "group", "null", "copies", "n", "mean", "mean_null", "lift", "ci_low", "ci_high",
+)  # fmt: skip
+DESIGN_READINGS = ("block", "group_a", "group_b", *READINGS[3:])
+CORRELATIONS = (
+    "measure", "block", "copies", "r", "ci_low", "ci_high", "rho", "within", "within_ci_low", "within_ci_high",
+)  # fmt: skip
 SAMPLE = ("index", "image", "label")
 TABLES = {
     "scores": SCORES, "measures": MEASURES, "nulls": NULLS, "summary": SUMMARY, "comparison": COMPARISON, "lift": LIFT,
     "designs": DESIGNS, "sample": SAMPLE, "readings": READINGS, "measure_comparison": MEASURE_COMPARISON,
     "agreement": AGREEMENT, "signs": SIGNS, "statuses": STATUS_COUNTS, "exclusions": EXCLUSIONS, "strata": STRATA,
-    "effect_sizes": EFFECT_SIZES, "variance": VARIANCE,
+    "effect_sizes": EFFECT_SIZES, "variance": VARIANCE, "copies": COPIES, "design_means": DESIGN_MEANS,
+    "design_differences": DESIGN_DIFFERENCES, "design_lifts": DESIGN_LIFTS, "design_readings": DESIGN_READINGS,
+    "correlations": CORRELATIONS,
 }  # fmt: skip
 TEXT = {
     "image",

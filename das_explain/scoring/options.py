@@ -20,7 +20,8 @@ class ScoreOptions:
 
     ``measures`` and ``nulls`` are names; ``all`` stands for all (of the measures those that need no network). The
     defaults are what costs next to nothing beside the maps. ``readings``: whether sfd is read in every way that it may
-    be. ``baseline``: the model that all others are compared with; ``None``: every two are.
+    be. ``baseline``: the model that all others are compared with; ``None``: every two are. ``pairs``: whether models are
+    compared at all, or only the designs that they are copies of.
     """
 
     threshold: float = 0.3
@@ -30,6 +31,7 @@ class ScoreOptions:
     nulls: tuple[str, ...] = ("shuffled", "centre", "uniform")
     readings: bool = True
     baseline: str | None = None
+    pairs: bool = True
 
     def resolved(self) -> ScoreOptions:
         """The same with every name spelled out. Raises UsageError for what does not exist."""
@@ -75,6 +77,7 @@ class ScoreOptions:
                 **names,
                 readings=bool(values.get("readings", True)),
                 baseline=None if baseline is None else str(baseline),
+                pairs=bool(values.get("pairs", True)),
             )
         except (KeyError, TypeError, ValueError):
             raise UsageError("run.json does not say how the run was scored: give the options") from None

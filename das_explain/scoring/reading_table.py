@@ -1,4 +1,4 @@
-"""``readings.csv``: the difference between every two models in every reading of sfd, from the evidence as it passes by.
+"""The difference between every two models, or designs, in every reading of sfd, from the evidence as it passes by.
 
 One float32 for each image, model, block and reading goes into temporary files: 864 bytes for the 216 readings. They come
 back a pair of models at a time, of which a scaling at a time is looked at: 57 MiB of memory at 10,000 images, and 0.65 s.
@@ -7,7 +7,7 @@ back a pair of models at a time, of which a scaling at a time is looked at: 57 M
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from das_explain.cam.engine import upsample
-from das_explain.evidence.tables import READINGS
+from das_explain.evidence.tables import DESIGN_READINGS, READINGS
 from das_explain.evidence.values import Evidence, Key
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.readings import (
@@ -30,6 +30,7 @@ from das_explain.scoring.readings import (
     read_maps,
 )
 from das_explain.scoring.scorer import CHUNK, ModelFacts, Scored
+from das_explain.stats.designs import intervals_of_designs
 from das_explain.stats.intervals import mean_intervals_in_closed_form
 from das_explain.statuses import SCORED
 
@@ -81,21 +82,50 @@ class ReadingTable:
         """The rows of each pair, given as block and two models that both have it."""
         for block, a, b in pairs:
             of_a, of_b = self._values(Key(a, block)), self._values(Key(b, block))
-            rows = []
-            for place, scaling in enumerate(SCALINGS):
-                found = {}
-                for choice in product(ZERO_CAMS, NO_BACKGROUNDS):  # one at a time: each is as large as what was read
-                    differences = _differences(of_a[:, place], of_b[:, place], *choice)
-                    if self._geometries.get(a) != self._geometries.get(b):  # two frames share no box
-                        differences[:, :, BOXES.index("shared")] = np.nan
-                    found[choice] = np.stack(mean_intervals_in_closed_form(differences.reshape(len(of_a), -1)), 1)
-                cells = product(self.thresholds, BOXES, REGIONS)
-                rows += [
-                    (block, a, b, scaling, *cell, *choice, int(numbers[at, 0]), *numbers[at, 1:])
-                    for at, cell in enumerate(cells)
-                    for choice, numbers in found.items()
-                ]
-            yield pd.DataFrame(rows, columns=list(READINGS))
+
+            def intervals(
+                place: int, choice: tuple[Any, Any], of_a: np.ndarray = of_a, of_b: np.ndarray = of_b
+            ) -> tuple[np.ndarray, ...]:
+                differences = _differences(of_a[:, place], of_b[:, place], *choice)
+                return mean_intervals_in_closed_form(differences.reshape(len(of_a), -1))
+
+            yield pd.DataFrame(self._rows((block, a, b), [a, b], intervals), columns=list(READINGS))
+
+    def parts_of_designs(self, pairs: Iterable[tuple[str, dict[str, list[str]]]]) -> Iterator[pd.DataFrame]:
+        """The same of each pair of designs, given as block and design -> its copies, over copies and images together."""
+        for block, designs in pairs:
+            copies = [[Key(model, block) for model in models] for models in designs.values()]
+            if not all(key in self._files for keys in copies for key in keys):
+                continue  # a block of one model has no readings
+            values = [np.stack([self._values(key) for key in keys]) for keys in copies]
+
+            def intervals(
+                place: int, choice: tuple[Any, Any], values: list[np.ndarray] = values
+            ) -> tuple[np.ndarray, ...]:
+                chosen = (_chosen(each[:, :, place], *choice) for each in values)
+                return intervals_of_designs(*(each.reshape(*each.shape[:2], -1) for each in chosen))
+
+            models = [model for each in designs.values() for model in each]
+            yield pd.DataFrame(self._rows((block, *designs), models, intervals), columns=list(DESIGN_READINGS))
+
+    def _rows(
+        self,
+        who: tuple[str, str, str],
+        models: Sequence[str],
+        intervals: Callable[[int, tuple[Any, Any]], tuple[np.ndarray, ...]],
+    ) -> list[tuple]:
+        """A row for each reading; ``intervals`` gives n, difference and ends of all readings in one scaling (its place)
+        and choice of exclusions, one at a time: each is as large as what was read."""
+        one_frame = len({self._geometries.get(model) for model in models}) == 1
+        rows: list[tuple] = []
+        for place, scaling in enumerate(SCALINGS):
+            found = {choice: np.stack(intervals(place, choice), 1) for choice in product(ZERO_CAMS, NO_BACKGROUNDS)}
+            for at, cell in enumerate(product(self.thresholds, BOXES, REGIONS)):
+                for choice, numbers in found.items():
+                    # Two frames share no box.
+                    n, *rest = numbers[at] if one_frame or cell[1] != "shared" else (0, np.nan, np.nan, np.nan)
+                    rows.append((*who, scaling, *cell, *choice, int(n), *rest))
+        return rows
 
     def close(self) -> None:
         """Gives the files back."""

@@ -16,13 +16,14 @@ from das_explain.evidence.tables import TableWriter, write_table
 from das_explain.evidence.values import Evidence
 from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
+from das_explain.scoring.designs import write_designs
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
 from das_explain.scoring.reading_table import ReadingTable
 from das_explain.scoring.rows import measure_rows, null_rows, score_rows
 from das_explain.scoring.scorer import ModelFacts, Scored, Scorer
-from das_explain.scoring.verdict import Centres, copies_of, write_readings, write_verdict_tables
-from das_explain.stats.tables import compare, compare_groups, lift_over_nulls, summarize
+from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
+from das_explain.stats.tables import COMPARISON, compare, lift_over_nulls, summarize
 from das_explain.types import Progress, no_progress
 
 COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "status")  # of scores.csv
@@ -85,6 +86,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         _write_statistics(run, scores, values, options)
         write_verdict_tables(run, scores, values.frame(options.measures, nulls=False), centres, options)
         run.manifest["verdicts"] = write_readings(run, readings, scores, options)
+        write_designs(run, scores, values.frame, readings, options)
     run.manifest["counts"] = dict(sorted(counts.items()))
     run.manifest["scoring"] = options.to_json()
     run.manifest["assumptions"] = [*run.manifest.get("explaining_assumptions", []), *notes.sentences()]
@@ -184,11 +186,8 @@ def _names(count: int) -> list[str]:
 
 def _write_statistics(run: Run, scores: pd.DataFrame, values: _Values, options: ScoreOptions) -> None:
     write_table(run.folder / "summary.csv", summarize(scores))
-    write_table(run.folder / "comparison.csv", compare(scores, baseline=options.baseline))
-    if groups := copies_of(run):
-        write_table(run.folder / "designs.csv", compare_groups(scores, groups))
-    else:
-        (run.folder / "designs.csv").unlink(missing_ok=True)
+    compared = compare(scores, baseline=options.baseline) if options.pairs else pd.DataFrame(columns=COMPARISON)
+    write_table(run.folder / "comparison.csv", compared)
     lifts = [
         lift_over_nulls(values.frame([measure], nulls=False), values.frame([measure], nulls=True))
         for measure in values.options.measures

@@ -15,13 +15,14 @@ from das_explain.measures import MEASURES
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.reading_table import ReadingTable
 from das_explain.stats.agreement import rank_agreement, sign_agreement
-from das_explain.stats.copies import variance_table
 from das_explain.stats.effects import effect_sizes
 from das_explain.stats.exclusions import compare_with_exclusions, count_statuses
 from das_explain.stats.pairing import names, pairs_of
 from das_explain.stats.sensitivity import DEFAULT_READING, sensitivity, verdict
 from das_explain.stats.strata import compare_strata
 from das_explain.stats.tables import compare_measures
+
+OF_PAIRS = ("exclusions", "strata", "effect_sizes", "measure_comparison", "agreement", "signs")
 
 
 class Centres:
@@ -61,28 +62,22 @@ def centre_distance(masks: np.ndarray) -> np.ndarray:
 def write_verdict_tables(
     run: Run, scores: pd.DataFrame, measures: pd.DataFrame, centres: Centres, options: ScoreOptions
 ) -> None:
-    """Writes statuses, exclusions, strata, effect sizes, measures beside one another and, of copies, the variance.
+    """Writes statuses, exclusions, strata, effect sizes and measures beside one another; but for the statuses all are of
+    pairs of models.
 
     ``scores`` is scores.csv, ``measures`` the scored rows of all measures, long.
     """
     folder, baseline = run.folder, options.baseline
     write_table(folder / "statuses.csv", count_statuses(scores))
+    if not options.pairs:
+        for name in OF_PAIRS:
+            (folder / f"{name}.csv").unlink(missing_ok=True)
+        return
     excluded = compare_with_exclusions(scores, baseline=baseline)
     write_table(folder / "exclusions.csv", excluded.assign(holds=excluded["holds"].astype(int)))
     write_table(folder / "strata.csv", compare_strata(scores, images=centres.table(run.sample), baseline=baseline))
     write_table(folder / "effect_sizes.csv", effect_sizes(scores, baseline=baseline))
     _write_agreement(run, measures, baseline)
-    if groups := copies_of(run):
-        write_table(folder / "variance.csv", variance_table(scores, groups))
-    else:
-        (folder / "variance.csv").unlink(missing_ok=True)
-
-
-def copies_of(run: Run) -> dict[str, str]:
-    """Model -> design, where a design of the run has several trained copies; else nothing."""
-    groups = run.manifest["groups"]
-    several = any(len(members) > 1 for members in groups.values())
-    return {member: group for group, members in groups.items() for member in members} if several else {}
 
 
 def _write_agreement(run: Run, measures: pd.DataFrame, baseline: str | None) -> None:
@@ -101,7 +96,7 @@ def _write_agreement(run: Run, measures: pd.DataFrame, baseline: str | None) -> 
 def write_readings(run: Run, readings: ReadingTable | None, scores: pd.DataFrame, options: ScoreOptions) -> list[str]:
     """Writes readings.csv, if readings were asked for; what they say of each pair's difference, a sentence each."""
     path = run.folder / "readings.csv"
-    if readings is None:
+    if readings is None or not options.pairs:
         path.unlink(missing_ok=True)
         return []
     default = {**DEFAULT_READING, "scaling": options.scaling, "threshold": options.threshold, "box": options.box}

@@ -95,6 +95,31 @@ def designs_interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     return delta - reach, delta + reach
 
 
+def design_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean of one design's values (copies, images), over copies and images together.
+
+    As `designs_interval`, with V = var(copies) / k + max(0, var(images) - E / k) / n. Of one copy it is over images
+    only. Fewer than two images give NaN.
+
+    >>> [round(end, 3) for end in design_interval(np.array([[0.4, 0.6, 0.5], [0.5, 0.7, 0.6]]))]
+    [0.301, 0.799]
+    """
+    k, n = values.shape
+    if n < 2:
+        return np.nan, np.nan
+    of_images = np.var(values.mean(axis=0), ddof=1)
+    if k < 2:
+        variances, degrees = np.array([of_images / n]), np.array([n - 1])
+    else:
+        of_copies, counted = np.var(values.mean(axis=1), ddof=1) / k, interaction(values) / k
+        variances, degrees = np.array([of_copies, max(0.0, of_images - counted) / n]), np.array([k - 1, n - 1])
+    mean = float(values.mean())
+    if variances.sum() < 1e-18:
+        return mean, mean
+    reach = float(_reach(variances, degrees))
+    return mean - reach, mean + reach
+
+
 def _variances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The three parts of the variance of mean(b) - mean(a): copies of a, copies of b, images."""
     of_images = np.var(b.mean(axis=0) - a.mean(axis=0), ddof=1)
