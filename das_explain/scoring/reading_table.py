@@ -110,7 +110,7 @@ class ReadingTable:
 
     def _rows(
         self,
-        who: tuple[str, str, str],
+        who: tuple[str, ...],
         models: Sequence[str],
         intervals: Callable[[int, tuple[Any, Any]], tuple[np.ndarray, ...]],
     ) -> list[tuple]:
