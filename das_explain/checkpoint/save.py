@@ -16,6 +16,7 @@ from das_explain.checkpoint.config import CARD, CONFIG, WEIGHTS, ModelConfig
 from das_explain.checkpoint.files import best_reading, candidates
 from das_explain.checkpoint.fit import describe, differences
 from das_explain.checkpoint.labels import check_labels
+from das_explain.checkpoint.modulation import arguments_to_write
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError
 from das_explain.files import replace_file, write_text_whole
@@ -71,7 +72,7 @@ def save_model(
         architecture=architecture,
         num_classes=num_classes,
         attention=attention,
-        arguments=arguments,
+        arguments=arguments_to_write(attention, arguments),
         labels=None if labels is None else check_labels(list(labels), "labels", num_classes),
         preprocess=preprocess or Preprocess(),
         training=None if training is None else dict(training),

@@ -50,7 +50,7 @@ def test_round_trip(tmp_path: Path, small: nn.Module) -> None:
     assert model.labels == ["ant", "bee", "chat à neuf queues"]
     assert model.preprocess == PREPROCESS
     assert model.config["training"] == {"epochs": 3, "top1": 0.5}
-    assert model.config["arguments"] == {"alpha": 0.1, "gates": ["features.6", "features.13"]}
+    assert model.config["arguments"] == {"alpha": 0.1, "gates": ["features.6", "features.13"], "modulation_scale": 1}
     assert model.fingerprint == fingerprint(small)
     assert list(model.blocks) == [f"features.{i}" for i in (1, 3, 6, 13, 16, 17)]
     assert model.blocks["features.6"] is model.network.features[6]
@@ -66,7 +66,7 @@ def test_config_is_as_the_contract_says(tmp_path: Path, small: nn.Module) -> Non
         "format": 1,
         "architecture": "mobilenet_v2",
         "attention": "das",
-        "arguments": {"alpha": 0.1, "gates": ["features.6", "features.13"]},
+        "arguments": {"alpha": 0.1, "gates": ["features.6", "features.13"], "modulation_scale": 1},
         "num_classes": 3,
         "labels": None,
         "preprocess": Preprocess().to_config() | {"size": [224, 224]},

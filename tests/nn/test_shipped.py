@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,18 @@ def waves() -> torch.Tensor:
 @pytest.mark.parametrize("name", LOGITS)
 def test_logits(name: str) -> None:
     network = load_model(str(MODELS / name), device="cpu").network.double()
+    with torch.no_grad():
+        torch.testing.assert_close(network(waves()), torch.tensor(LOGITS[name]).double(), rtol=0, atol=1e-6)
+
+
+def test_logits_of_the_directory_as_it_was_first_shipped(tmp_path: Path) -> None:
+    """Its ``config.json`` did not say how far w_p reaches."""
+    name = "collage-das-resnet18"
+    config = json.loads((MODELS / name / "config.json").read_text())
+    del config["arguments"]["modulation_scale"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").symlink_to(MODELS / name / "model.safetensors")
+    network = load_model(tmp_path, device="cpu").network.double()
     with torch.no_grad():
         torch.testing.assert_close(network(waves()), torch.tensor(LOGITS[name]).double(), rtol=0, atol=1e-6)
 

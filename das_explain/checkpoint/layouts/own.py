@@ -9,6 +9,7 @@ from das_explain.checkpoint.build import build_network
 from das_explain.checkpoint.config import CONFIG, WEIGHTS, check_config
 from das_explain.checkpoint.fit import described, load_strict
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights
+from das_explain.checkpoint.modulation import arguments_read
 from das_explain.checkpoint.opened import Opened
 from das_explain.errors import DasExplainError, UsageError
 
@@ -16,13 +17,12 @@ from das_explain.errors import DasExplainError, UsageError
 def read(directory: Path, values: dict[str, Any]) -> Opened:
     """``values`` are those of ``config.json``. Errors as ``read_folder``'s."""
     config = check_config(values, directory / CONFIG)
+    arguments = arguments_read(config.attention, config.arguments)
     readings = folder_weights(directory)
     if ":" in config.architecture:  # before a network of that size is built
         check_class_count(directory, readings, config.num_classes)
     try:
-        network = build_network(
-            config.architecture, config.attention, config.num_classes, config.arguments, config.task
-        )
+        network = build_network(config.architecture, config.attention, config.num_classes, arguments, config.task)
     except UsageError as error:  # the request was fine, the directory is not
         raise DasExplainError(f"{directory / CONFIG}: {error}") from None
     wanted = described(config.architecture, config.attention)
@@ -31,7 +31,7 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         network=network,
         architecture=config.architecture,
         attention=config.attention,
-        arguments=dict(config.arguments),
+        arguments=arguments,
         num_classes=config.num_classes,
         labels=config.labels,
         preprocess=config.preprocess,

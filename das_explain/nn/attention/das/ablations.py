@@ -32,6 +32,8 @@ from das_explain.nn.deform import modulated_deform_conv2d
 from das_explain.nn.gate import Gate
 
 VARIANTS = ("a", "b", "c", "d", "e", "f", "g", "h")
+DEFORMABLE = ("c", "d", "g", "h")
+"""The variants with a deformable kernel, and so with a ``modulation_scale``."""
 NORMS = ("batch", "feature", "instance", "layer", "none")
 PAPER_NORMS = ("instance", "layer")
 
@@ -74,7 +76,7 @@ def das_gate(
     if names != PAPER_NORMS:
         raise ValueError(f"norms are chosen for variant c, not for {variant}")
     sizes = (channels,) if variant in ("d", "e", "g") else (channels, alpha)  # those have all channels: no alpha
-    if variant in ("d", "g", "h"):
+    if variant in DEFORMABLE:
         return _VARIANTS[variant](*sizes, modulation_scale=modulation_scale)
     if modulation_scale != 1:
         raise ValueError(f"variant {variant} has no deformable kernel, so no modulation_scale")
