@@ -23,7 +23,7 @@ POINTS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#D55E00", "#009E73")  # o
 EDGE, GAP, BAR, LINE = 0.05, 0.09, 0.58, 0.125  # inches
 FIRST = 1.25  # inches at least for the photo and the table under it
 LINE_OF_GATES = 6  # at most
-DOT = 16.0  # square points of a tap with modulation 1
+LARGEST = 32.0  # square points of a tap with the most modulation that there can be
 
 _HALO = [withStroke(linewidth=1.6, foreground="black")]
 
@@ -34,7 +34,7 @@ class GatePanel:
 
     ``weights`` (C,) instead of ``mean`` where A knows no positions. ``grid`` and ``places`` (P, K, 2): where a kernel
     of K taps would look without offsets and where it looks, (x, y) in pixels of the frame, for P places, with
-    ``modulation`` (P, K) in 0 to 2; ``None`` without a deformable kernel.
+    ``modulation`` (P, K) in 0 to ``modulation_scale``; ``None`` without a deformable kernel.
     """
 
     name: str
@@ -44,6 +44,7 @@ class GatePanel:
     grid: np.ndarray | None = None
     places: np.ndarray | None = None
     modulation: np.ndarray | None = None
+    modulation_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def gate_figure(shown: GateFigure) -> Figure:
     aspect = min(max(height / width, 0.4), 1.8)
     tall = cell * aspect
     deformable = any(gate.places is not None for gate in shown.gates)
+    most = max((gate.modulation_scale for gate in shown.gates if gate.places is not None), default=1.0)
     kinds = 3 if deformable else 2
     step = LINE + kinds * (tall + LINE + 0.04) + 0.06
     under = 2 * LINE + first * aspect + 0.08 + (len(shown.effects) + 3.2) * LINE  # the first column's height
@@ -140,11 +142,11 @@ def gate_figure(shown: GateFigure) -> Figure:
                 if gate.places is not None:
                     at = axes(left + column * (cell + GAP), at_top)
                     show_photo(at, shown.photo, None)
-                    _draw_places(at, gate, shown.points)
+                    _draw_places(at, gate, shown.points, LARGEST / most)
                     length = np.linalg.norm(gate.places - gate.grid, axis=2).mean()
                     told = f"offsets {length:.1f} px"
                     write(left + column * (cell + GAP), at_top + tall + 0.02, cell, told, SMALL, color=GREY)
-            _draw_sizes(axes(bar_x, at_top, 0.45, tall))
+            _draw_sizes(axes(bar_x, at_top, 0.45, tall), most)
     return figure
 
 
@@ -214,26 +216,29 @@ def _mark(at: Axes, points: np.ndarray) -> None:
             )
 
 
-def _draw_places(at: Axes, gate: GatePanel, points: np.ndarray) -> None:
-    """Rings where the plain kernel would look, lines to the dots where this one looks; what lies outside is cut off."""
+def _draw_places(at: Axes, gate: GatePanel, points: np.ndarray, size: float) -> None:
+    """Rings where the plain kernel would look, lines to the dots where this one looks; what lies outside is cut off.
+
+    ``size``: square points of a dot with modulation 1.
+    """
     for number in range(len(points)):
         colour = POINTS[number % len(POINTS)]
         grid, places, modulation = gate.grid[number], gate.places[number], gate.modulation[number]
         for start, end in zip(grid, places, strict=True):
             at.plot(*zip(start, end), color="white", linewidth=0.6, path_effects=_HALO, solid_capstyle="round")
         at.scatter(*grid.T, s=5, facecolors="none", edgecolors="white", linewidths=0.5, zorder=3)
-        at.scatter(*places.T, s=DOT * modulation, color=colour, edgecolors="black", linewidths=0.4, zorder=4)
+        at.scatter(*places.T, s=size * modulation, color=colour, edgecolors="black", linewidths=0.4, zorder=4)
     _mark(at, points)
 
 
-def _draw_sizes(at: Axes) -> None:
-    """How large a dot is for a modulation of 0.5, 1 and 2, beside the row of places."""
-    sizes = (0.5, 1.0, 2.0)
+def _draw_sizes(at: Axes, most: float) -> None:
+    """How large a dot is for a quarter, half and all of the most modulation there can be, beside the row of places."""
+    sizes = (most / 4, most / 2, most)
     heights = np.linspace(0.62, 0.86, len(sizes))
     at.scatter(
         [0.1] * len(sizes),
         heights,
-        s=DOT * np.array(sizes),
+        s=LARGEST / most * np.array(sizes),
         color=POINTS[0],
         edgecolors="black",
         linewidths=0.4,
@@ -254,7 +259,7 @@ def _legend(figure: Figure, x: float, y: float, shown: GateFigure, deformable: b
         ring = {"marker": "o", "linestyle": "none", "markerfacecolor": "white", "markeredgecolor": GREY}
         keys["taps, no offsets"] = Line2D([], [], markersize=2.5, markeredgewidth=0.5, **ring)
         dot = {"marker": "o", "linestyle": "none", "markeredgecolor": "black", "markeredgewidth": 0.4}
-        keys["taps, with offsets"] = Line2D([], [], markersize=DOT**0.5, markerfacecolor=POINTS[0], **dot)
+        keys["taps, with offsets"] = Line2D([], [], markersize=(LARGEST / 2) ** 0.5, markerfacecolor=POINTS[0], **dot)
     if keys:
         figure.legend(
             list(keys.values()),

@@ -21,7 +21,8 @@ class GateView:
     positions. ``passed`` (N, h, w) is A where the features are, ``sum_c |X_c| A_c / sum_c |X_c|``: of a gate X A the
     share of the features that it lets through at a position. (A gate that normalises over the channels has nearly the
     same mean A everywhere; what it does to a place shows here.) ``offset`` (N, K, 2, h, w), (dy, dx) in pixels of the
-    map, and ``modulation`` (N, K, h, w) are those of a deformable kernel of K taps, ``None`` without one.
+    map, and ``modulation`` (N, K, h, w), in 0 to ``modulation_scale``, are those of a deformable kernel of K taps, ``None``
+    without one.
     """
 
     attention: Tensor
@@ -29,6 +30,7 @@ class GateView:
     offset: Tensor | None
     modulation: Tensor | None
     per_channel: bool
+    modulation_scale: float = 1.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -73,7 +75,7 @@ def _view(gate: Gate, x: Tensor, attention: Tensor) -> GateView:
     offset = modulation = None
     if (sampling := gate.sampling(x)) is not None:
         offset, modulation = sampling[0].float().unflatten(1, (-1, 2)), sampling[1].float()
-    return GateView(attention, passed, offset, modulation, gate.per_channel)
+    return GateView(attention, passed, offset, modulation, gate.per_channel, gate.modulation_scale)
 
 
 def describe(view: GateView, row: int, mask: Tensor | None) -> dict[str, float | int | None]:

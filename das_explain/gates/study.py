@@ -244,6 +244,7 @@ def _shown(model: _Seen, row: int, points: Points) -> GateFigure:
         about |= {"weights": attention[:, 0, 0]} if view.per_channel else {"mean": attention.mean(0)}
         if view.offset is not None:
             about |= dict(zip(("grid", "places", "modulation"), _places(view, row, points, frame.shape[:2])))
+            about |= {"modulation_scale": view.modulation_scale}
         panels.append(GatePanel(**about))
     last = [record for record in rows if record["block"] == rows[-1]["block"]]
     told = f"predicted {last[0]['predicted']}, logit and probability of {last[0]['target']}"

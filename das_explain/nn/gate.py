@@ -9,7 +9,8 @@ class Gate(nn.Module):
     """Multiplies a map by an attention A that it makes of it: X A, or X + X A where ``residual``.
 
     A subclass defines ``attention`` and keeps ``forward``: with one of its own it is no gate to others. ``per_channel``:
-    A has one weight for each channel, whatever the position.
+    A has one weight for each channel, whatever the position. ``modulation_scale``: the modulation of a deformable kernel
+    lies between 0 and this.
 
     >>> import torch
     >>> class Brightest(Gate):
@@ -22,13 +23,15 @@ class Gate(nn.Module):
 
     residual = False
     per_channel = False
+    modulation_scale = 1.0
 
     def attention(self, x: Tensor) -> Tensor:
         """A: (N, C, H, W) -> a tensor that broadcasts to it."""
         raise NotImplementedError
 
     def sampling(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Offsets (N, 2 K, H, W), (dy, dx) in pixels of the map, and modulation (N, K, H, W) of the deformable kernel.
+        """Offsets (N, 2 K, H, W), (dy, dx) in pixels of the map, and modulation (N, K, H, W), in 0 to
+        ``modulation_scale``, of the deformable kernel.
 
         As ``deform.modulated_deform_conv2d`` takes them; ``None``: the gate has no such kernel.
         """

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from das_explain.gates.figure import DOT, GateFigure, GatePanel, gate_figure
+from das_explain.gates.figure import LARGEST, GateFigure, GatePanel, gate_figure
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
 
 
-def deformable(name: str, size: int) -> GatePanel:
+def deformable(name: str, size: int, modulation_scale: float = 2) -> GatePanel:
     rng = np.random.default_rng(size)
     grid = np.stack([rng.uniform(5, 25, (9, 2)) for _ in range(2)])
     return GatePanel(
@@ -20,7 +23,8 @@ def deformable(name: str, size: int) -> GatePanel:
         passed=rng.uniform(0.3, 0.7, (size, size)),
         grid=grid,
         places=grid + np.array([3, 4]),
-        modulation=rng.uniform(0, 2, (2, 9)),
+        modulation=rng.uniform(0, modulation_scale, (2, 9)),
+        modulation_scale=modulation_scale,
     )
 
 
@@ -63,13 +67,24 @@ def test_it_holds_what_it_says() -> None:
         for number in range(2):
             there = [each for each in dots if np.allclose(each.get_offsets(), gate.places[number])]
             assert len(there) == 1
-            np.testing.assert_allclose(there[0].get_sizes(), DOT * gate.modulation[number])
+            np.testing.assert_allclose(there[0].get_sizes(), LARGEST / 2 * gate.modulation[number])
             assert any(np.allclose(each.get_offsets(), gate.grid[number]) for each in dots)
     # one scale for all gates of a row, whose ends are told
     ends = [f"{min(g.passed.min() for g in gates):.2f}", f"{max(g.passed.max() for g in gates):.2f}"]
     assert set(ends) <= set(ticks(figure))
     ends = [f"{min(g.mean.min() for g in gates):.3f}", f"{max(g.mean.max() for g in gates):.3f}"]
     assert set(ends) <= set(ticks(figure))
+
+
+@pytest.mark.parametrize(("scale", "told"), [(1.0, {"0.25", "0.5", "1"}), (2.0, {"0.5", "1", "2"})])
+def test_the_largest_dot_is_the_most_modulation_that_the_gate_can_have(scale: float, told: set[str]) -> None:
+    gate = replace(deformable("gate", 4, scale), modulation=np.full((2, 9), scale))
+    figure = gate_figure(GateFigure(PHOTO, "das", "", [gate], np.array([[10.0, 12.0]])))
+    assert told <= set(texts(figure))
+    sizes = [c.get_sizes() for axes in figure.axes for c in axes.collections if isinstance(c, PathCollection)]
+    assert sum(np.allclose(each, LARGEST) and len(each) == 9 for each in sizes) == 1
+    legend = next(each for each in sizes if len(each) == 3)
+    np.testing.assert_allclose(legend, LARGEST * np.array([0.25, 0.5, 1]))
 
 
 def test_nothing_leaves_the_figure() -> None:

@@ -92,6 +92,15 @@ def test_the_maps_are_those_of_the_pass(attention: str) -> None:
             assert tuple(view.modulation.shape) == (2, 9, *x.shape[2:])
 
 
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("variant", ["c", "d"])
+def test_a_view_knows_how_far_modulation_reaches(variant: str, scale: int) -> None:
+    network = create_model("resnet18", "das", num_classes=3, stem="small", variant=variant, modulation_scale=scale)
+    _, views = look(network, torch.randn(1, 3, 16, 16))
+    assert {view.modulation_scale for view in views.values()} == {scale}
+    assert {view.modulation.max().item() for view in views.values()} == {scale / 2}  # where a gate starts
+
+
 @pytest.mark.parametrize("variant", ["c", "d"])
 def test_offsets_and_modulation_are_the_layers(variant: str) -> None:
     torch.manual_seed(0)

@@ -119,6 +119,30 @@ def test_peak_of_activations_by_hand() -> None:
     assert stem <= peak_activations(network) < 1.01 * stem
 
 
+@pytest.mark.parametrize(
+    "measure",
+    [
+        ptflops_macs,
+        peak_activations,
+        lambda network, size: relative_time(network, network, size, repeats=1),
+        profile,
+    ],
+)
+def test_a_counted_network_comes_back_as_it_was(measure) -> None:
+    network = create_model("resnet18", num_classes=3, stem="small").train()
+    network.layer1.eval()
+    network.conv1.weight.requires_grad_(False)
+
+    def look() -> tuple[list, list, list]:
+        state = [(key, value.clone()) for key, value in network.state_dict().items()]
+        return [m.training for m in network.modules()], [p.requires_grad for p in network.parameters()], state
+
+    modes, learning, state = look()
+    measure(network, (3, 16, 16))
+    assert look()[:2] == (modes, learning)
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in state)
+
+
 def test_time_is_relative_to_the_other_network() -> None:
     small = torch.nn.Conv2d(3, 4, 3)
     large = torch.nn.Sequential(*(torch.nn.Conv2d(3, 3, 7, padding=3) for _ in range(40)))

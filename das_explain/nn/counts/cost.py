@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from das_explain.nn.running import as_found
+
 
 class _Live(TorchDispatchMode):
     """Adds up the bytes of the tensors that operators made and that are still alive."""
@@ -51,14 +53,9 @@ def peak_activations(network: nn.Module, size: tuple[int, int, int] = (3, 224, 2
     """
     like = next(network.parameters())
     image = torch.zeros(1, *size, device=like.device, dtype=like.dtype)
-    training = {module: module.training for module in network.modules()}
     live = _Live([image, *network.parameters(), *network.buffers()])
-    try:
-        with torch.no_grad(), live:
-            network.eval()(image)
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+    with as_found(network), torch.no_grad(), live:
+        network(image)
     return live.peak
 
 
@@ -66,12 +63,11 @@ def relative_time(
     network: nn.Module, base: nn.Module, size: tuple[int, int, int] = (3, 224, 224), repeats: int = 7
 ) -> tuple[float, float]:
     """(seconds for one image, that divided by the time of ``base``), medians of alternating runs in this process."""
-    networks = [network.eval(), base.eval()]
     times: list[list[float]] = [[], []]
     image = torch.zeros(1, *size)
-    with torch.no_grad():
+    with as_found(network), as_found(base), torch.no_grad():
         for run in range(repeats + 1):
-            for each, spent in zip(networks, times):
+            for each, spent in zip((network, base), times):
                 start = perf_counter()
                 each(image)
                 if run:  # the first warms up

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from das_explain.errors import DasExplainError
+from das_explain.nn.running import as_found
 
 BILINEAR_TAPS = 4  # one look-up between pixels is a weighted sum of its four neighbours
 
@@ -48,19 +49,16 @@ def profile(network: nn.Module, size: tuple[int, int, int] = (3, 224, 224)) -> P
     image = torch.zeros(1, *size, device=like.device, dtype=like.dtype)
     published = _PublishedCounter()
     true = FlopCounterMode(display=False, custom_mapping=_FLOPS)  # a FLOP counter: two for each MAC
-    training = {module: module.training for module in network.modules()}
     hooks = [module.register_forward_hook(published) for module in network.modules() if type(module) in _PUBLISHED]
     try:
-        with torch.no_grad(), true:
-            network.eval()(image)
+        with as_found(network), torch.no_grad(), true:
+            network(image)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DasExplainError(f"the network does not take an input of {'x'.join(map(str, size))}: {reason}") from error
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in training.items():
-            module.training = mode
     return Profile(
         parameters=_parameters(network),
         parameters_published=sum(map(_parameters, published.seen)),

@@ -13,9 +13,11 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from das_explain.nn.running import as_found
+
 
 def ptflops_macs(network: nn.Module, size: tuple[int, int, int] = (3, 224, 224)) -> int:
-    """Counts one blank image of ``size`` (C, H, W); ``network`` is put into eval mode."""
+    """Counts one blank image of ``size`` (C, H, W); the network comes back as it was."""
     total = 0
 
     def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -25,8 +27,8 @@ def ptflops_macs(network: nn.Module, size: tuple[int, int, int] = (3, 224, 224))
     hooks = [module.register_forward_hook(add) for module in network.modules() if type(module) in _RULES]
     like = next(network.parameters())
     try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, *size, device=like.device, dtype=like.dtype))
+        with as_found(network), torch.no_grad():
+            network(torch.zeros(1, *size, device=like.device, dtype=like.dtype))
     finally:
         for hook in hooks:
             hook.remove()

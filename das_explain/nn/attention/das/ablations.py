@@ -225,7 +225,7 @@ class OnlyDeformable(Gate):
 
     def __init__(self, channels: int, modulation_scale: float = 1.0) -> None:
         super().__init__()
-        self.deformable = Deformable(channels, modulation_scale)
+        self.deformable, self.modulation_scale = Deformable(channels, modulation_scale), modulation_scale
 
     def sampling(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.deformable.offsets(x)
