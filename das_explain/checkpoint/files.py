@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from das_explain.errors import DasExplainError
+from das_explain.nn.registry import ATTENTION
 
 ENTRIES = (
     "state_dict_ema",
@@ -92,7 +93,15 @@ def candidates(content: Any, source: str, entry: str | None = None) -> list[Cand
         last = readings[-1]
         inside = {key.replace("_orig_mod.", ""): tensor for key, tensor in last.state.items()}
         readings.append(Candidate(inside, (*last.peeled, "prefix _orig_mod."), last.left_out))
-    return readings
+    return [*readings, *_with_our_names(readings[-1])]
+
+
+def _with_our_names(reading: Candidate) -> Iterator[Candidate]:
+    """The same weights under our keys, where they have those of an attention's authors."""
+    for attention, kind in ATTENTION.items():
+        ours = kind.rename_published(reading.state) if kind.rename_published else reading.state
+        if ours.keys() != reading.state.keys():
+            yield Candidate(dict(ours), (*reading.peeled, f"keys of {attention}'s authors"), reading.left_out)
 
 
 def best_reading(readings: Sequence[Candidate], expected: Mapping[str, Any]) -> Candidate:

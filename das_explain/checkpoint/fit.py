@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from das_explain.checkpoint.build import backbone_defaults, build_network, head_name
 from das_explain.checkpoint.files import Candidate, best_reading
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.nn.registry import BACKBONES, attentions_of, default_gates
+from das_explain.nn.registry import ATTENTION, BACKBONES, attentions_of, default_gates
 from das_explain.text import plural
 
 OPTIONAL = "num_batches_tracked"  # a counter that inference does not use and old files do not have
@@ -140,19 +140,29 @@ def likely_architecture(readings: Sequence[Candidate]) -> tuple[float, str]:
         (share of common keys in 0..1, ``ARCH`` or ``ARCH:ATTENTION``).
     """
     best = (0.0, "")
+    gated = [reading for reading in readings if any(map(gate_of, reading.state))][
+        -1:
+    ]  # by our names, if by others, too
     for architecture in BACKBONES:
-        reading = best_reading(readings, _shapes(architecture, "none"))
-        given = _sized(reading.state)
-        for attention in _likely_attentions(architecture, reading.state):
-            arguments = infer_arguments(architecture, attention, reading.state)
-            try:
-                classes = class_count(architecture, reading.state)
-                shapes = _shapes(architecture, attention, tuple(arguments.items()), classes)
-            except UsageError:  # the file's gate places are not this backbone's
-                continue
-            common = len(shapes.items() & given) / len(shapes.items() | given)
-            name = architecture if attention == "none" else f"{architecture}:{attention}"
-            best = max(best, (common, name), key=lambda pair: pair[0])
+        plain = best_reading(readings, _shapes(architecture, "none"))
+        for reading in (plain, *(each for each in gated if each is not plain)):
+            best = max(best, _likely_attention(architecture, reading.state), key=lambda pair: pair[0])
+    return best
+
+
+def _likely_attention(architecture: str, state: Mapping[str, Tensor]) -> tuple[float, str]:
+    """As ``likely_architecture``, of one architecture."""
+    best, given = (0.0, ""), _sized(state)
+    for attention in _likely_attentions(architecture, state):
+        arguments = infer_arguments(architecture, attention, state)
+        try:
+            classes = class_count(architecture, state)
+            shapes = _shapes(architecture, attention, tuple(arguments.items()), classes)
+        except UsageError:  # the file's gate places are not this backbone's
+            continue
+        common = len(shapes.items() & given) / len(shapes.items() | given)
+        name = architecture if attention == "none" else f"{architecture}:{attention}"
+        best = max(best, (common, name), key=lambda pair: pair[0])
     return best
 
 
@@ -161,7 +171,8 @@ def infer_arguments(
 ) -> dict[str, Any]:
     """The network's arguments as far as the shapes of its weights tell them; those in ``given`` are left alone.
 
-    ``stem`` is read off the first convolution, ``gates`` off the gates' names, ``alpha`` off what they compress to.
+    ``stem`` is read off the first convolution, ``gates`` off the gates' names, ``alpha`` off what they compress to,
+    ``kernel_size`` off their kernels.
     """
     given, defaults = dict(given or {}), backbone_defaults(architecture)
     inferred: dict[str, Any] = {}
@@ -177,7 +188,26 @@ def infer_arguments(
         alpha = _alpha(compressions)
         if alpha is not None:
             inferred["alpha"] = alpha
-    return {**inferred, **given}
+    arguments = {**inferred, **given}
+    return {**_kernel_size(architecture, attention, state, arguments), **arguments}
+
+
+def _kernel_size(
+    architecture: str, attention: str, state: Mapping[str, Tensor], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``kernel_size``, where the gates' kernels are not the default ones: as published, or of one size for all."""
+    if attention == "none" or "kernel_size" not in ATTENTION[attention].arguments or "kernel_size" in arguments:
+        return {}
+    gates = {key: tuple(t.shape) for key, t in state.items() if gate_of(key) and not key.endswith(OPTIONAL)}
+    sizes = {shape[-1] for shape in gates.values() if len(shape) > 2}
+    for choice in ({}, {"kernel_size": "published"}, *({"kernel_size": size} for size in sizes if len(sizes) == 1)):
+        try:
+            shapes = _shapes(architecture, attention, tuple({**arguments, **choice}.items()))
+        except UsageError:  # none are published, or the size is even
+            continue
+        if gates.items() <= shapes.items():
+            return choice
+    return {}
 
 
 def class_count(architecture: str, state: Mapping[str, Tensor], default: int = 1000) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from das_explain.errors import UsageError
 from das_explain.nn.attention.a2 import DoubleAttention
@@ -15,9 +15,11 @@ from das_explain.nn.attention.abn import Branch
 from das_explain.nn.attention.asr import ASR
 from das_explain.nn.attention.bam import BAM
 from das_explain.nn.attention.cbam import CBAM
+from das_explain.nn.attention.cbam import rename_published as rename_cbam
 from das_explain.nn.attention.das import das_gate
 from das_explain.nn.attention.defcon1 import Defcon1
 from das_explain.nn.attention.eca import BOTTLENECK_KERNELS, ECA, PUBLISHED_KERNELS
+from das_explain.nn.attention.eca import rename_published as rename_eca
 from das_explain.nn.attention.emca import Chain
 from das_explain.nn.attention.gala import GALA
 from das_explain.nn.attention.gc import GlobalContext
@@ -25,6 +27,7 @@ from das_explain.nn.attention.gsop import GSoP
 from das_explain.nn.attention.se import SE
 from das_explain.nn.attention.srm import SRM
 from das_explain.nn.attention.triplet import TripletAttention
+from das_explain.nn.attention.triplet import rename_published as rename_triplet
 from das_explain.nn.backbones.mobilenet import BLOCK_PLACES, PAPER_GATES, mobilenet_v2
 from das_explain.nn.backbones.resnet import DEPTHS, STAGES, block_places, resnet
 
@@ -47,6 +50,7 @@ class Attention:
     ``inside``: before the addition of residual blocks.
     ``defaults``: backbone -> arguments of the module there, where they are not its own defaults; ``published``: what the
     value ``published`` of an argument stands for, {argument: {backbone: value}}.
+    ``rename_published``: a state dict that the authors publish -> ours; another one -> itself.
     ``backbone``: the backbone's arguments.
     """
 
@@ -58,6 +62,7 @@ class Attention:
     places_with: dict[tuple[str, Any], Callable[[str], tuple[str, ...] | None]] = field(default_factory=dict)
     defaults: Callable[[str], dict[str, Any]] = lambda backbone: {}
     published: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rename_published: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None
     backbone: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,14 +105,20 @@ ATTENTION: dict[str, Attention] = {
     ),
     "se": Attention(SE, _blocks, arguments=("reduction",)),
     "bam": Attention(BAM, _on_resnets(lambda backbone: STAGES[:3]), inside=False, arguments=("reduction",)),
-    "cbam": Attention(CBAM, _blocks, arguments=("reduction",)),
+    "cbam": Attention(CBAM, _blocks, arguments=("reduction",), rename_published=rename_cbam),
     "gsop": Attention(GSoP, _on_resnets(_last_blocks), backbone={"last_stride": 1}),
     "a2": Attention(DoubleAttention, _on_resnets(_every_other_block), inside=False, arguments=("reduction",)),
     "gc": Attention(GlobalContext, _blocks, arguments=("reduction",)),
     "gala": Attention(GALA, _blocks, arguments=("reduction",)),
     "abn": Attention(Branch, _on_resnets(lambda backbone: STAGES[2:3]), inside=False, per_network=True),
     "srm": Attention(SRM, _blocks),
-    "triplet": Attention(TripletAttention, _blocks, arguments=("kernel_size",), defaults=_small_on_mobilenet),
+    "triplet": Attention(
+        TripletAttention,
+        _blocks,
+        arguments=("kernel_size",),
+        defaults=_small_on_mobilenet,
+        rename_published=rename_triplet,
+    ),
     "emca": Attention(
         Chain,
         _on_resnets(_first_blocks),
@@ -122,6 +133,7 @@ ATTENTION: dict[str, Attention] = {
         arguments=("kernel_size",),
         defaults=_bottleneck_kernels,
         published={"kernel_size": PUBLISHED_KERNELS},
+        rename_published=rename_eca,
     ),
     "defcon1": Attention(
         Defcon1, _blocks, arguments=("kernel_size", "offsets", "weighted"), defaults=_bottleneck_kernels

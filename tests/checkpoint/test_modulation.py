@@ -81,5 +81,3 @@ def test_only_gates_with_a_deformable_kernel_have_it() -> None:
     assert [arguments_read("das", {"variant": letter}).get("modulation_scale") for letter in "abcdefgh"] == [
         None, None, 2, 2, None, None, 2, 2
     ]  # fmt: skip
-
-

@@ -6,10 +6,14 @@
 
 It stands in every residual block, before the addition (their Fig. 3). Left open: the MLP has biases and the 7x7
 convolution has none but a batch norm after it, of momentum 0.01, as in the authors' code; all printed counts agree
-(11.78, 28.09, 49.33 M, MobileNetV2 3.54 M).
+(11.78, 28.09, 49.33 M, MobileNetV2 3.54 M). Their checkpoints (``Jongchan/attention-module``) have linear layers for the
+1x1 convolutions and pool the maximum first: ``rename_published`` makes ours of them, as loading a weight file does.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -44,3 +48,33 @@ class CBAM(Gate):
         """M_s(F') M_c(F), what Eq. 1 multiplies F by: (N, C, H, W) in (0, 1)."""
         channel = self.channel_attention(x)
         return channel * self.spatial_attention(x * channel)
+
+
+_PUBLISHED_KEY = re.compile(
+    r"^(layer\d\.\d+)\.cbam\.(ChannelGate\.mlp\.1|ChannelGate\.mlp\.3|SpatialGate\.spatial\.(?:conv|bn))\."
+)
+_OURS = {
+    "ChannelGate.mlp.1": "fc1",
+    "ChannelGate.mlp.3": "fc2",
+    "SpatialGate.spatial.conv": "conv",
+    "SpatialGate.spatial.bn": "norm",
+}
+
+
+def rename_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of the authors' ResNets as one of ours; what needs no other name keeps its own.
+
+    Theirs are ``layer1.0.cbam.ChannelGate.mlp.1.weight``, (c / r, c), and ``layer1.0.cbam.SpatialGate.spatial.conv.weight``,
+    whose first plane is the maximum's.
+    """
+    ours = {}
+    for key, tensor in state.items():
+        if match := _PUBLISHED_KEY.match(key):
+            layer = _OURS[match[2]]
+            key = f"{match[1]}.gate.{layer}.{key[match.end() :]}"
+            if layer == "conv":
+                tensor = tensor.flip(1)
+            elif tensor.dim() == 2:
+                tensor = tensor[:, :, None, None]
+        ours[key] = tensor
+    return ours

@@ -10,14 +10,13 @@ on their 256 to 2048 channels, so on bottleneck ResNets those sizes are given; e
 
 ``kernel_size="published"`` has the kernels of the checkpoints that the authors publish (``BangguWu/ECANet``): 3, 5, 7, 7
 for ResNet-18, 3, 5, 5, 7 for ResNet-50, 3, 3, 5, 7 for ResNet-34, 101 and 152, and for MobileNetV2 1 up to 96 channels
-and 3 beyond. ``rename_published`` gives their keys our names.
+and 3 beyond. ``rename_published`` gives their keys our names, as loading a weight file does.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -61,11 +60,13 @@ class ECA(Gate):
         return self.conv(pooled).sigmoid().transpose(1, 2).unsqueeze(3)
 
 
-def rename_published(state: Mapping[str, Any]) -> dict[str, Any]:
+_PUBLISHED_KEY = re.compile(r"^((?:layer\d|features)\.\d+)\.(?:eca|conv\.\d+)\.(conv\.weight)$")
+
+
+def rename_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of the authors' networks with the keys of ours; those that need no other name keep theirs.
 
     Theirs is ``layer1.0.eca.conv.weight`` in ResNets; in MobileNetV2 the module ends the block's sequence,
     ``features.2.conv.4.conv.weight``.
     """
-    place = re.compile(r"^((?:layer\d|features)\.\d+)\.(?:eca|conv\.\d+)\.(conv\.weight)$")
-    return {place.sub(r"\1.gate.\2", key): value for key, value in state.items()}
+    return {_PUBLISHED_KEY.sub(r"\1.gate.\2", key): tensor for key, tensor in state.items()}

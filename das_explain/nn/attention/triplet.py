@@ -9,10 +9,14 @@ Its Sec. 3.2; Eq. 1 to 3 are CBAM's, the numbers of these could not be checked.
 It stands in every residual block, before the addition. k = 7: 300 parameters each, three kernels of 2 x 49 weights
 without bias, and batch norms of 2 (momentum 0.01, as in the authors' code). Of MobileNetV2 the authors publish both; the
 printed row is k = 3 (errors of 27.38 and 9.23 %, 0.322 G; 3,505,892 parameters), so that is the default there. Counts
-as printed: 11.69, 25.56, 44.56 M, MobileNetV2 3.51 M.
+as printed: 11.69, 25.56, 44.56 M, MobileNetV2 3.51 M. ``rename_published`` gives the keys of their checkpoints
+(``landskape-ai/triplet-attention``) our names, as loading a weight file does.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -52,3 +56,34 @@ class TripletAttention(Gate):
         rows = self.over_rows(x.transpose(1, 2)).transpose(1, 2)
         columns = self.over_columns(x.transpose(1, 3)).transpose(1, 3)
         return (self.over_channels(x) + rows + columns) / 3
+
+
+_PUBLISHED_KEY = re.compile(
+    r"^((?:layer\d|features)\.\d+)\.(?:triplet_attention|conv\.\d+)\.(\w+)\.(?:spatial|conv)\.(conv|bn)\."
+)
+_BRANCHES = {
+    "SpatialGate": "over_channels",
+    "ChannelGateH": "over_rows",
+    "ChannelGateW": "over_columns",
+    "hw": "over_channels",
+    "cw": "over_rows",
+    "hc": "over_columns",
+}
+"""The authors' names, in the first version of their code and in the second, after the axes that remain -> ours."""
+
+
+def rename_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of the authors' networks with the keys of ours; those that need no other name keep theirs.
+
+    Theirs is ``layer1.0.triplet_attention.cw.conv.conv.weight`` in ResNets; in MobileNetV2 the module ends the block's
+    sequence, ``features.2.conv.4.cw.conv.conv.weight``.
+    """
+    return {_renamed(key): tensor for key, tensor in state.items()}
+
+
+def _renamed(key: str) -> str:
+    match = _PUBLISHED_KEY.match(key)
+    if not match or match[2] not in _BRANCHES:
+        return key
+    layer = "conv" if match[3] == "conv" else "norm"
+    return f"{match[1]}.gate.{_BRANCHES[match[2]]}.{layer}.{key[match.end() :]}"

@@ -75,7 +75,10 @@ HOSTILE = [
     ({"preprocess": {"mean": [float("nan")] * 3}}, "preprocess.mean must be three numbers"),
     ({"preprocess": None}, "config.json: preprocess must be an object, not None"),
     ({"training": "long"}, "config.json: training must be an object, not 'long'"),
-    ({"attention": "none", "arguments": {}}, "does not fit mobilenet_v2: 66 foreign keys (features.1.gate.depthwise.bias, "),
+    (
+        {"attention": "none", "arguments": {}},
+        "does not fit mobilenet_v2: 66 foreign keys (features.1.gate.depthwise.bias, ",
+    ),
 ]
 
 
