@@ -200,7 +200,9 @@ def _kernel_size(
         return {}
     gates = {key: tuple(t.shape) for key, t in state.items() if gate_of(key) and not key.endswith(OPTIONAL)}
     sizes = {shape[-1] for shape in gates.values() if len(shape) > 2}
-    for choice in ({}, {"kernel_size": "published"}, *({"kernel_size": size} for size in sizes if len(sizes) == 1)):
+    choices: list[dict[str, Any]] = [{}, {"kernel_size": "published"}]
+    choices += [{"kernel_size": size} for size in sizes if len(sizes) == 1]
+    for choice in choices:
         try:
             shapes = _shapes(architecture, attention, tuple({**arguments, **choice}.items()))
         except UsageError:  # none are published, or the size is even
