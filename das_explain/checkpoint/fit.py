@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from das_explain.checkpoint.averages import complete_averages
 from das_explain.checkpoint.build import backbone_defaults, build_network, head_name
-from das_explain.checkpoint.files import Candidate, best_reading
+from das_explain.checkpoint.wrappers import OPTIONAL, Candidate, best_reading, is_average
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.registry import ATTENTION, BACKBONES, attentions_of, default_gates
 from das_explain.text import plural
 
-OPTIONAL = "num_batches_tracked"  # a counter that inference does not use and old files do not have
 GATE = re.compile(r"^(.*\.)?gate\d*\.")
 LIKELY = 0.5  # share of common keys and shapes below which no architecture is proposed
 
@@ -65,7 +65,7 @@ def load_strict(
             architecture that the file most likely belongs to, or, where that is ``network``'s, what may be wrong.
     """
     expected = network.state_dict()
-    reading = best_reading(readings, expected)
+    reading = read_for(network, readings, source)
     found = differences(expected, reading.state)
     if found:
         classes = _class_counts(network, found, reading.state)
@@ -82,6 +82,49 @@ def load_strict(
     state = {key: _plain(reading.state.get(key), tensor, key, source) for key, tensor in expected.items()}
     network.load_state_dict({k: v for k, v in state.items() if v is not None}, strict=False, assign=on_meta)
     return reading
+
+
+def read_for(network: nn.Module, readings: Sequence[Candidate], source: str) -> Candidate:
+    """What a file holds of a network, by the network's own names: averages completed, its head where it belongs.
+
+    Raises:
+        DasExplainError: two networks of these names are in the file, or an average without names does not fit.
+    """
+    reading = best_reading(complete_averages(readings, network, source), network.state_dict())
+    prefix = next((each.removeprefix("prefix ") for each in reversed(reading.peeled) if each.startswith("prefix ")), "")
+    if reading.alike and not is_average(prefix):
+        names = [prefix, *reading.alike]
+        raise DasExplainError(
+            f"{source} holds {len(names)} such networks, below {', '.join(names)}: ?entry={names[0].rstrip('.')} after the "
+            "architecture takes one of them"
+        )
+    return _with_its_head(network, reading)
+
+
+def _with_its_head(network: nn.Module, reading: Candidate) -> Candidate:
+    """A head that was replaced by a sequence with one linear layer in it (``fc.1.weight`` after a dropout), under the
+    network's own name for its head; a layer that stands alone in place of a sequence likewise."""
+    head, expected = head_name(network), network.state_dict()
+    if head is None or f"{head}.weight" in reading.state or f"{head}.weight" not in expected:
+        return reading
+    parent = head.rpartition(".")[0]
+    for scope in (
+        head,
+        *([parent] if parent and all(key.startswith(head) for key in _within(parent, expected)) else []),
+    ):
+        keys = _within(scope, reading.state)
+        weights = [key for key in keys if key.endswith(".weight")]
+        width = expected[f"{head}.weight"].shape[1]
+        if len(weights) == 1 and reading.state[weights[0]].shape[1:] == (width,):
+            name = weights[0].removesuffix(".weight")
+            if set(keys) <= {f"{name}.weight", f"{name}.bias"}:
+                renamed = {key.replace(name, head, 1) if key in keys else key: t for key, t in reading.state.items()}
+                return replace(reading, state=renamed, peeled=(*reading.peeled, f"head {name}"))
+    return reading
+
+
+def _within(scope: str, state: Iterable[str]) -> list[str]:
+    return [key for key in state if key.startswith(f"{scope}.")]
 
 
 def describe(found: Differences, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:

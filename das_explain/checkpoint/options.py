@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from das_explain.checkpoint.config import MAX_SIDE
-from das_explain.checkpoint.files import Candidate
 from das_explain.checkpoint.spec import ModelSpec
+from das_explain.checkpoint.wrappers import Candidate
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import UsageError
 from das_explain.text import plural
@@ -39,7 +39,9 @@ def peeled_notes(file: Path, reading: Candidate) -> list[str]:
     """Sentences on what of a weight file was taken, and what was not."""
     notes = []
     if reading.peeled:
-        notes.append(f"{file}: taken from {', '.join(reading.peeled)}")
+        others = ", ".join(other.rstrip(".") for other in dict.fromkeys(reading.others))
+        instead = f"; ?entry=NAME takes another of its weights ({others})" if others else ""
+        notes.append(f"{file}: taken from {', '.join(reading.peeled)}{instead}")
     if reading.left_out:
         names = ", ".join(reading.left_out[:3]) + (" ..." if len(reading.left_out) > 3 else "")
         count = plural(len(reading.left_out), "key")

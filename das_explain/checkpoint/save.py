@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from das_explain.checkpoint.build import build_network, class_count_of
 from das_explain.checkpoint.config import CARD, CONFIG, WEIGHTS, ModelConfig
-from das_explain.checkpoint.files import best_reading, candidates
 from das_explain.checkpoint.fit import describe, differences
 from das_explain.checkpoint.labels import check_labels
 from das_explain.checkpoint.modulation import arguments_to_write
+from das_explain.checkpoint.wrappers import best_reading, candidates
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError
 from das_explain.files import replace_file, write_text_whole

@@ -9,10 +9,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from das_explain.checkpoint.build import head_name
-from das_explain.checkpoint.files import Candidate, best_reading, candidates, read_weights
-from das_explain.checkpoint.fit import OPTIONAL, Differences, advise, describe, differences, gate_of
+from das_explain.checkpoint.files import read_weights
+from das_explain.checkpoint.fit import Differences, advise, describe, differences, gate_of
 from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import parse_spec
+from das_explain.checkpoint.wrappers import OPTIONAL, Candidate, best_reading, candidates
 from das_explain.errors import DasExplainError, UsageError
 
 

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from das_explain.checkpoint.files import best_reading, candidates, read_weights
+from das_explain.checkpoint.files import read_weights
+from das_explain.checkpoint.wrappers import best_reading, candidates
 from das_explain.errors import DasExplainError
 
 NET = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 2, 1), norm=nn.BatchNorm2d(2)))
@@ -191,6 +192,9 @@ def test_no_state_dict_in_it(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(NET.eval(), torch.zeros(1, 3, 2, 2)), tmp_path / "w.pth")
     with pytest.raises(DasExplainError, match=r"w\.pth is a TorchScript archive; save model\.state_dict"):
         read_weights(tmp_path / "w.pth")
-    torch.save(NET, tmp_path / "w.pth")
-    with pytest.raises(DasExplainError, match=r"holds Python objects \(torch.nn.modules.container.Sequential\)"):
+    torch.save(nn.ReLU(), tmp_path / "w.pth")
+    with pytest.raises(DasExplainError, match=r"holds a Python object \(torch.nn.modules.activation.ReLU\), which is"):
+        read_weights(tmp_path / "w.pth")
+    torch.save({"ema": {}, "state_dict": None}, tmp_path / "w.pth")
+    with pytest.raises(DasExplainError, match=r"holds no state dict: its entries are ema, state_dict$"):
         read_weights(tmp_path / "w.pth")

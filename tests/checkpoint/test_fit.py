@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from das_explain.checkpoint.build import build_network
-from das_explain.checkpoint.files import Candidate
 from das_explain.checkpoint.fit import (
     class_count,
     differences,
@@ -15,6 +14,7 @@ from das_explain.checkpoint.fit import (
     likely_architecture,
     load_strict,
 )
+from das_explain.checkpoint.wrappers import Candidate
 from das_explain.errors import DasExplainError
 from das_explain.nn import ATTENTION, BACKBONES, create_model
 from das_explain.nn.registry import attentions_of

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from das_explain.checkpoint.config import CONFIG, WEIGHTS
-from das_explain.checkpoint.files import Candidate, read_weights
+from das_explain.checkpoint.files import read_weights
+from das_explain.checkpoint.wrappers import Candidate
 from das_explain.errors import DasExplainError
 
 

@@ -10,14 +10,23 @@ from torch import nn
 
 from das_explain.checkpoint.build import THEIRS, build_network, check_architecture, check_arguments
 from das_explain.checkpoint.config import check_preprocess
-from das_explain.checkpoint.files import Candidate, best_reading, read_weights
-from das_explain.checkpoint.fit import advise, class_count, class_count_like, described, infer_arguments, load_strict
+from das_explain.checkpoint.files import read_weights
+from das_explain.checkpoint.fit import (
+    advise,
+    class_count,
+    class_count_like,
+    described,
+    infer_arguments,
+    load_strict,
+    read_for,
+)
 from das_explain.checkpoint.labels import read_labels, sidecar
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.options import of_size, peeled_notes
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.checkpoint.timm_networks import network_preprocess
 from das_explain.checkpoint.torchvision_networks import arguments_of_weights, usual_preprocess
+from das_explain.checkpoint.wrappers import Candidate
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError, UsageError
 
@@ -66,7 +75,7 @@ def _build_ours(
 ) -> Built:
     check_architecture(architecture, attention)
     given = check_arguments(architecture, attention, options)
-    reading = best_reading(readings, build_network(architecture, attention).state_dict())
+    reading = read_for(build_network(architecture, attention), readings, str(file))
     arguments = infer_arguments(architecture, attention, reading.state, given)
     num_classes = class_count(architecture, reading.state)
     try:
@@ -81,11 +90,10 @@ def _build_theirs(
     file: Path, readings: Sequence[Candidate], architecture: str, attention: str, options: dict[str, Any]
 ) -> Built:
     untrained = build_network(architecture, attention, arguments=options)
-    expected = untrained.state_dict()
-    reading = best_reading(readings, expected)
+    reading = read_for(untrained, readings, str(file))
     told = arguments_of_weights(architecture.partition(":")[2], reading.state)
     arguments = {**(told if architecture.startswith("torchvision:") else {}), **options}
-    num_classes = class_count_like(expected, reading.state)
+    num_classes = class_count_like(untrained.state_dict(), reading.state)
     return build_network(architecture, attention, num_classes, arguments), arguments, num_classes
 
 

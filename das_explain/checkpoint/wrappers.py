@@ -1,0 +1,235 @@
+"""The weights in what a training loop saved: which entry of the file, and which prefix of its keys.
+
+A file is read in several ways, from its own keys to the most peeled; the network's keys decide. What was taken off, and
+what was left out, goes with a reading, so that it can be said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from das_explain.checkpoint.pickled import StandIn, state_of_module
+from das_explain.errors import DasExplainError
+from das_explain.nn.registry import ATTENTION
+
+ENTRIES = (
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema_model",
+    "ema",
+    "shadow",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "network",
+    "net",
+    "module",
+)
+"""Where training loops keep the weights, best first: an average of the weights is what its recipe is judged by."""
+AVERAGES = ("ema", "shadow", "average")  # parts of the names of averages
+SHADOW = "shadow_params"
+"""An average as torch_ema has it: a list of the parameters in their order, without names and without buffers."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+"""DistributedDataParallel's and AveragedModel's, torch.compile's, and what Lightning modules call their network."""
+INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_fpw_module.", "_checkpoint_wrapped_module.")
+"""What torch.compile, FSDP and activation checkpointing put into the midst of keys."""
+OPTIONAL = "num_batches_tracked"  # a counter that inference does not use and old files do not have
+DEEPEST = 6  # dictionaries within dictionaries
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One reading of a file as a state dict.
+
+    ``peeled``: which wrappers were taken off to get there. ``left_out``: keys beside the network. ``others``: entries
+    or prefixes that hold weights, too. ``alike``: among these, prefixes that fit the network as well. ``shadow``: an
+    average's parameters without names. ``beside``: the readings of the weights that an average was made of.
+    """
+
+    state: dict[str, Tensor]
+    peeled: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = field(default=(), repr=False)
+    others: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
+    shadow: tuple[Tensor, ...] = field(default=(), repr=False)
+    beside: tuple[Candidate, ...] = field(default=(), repr=False)
+
+
+def candidates(content: Any, source: str, entry: str | None = None) -> list[Candidate]:
+    """The readings of what a file held, from its own keys to the most peeled.
+
+    Args:
+        source: the file, for messages.
+        entry: the entry to take, or a prefix of keys, where there are several; otherwise the first of ``ENTRIES``.
+
+    Raises:
+        DasExplainError: no state dict in it, or none of that name.
+    """
+    readings = [_state_dict(content, source, entry)]
+    while prefix := _common_prefix(readings[-1].state):
+        readings.append(_below(readings[-1], prefix))
+    if any(inner in key for key in readings[-1].state for inner in INNER):  # parts were wrapped one by one
+        readings.append(_without_inner(readings[-1]))
+    return [*readings, *_with_our_names(readings[-1])]
+
+
+def best_reading(readings: Sequence[Candidate], expected: Mapping[str, Any]) -> Candidate:
+    """The reading that shares most keys with ``expected``, below any prefix; of equals the least peeled."""
+    below = [each for reading in readings for each in _below_any_prefix(reading, expected)]
+    every = [*readings, *below, *(ours for each in below for ours in _with_our_names(each))]
+    return max(every, key=lambda reading: len(reading.state.keys() & expected.keys()))
+
+
+def is_average(name: str) -> bool:
+    """Whether an entry or a prefix is called as averages of weights are."""
+    return any(part in name.lower() for part in AVERAGES)
+
+
+def _state_dict(content: Any, source: str, entry: str | None) -> Candidate:
+    """The first reading.
+
+    Where no entry holds the weights and most entries are tensors, these are the weights; what a training loop put
+    among them (``epoch``) is left out. A tensor that the network does not have is still foreign.
+    """
+    peeled: list[str] = []
+    others: tuple[str, ...] = ()
+    beside: tuple[Candidate, ...] = ()
+    while True:
+        if isinstance(content, StandIn) and (state := state_of_module(content)):
+            content = state
+            peeled.append("a network that was pickled whole")
+        if not isinstance(content, Mapping):
+            raise DasExplainError(f"{source} holds {_kind(content)} where a state dict is needed")
+        if entry is not None and _holds_weights(content.get(entry)):
+            chosen, entry = entry, None
+        elif SHADOW in content and _is_shadow(content) and entry is None:
+            state = beside[0].state if beside else {}
+            shadow = tuple(content[SHADOW])
+            return Candidate(state, (*peeled, f"entry {SHADOW}"), others=others, shadow=shadow, beside=beside)
+        else:
+            tensors = {
+                key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
+            }
+            filled = [key for key, value in content.items() if isinstance(key, str) and _holds_weights(value)]
+            found = next((key for key in ENTRIES if key in filled), None)
+            if found is None and len(tensors) > len(content) / 2:
+                left_out = tuple(str(key) for key in content if key not in tensors)
+                first = Candidate(tensors, tuple(peeled), left_out, others, beside=beside)
+                return first if entry is None else _below_entry(first, entry, source, content)
+            if found is None and len(filled) == 1:
+                found = filled[0]
+            if found is None and entry is not None:
+                raise DasExplainError(f"{source} has no entry {entry!r} with weights; it has {_names(content)}")
+            if found is None:
+                hint = f"; ?entry=NAME after the architecture names one of {', '.join(filled[:4])}" if filled else ""
+                raise DasExplainError(f"{source} holds no state dict: its entries are {_names(content)}{hint}")
+            chosen = found
+            others = (*others, *(key for key in filled if key != chosen))
+            if is_average(chosen) and not beside:
+                beside = _others(content, chosen, source)
+        peeled.append(f"entry {chosen}")
+        content = content[chosen]
+
+
+def _others(content: Mapping[Any, Any], chosen: str, source: str) -> tuple[Candidate, ...]:
+    """The readings of what an average stands beside: it is no average itself."""
+    rest = {key: value for key, value in content.items() if not (isinstance(key, str) and is_average(key))}
+    try:
+        return tuple(candidates(rest, source)) if rest and chosen not in rest else ()
+    except DasExplainError:
+        return ()
+
+
+def _holds_weights(value: Any, depth: int = 0) -> bool:
+    """Whether a value is a state dict, or has one somewhere below it; an empty one is passed over."""
+    if isinstance(value, StandIn):
+        return bool(state_of_module(value))
+    if not isinstance(value, Mapping) or depth > DEEPEST:
+        return False
+    if _is_shadow(value):
+        return True
+    named = {key: each for key, each in value.items() if isinstance(key, str)}
+    if sum(isinstance(each, Tensor) and each.dim() > 0 for each in named.values()) > len(value) / 4:
+        return True
+    return any(_holds_weights(each, depth + 1) for key, each in named.items() if not key.startswith("optim"))
+
+
+def _is_shadow(value: Mapping[Any, Any]) -> bool:
+    shadow = value.get(SHADOW)
+    return isinstance(shadow, (list, tuple)) and bool(shadow) and all(isinstance(each, Tensor) for each in shadow)
+
+
+def _common_prefix(state: Mapping[str, Tensor]) -> str | None:
+    keys = [key for key in state if key != "n_averaged"]
+    return next((prefix for prefix in PREFIXES if keys and all(key.startswith(prefix) for key in keys)), None)
+
+
+def _below(reading: Candidate, prefix: str) -> Candidate:
+    """The part of a reading whose keys begin so, without that beginning; the rest is left out."""
+    keys = [key for key in reading.state if key != "n_averaged"]
+    inside = {key.removeprefix(prefix): reading.state[key] for key in keys if key.startswith(prefix)}
+    outside = tuple(key for key in keys if not key.startswith(prefix))
+    peeled = (*reading.peeled, f"prefix {prefix}")
+    return replace(reading, state=inside, peeled=peeled, left_out=(*reading.left_out, *outside))
+
+
+def _without_inner(reading: Candidate) -> Candidate:
+    state, found = dict(reading.state), []
+    for inner in INNER:
+        if any(inner in key for key in state):
+            state = {key.replace(inner, ""): tensor for key, tensor in state.items()}
+            found.append(f"prefix {inner}")
+    return replace(reading, state=state, peeled=(*reading.peeled, *found))
+
+
+def _with_our_names(reading: Candidate) -> Iterator[Candidate]:
+    """The same weights under our keys, where they have those of an attention's authors."""
+    for attention, kind in ATTENTION.items():
+        ours = kind.rename_published(reading.state) if kind.rename_published else reading.state
+        if ours.keys() != reading.state.keys():
+            yield replace(reading, state=dict(ours), peeled=(*reading.peeled, f"keys of {attention}'s authors"))
+
+
+def _below_any_prefix(reading: Candidate, expected: Iterable[str]) -> Iterator[Candidate]:
+    """The reading below each prefix that most of ``expected`` is found behind, an average first.
+
+    ``alike`` says which other prefixes fit as well: two networks of one kind, a student and its teacher.
+    """
+    expected = [key for key in expected if not key.endswith(OPTIONAL)]
+    if not expected or sum(key in reading.state for key in expected) > len(expected) / 2:
+        return
+    tell_tale = max(expected, key=lambda key: (key.count("."), len(key)))
+    prefixes = {key.removesuffix(tell_tale) for key in reading.state if key.endswith("." + tell_tale)}
+    common = {prefix: sum(prefix + key in reading.state for key in expected) for prefix in prefixes}
+    most = max(common.values(), default=0)
+    if most <= len(expected) / 2:
+        return
+    best = sorted(
+        (prefix for prefix in common if common[prefix] == most), key=lambda each: (not is_average(each), each)
+    )
+    for prefix in best:
+        rest = tuple(other for other in best if other != prefix)
+        yield replace(_below(reading, prefix), others=(*reading.others, *rest), alike=rest)
+
+
+def _below_entry(reading: Candidate, entry: str, source: str, content: Mapping[Any, Any]) -> Candidate:
+    prefix = f"{entry.rstrip('.')}."
+    if not any(key.startswith(prefix) for key in reading.state):
+        raise DasExplainError(f"{source} has no entry {entry!r} with weights; it has {_names(content)}")
+    return _below(reading, prefix)
+
+
+def _kind(content: Any) -> str:
+    if isinstance(content, StandIn):
+        return f"a Python object ({type(content).__name__.partition(':')[2]}), which is not made,"
+    return f"a {type(content).__name__}"
+
+
+def _names(content: Mapping[Any, Any]) -> str:
+    names = [str(key) for key in content]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "none"
