@@ -83,7 +83,7 @@ def _dictionary() -> Callable[..., Any]:
     class Dictionary:
         """PyTorch fills no subclass of ``dict``; an ``OrderedDict`` takes items and attributes alike."""
 
-        def __new__(cls, *args: Any, **keywords: Any) -> OrderedDict:  # type: ignore[misc]
+        def __new__(cls, *args: Any, **keywords: Any) -> OrderedDict:
             return OrderedDict()
 
     return Dictionary

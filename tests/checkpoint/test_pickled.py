@@ -121,17 +121,11 @@ def test_nothing_in_it_is_executed(name: str, legacy: bool, tmp_path: Path) -> N
     harm, forward = tmp_path / "harm", nn.Conv2d.forward
     content = {"state_dict": STATE, "extra": HARM[name](str(harm))}
     torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=not legacy)
-    try:
-        reading = best_reading(read_weights(tmp_path / "w.pth"), STATE)
-    except DasExplainError as error:  # a call of what a call gave: refused is as good
-        assert name in ("a partial", "mkdir", "setattr")
-        assert (
-            "holds Python objects, not only" in str(error)
-            and "so nothing was read" in str(error)
-            and "\n" not in str(error)
-        )
+    if name in ("a partial", "mkdir") or (legacy and name == "setattr"):  # a call of what a call gave
+        with pytest.raises(DasExplainError, match="holds Python objects, not only .* so nothing was read"):
+            read_weights(tmp_path / "w.pth")
     else:
-        assert reading.state.keys() == STATE.keys()
+        assert best_reading(read_weights(tmp_path / "w.pth"), STATE).state.keys() == STATE.keys()
     assert not harm.exists()
     assert nn.Conv2d.forward is forward
 
