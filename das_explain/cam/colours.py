@@ -33,13 +33,13 @@ HEAT = np.frombuffer(bytes.fromhex(_HEX), dtype=np.uint8).reshape(256, 3)
 """uint8 (256, 3): the colours, RGB, of 256 equal steps of a map's range [0, 1]."""
 
 
-def colourize(maps: np.ndarray) -> np.ndarray:
+def colourize(maps: np.ndarray, colours: np.ndarray = HEAT) -> np.ndarray:
     """float (...) in [0, 1] -> uint8 (..., 3)."""
-    return HEAT[np.clip((maps * 256).astype(np.int64), 0, 255)]
+    return colours[np.clip((maps * 256).astype(np.int64), 0, 255)]
 
 
-def overlay(photo: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """A map laid over a photo as colour, blue (0) to red (1).
+def overlay(photo: np.ndarray, cam: np.ndarray, opacity: float = 0.5, colours: np.ndarray = HEAT) -> np.ndarray:
+    """A map laid over a photo as colour, blue (0) to red (1), or in other ``colours``, uint8 (256, 3).
 
     ``photo`` uint8 (H, W, 3); ``cam`` float (h, w) in [0, 1], enlarged bilinearly with half-pixel centres to (H, W).
     Returns uint8 (H, W, 3) = (1 - opacity) * photo + opacity * colour. Another shape, dtype or range raises
@@ -52,4 +52,4 @@ def overlay(photo: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.ndar
         raise DasExplainError(f"overlay needs a finite map (h, w) in [0, 1], not shape {cam.shape}; scale it first")
     height, width = photo.shape[:2]
     large = np.asarray(Image.fromarray(cam).resize((width, height), Image.Resampling.BILINEAR))
-    return np.rint((1 - opacity) * photo + opacity * colourize(large)).astype(np.uint8)
+    return np.rint((1 - opacity) * photo + opacity * colourize(large, colours)).astype(np.uint8)

@@ -14,6 +14,7 @@ from das_explain.commands.compare import compare
 from das_explain.commands.demo import demo
 from das_explain.commands.doctor import doctor
 from das_explain.commands.evaluate import evaluate
+from das_explain.commands.figure import figure
 from das_explain.commands.gate import gate
 from das_explain.commands.heatmap import heatmap
 from das_explain.commands.help import Command, Group, Stopped
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-COMMANDS = (heatmap, sfd, score, compare, report, segment, gate, demo, train, evaluate, profile, doctor)
+COMMANDS = (heatmap, sfd, score, compare, report, figure, segment, gate, demo, train, evaluate, profile, doctor)
 for command in COMMANDS:
     app.command(cls=Command)(command)
 app.command("help", cls=Command)(help_page)

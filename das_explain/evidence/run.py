@@ -157,8 +157,10 @@ class Run:
         """The evidence, as files."""
         return Shards(self.folder / "evidence", len(self.sample))
 
-    def evidence(self, columns: Sequence[str] = SCORING_COLUMNS) -> Iterator[Evidence]:
-        """The evidence, shard by shard, in the drawn order; ``columns=ALL`` with the frames.
+    def evidence(
+        self, columns: Sequence[str] = SCORING_COLUMNS, numbers: Sequence[int] | None = None
+    ) -> Iterator[Evidence]:
+        """The evidence, shard by shard, in the drawn order; ``columns=ALL`` with the frames; ``numbers``: of some shards.
 
         Raises DasExplainError for a shard that is missing, damaged, or of other images than the run's.
         """
@@ -167,8 +169,8 @@ class Run:
         segmenter = self.manifest.get("segmenter")
         looked_for = isinstance(segmenter, dict) and segmenter.get("name") != "none"
         shards = self.shards
-        for number, table in enumerate(shards.tables(columns)):
-            evidence = decode(table)
+        for number in range(len(shards)) if numbers is None else numbers:
+            evidence = decode(shards.read(number, columns))
             wanted = shard_range(number, len(self.sample))
             if [photo.image for photo in evidence.photos] != self.sample[wanted.start : wanted.stop]:
                 raise DasExplainError(

@@ -9,14 +9,14 @@ makes the same one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from das_explain.errors import DasExplainError
-from das_explain.evidence.codec import SCHEMA, SCORING_COLUMNS
+from das_explain.evidence.codec import SCHEMA
 from das_explain.files import replace_file
 
 SIZE = 64  # images of a shard; a smaller one costs more to open, a larger one more work when a run is killed
@@ -46,6 +46,10 @@ class Shards:
     def images(self, number: int) -> int:
         """How many images are in a shard."""
         return len(shard_range(number, self.count))
+
+    def number_of(self, place: int) -> int:
+        """The shard of the image with this place in the drawn order."""
+        return place // SIZE
 
     def path(self, number: int) -> Path:
         """Where a shard is, or will be."""
@@ -79,11 +83,6 @@ class Shards:
             raise DasExplainError(
                 f"{path} is damaged ({reason}): delete it and run the same sfd command again"
             ) from None
-
-    def tables(self, columns: Sequence[str] = SCORING_COLUMNS) -> Iterator[pa.Table]:
-        """All shards in order, one at a time."""
-        for number in range(len(self)):
-            yield self.read(number, columns)
 
     def clear(self) -> None:
         """Removes all shards, and what a killed writer left."""

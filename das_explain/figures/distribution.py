@@ -24,7 +24,7 @@ from das_explain.stats.pairing import of_measure
 from das_explain.statuses import SCORED
 
 
-def distribution_figure(scores: pd.DataFrame, measure: str = "sfd") -> Figure:
+def distribution_figure(scores: pd.DataFrame, measure: str = "sfd", *, width: float | None = None) -> Figure:
     """How a measure is distributed over the images: a panel per block, a line per model.
 
     ``scores`` is ``scores.csv``, or ``measures.csv`` for any measure.
@@ -35,7 +35,7 @@ def distribution_figure(scores: pd.DataFrame, measure: str = "sfd") -> Figure:
     scores, column = of_measure(scores, measure)
     summary = stats.summarize(scores, measure)
     models, blocks = list(dict.fromkeys(summary["model"])), list(dict.fromkeys(summary["block"]))
-    figure, panels = block_panels(blocks, models, row_inches=0.44)
+    figure, panels = block_panels(blocks, models, row_inches=0.44, width=width)
     scored = scores[scores["status"].isin(SCORED)].astype({"model": str, "block": str})
     limits = range_of(measure, scored[column].to_numpy(dtype=float))
     for panel, block in zip(panels, blocks, strict=True):

@@ -26,7 +26,9 @@ from das_explain.stats.pairing import of_measure
 from das_explain.statuses import SCORED
 
 
-def scatter_figure(scores: pd.DataFrame, model_a: str, model_b: str, measure: str = "sfd") -> Figure:
+def scatter_figure(
+    scores: pd.DataFrame, model_a: str, model_b: str, measure: str = "sfd", *, width: float | None = None
+) -> Figure:
     """A measure of two models image by image, a panel per block both have; above the diagonal ``model_b`` is higher.
 
     Above each panel: the mean difference b - a with its 95 % interval over images, n and the win rate of b.
@@ -39,10 +41,13 @@ def scatter_figure(scores: pd.DataFrame, model_a: str, model_b: str, measure: st
     comparison = stats.compare(chosen, measure)
     if comparison.empty:
         raise UsageError(f"{model_a} and {model_b} have no block of the same name to compare")
-    lines, columns, page = grid(len(comparison))
+    lines, columns, page = grid(len(comparison), width)
     left, right, gap, above, below = 0.42, 0.08, 0.16, 0.42, 0.34  # inches
     side = min(2.0, (page - left - right - (columns - 1) * gap) / columns)
-    page = left + columns * side + (columns - 1) * gap + right
+    used = left + columns * side + (columns - 1) * gap + right
+    if width is None:
+        page = used
+    left += (page - used) / 2
     total = lines * (side + above + below)
     figure = Figure(figsize=(page, total), dpi=DPI)
     limits = range_of(measure, chosen.loc[chosen["status"].isin(SCORED), value].to_numpy(dtype=float))

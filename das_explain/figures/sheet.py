@@ -9,12 +9,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from das_explain.cam.colours import overlay
 from das_explain.errors import UsageError
-from das_explain.figures.drawing import CLEAR, COLUMN, DASHES, DPI, GREY, HALO, HEAT, PAGE, SMALL, TEXT, show_photo
+from das_explain.figures.drawing import (
+    CLEAR,
+    COLUMN,
+    DPI,
+    GREY,
+    HEAT,
+    PAGE,
+    SMALL,
+    TEXT,
+    draw_box,
+    region_keys,
+    show_photo,
+)
 from das_explain.figures.lettering import fit, inches, plain, two_lines
 
 Box = tuple[float, float, float, float]
@@ -81,10 +91,7 @@ def heatmap_figure(
 
     for number, text in enumerate(two_lines("photo" if label is None else label, cell, TEXT, "bold")):
         write(edge, edge + number * line, cell, text, weight="bold")
-    outline = Line2D([], [], color="white", linewidth=0.9, path_effects=HALO)
-    dashes = tuple(Line2D([], [], color=colour, linewidth=width, linestyle=style) for colour, width, style in DASHES)
-    keys = {"R, object": outline} if any(mask is not None and mask.any() for _, mask in views) else {}
-    keys |= {"B, scored region": dashes} if any(boxes.values()) else {}
+    keys = region_keys(any(mask is not None and mask.any() for _, mask in views), any(boxes.values()))
     looks = {
         "frameon": False,
         "borderpad": 0.3,
@@ -113,7 +120,7 @@ def heatmap_figure(
                 at.text(0.5, 0.5, "no map", transform=at.transAxes, ha="center", va="center", size=TEXT, **plain())
             box = boxes.get(row.model, {}).get(block)
             if box is not None and np.isfinite(box).all():
-                _draw_box(at, box)
+                draw_box(at, box)
             status = row.status.get(block, "ok")
             if row.sfd.get(block) is not None and status != "ok":
                 at.text(0.03, 0.03, status, transform=at.transAxes, size=SMALL, path_effects=CLEAR, **plain())
@@ -128,16 +135,6 @@ def heatmap_figure(
     scale.outline.set_linewidth(0.4)
     scale.set_label(meaning, size=SMALL, labelpad=2)
     return figure
-
-
-def _draw_box(panel: Axes, box: Box) -> None:
-    """Dashed, and kept wholly inside the frame, whose edge would cut off half the line."""
-    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
-    inset = 0.006 * max(right - left, bottom - top)
-    x0, x1 = np.clip(np.array([box[0], box[2]]) - 0.5, left + inset, right - inset)
-    y0, y1 = np.clip(np.array([box[1], box[3]]) - 0.5, top + inset, bottom - inset)
-    for colour, width, style in DASHES:
-        panel.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, lw=width, linestyle=style))
 
 
 def _prediction(row: HeatmapRow) -> str:

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from das_explain import figures
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import read_table
-from das_explain.figures.heatmaps import unique_stem
+from das_explain.figures.kinds import save_figures
 from das_explain.report.build import build_report, build_single_file
 from das_explain.statuses import SCORED
-
-DRAWN = ("image", "model", "block", "sfd", "status")  # of scores.csv
 
 
 def publish(run: Run, *, single_file: bool = False) -> Path:
     """Draws a scored run's figures and writes its report; the path of its page: report/index.html, or report.html.
 
-    Figures, as PNG and PDF: ``distribution``, ``lift`` and, for every two models, ``paired-A-B``.
+    Figures, as PNG and PDF: ``distribution`` and ``nulls``, for every two models ``paired`` and, where the run has
+    readings, the specification curve ``readings``.
     """
-    scores = read_table(run.folder / "scores.csv", only=DRAWN)
-    folder = run.folder / "figures"
-    folder.mkdir(exist_ok=True)
-    if scores["status"].isin(SCORED).any():
-        figures.save(figures.distribution_figure(scores), folder / "distribution")
-        figures.save(figures.lift_figure(run.table("lift")), folder / "lift")
-    taken: set[str] = set()
-    for a, b in run.table("comparison")[["model_a", "model_b"]].drop_duplicates().to_numpy():
-        figures.save(figures.scatter_figure(scores, a, b), folder / unique_stem(f"paired-{a}-{b}.figure", taken))
+    kinds = []
+    if read_table(run.folder / "scores.csv", only=("status",))["status"].isin(SCORED).any():
+        kinds += ["distribution", *(["nulls"] * bool(len(run.table("lift"))))]
+        if len(run.table("comparison")):
+            kinds += ["paired", *(["readings"] * (run.folder / "readings.csv").exists())]
+    save_figures(run, kinds, run.folder / "figures")
     return (build_single_file if single_file else build_report)(run.folder)

@@ -10,6 +10,7 @@ from das_explain.errors import UsageError
 from das_explain.measures import MEASURES, MeasureOptions
 from das_explain.measures.sfd import BOXES, SCALINGS
 from das_explain.nulls import NULLS
+from das_explain.stats.sensitivity import DEFAULT_READING
 
 ALL = "all"
 
@@ -55,6 +56,11 @@ class ScoreOptions:
     def network_measures(self) -> tuple[str, ...]:
         """Those of the measures that have to be taken while the networks are at hand."""
         return tuple(name for name in self.measures if MEASURES[name].needs_network)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The choices that make this reading of sfd among those of readings.csv."""
+        return {**DEFAULT_READING, "scaling": self.scaling, "threshold": self.threshold, "box": self.box}
 
     def for_measures(self) -> MeasureOptions:
         """What a measure is told."""

@@ -18,7 +18,7 @@ from das_explain.stats.agreement import rank_agreement, sign_agreement
 from das_explain.stats.effects import effect_sizes
 from das_explain.stats.exclusions import compare_with_exclusions, count_statuses
 from das_explain.stats.pairing import names, pairs_of
-from das_explain.stats.sensitivity import DEFAULT_READING, sensitivity, verdict
+from das_explain.stats.sensitivity import sensitivity, verdict
 from das_explain.stats.strata import compare_strata
 from das_explain.stats.tables import compare_measures
 
@@ -99,10 +99,9 @@ def write_readings(run: Run, readings: ReadingTable | None, scores: pd.DataFrame
     if readings is None or not options.pairs:
         path.unlink(missing_ok=True)
         return []
-    default = {**DEFAULT_READING, "scaling": options.scaling, "threshold": options.threshold, "box": options.box}
     said = []
     with TableWriter(path, READINGS) as writer:
         for part in readings.parts(pairs_of(scores, options.baseline)):
             writer.add(part)
-            said.append(sensitivity(part, default))
+            said.append(sensitivity(part, options.reading))
     return [verdict(row) for row in chain.from_iterable(each.itertuples() for each in said) if row.readings]

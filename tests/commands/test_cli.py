@@ -70,12 +70,22 @@ def test_sfd_then_report(setting: dict, tmp_path: Path):
     assert len(scores) == 11 * 2 * 2
     index = tmp_path / "run" / "report" / "index.html"
     assert index.exists()
-    for figure in ("distribution", "paired-a-b", "lift"):
-        assert (tmp_path / "run" / "figures" / f"{figure}.png").exists()
+    for figure in ("distribution", "nulls", "paired", "readings"):
+        assert (tmp_path / "run" / "figures" / f"{figure}-a-b.png").exists()
     shutil.rmtree(index.parent)
     again = das_explain("report", tmp_path / "run")
     assert again.returncode == 0, again.stderr
     assert index.exists()
+    words = ("--kind", "grid,strata", "--images", "2", "--width", "3.5", "--format", "svg,pdf")
+    drawn = das_explain("figure", tmp_path / "run", *words, "--colormap", "viridis", "--out", tmp_path / "paper")
+    assert drawn.returncode == 0, drawn.stderr
+    assert "say so in the caption" in drawn.stdout
+    assert {path.name for path in (tmp_path / "paper").iterdir()} == {
+        f"{kind}-a-b.{suffix}" for kind in ("grid", "strata") for suffix in ("svg", "pdf")
+    }
+    refused = das_explain("figure", tmp_path / "run", "--kind", "pie")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("das-explain: --kind 'pie' is unknown; choose among grid, paired")
 
 
 def test_sfd_again_does_nothing_again(setting: dict, tmp_path: Path):

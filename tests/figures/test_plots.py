@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -13,7 +11,6 @@ from matplotlib.collections import PathCollection
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 from PIL import Image
 from skimage import data
 
@@ -21,6 +18,7 @@ from das_explain import figures
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.figures import HeatmapRow
 from das_explain.stats import tables as stats
+from tests.figures.readable import assert_readable, strings, texts
 
 HOSTILE = "$\\frac{1}{$ \n_^ %s {0}\t\udc80"
 LITERAL = "$\\frac{1}{$ \\n_^ %s {0}\\t\\udc80"
@@ -30,28 +28,6 @@ LONG = "a very long name of a model that nobody will read to its end, or would t
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
     return np.asarray(Image.fromarray(data.chelsea()).resize((150, 100)))
-
-
-def texts(figure: Figure) -> list[Text]:
-    figure.draw_without_rendering()
-    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
-
-
-def strings(figure: Figure) -> list[str]:
-    return [text.get_text() for text in texts(figure)]
-
-
-def assert_readable(figure: Figure) -> None:
-    """Every text lies on the page and on no other text (by more than a pixel at 300 dpi)."""
-    boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in texts(figure)]
-    assert boxes
-    for text, box in boxes:
-        assert box.x0 >= 0, f"{text!r} leaves the page on the left"
-        assert box.y0 >= 0, f"{text!r} leaves the page at the bottom"
-        assert box.x1 <= figure.bbox.x1, f"{text!r} leaves the page on the right"
-        assert box.y1 <= figure.bbox.y1, f"{text!r} leaves the page at the top"
-    for (one, a), (other, b) in combinations(boxes, 2):
-        assert not a.overlaps(b), f"{one!r} meets {other!r}"
 
 
 def shown(figure: Figure) -> list[np.ndarray]:
