@@ -1,6 +1,6 @@
 """The empty network of a description: architecture, attention, arguments, number of classes.
 
-An architecture is a backbone of ``nn.registry``, or ``torchvision:NAME`` or ``timm:NAME``, plain networks of theirs.
+An architecture is a backbone of ``nn.registry``, or ``torchvision:NAME`` or ``timm:NAME``, networks of theirs.
 Descriptions come from files that anybody may have written, so everything is checked before anything is built.
 """
 
@@ -13,14 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from das_explain.checkpoint.timm_networks import build_timm
-from das_explain.checkpoint.torchvision_networks import build_torchvision
 from das_explain.errors import UsageError
+from das_explain.nn.anywhere import THEIRS, create_theirs
 from das_explain.nn.registry import ATTENTION, BACKBONES, create_model
 
 MAX_CLASSES = 1_000_000
-THEIRS = ("torchvision", "timm")
-"""Whose plain networks can be built by name, as ``torchvision:NAME`` and ``timm:NAME``."""
 
 
 def build_network(
@@ -38,15 +35,13 @@ def build_network(
         UsageError: an unknown architecture, attention or argument.
     """
     arguments = dict(arguments or {})
-    source, colon, name = architecture.partition(":")
+    source, colon, _ = architecture.partition(":")
     if type(num_classes) is not int or not 1 <= num_classes <= MAX_CLASSES:
         raise UsageError(f"the number of classes must be a whole number in 1..{MAX_CLASSES}, not {num_classes!r}")
     if task == "detection":
         return _detector(architecture, attention, num_classes, arguments)
     if colon and source in THEIRS:
-        if attention != "none":
-            raise UsageError(f"{architecture} takes no attention; those that do are {', '.join(BACKBONES)}")
-        return (build_torchvision if source == "torchvision" else build_timm)(name, num_classes, arguments)
+        return create_theirs(architecture, attention, num_classes, arguments)
     if source == "transformers":
         raise UsageError(
             f"{architecture} cannot be built by name; transformers' own folder of it is what can be loaded"

@@ -222,17 +222,25 @@ def infer_arguments(
     first = state.get("conv1.weight")
     if "stem" in defaults and first is not None and tuple(first.shape[2:]) == (3, 3):
         inferred["stem"] = "small"
-    if attention != "none":
-        places = dict.fromkeys(_place(key) for key in state if GATE.match(key))
-        if places and set(places) != set(default_gates(architecture, attention) or ()):
-            inferred["gates"] = tuple(sorted(places, key=_natural))
+    inferred |= infer_gates(attention, state)
+    if attention != "none" and set(inferred.get("gates", ())) == set(default_gates(architecture, attention) or ()):
+        inferred.pop("gates", None)
+    arguments = {**inferred, **given}
+    return {**_kernel_size(architecture, attention, state, arguments), **arguments}
+
+
+def infer_gates(attention: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """``gates`` and ``alpha``, off the names and shapes of the gates' weights, in whatever network they are."""
+    if attention == "none":
+        return {}
+    places = dict.fromkeys(_place(key) for key in state if GATE.match(key))
+    inferred: dict[str, Any] = {"gates": tuple(sorted(places, key=_natural))} if places else {}
     if attention == "das":
         compressions = [state[key] for key in state if key.endswith(".pointwise.weight") and GATE.match(key)]
         alpha = _alpha(compressions)
         if alpha is not None:
             inferred["alpha"] = alpha
-    arguments = {**inferred, **given}
-    return {**_kernel_size(architecture, attention, state, arguments), **arguments}
+    return inferred
 
 
 def _kernel_size(

@@ -14,6 +14,7 @@ from torch import nn
 
 from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.fingerprint import fingerprint, intervened
+from das_explain.checkpoint.gating import put_gates
 from das_explain.checkpoint.labels import IMAGENET_CLASSES, check_labels, imagenet_labels, match_labels, read_labels
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.checkpoint.opened import Opened
@@ -124,13 +125,16 @@ def about(opened: Opened, parsed: ModelSpec) -> dict[str, Any]:
 def prepare_network(opened: Opened, parsed: ModelSpec, device: torch.device) -> tuple[nn.Module, str]:
     """An opened network in float32 and eval mode on ``device``, and its fingerprint.
 
-    Its weights are drawn anew, and its gates replaced, if the spec says so.
+    Gates are put into it or replaced, and its weights drawn anew, if the spec says so; ``opened`` knows of gates then.
 
     Raises:
-        UsageError: gates are to be replaced where there are none, or weights down to a block that is not there.
+        UsageError: gates are to be added where they cannot stand, or replaced where there are none, or weights drawn down
+            to a block that is not there.
         DasExplainError: the device cannot take it.
     """
     network = opened.network.float().eval()
+    if parsed.attention:
+        network = put_gates(opened, parsed)
     if parsed.weights:
         size, block = opened.preprocess.geometry.size, parsed.weights.partition(":")[2] or None
         if block:

@@ -20,6 +20,7 @@ from das_explain.checkpoint.wrappers import best_reading, candidates
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError
 from das_explain.files import replace_file, write_text_whole
+from das_explain.nn.anywhere import places_of
 
 
 def save_model(
@@ -61,7 +62,10 @@ def save_model(
         num_classes = class_count_of(network)
     if num_classes is None:
         raise DasExplainError("the network has no linear layer that gives logits: say num_classes")
-    expected = build_network(architecture, attention, num_classes, arguments, task).state_dict()
+    built = build_network(architecture, attention, num_classes, arguments, task)
+    expected, places = built.state_dict(), places_of(built)
+    if places:  # where gates stand by default is for others' networks a matter of the version
+        arguments["gates"] = list(places)
     state = best_reading(candidates(network.state_dict(), "the network"), expected).state
     if found := differences(expected, state):
         raise DasExplainError(

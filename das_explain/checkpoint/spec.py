@@ -14,6 +14,8 @@
 
 Any spec may end in suffixes, in any order:
 
+    +attention=NAME[@BLOCK,...]           puts untrained gates into a network that has none (``gating``): where the module's
+                                          paper puts them, in others' networks after the stages, or after BLOCK
     +gates=ones|mean|shuffled             replaces the attention of the network's gates (``nn.interventions``)
     +weights=random[:BLOCK]               forgets what was learned: all weights, or those from the classifier down to and
                                           including BLOCK (``randomize``)
@@ -31,6 +33,7 @@ from typing import Any
 from das_explain.checkpoint.shipped import shipped_models
 from das_explain.errors import UsageError
 from das_explain.nn.interventions import INTERVENTIONS
+from das_explain.nn.registry import ATTENTION
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".th", ".tar")
 KINDS = ("torchvision", "timm", "hf", "python")
@@ -40,6 +43,10 @@ FORMS = (
 )
 RAW = ("labels", "entry", "size")  # options that keep their text
 SUFFIXES = {
+    "attention": (
+        re.compile(rf"({'|'.join(ATTENTION)})(@[^\s+@]+)?"),
+        "+attention=NAME or +attention=NAME@BLOCK,BLOCK, where NAME is one of " + ", ".join(ATTENTION),
+    ),
     "gates": (re.compile("|".join(INTERVENTIONS)), " or ".join(f"+gates={each}" for each in INTERVENTIONS)),
     "weights": (re.compile(r"random(:[^\s+]+)?"), "+weights=random or +weights=random:BLOCK"),
 }
@@ -51,8 +58,9 @@ class ModelSpec:
     """A model spec, taken apart. Nothing is opened yet.
 
     ``text`` is the spec without its name. ``target`` is the directory, architecture, published name, repository or
-    Python module; ``variant`` the attention, weights, revision or factory; ``file`` the weight file. ``gates`` is what
-    the gates are replaced with, of ``INTERVENTIONS``, or ``None``; ``weights`` is ``random``, ``random:BLOCK`` or ``None``.
+    Python module; ``variant`` the attention, weights, revision or factory; ``file`` the weight file. ``attention`` is
+    ``NAME`` or ``NAME@BLOCK,...`` of the gates to be added, ``gates`` what the gates are replaced with, of
+    ``INTERVENTIONS``, ``weights`` is ``random`` or ``random:BLOCK``; or ``None``, each.
     """
 
     text: str
@@ -62,13 +70,14 @@ class ModelSpec:
     variant: str | None = None
     file: Path | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    attention: str | None = None
     gates: str | None = None
     weights: str | None = None
 
     @property
     def suffixes(self) -> str:
         """What the spec ends in: ``+gates=mean``, or nothing."""
-        return _joined({"gates": self.gates, "weights": self.weights})
+        return _joined({"attention": self.attention, "gates": self.gates, "weights": self.weights})
 
 
 def parse_spec(text: str, name: str | None = None) -> ModelSpec:
@@ -99,8 +108,8 @@ def parse_spec(text: str, name: str | None = None) -> ModelSpec:
         raise UsageError(f"{text}: a model directory on the Hub takes no ?options")
     text, default = text + _joined(suffixes), default + _joined(suffixes)
     name = default if name is None else name.strip()
-    gates, weights = (suffixes.get(key) for key in ("gates", "weights"))
-    return ModelSpec(text=text, name=name, options=options, gates=gates, weights=weights, **fields)
+    chosen: dict[str, Any] = {key: suffixes.get(key) for key in SUFFIXES}
+    return ModelSpec(text=text, name=name, options=options, **chosen, **fields)
 
 
 def _split_suffixes(text: str) -> tuple[str, dict[str, str]]:

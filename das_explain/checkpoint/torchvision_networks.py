@@ -1,43 +1,14 @@
-"""torchvision's classifiers: which there are, the untrained networks, and what their weights say of the input."""
+"""torchvision's classifiers: what their weights say of arguments and input."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
-import torchvision
 from torch import Tensor, nn
 
 from das_explain.data.geometry import Geometry, Preprocess
-from das_explain.errors import UsageError
-
-WITH_SIDE_HEADS = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
-"""Networks with further heads for training, and how the keys of these begin."""
-ARGUMENTS = ("aux_logits", "transform_input")  # what GoogLeNet's and Inception's weights change
-
-
-def check_torchvision(name: str) -> None:
-    """Raises ``UsageError`` unless torchvision has a classifier of that name."""
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        close = get_close_matches(name, known) or known[:0]
-        hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {len(known)}, such as resnet50"
-        raise UsageError(f"torchvision has no classifier {name!r}{hint}")
-
-
-def build_torchvision(name: str, num_classes: int, arguments: Mapping[str, Any]) -> nn.Module:
-    """The untrained network. Raises ``UsageError`` for an unknown name or argument."""
-    check_torchvision(name)
-    for key, value in arguments.items():
-        if key not in ARGUMENTS or name not in WITH_SIDE_HEADS or type(value) is not bool:
-            raise UsageError(f"torchvision:{name} takes no argument {key}={value!r}")
-    if name in WITH_SIDE_HEADS:
-        arguments = {"init_weights": False, **arguments}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
+from das_explain.nn.backbones.torchvision_networks import ARGUMENTS, WITH_SIDE_HEADS, torchvision_size
 
 
 def arguments_of_weights(name: str, state: Mapping[str, Tensor]) -> dict[str, bool]:
@@ -61,5 +32,4 @@ def published_preprocess(weights: Any) -> Preprocess:
 
 def usual_preprocess(name: str) -> Preprocess:
     """ImageNet's, at the size of the network's published weights."""
-    size = published_preprocess(torchvision.models.get_model_weights(name).DEFAULT).geometry.size
-    return Preprocess().resized(size)
+    return Preprocess().resized(torchvision_size(name))

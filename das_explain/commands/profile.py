@@ -154,12 +154,14 @@ def _open(text: str) -> tuple[str, nn.Module, Description, tuple[int, int]]:
 
 
 def _without_attention(description: Description) -> nn.Module | None:
-    """The plain network of the same backbone, number of classes and stem; ``None`` if the model is itself plain."""
+    """The plain network of the same backbone, number of classes and stem; ``None`` if the model is itself plain, or its
+    backbone is somebody's own code."""
     from das_explain.checkpoint.build import build_network
-    from das_explain.nn.registry import GATE_ARGUMENTS
+    from das_explain.nn.anywhere import THEIRS
+    from das_explain.nn.registry import BACKBONES, GATE_ARGUMENTS
 
     architecture, attention, num_classes, arguments = description
-    if attention == "none":
+    if attention == "none" or (architecture not in BACKBONES and architecture.partition(":")[0] not in THEIRS):
         return None
     own = {key: value for key, value in arguments.items() if key not in GATE_ARGUMENTS}
     own.pop("gates", None)  # of no use without attention, and named after it

@@ -34,6 +34,9 @@ After it:
   ?key=value&key=value        size=224 (side of the input), labels=FILE (class names), entry=KEY
                               (which weights of a checkpoint), or arguments of the network, such
                               as alpha=0.1; not after a directory or hf:
+  +attention=NAME[@BLOCK,...] untrained gates put into a network that has none, NAME as das: in a
+                              backbone of das-explain models where its paper puts them, in any
+                              other after the stages, or after BLOCK; a das gate starts near 1
   +gates=ones|mean|shuffled   the attention of its gates replaced: left out, without places (each
                               channel's mean), or with its values in other places
   +weights=random[:BLOCK]     what it learned forgotten: all of it, or from the classifier down to

@@ -167,8 +167,9 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     """Builds a network with random weights.
 
     Args:
-        backbone: a key of ``BACKBONES``.
-        attention: ``none`` or a key of ``ATTENTION``. ``none`` takes torchvision's state dicts as they are.
+        backbone: a key of ``BACKBONES``, or ``torchvision:NAME`` or ``timm:NAME``, any network of theirs; gates then
+            stand after its stages (``nn.anywhere``).
+        attention: ``none`` or a key of ``ATTENTION``. ``none`` takes torchvision's, or timm's, state dicts as they are.
         num_classes: number of logits.
         **kwargs: the attention's (of ``GATE_ARGUMENTS``: ``alpha=0.2``, ``init``, ``variant`` ..) and the
             backbone's (``gates``, ``stem``, ``last_stride``) arguments.
@@ -180,25 +181,22 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     >>> [name for name, module in network.named_modules() if type(module).__name__ == "DASGate"]
     ['layer1.gate', 'layer2.gate', 'layer3.gate', 'layer4.gate']
     """
+    if ":" in backbone:
+        from das_explain.nn.anywhere import create_theirs
+
+        return create_theirs(backbone, attention, num_classes, kwargs)
     if backbone not in BACKBONES:
         raise UsageError(f"unknown backbone {backbone!r}; choose among {', '.join(BACKBONES)}")
+    what = f"{backbone} with attention {attention}"
     if attention == "none":
         if given := [name for name in (*GATE_ARGUMENTS, "gates") if name in kwargs]:
-            raise UsageError(f"{backbone} with attention none has no gates, so it takes no {given[0]!r}; leave it out")
-        what = f"{backbone} with attention none"
-        return _built(what, BACKBONES[backbone], None, num_classes=num_classes, **kwargs)
-    if attention not in ATTENTION:
-        raise UsageError(f"unknown attention {attention!r}; choose among none, {', '.join(ATTENTION)}")
+            raise UsageError(f"{what} has no gates, so it takes no {given[0]!r}; leave it out")
+        return built(what, BACKBONES[backbone], None, num_classes=num_classes, **kwargs)
+    of_gates = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
+    of_gates = check_gate_arguments(what, attention, of_gates)
     kind, places = ATTENTION[attention], default_gates(backbone, attention)
     if places is None:
         raise UsageError(f"{attention} has no place in {backbone}; it takes {', '.join(attentions_of(backbone))}")
-    of_gates: dict[str, Any] = {name: kwargs.pop(name) for name in GATE_ARGUMENTS if name in kwargs}
-    if foreign := [name for name in of_gates if name not in kind.arguments]:
-        known = ", ".join((*kind.arguments, "gates"))
-        raise UsageError(f"cannot build {backbone} with attention {attention}: it takes no {foreign[0]!r}, but {known}")
-    reduction = of_gates.get("reduction", 1)
-    if type(reduction) is not int or reduction < 1:
-        raise UsageError(f"reduction must be a whole number, at least 1, not {reduction!r}")
     for name, values in kind.published.items():
         if of_gates.get(name) == "published":
             of_gates[name] = values[backbone]
@@ -207,14 +205,31 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     make = partial(kind.build, **own)
     if kind.per_network:
         make = kind.build(backbone, num_classes, arguments["gates"], **own)
-    what = f"{backbone} with attention {attention}"
-    network = _built(what, BACKBONES[backbone], make, kind.inside, num_classes=num_classes, **arguments)
+    network = built(what, BACKBONES[backbone], make, kind.inside, num_classes=num_classes, **arguments)
     if hasattr(make, "finish"):
         make.finish(network)
     return network
 
 
-def _built(what: str, build: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
+def check_gate_arguments(what: str, attention: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an attention's modules; ``what`` is the network, for the message.
+
+    Raises:
+        UsageError: no such attention, or no such argument of it.
+    """
+    if attention not in ATTENTION:
+        raise UsageError(f"unknown attention {attention!r}; choose among none, {', '.join(ATTENTION)}")
+    known = ATTENTION[attention].arguments
+    if foreign := [name for name in arguments if name not in known]:
+        raise UsageError(f"cannot build {what}: it takes no {foreign[0]!r}, but {', '.join((*known, 'gates'))}")
+    reduction = arguments.get("reduction", 1)
+    if type(reduction) is not int or reduction < 1:
+        raise UsageError(f"reduction must be a whole number, at least 1, not {reduction!r}")
+    return dict(arguments)
+
+
+def built(what: str, build: Callable[..., nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
+    """What ``build`` gives; its complaints are ``UsageError``s."""
     try:
         return build(*args, **kwargs)
     except (TypeError, ValueError, RuntimeError) as error:

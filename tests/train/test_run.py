@@ -217,3 +217,23 @@ def test_wilson_interval_and_words():
     assert (outcome.low, outcome.high) == (pytest.approx(centre - half), pytest.approx(centre + half))
     assert describe(outcome) == "90.0 % (95 % interval 59.6 to 98.2 %, 9 of 10)"
     assert (clock(247), clock(3753)) == ("4:07", "1:02:33")
+
+
+def test_others_networks_with_gates_are_trained_by_recipe(tiny, tmp_path):
+    pytest.importorskip("timm")
+    changes = [
+        "model.architecture=timm:resnet10t",
+        "model.arguments={gates: [layer3, layer4], alpha: 0.1}",
+        "model.warm_start=timm:resnet10t?pretrained=false&num_classes=7",
+        "schedule.epochs=1",
+        "loop.half=false",
+    ]
+    model = load_model(train(load_recipe(tiny, changes), tmp_path / "out"), device="cpu")
+    assert (model.config["architecture"], model.config["attention"]) == ("timm:resnet10t", "das")
+    assert model.config["arguments"] == {"gates": ["layer3", "layer4"], "alpha": 0.1, "modulation_scale": 1}
+    start = load_model("timm:resnet10t?pretrained=false&num_classes=7", device="cpu").network.state_dict()
+    trained = model.network.state_dict()
+    moved = {key for key in start if key in trained and not torch.equal(trained[key], start[key])}
+    assert "layer1.0.conv1.weight" in moved, "the backbone learns, too"
+    pair = (state["layer4.0.conv2.weight"].flatten() for state in (trained, start))
+    assert torch.cosine_similarity(*pair, dim=0) > 0.9, "it began with the weights it was given; others are near 0"

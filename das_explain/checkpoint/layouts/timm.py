@@ -13,9 +13,10 @@ from das_explain.checkpoint.fit import load_strict
 from das_explain.checkpoint.labels import check_labels
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights
 from das_explain.checkpoint.opened import Opened
-from das_explain.checkpoint.timm_networks import import_timm, timm_preprocess
+from das_explain.checkpoint.timm_networks import timm_preprocess
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.nn.backbones.timm_networks import import_timm
 
 IMAGENET_ID = re.compile(r"n\d{8}")
 

@@ -17,6 +17,7 @@ from das_explain.checkpoint.fit import (
     class_count_like,
     described,
     infer_arguments,
+    infer_gates,
     load_strict,
     read_for,
 )
@@ -93,6 +94,7 @@ def _build_theirs(
     reading = read_for(untrained, readings, str(file))
     told = arguments_of_weights(architecture.partition(":")[2], reading.state)
     arguments = {**(told if architecture.startswith("torchvision:") else {}), **options}
+    arguments = {**infer_gates(attention, reading.state), **arguments}
     num_classes = class_count_like(untrained.state_dict(), reading.state)
     return build_network(architecture, attention, num_classes, arguments), arguments, num_classes
 

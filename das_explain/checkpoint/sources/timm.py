@@ -9,8 +9,9 @@ from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.options import only
 from das_explain.checkpoint.randomize import seeded
 from das_explain.checkpoint.spec import ModelSpec
-from das_explain.checkpoint.timm_networks import check_timm, import_timm, network_preprocess, timm_classes, timm_labels
+from das_explain.checkpoint.timm_networks import network_preprocess, timm_classes, timm_labels
 from das_explain.errors import DasExplainError, UsageError, first_line
+from das_explain.nn.backbones.timm_networks import check_timm, import_timm
 
 
 def open_timm(spec: ModelSpec) -> Opened:

@@ -19,8 +19,9 @@ from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.options import only
 from das_explain.checkpoint.randomize import seeded
 from das_explain.checkpoint.spec import ModelSpec
-from das_explain.checkpoint.torchvision_networks import arguments_of_network, check_torchvision, published_preprocess
+from das_explain.checkpoint.torchvision_networks import arguments_of_network, published_preprocess
 from das_explain.errors import DasExplainError, UsageError, first_line
+from das_explain.nn.backbones.torchvision_networks import check_torchvision
 from das_explain.nn.registry import BACKBONES
 
 RANDOM = "none"
