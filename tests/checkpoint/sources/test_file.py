@@ -178,7 +178,7 @@ def test_a_weight_file_of_timm_s(tmp_path: Path) -> None:
     ("tail", "message"),
     [
         ("@torchvision:resnet5O", "torchvision has no classifier 'resnet5O'; did you mean resnet50"),
-        ("@torchvision:resnet18:das", "torchvision:resnet18 takes no attention; those that do are resnet18"),
+        ("@torchvision:resnet18:emca", "emca is wired through a whole ResNet, so torchvision:resnet18 cannot have it"),
         ("@torchvision:resnet18?stem=small", "torchvision:resnet18 takes no argument stem='small'"),
         ("@timm:resnet5O", "timm has no model 'resnet5O'; did you mean resnet50"),
         ("@timm:resnet18?checkpoint_path=/etc/passwd", "timm:resnet18 takes no argument 'checkpoint_path'"),
