@@ -1,34 +1,278 @@
-"""The stages of a network: by name where the architecture is known, else by a look at it."""
+"""The stages of a network: by name where the architecture or its library tells, else by a look at it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from das_explain.errors import DasExplainError
 from das_explain.nn.backbones.resnet import STAGES
 from das_explain.nn.registry import BLOCKS
-from das_explain.nn.stages.probe import probe
+from das_explain.nn.running import as_found, check_logits
+from das_explain.nn.stages.known import Known, known_of
+from das_explain.nn.stages.layout import Reading, Size, read_layout
+from das_explain.nn.stages.probe import Call, Probe, first_tensor, probe, probe_images
+from das_explain.nn.stages.reading import CHANNELS_FIRST, probe_narrow, which_moved
+
+NOT_STAGES = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Softmax, nn.Identity)
+FEWEST_REPEATED = 4  # blocks of one kind at one resolution make a vision transformer's trunk
+FRONT = 0.1  # of the parameters: what ends before that has seen nothing of what was learned
 
 
-def find_stages(network: nn.Module, size: tuple[int, int], architecture: str = "") -> dict[str, nn.Module]:
-    """Name -> module, in the order in which the network is written down, parts before their whole: forward order.
+@dataclass(frozen=True)
+class Stage:
+    """A module that may be explained: its call, and how its output is read."""
 
-    A backbone of the registry has its own (``nn.registry.BLOCKS``); a network with ``layer1`` .. ``layer4`` has those.
-    Of any other, each spatial resolution gives one: the outermost module with a map of that resolution, and of these
-    the last to finish; ``size`` is the probing image's (height, width). The last two are explained by default.
+    call: Call
+    reading: Reading
+
+    @property
+    def cells(self) -> int:
+        """Of its map."""
+        return self.reading.grid[0] * self.reading.grid[1]
+
+
+def find_stages(network: nn.Module, size: Size, architecture: str = "") -> dict[str, nn.Module]:
+    """The stages of a network that a person would name, in forward order: name -> module. The last two are the default.
+
+    A backbone of the registry has its own (``nn.registry.BLOCKS``), a network of timm's or torchvision's those that its
+    library names (``known``), a network with ``layer1`` .. ``layer4`` has those. Of any other, each resolution gives one:
+    the outermost module with a map of that resolution, and of these the last to finish. In a trunk of blocks of one kind,
+    a vision transformer's, they are the norm before the attention of the middle and of the last block.
+
+    A stage gives one map for each photo, which differs between two photos; it neither pads nor enlarges the map; and the
+    logits depend on the last one.
+
+    Args:
+        size: (height, width) of a photo that the network takes; two of noise are shown to it.
+        architecture: its name in the registry, if it is one of those.
 
     Raises:
-        DasExplainError: the network does not take an image of that size.
+        DasExplainError: the network does not take a photo of that size, or returns no logits.
+
+    >>> from torchvision.models import squeezenet1_1
+    >>> list(find_stages(squeezenet1_1(), (64, 64)))
+    ['features.1', 'features.4', 'features.7', 'features']
     """
-    modules = dict(parts_first(network))
     if architecture in BLOCKS:
-        found = set(BLOCKS[architecture])
-    elif all(stage in modules for stage in STAGES):
-        found = set(STAGES)
-    else:
-        found = set(_last_of_each_resolution(probe(network, size).maps))
-    return {name: module for name, module in modules.items() if name in found}
+        return {name: network.get_submodule(name) for name in BLOCKS[architecture]}
+    return {name: network.get_submodule(name) for name in _Search(network, size).stages()}
+
+
+def ends_in_front(network: nn.Module, stages: Sequence[str]) -> bool:
+    """Whether the last stage is a patch embedding or the like: next to nothing that was learned comes before it."""
+    order = list(dict(network.named_modules()))
+    if not stages:
+        return False
+    last = order.index(stages[-1])
+    inside = [name for name in order[last:] if name == stages[-1] or name.startswith(f"{stages[-1]}.")]
+    before = {*order[:last], *inside} - {name for name in order if stages[-1].startswith(f"{name}.")} - {""}
+    modules = dict(network.named_modules())
+    size = sum(each.numel() for name in before for each in modules[name].parameters(recurse=False))
+    return size < FRONT * sum(each.numel() for each in network.parameters())
+
+
+class _Search:
+    """What one look at a network tells of its stages."""
+
+    def __init__(self, network: nn.Module, size: Size) -> None:
+        self.network, self.size = network, size
+        self.known: Known = known_of(network)
+        self.probe: Probe = probe(network, size)
+        self._narrow: list[Probe | None] = []  # of narrower photos, when it is asked for
+        found = {name: self._stage(call) for name, call in self.probe.calls.items()}
+        self.usable: dict[str, Stage] = {name: stage for name, stage in found.items() if stage is not None}
+
+    def stages(self) -> list[str]:
+        """The names, in order of finishing."""
+        named = [name for name in self._named() if name in self.usable]
+        if len(named) < 2 or named[-1] != self._named()[-1]:
+            named = []
+        outermost = named or self._outermost()
+        if trunk := self._trunk(named, outermost):
+            return self._of_trunk(trunk)
+        return self._reached_by_class_token(outermost)
+
+    def _named(self) -> tuple[str, ...]:
+        children = dict(self.network.named_children())
+        return STAGES if all(stage in children for stage in STAGES) else self.known.stages
+
+    def _stage(self, call: Call) -> Stage | None:
+        if isinstance(call.module, NOT_STAGES) or not call.alone or len(call.given) not in (3, 4):
+            return None
+        if call.given[0] != self.probe.photos or not (call.depends or self.probe.photos == 1):
+            return None
+        reading = self._read(call.name, call.given, isinstance(call.module, CHANNELS_FIRST))
+        if reading is None:
+            return None
+        stage = Stage(call, reading)
+        before = self._read(call.name, call.taken, False)
+        grows = before is not None and before.grid[0] * before.grid[1] < stage.cells
+        return None if stage.cells < 2 or grows else stage
+
+    def _read(self, name: str, shape: tuple[int, ...], channels_first: bool) -> Reading | None:
+        try:
+            return read_layout(
+                name,
+                shape,
+                self.size,
+                hints=self.known.hints,
+                channels_first=channels_first,
+                ask=lambda: self._ask(name, shape),
+            )
+        except DasExplainError:
+            return None
+
+    def _ask(self, name: str, shape: tuple[int, ...]) -> str | None:
+        """What the calls of narrower photos tell of a shape that may be read in two ways."""
+        call = self.probe.calls[name]
+        if not self._narrow:
+            self._narrow.append(probe_narrow(self.network, self.size))
+        other = self._narrow[0].calls.get(name) if self._narrow[0] else None
+        if other is None:
+            return None
+        return which_moved(shape, other.given if shape == call.given else other.taken)
+
+    # -- a trunk of blocks of one kind
+
+    def _trunk(self, named: Sequence[str], outermost: Sequence[str]) -> list[str]:
+        """The blocks of a vision transformer, or nothing: it has stages of several resolutions."""
+        if named:
+            same = len({self.usable[name].cells for name in named}) == 1
+            return list(named) if same and len(named) >= FEWEST_REPEATED else []
+        lists = self._repeated()
+        last = {self.usable[name].cells for name in outermost[-1:]}
+        if {self.usable[names[0]].cells for names in lists} != last:
+            return []
+        blocks = [name for names in lists for name in names]
+        return blocks if len(blocks) >= FEWEST_REPEATED else []
+
+    def _repeated(self) -> list[list[str]]:
+        """Sequences of two or more blocks of one kind and resolution that give tokens, or channels last."""
+        found = []
+        for name, module in self.network.named_modules():
+            if isinstance(module, (nn.ModuleList, nn.Sequential)):
+                names = [f"{name}.{child}" for child, _ in module.named_children()]
+                names = [each for each in names if each in self.usable and self._is_block(each)]
+                kinds = {(type(self.usable[each].call.module), self.usable[each].cells) for each in names}
+                if len(names) > 1 and len(kinds) == 1:
+                    found.append(names)
+        return found
+
+    def _is_block(self, name: str) -> bool:
+        stage = self.usable[name]
+        return stage.reading.layout.kind != "nchw" and stage.call.taken == stage.call.given
+
+    def _of_trunk(self, blocks: list[str]) -> list[str]:
+        if self.usable[blocks[-1]].reading.layout.kind == "nchw":  # convolutions: nothing stands before an attention
+            return [blocks[(len(blocks) - 1) // 2], blocks[-1]]
+        middle, last = len(blocks) // 2, len(blocks) - 1
+        return [self._before_attention(blocks[place]) or blocks[place - 1] for place in (middle, last)]
+
+    def _before_attention(self, block: str) -> str | None:
+        """The norm that is given what the block is given."""
+        for name, stage in self.usable.items():
+            if name.startswith(f"{block}.") and block in stage.call.begins and _is_norm(stage):
+                return name
+        return None
+
+    # -- the outermost modules of each resolution
+
+    def _outermost(self) -> list[str]:
+        chosen: dict[int, tuple[int, int, str]] = {}
+        for depth, name in self._visited("", 0):
+            stage = self.usable.get(name)
+            if stage is None:
+                continue
+            rank = (-depth, stage.call.finished, name)
+            chosen[stage.cells] = max(rank, chosen.get(stage.cells, rank))
+        kept: list[str] = []
+        for _, _, name in sorted(chosen.values(), key=lambda rank: rank[1]):
+            if not kept or self.usable[name].cells < self.usable[kept[-1]].cells:
+                kept.append(name)
+        return kept
+
+    def _visited(self, path: str, depth: int) -> Iterator[tuple[int, str]]:
+        """Depth and name of the modules that run on the trunk: inner ones only where a module spans several stages."""
+        for child, _ in self.network.get_submodule(path).named_children():
+            name = f"{path}.{child}".lstrip(".")
+            call = self.probe.calls.get(name)
+            if call is None:  # a list, or it runs several times
+                yield from self._visited(name, depth)
+                continue
+            yield depth, name
+            if self._spans(name, call):
+                yield from self._visited(name, depth + 1)
+
+    def _spans(self, name: str, call: Call) -> bool:
+        if name not in self.usable or call.taken[1:] == (3, *self.size):
+            return True
+        before = self._read(name, call.taken, False)
+        return before is None or before.grid[0] * before.grid[1] > 5 * self.usable[name].cells
+
+    # -- a class token
+
+    def _reached_by_class_token(self, stages: list[str]) -> list[str]:
+        """The stages, where logits that come of a class token depend on the last one's patches; else a norm instead.
+
+        Behind the last attention the patches go nowhere: the last norm on which the logits depend stands before it.
+        """
+        if not stages or not any(self.known.hints.prefixes or (1,)):
+            return stages
+        last = self.usable[stages[-1]]
+        if last.reading.layout.kind == "nchw" and isinstance(last.call.module, (nn.Sequential, *CHANNELS_FIRST)):
+            return stages
+        norms = [name for name, stage in self.usable.items() if stage.cells == last.cells and _is_norm(stage)]
+        reached = self._reached([*norms, stages[-1]])
+        if stages[-1] in reached:
+            return stages
+        norms = sorted((name for name in norms if name in reached), key=lambda name: self.usable[name].call.began)
+        if not norms:
+            return stages
+        like = re.compile(re.sub(r"\d+", r"\\d+", re.escape(norms[-1])))
+        same = [name for name in norms if like.fullmatch(name)]
+        return [*stages[:-1], norms[-1]] if stages[:-1] else list(dict.fromkeys([same[len(same) // 2], norms[-1]]))
+
+    def _reached(self, names: Sequence[str]) -> set[str]:
+        """Those of whose maps the logits depend on some: of a class token's last block, they do on the token only."""
+        taps: dict[str, Tensor] = {}
+
+        def tap(name: str) -> Callable[[nn.Module, tuple, object], None]:
+            def hook(module: nn.Module, args: tuple, output: object) -> None:
+                tensor = first_tensor(output)
+                if tensor is not None and torch.is_grad_enabled():
+                    taps[name] = tensor if tensor.requires_grad else tensor.requires_grad_()
+
+            return hook
+
+        handles = [self.usable[name].call.module.register_forward_hook(tap(name)) for name in names]
+        try:
+            with as_found(self.network), torch.inference_mode(False), torch.enable_grad():
+                like = next(self.network.parameters(), torch.empty(0))
+                logits = check_logits(self.network(probe_images(self.size, like, 1)), 1)
+                if not taps:
+                    return set(names)  # without gradients there is no map at all: the engine says so
+                if not logits.requires_grad:
+                    return set()
+                gradients = torch.autograd.grad(logits.square().sum(), list(taps.values()), allow_unused=True)
+        except RuntimeError:  # an operation in place; the engine has a way around it
+            return set(names)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return {
+            name
+            for name, gradient in zip(taps, gradients, strict=True)
+            if gradient is not None and bool(self.usable[name].reading(gradient).abs().amax() > 0)
+        }
+
+
+def _is_norm(stage: Stage) -> bool:
+    return "norm" in type(stage.call.module).__name__.lower() and stage.call.taken == stage.call.given
 
 
 def parts_first(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -37,11 +281,3 @@ def parts_first(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Mod
         path = f"{name}.{child_name}" if name else child_name
         yield from parts_first(child, path)
         yield path, child
-
-
-def _last_of_each_resolution(maps: Sequence[tuple[str, tuple[int, int]]]) -> list[str]:
-    chosen: dict[tuple[int, int], str] = {}
-    for name, shape in maps:
-        if shape not in chosen or name.count(".") <= chosen[shape].count("."):
-            chosen[shape] = name
-    return list(chosen.values())

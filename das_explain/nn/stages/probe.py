@@ -1,69 +1,132 @@
-"""One look at a network at work: what it answers, and which of its modules give maps."""
+"""One look at a network at work: what it answers, and what each of its modules makes of two photos."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from das_explain.errors import DasExplainError
-from das_explain.nn.running import as_found
+from das_explain.errors import DasExplainError, first_line
+from das_explain.nn.running import as_found, check_logits
 
-NOT_BLOCKS = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Softmax)
 SCRIPTED = "TorchScript, which cannot be watched at work; give the Python network that it was made from"
 
 
 @dataclass(frozen=True)
+class Call:
+    """A module's one call: the shapes of its first input and of its output, and when it began and finished.
+
+    ``depends``: its output differs between the two photos. ``alone``: it gives one tensor, or what else it gives is none.
+    ``begins``: the modules around it that were given the very same input.
+    """
+
+    name: str
+    module: nn.Module
+    taken: tuple[int, ...]
+    given: tuple[int, ...]
+    began: int
+    finished: int
+    depends: bool
+    alone: bool
+    begins: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Probe:
-    """One forward pass of a blank image: ``num_classes``, and the modules that gave a map, in order of finishing."""
+    """``num_classes``; the modules that ran once, by name, in order of finishing; how many photos were shown at once."""
 
     num_classes: int
-    maps: tuple[tuple[str, tuple[int, int]], ...]
+    calls: dict[str, Call]
+    photos: int
+
+
+def probe_images(size: tuple[int, int], like: Tensor, count: int = 2) -> Tensor:
+    """``count`` photos of noise, float (count, 3, H, W), the same ones each time."""
+    noise = torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(0))
+    return noise.to(like.device, like.dtype)
 
 
 def probe(network: nn.Module, size: tuple[int, int]) -> Probe:
-    """Runs one blank image of ``size`` (height, width) through ``network``, in eval mode, and leaves it as it was.
+    """Shows ``network`` two photos of noise of ``size`` (height, width), in eval mode, and leaves it as it was.
+
+    One, where it takes no two.
 
     Raises:
         DasExplainError: the network refuses the image, or does not return logits (N, classes).
     """
-    finished: list[tuple[str, tuple[int, int]]] = []
-    calls: Counter[str] = Counter()
+    like = next(network.parameters(), torch.empty(0))
+    images = probe_images(size, like)
+    try:
+        try:
+            return _watched(network, images)
+        except DasExplainError:
+            raise
+        except Exception:
+            return _watched(network, images[:1])
+    except DasExplainError:
+        raise
+    except Exception as error:  # somebody else's network: whatever it raises is the answer
+        reason = first_line(error)
+        raise DasExplainError(f"the network does not take an image of 3x{size[0]}x{size[1]}: {reason}") from error
 
-    def watch(name: str):
-        def note(module: nn.Module, inputs: tuple, output: object) -> None:
-            calls[name] += 1
-            if isinstance(output, Tensor) and _is_map(output, size) and not isinstance(module, NOT_BLOCKS):
-                finished.append((name, (output.shape[2], output.shape[3])))
+
+def _watched(network: nn.Module, images: Tensor) -> Probe:
+    calls: dict[str, Call] = {}
+    runs: dict[str, int] = {}
+    active: list[tuple[str, Tensor | None, int]] = []
+    clock = iter(range(1 << 62))
+
+    def begin(name: str):
+        def note(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            active.append((name, first_tensor((args, kwargs)), next(clock)))
 
         return note
 
-    like = next(network.parameters(), torch.empty(0))
-    handles = [
-        module.register_forward_hook(watch(name))
-        for name, module in network.named_modules()
-        if name and not isinstance(module, torch.jit.ScriptModule)  # takes no hook
-    ]
+    def finish(name: str):
+        def note(module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
+            while active and active[-1][0] != name:  # left by an exception that the network caught
+                active.pop()
+            _, taken, began = active.pop()
+            runs[name] = runs.get(name, 0) + 1
+            given = first_tensor(output)
+            if given is None or taken is None:
+                return
+            around = frozenset(outer for outer, its, _ in active if its is taken)
+            depends = len(given) == 2 and not torch.equal(given[0], given[1])
+            alone = not _several_maps(output)
+            calls[name] = Call(
+                name, module, tuple(taken.shape), tuple(given.shape), began, next(clock), depends, alone, around
+            )
+
+        return note
+
+    handles = []
+    for name, module in network.named_modules():
+        if name and not isinstance(module, torch.jit.ScriptModule):  # takes no hook
+            handles.append(module.register_forward_pre_hook(begin(name), with_kwargs=True))
+            handles.append(module.register_forward_hook(finish(name), with_kwargs=True))
     try:
         with as_found(network), torch.no_grad():
-            logits = network(torch.zeros(1, 3, *size, device=like.device, dtype=like.dtype))
-    except Exception as error:  # somebody else's network: whatever it raises is the answer
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DasExplainError(f"the network does not take an image of 3x{size[0]}x{size[1]}: {reason}") from error
+            logits = check_logits(network(images), len(images))
     finally:
         for handle in handles:
             handle.remove()
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
-        got = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise DasExplainError(f"the network must return logits (N, classes); for one image it returned {got}")
-    return Probe(logits.shape[1], tuple((name, shape) for name, shape in finished if calls[name] == 1))
+    once = {name: call for name, call in calls.items() if runs[name] == 1}
+    return Probe(logits.shape[1], once, len(images))
 
 
-def _is_map(output: Tensor, size: tuple[int, int]) -> bool:
-    """(N, C, H, W) with the image's aspect, up to a pixel of rounding: not (N, H, W, C), not pooled to a pixel."""
-    if output.dim() != 4:
+def first_tensor(value: object) -> Tensor | None:
+    """The value itself, or the first tensor in a tuple, a list or a mapping, at any depth."""
+    if isinstance(value, Tensor):
+        return value
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
+    return next((found for each in inside if (found := first_tensor(each)) is not None), None)
+
+
+def _several_maps(output: object) -> bool:
+    """Whether a module gives a list of maps: branches of several resolutions, of which none stands for all."""
+    if not isinstance(output, (tuple, list)):
         return False
-    height, width = output.shape[2:]
-    return height * width > 1 and abs(height * size[1] - width * size[0]) <= max(size)
+    return sum(isinstance(each, Tensor) and each.dim() >= 3 and min(each.shape[-2:]) > 1 for each in output) > 1

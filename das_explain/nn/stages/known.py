@@ -1,0 +1,144 @@
+"""What networks of timm, torchvision and transformers say of themselves: their stages, and how their outputs read.
+
+Nothing is imported: a network of theirs brings its library along. It may stand inside somebody's own module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from das_explain.nn.stages.layout import Hints, Size
+
+TORCHVISION = {
+    "ConvNeXt": ("features.1", "features.3", "features.5", "features.7"),
+    "SwinTransformer": ("features.1", "features.3", "features.5", "features.7"),
+    "RegNet": tuple(f"trunk_output.block{stage}" for stage in range(1, 5)),
+    "MaxVit": tuple(f"blocks.{stage}" for stage in range(4)),
+    "VisionTransformer": ("encoder.layers",),
+}
+"""Class of torchvision's -> its stages; a sequence stands for its members."""
+TOKENS_BEFORE = re.compile(r"(^|\.)(cls|class|dist|distillation|reg|register)_?(tokens?|embedding)(_?\d+)?$")
+"""Parameters that become tokens before the patches."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a network: ``stages`` in forward order (none: nothing is), and the hints of its layouts."""
+
+    stages: tuple[str, ...]
+    hints: Hints
+
+
+def known_of(network: nn.Module) -> Known:
+    """What the one network of timm's or torchvision's in ``network`` says of itself, or ``network`` by its parameters."""
+    inner = list(_known_networks(network))
+    if len(inner) != 1:
+        return Known((), _hints(network, ""))
+    prefix, module, stages = inner[0]
+    names = tuple(f"{prefix}.{stage}".lstrip(".") for stage in stages)
+    return Known(names, _hints(module, prefix))
+
+
+def _known_networks(network: nn.Module) -> Iterator[tuple[str, nn.Module, tuple[str, ...]]]:
+    """Name, module and stages of the outermost ones."""
+    found: list[str] = []
+    for name, module in network.named_modules():
+        if any(name.startswith(f"{outer}." if outer else "") for outer in found):
+            continue
+        library = type(module).__module__.partition(".")[0]
+        stages = _STAGES[library](module) if library in _STAGES else ()
+        if stages:
+            found.append(name)
+            yield name, module, stages
+
+
+def _stages_of_timm(module: nn.Module) -> tuple[str, ...]:
+    info = getattr(module, "feature_info", None)
+    info = getattr(info, "info", info)
+    if not isinstance(info, (list, tuple)) or not all(isinstance(each, dict) for each in info):
+        return ()
+    return tuple(dict.fromkeys(each["module"] for each in info if each.get("module")))
+
+
+def _stages_of_torchvision(module: nn.Module) -> tuple[str, ...]:
+    stages = TORCHVISION.get(type(module).__name__, ())
+    if len(stages) == 1:
+        inside = module.get_submodule(stages[0])
+        return tuple(f"{stages[0]}.{child}" for child, _ in inside.named_children())
+    return stages
+
+
+_STAGES: dict[str, Callable[[nn.Module], tuple[str, ...]]] = {
+    "timm": _stages_of_timm,
+    "torchvision": _stages_of_torchvision,
+}
+
+
+def _hints(module: nn.Module, prefix: str) -> Hints:
+    widths = set()
+    for each in module.modules():
+        if isinstance(each, nn.LayerNorm):
+            widths.add(each.normalized_shape[-1])
+        elif isinstance(each, nn.Linear):
+            widths |= {each.in_features, each.out_features}
+    return Hints(_prefixes(module), lambda frame: _grid(module, frame), _ordered(module, prefix), frozenset(widths))
+
+
+def _prefixes(module: nn.Module) -> tuple[int, ...] | None:
+    """How many tokens stand before the patches, and none, as in blocks that run before a class token enters."""
+    told = getattr(module, "num_prefix_tokens", None)
+    if not isinstance(told, int):
+        counted: dict[str, int] = {}
+        for name, parameter in module.named_parameters():
+            if TOKENS_BEFORE.search(name):  # one of each kind: some networks have one per stage
+                kind = re.sub(r"_?\d+$", "", name.rpartition(".")[2])
+                counted[kind] = parameter.shape[-2] if parameter.dim() > 1 else 1
+        told = sum(counted.values())
+        if not told and type(module).__module__.partition(".")[0] not in ("timm", "torchvision", "transformers"):
+            return None  # somebody's own: it may keep them otherwise
+    return (told, 0) if told else (0,)
+
+
+def _grid(module: nn.Module, frame: Size) -> Size | None:
+    """The patches of a frame, where the patch embedding tells."""
+    embedding = getattr(module, "patch_embed", None)
+    if getattr(embedding, "img_size", None) in (frame, frame[0] if frame[0] == frame[1] else None):
+        grid = getattr(embedding, "grid_size", None)
+        if isinstance(grid, tuple) and len(grid) == 2:
+            return grid
+    return None
+
+
+def _ordered(module: nn.Module, prefix: str) -> Callable[[str, tuple[int, ...]], tuple[Size, Tensor] | None]:
+    """Hiera keeps its patches in the order of mask units within units, NesT in blocks."""
+    reroll, kind = getattr(module, "reroll", None), type(module).__name__
+    at = f"{prefix}." if prefix else ""
+
+    def hiera(name: str, shape: tuple[int, ...]) -> tuple[Size, Tensor] | None:
+        match = re.match(rf"{re.escape(at)}blocks\.(\d+)(\.norm1)?(\.|$)", name)
+        if not match or len(shape) != 3:
+            return None
+        block = int(match[1])
+        if match[2] and block:  # what comes in is in the order of the block before
+            block -= 1
+        length = int(torch.tensor(reroll.schedule[block][1]).prod())
+        if shape[1] != length:
+            return None
+        placed = reroll(torch.arange(length).view(1, length, 1), block)
+        return (placed.shape[1], placed.shape[2]), placed.flatten()
+
+    def nest(name: str, shape: tuple[int, ...]) -> tuple[Size, Tensor] | None:
+        across, side = (round(number**0.5) for number in shape[1:3])
+        if len(shape) != 4 or (across**2, side**2) != shape[1:3] or "levels" not in name:
+            return None
+        blocks = torch.arange(shape[1] * shape[2]).view(across, across, side, side)
+        return (across * side, across * side), blocks.transpose(1, 2).flatten()
+
+    if callable(reroll) and hasattr(reroll, "schedule"):
+        return hiera
+    return nest if kind == "Nest" else lambda name, shape: None
