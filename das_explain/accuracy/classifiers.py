@@ -54,7 +54,7 @@ def _logits(contestant: Contestant, batch: Batch) -> np.ndarray:
     device = next(contestant.network.parameters()).device
     frames = batch.frames[contestant.geometry].to(device, non_blocking=True)
     images = contestant.model.preprocess.normalize(frames).contiguous(memory_format=torch.channels_last)
-    return contestant.network(images).float().cpu().numpy()
+    return contestant.answering(images).float().cpu().numpy()
 
 
 def _row(contestant: Contestant, batch: Batch, position: int, logits: np.ndarray | None) -> dict[str, Any]:

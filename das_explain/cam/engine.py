@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.carried import allow_mean_gradient, carry_on
 from das_explain.nn.running import as_found, check_logits
+from das_explain.nn.stages import Layout, first_tensor, put_first, readings_of
 
 EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
 
@@ -47,6 +48,10 @@ class Cam:
         """The native maps at ``size``: ``upsample``."""
         return upsample(self.native, self.size)
 
+    def cpu(self) -> Cam:
+        """The same on the CPU."""
+        return Cam(self.native.cpu(), self.raw_max.cpu(), self.size)
+
 
 @dataclass(frozen=True)
 class Maps:
@@ -64,6 +69,7 @@ def grad_cam(
     blocks: Sequence[str | nn.Module] | Mapping[str, nn.Module],
     *,
     size: tuple[int, int] | None = None,
+    layouts: Mapping[str, Layout | str] | None = None,
 ) -> dict[str, Cam]:
     """Class activation maps of several blocks (Grad-CAM, Eq. 1 and 2).
 
@@ -79,13 +85,16 @@ def grad_cam(
         targets: int64 (N,), the logit to explain; -1, or ``None`` for all, explains an image's highest logit.
         blocks: dotted names or modules of ``network``, or name -> module.
         size: (height, width) of the maps; ``None``: the images'.
+        layouts: block -> ``nchw``, ``nhwc``, ``tokens`` or ``tokens:PREFIX``, how its output is read; ``None``: by what
+            the network knows of itself, else by its shape, where that admits one reading (``nn.stages.layout``).
 
     Returns:
         name -> ``Cam``, in the order of ``blocks``.
 
     Raises:
-        UsageError: an unknown block, a wrong target, an input that is no batch of images.
-        DasExplainError: the network's output does not depend on a block, or a block gives no (N, C, H, W) map.
+        UsageError: an unknown block or layout, a wrong target, an input that is no batch of images.
+        DasExplainError: the network's output does not depend on a block, or a block gives no map, one that may be read in
+            two ways, or more or fewer maps than there are images.
 
     >>> _ = torch.manual_seed(0)
     >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
@@ -93,7 +102,7 @@ def grad_cam(
     >>> cam.map.shape, cam.native.shape, cam.raw_max.shape
     (torch.Size([5, 9, 9]), torch.Size([5, 4, 4]), torch.Size([5]))
     """
-    return explain(network, images, targets, blocks, size=size).cams
+    return explain(network, images, targets, blocks, size=size, layouts=layouts).cams
 
 
 def explain(
@@ -103,23 +112,40 @@ def explain(
     blocks: Sequence[str | nn.Module] | Mapping[str, nn.Module],
     *,
     size: tuple[int, int] | None = None,
+    layouts: Mapping[str, Layout | str] | None = None,
 ) -> Maps:
     """``grad_cam``, with the logits and targets of the forward pass that made the maps."""
     if images.ndim != 4 or not images.is_floating_point():
         raise UsageError(f"images must be a float tensor (N, C, H, W), not {images.dtype} {tuple(images.shape)}")
     modules = resolve_blocks(network, blocks)
-    size = size or (images.shape[-2], images.shape[-1])
+    frame = (images.shape[-2], images.shape[-1])
     with as_found(network), torch.inference_mode(False), torch.enable_grad():
         images = images.detach().clone() if images.is_inference() else images.detach()
-        with _tap(modules) as taps:
+        with _tap(modules, len(images)) as taps:
             output = network(images)
         logits = check_logits(output, len(images))
         targets = check_targets(targets, logits)
         check_all_ran(modules, taps)
         score = logits.gather(1, targets.view(-1, 1)).sum()
         gradients = _gradients(score, taps)
-    cams = {name: _cam(taps[name].detach(), gradients[name], size) for name in modules}
+    shapes = {name: tuple(tap.shape) for name, tap in taps.items()}
+    readings = readings_of(network, modules, shapes, frame, parse_layouts(layouts, modules))
+    cams = {
+        name: _cam(read(taps[name].detach()), read(gradients[name]), size or frame) for name, read in readings.items()
+    }
     return Maps(logits.detach().float(), targets, cams)
+
+
+def join_cams(parts: Sequence[Cam]) -> Cam:
+    """The maps of several batches as one."""
+    native, raw_max = (torch.cat([getattr(part, name) for part in parts]) for name in ("native", "raw_max"))
+    return Cam(native=native, raw_max=raw_max, size=parts[0].size)
+
+
+def parse_layouts(layouts: Mapping[str, Layout | str] | None, modules: Container[str]) -> dict[str, Layout]:
+    """Layouts that a person gives, of blocks that are explained. Raises UsageError for an unknown one."""
+    given = (layouts or {}).items()
+    return {name: each if isinstance(each, Layout) else Layout.parse(each) for name, each in given if name in modules}
 
 
 def resolve_blocks(
@@ -142,7 +168,7 @@ def resolve_blocks(
 
 
 @contextmanager
-def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+def _tap(modules: dict[str, nn.Module], count: int) -> Iterator[dict[str, Tensor]]:
     """Collects each block's output, and makes the first ones met the roots of the graph.
 
     The network goes on with a copy: an in-place operation that follows would otherwise overwrite the tapped map.
@@ -151,17 +177,15 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
 
     def hook_for(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            tensor = output[0] if isinstance(output, (tuple, list)) else output
-            check_map(name, tensor, taps)
+            tensor = first_tensor(output)
+            tensor = check_map(name, tensor, count, taps)
+            check_differentiable(name, tensor)
             is_root = not tensor.requires_grad
             taps[name] = tensor.detach().requires_grad_() if is_root else tensor
             following = carry_on(tensor, taps[name].clone())
             if is_root:  # no earlier block needs more than this one does
                 allow_mean_gradient(following)
-            if not isinstance(output, (tuple, list)):
-                return following
-            rebuilt = (following, *output[1:])
-            return type(output)(*rebuilt) if hasattr(output, "_fields") else type(output)(rebuilt)
+            return put_first(output, following)
 
         return hook
 
@@ -173,12 +197,32 @@ def _tap(modules: dict[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def check_map(name: str, output: object, seen: Container[str]) -> None:
-    """Raises DasExplainError unless a block's output is a map (N, C, H, W), and its first: it is not in ``seen``."""
-    if not isinstance(output, Tensor) or output.ndim != 4:
-        raise DasExplainError(f"block {name} gives no (N, C, H, W) map; choose a convolutional block")
+def check_map(name: str, output: object, count: int, seen: Container[str]) -> Tensor:
+    """A block's output. Raises DasExplainError unless it may be maps of ``count`` images, and the first: not ``seen``."""
     if name in seen:
         raise DasExplainError(f"block {name} runs more than once in a forward pass; choose another block")
+    if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+        raise DasExplainError(f"block {name} gives no map of the image; choose another block")
+    if len(output) != count:
+        raise DasExplainError(
+            f"block {name} gives {len(output)} maps for {_images(count)}: it works on windows or parts of them; choose a "
+            "block around it"
+        )
+    return output
+
+
+def check_differentiable(name: str, output: Tensor) -> None:
+    """Raises DasExplainError where a block runs under ``no_grad`` or ``inference_mode`` of the network's own."""
+    if not torch.is_grad_enabled() or output.is_inference():
+        mode = "inference_mode" if torch.is_inference_mode_enabled() or output.is_inference() else "no_grad"
+        raise DasExplainError(
+            f"block {name} runs under torch.{mode} in the network's own forward, so no gradient reaches it: take that out "
+            "of the forward, or choose a later block"
+        )
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def check_all_ran(blocks: Iterable[str], seen: Container[str]) -> None:
@@ -205,12 +249,19 @@ def check_targets(targets: Tensor | None, logits: Tensor) -> Tensor:
 
 def _gradients(score: Tensor, taps: dict[str, Tensor]) -> dict[str, Tensor]:
     if not score.requires_grad:
-        raise DasExplainError(f"the logits do not depend on block {next(iter(taps))}; choose another block")
+        raise DasExplainError(_independent(next(iter(taps))))
     gradients = torch.autograd.grad(score, list(taps.values()), allow_unused=True)
     for name, gradient in zip(taps, gradients, strict=True):
         if gradient is None:
-            raise DasExplainError(f"the logits do not depend on block {name}; choose another block")
+            raise DasExplainError(_independent(name))
     return dict(zip(taps, gradients, strict=True))
+
+
+def _independent(name: str) -> str:
+    return (
+        f"the logits do not depend on block {name}, or what follows it runs under torch.no_grad or detach; choose another "
+        "block"
+    )
 
 
 def _cam(activation: Tensor, gradient: Tensor, size: tuple[int, int]) -> Cam:

@@ -15,10 +15,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from das_explain.cam.colours import overlay
-from das_explain.cam.engine import Cam, explain
+from das_explain.cam.engine import Cam, explain, join_cams
 from das_explain.data.geometry import Preprocess
 from das_explain.data.images import as_rgb, decode_image
 from das_explain.errors import UsageError
+from das_explain.nn.stages import Layout
 from das_explain.text import plural
 
 Photo = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -158,6 +159,8 @@ def explain_images(
     labels: Sequence[str] | None,
     model: str,
     device: torch.device,
+    layouts: Mapping[str, Layout] | None = None,
+    alone: bool = False,
 ) -> Explanation:
     """Reads, prepares and explains photos, some at a time.
 
@@ -165,6 +168,7 @@ def explain_images(
         runs: the network to run, on ``device``, and its blocks.
         targets: number of images -> the logit to explain of each, -1 for the highest.
         labels, model: for the result.
+        layouts: how blocks are read (``engine.grad_cam``). ``alone``: the network is shown one image at a time.
 
     Raises:
         UsageError: no image, or an array that is none.
@@ -175,13 +179,14 @@ def explain_images(
     network, blocks = runs
     wanted = torch.tensor(targets(len(images)))
     frames, parts = [], []
-    for start in range(0, len(images), BATCH):
-        seen = np.stack([preprocess.geometry.frame(as_photo(image)) for image in images[start : start + BATCH]])
+    batch = 1 if alone else BATCH
+    for start in range(0, len(images), batch):
+        seen = np.stack([preprocess.geometry.frame(as_photo(image)) for image in images[start : start + batch]])
         tensors = torch.from_numpy(seen).to(device).permute(0, 3, 1, 2)
         prepared = preprocess.normalize(tensors).contiguous(memory_format=torch.channels_last)
         frames.append(seen)
-        parts.append(explain(network, prepared, wanted[start : start + BATCH].to(device), blocks))
-    cams = {block: _joined([part.cams[block] for part in parts]) for block in blocks}
+        parts.append(explain(network, prepared, wanted[start : start + batch].to(device), blocks, layouts=layouts))
+    cams = {block: join_cams([part.cams[block] for part in parts]).cpu() for block in blocks}
     logits = torch.cat([part.logits.cpu() for part in parts])
     target = torch.cat([part.target.cpu() for part in parts])
     return Explanation(np.concatenate(frames), logits, target, cams, labels, model)
@@ -202,14 +207,6 @@ def as_photo(image: Photo) -> Image.Image:
     if isinstance(image, (str, os.PathLike)):
         return decode_image(image)
     raise UsageError(f"an image must be a path, a Pillow image or a numpy array, not a {type(image).__name__}")
-
-
-def _joined(cams: Sequence[Cam]) -> Cam:
-    return Cam(
-        native=torch.cat([cam.native.cpu() for cam in cams]),
-        raw_max=torch.cat([cam.raw_max.cpu() for cam in cams]),
-        size=cams[0].size,
-    )
 
 
 def _encoded(image: Image.Image, kind: str) -> bytes:

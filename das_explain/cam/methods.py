@@ -20,15 +20,19 @@ from das_explain.cam.engine import (
     Cam,
     Maps,
     check_all_ran,
+    check_differentiable,
     check_map,
     check_targets,
     explain,
+    join_cams,
     normalize,
+    parse_layouts,
     resolve_blocks,
 )
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.carried import carry_on
 from das_explain.nn.running import as_found, check_logits
+from das_explain.nn.stages import Layout, Reading, readings_of
 
 METHODS = {
     "gradcam": "GradCAM",
@@ -43,6 +47,7 @@ METHODS = {
     "ablationcam": "AblationCAM",
 }
 """Name on the command line -> class of pytorch-grad-cam. ``gradcam`` is this project's own engine."""
+WITHOUT_GRADIENTS = ("eigencam", "scorecam", "ablationcam")
 
 
 def explain_with(
@@ -53,23 +58,38 @@ def explain_with(
     blocks: Sequence[str | nn.Module] | Mapping[str, nn.Module],
     *,
     size: tuple[int, int] | None = None,
+    layouts: Mapping[str, Layout | str] | None = None,
+    alone: bool = False,
 ) -> Maps:
     """``cam.explain`` for any method of ``METHODS``; arguments, result and errors as there.
+
+    ``alone``: the network is shown one image at a time, because it answers differently in company.
 
     Raises:
         UsageError: an unknown method.
     """
     if method not in METHODS:
         raise UsageError(f"method {method!r} is unknown; choose among {', '.join(METHODS)}")
+    if alone and images.ndim == 4 and len(images) > 1:
+        wanted = torch.full((len(images),), -1) if targets is None else targets
+        parts = [
+            explain_with(method, network, images[i : i + 1], wanted[i : i + 1], blocks, size=size, layouts=layouts)
+            for i in range(len(images))
+        ]
+        joined = {name: join_cams([part.cams[name] for part in parts]) for name in parts[0].cams}
+        return Maps(torch.cat([part.logits for part in parts]), torch.cat([part.target for part in parts]), joined)
     if method == "gradcam" or images.ndim != 4 or not len(images):  # its errors; no image has no map by any method
-        return explain(network, images, targets, blocks, size=size)
+        return explain(network, images, targets, blocks, size=size, layouts=layouts)
     modules = resolve_blocks(network, blocks)
     size = size or (images.shape[-2], images.shape[-1])
     with as_found(network), _unspoilt(network):
-        targets = check_targets(targets, _checked_logits(network, images, modules))
+        logits, shapes = _checked_logits(network, images, modules, gradients=method not in WITHOUT_GRADIENTS)
+        targets = check_targets(targets, logits)
+        given = parse_layouts(layouts, modules)
+        readings = readings_of(network, modules, shapes, (images.shape[-2], images.shape[-1]), given)
         cams: dict[str, Cam] = {}
         for name, module in modules.items():
-            raw, logits = _one_block(METHODS[method], network, images, targets, name, module)
+            raw, logits = _one_block(METHODS[method], network, images, targets, name, module, readings[name])
             cams[name] = normalize(raw.to(images.device), size)
     return Maps(logits, targets, cams)
 
@@ -92,39 +112,58 @@ def _unspoilt(network: nn.Module) -> Iterator[None]:
             parameter.grad = gradient
 
 
-def _checked_logits(network: nn.Module, images: Tensor, modules: Mapping[str, nn.Module]) -> Tensor:
-    """The logits of a plain forward pass, in which every block has to give one map: pytorch-grad-cam does not look."""
-    seen: list[str] = []
+def _checked_logits(
+    network: nn.Module, images: Tensor, modules: Mapping[str, nn.Module], *, gradients: bool
+) -> tuple[Tensor, dict[str, tuple[int, ...]]]:
+    """The logits of a plain forward pass and the shapes of the blocks, each of which has to give one map for each image.
+
+    pytorch-grad-cam does not look.
+    """
+    seen: dict[str, tuple[int, ...]] = {}
 
     def look_at(name: str) -> Callable[[nn.Module, tuple[Any, ...], object], None]:
         def hook(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
             if isinstance(output, (tuple, list)):
                 raise DasExplainError(f"block {name} gives several outputs; the method gradcam takes the first of them")
-            check_map(name, output, seen)
-            seen.append(name)
+            tensor = check_map(name, output, len(images), seen)
+            if gradients:
+                check_differentiable(name, tensor)
+            seen[name] = tuple(tensor.shape)
 
         return hook
 
     handles = [module.register_forward_hook(look_at(name)) for name, module in modules.items()]
     try:
-        with torch.no_grad():
-            logits = check_logits(network(images), len(images))
+        with torch.enable_grad():  # so that a block that turns it off is seen; frozen parameters record nothing
+            logits = check_logits(network(images.detach()), len(images))
     finally:
         for handle in handles:
             handle.remove()
     check_all_ran(modules, seen)
-    return logits
+    return logits, seen
 
 
 def _one_block(
-    class_name: str, network: nn.Module, images: Tensor, targets: Tensor, name: str, module: nn.Module
+    class_name: str,
+    network: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    name: str,
+    module: nn.Module,
+    read: Reading,
 ) -> tuple[Tensor, Tensor]:
     """The raw map float32 (N, h, w), not negative, and the logits float32 (N, K)."""
     import pytorch_grad_cam
+    from pytorch_grad_cam.ablation_layer import AblationLayerVit
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
+    if class_name == "AblationCAM" and read.layout.kind == "nhwc":
+        raise DasExplainError(
+            f"block {name} has its channels last, which ablationcam cannot ablate; choose another method"
+        )
     raw: list[Tensor] = []
-    explainer = getattr(pytorch_grad_cam, class_name)(network, [module])
+    own = {"ablation_layer": AblationLayerVit()} if class_name == "AblationCAM" and read.layout.kind == "tokens" else {}
+    explainer = getattr(pytorch_grad_cam, class_name)(network, [module], reshape_transform=read, **own)
     explainer.compute_input_gradient = explainer.uses_gradients  # parameters are frozen: the graph starts at the images
     its_own = explainer.get_cam_image
 

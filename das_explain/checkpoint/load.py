@@ -5,7 +5,8 @@ The door of this room. Every wrong file, key, name or class count is one line th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.fingerprint import fingerprint, intervened
 from das_explain.checkpoint.gating import put_gates
 from das_explain.checkpoint.labels import IMAGENET_CLASSES, check_labels, imagenet_labels, match_labels, read_labels
+from das_explain.checkpoint.manners import Manners, observe
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.randomize import randomize
@@ -27,7 +29,8 @@ from das_explain.data.geometry import Preprocess
 from das_explain.devices import find_device
 from das_explain.errors import DasExplainError, UsageError, first_line
 from das_explain.nn.interventions import intervene
-from das_explain.nn.stages import SCRIPTED, probe
+from das_explain.nn.registry import BACKBONES
+from das_explain.nn.stages import SCRIPTED, Layout, ends_in_front, probe
 
 __all__ = ["fingerprint", "load_model", "match_labels", "save_model", "warm_start"]
 
@@ -42,21 +45,23 @@ def load_model(
     size: int | tuple[int, int] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    layout: Mapping[str, str] | None = None,
 ) -> LoadedModel:
     """Loads the model that ``spec`` names, strictly, in float32 and eval mode; or takes a network that is in memory.
 
     Args:
         spec: ``[NAME=]SPEC`` (``checkpoint.spec`` lists the forms), or a classifier (N, 3, H, W) -> (N, classes) in
             float32. Such a network is used as it is, not copied: later changes of its weights count, and its mode and
-            gradients are left alone. Its blocks are ``layer1`` .. ``layer4`` where it has those, else the last module of
-            each resolution.
+            gradients are left alone.
         name: overrides the spec's name; of a network in memory, default: its class.
         device: default: CUDA if there is one, else the CPU; a network in memory stays where it is.
         labels: class names in logit order, or a file of them; overrides the model's own. A model of 1000 classes
             without any gets ImageNet's.
-        blocks: dotted names of modules; default: the architecture's blocks.
+        blocks: dotted names of modules; default: the architecture's stages (``nn.stages.find_stages``).
         size: side or (height, width) of the frame that the network sees, in pixels; default: what the checkpoint says,
             else 224. Photos are resized so that the frame holds the usual 224/256 of their shorter side.
+        layout: block -> ``nchw``, ``nhwc``, ``tokens`` or ``tokens:PREFIX``, how its output is read as a map; default: by
+            what the network knows of itself, else by its shape, where that admits one reading.
         mean, std: per channel, for values in [0, 1]; default: what the checkpoint says, else ImageNet's.
 
     Returns:
@@ -95,17 +100,45 @@ def load_model(
         network, mark = spec if device is None else _moved(spec, parsed.name, target), fingerprint(spec)
     else:
         network, mark = prepare_network(opened, parsed, target)
+    found = find_blocks(network, opened.architecture, opened.preprocess.geometry.size, blocks)
+    manners = _manners(network, found, opened, parsed, _layouts(layout, network))
+    if not blocks and ends_in_front(network, list(found)):
+        opened.notes.append(
+            f"{parsed.text}: of its modules only {', '.join(found)} gives a map that can be read, in front of nearly all "
+            "that was learned; blocks and layouts can be named by hand"
+        )
+    opened.notes += manners.notes
     return LoadedModel(
         name=parsed.name,
         spec=parsed.text,
         network=network,
-        blocks=find_blocks(network, opened.architecture, opened.preprocess.geometry.size, blocks),
+        blocks=found,
         labels=_labels(opened, labels, parsed.text),
         preprocess=opened.preprocess,
         fingerprint=mark,
         config=about(opened, parsed),
         blocks_chosen=bool(blocks),
+        layouts=manners.layouts,
+        alone=manners.alone,
     )
+
+
+def _layouts(given: Mapping[str, str] | None, network: nn.Module) -> dict[str, Layout]:
+    layouts = {block: Layout.parse(text) for block, text in (given or {}).items()}
+    known = dict(network.named_modules())
+    if unknown := [block for block in layouts if block not in known]:
+        raise UsageError(f"layout of {unknown[0]!r}: there is no such block")
+    return layouts
+
+
+def _manners(
+    network: nn.Module, blocks: dict[str, nn.Module], opened: Opened, parsed: ModelSpec, given: dict[str, Layout]
+) -> Manners:
+    """How a network behaves that is not this project's own; gates that are replaced may well look at other photos."""
+    if opened.architecture in BACKBONES or parsed.gates:
+        return Manners(given)
+    observed = observe(network, parsed.text, blocks, opened.preprocess.geometry.size, given)
+    return replace(observed, layouts={**given, **observed.layouts})
 
 
 def about(opened: Opened, parsed: ModelSpec) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.labels import match_labels
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import UsageError
+from das_explain.nn.stages import Layout
 
 SHOWN = 3  # class names in a repr
 
@@ -29,7 +30,8 @@ class LoadedModel:
     mode while it is explained); ``blocks`` maps names (``layer1`` ...) to modules in forward order (a gated block
     includes its gate); ``labels`` holds the class names in logit order, or ``None`` when the checkpoint knows none;
     ``fingerprint`` is a SHA-256 over parameter names, shapes and values, and over what the gates are replaced with, if
-    they are. ``blocks_chosen``: the blocks were asked for, and are not just those that the architecture has.
+    they are. ``blocks_chosen``: the blocks were asked for, and are not just those that the architecture has. ``layouts``:
+    how the outputs of blocks are read as maps, where that was decided; ``alone``: photos are shown to it one at a time.
 
     >>> from das_explain import load_model
     >>> model = load_model("collage-resnet18")
@@ -46,6 +48,8 @@ class LoadedModel:
     fingerprint: str
     config: dict[str, Any] = field(default_factory=dict)
     blocks_chosen: bool = False
+    layouts: dict[str, Layout] = field(default_factory=dict)
+    alone: bool = False
     _fast: FastCopies | None = field(default=None, init=False, compare=False)
 
     @property
@@ -107,6 +111,8 @@ class LoadedModel:
             labels=self.labels,
             model=self.name,
             device=self.device,
+            layouts=self.layouts,
+            alone=self.alone,
         )
 
     def _modules(self, blocks: str | Sequence[str] | None) -> dict[str, torch.nn.Module]:

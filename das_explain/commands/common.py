@@ -214,6 +214,7 @@ def load_explainer(
         dataset.labels,
         options,
         blocks=models.block_names,
+        layouts=models.layouts(),
         device=device,
         label_files=models.label_files(),
         label_map=photos.read_label_map(),

@@ -131,6 +131,15 @@ class Models:
             help="Blocks to explain; the last two of each model unless given.",
         ),
     ] = ""
+    layout: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="BLOCK=LAYOUT",
+            rich_help_panel=MODELS,
+            help="How the output of BLOCK is read as a map: nchw, nhwc, tokens or tokens:PREFIX (class tokens and the "
+            "like before the patches); by what the network knows of itself, else by its shape, unless given.",
+        ),
+    ] = ()
     labels: Annotated[
         tuple[str, ...],
         typer.Option(
@@ -149,6 +158,15 @@ class Models:
     def block_names(self) -> tuple[str, ...]:
         """The blocks asked for; none: the last two of each model."""
         return comma_separated(self.blocks)
+
+    def layouts(self) -> dict[str, str]:
+        """``--layout`` as block -> layout. Raises ``UsageError``."""
+        from das_explain.errors import UsageError
+
+        pairs = [text.rpartition("=") for text in self.layout]
+        if bad := [text for text, (block, _, how) in zip(self.layout, pairs) if not block or not how]:
+            raise UsageError(f"--layout {bad[0]}: write BLOCK=nhwc, BLOCK=tokens or BLOCK=tokens:PREFIX")
+        return {block: how for block, _, how in pairs}
 
     def label_files(self) -> tuple[Path | None, ...]:
         """Per model, in order, the file of its class names; ``None``: its own. Raises ``UsageError``."""

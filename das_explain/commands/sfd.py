@@ -61,6 +61,7 @@ def sfd(
         label_map=photos.read_label_map(),
         options=maps.options(models.precision, measures=score_options.network_measures, baseline=hide_with),
         blocks=models.block_names,
+        layouts=models.layouts(),
         batch=running.batch,
         workers=running.workers,
         device=running.device,

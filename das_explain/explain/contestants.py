@@ -17,6 +17,7 @@ from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.measures.probe import BASELINES
+from das_explain.nn.running import OneByOne
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -63,6 +64,11 @@ class Contestant:
         return self.model.name
 
     @property
+    def answering(self) -> nn.Module:
+        """The network for logits alone: batches are shown to it photo by photo, where its answer depends on the company."""
+        return OneByOne(self.network) if self.model.alone else self.network
+
+    @property
     def geometry(self) -> str:
         """The key of the geometry it sees photos in."""
         return self.model.preprocess.geometry.key
@@ -83,6 +89,7 @@ class Contestant:
             "spec": self.model.spec,
             "fingerprint": self.model.fingerprint,
             "blocks": list(self.blocks),
+            "layouts": {block: str(each) for block, each in self.model.layouts.items() if str(each) != "nchw"},
             "preprocess": self.model.preprocess.to_config(),
             "labels": self.model.labels,
             "logit": self.logit,
@@ -117,10 +124,12 @@ def load_contest(
     device: str | None = None,
     label_files: Sequence[Path | None] = (),
     label_map: Mapping[str, str] | None = None,
+    layouts: Mapping[str, str] | None = None,
 ) -> Contest:
     """Loads the models and matches the data's labels to their logits.
 
     ``blocks``: any modules' dotted names, the same for every model; none: the usual ones of each.
+    ``layouts``: block -> how its output is read, the same for every model (``load_model``).
     ``label_files``: per model a file of its class names, or ``None``; ``label_map``: class of the data -> of the models.
 
     Raises:
@@ -129,7 +138,9 @@ def load_contest(
     """
     files = list(label_files) or [None] * len(models)
     loaded = [
-        each if isinstance(each, LoadedModel) else load_model(each, device=device, blocks=blocks or None, labels=file)
+        each
+        if isinstance(each, LoadedModel)
+        else load_model(each, device=device, blocks=blocks or None, labels=file, layout=layouts)
         for each, file in zip(models, files, strict=True)
     ]
     groups: dict[str, list[str]] = {}

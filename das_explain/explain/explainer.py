@@ -88,7 +88,15 @@ class Explainer:
         targets = wanted_targets(contestant, seen, self.options) if targets is None else targets
         bf16 = self.options.precision == "bf16"
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return explain_with(self.options.method, contestant.network, images, targets, contestant.blocks)
+            return explain_with(
+                self.options.method,
+                contestant.network,
+                images,
+                targets,
+                contestant.blocks,
+                layouts=contestant.model.layouts,
+                alone=contestant.model.alone,
+            )
 
 
 class Inputs:

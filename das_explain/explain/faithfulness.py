@@ -31,7 +31,7 @@ def measure_faithfulness(
     measured = {}
     with as_found(contestant.network), _precision(device, options):
         normalize = _normalizer(contestant)
-        probe = Probe.of(contestant.network, normalize, frames, explanation.target, seeds=seeds, batch=len(seen))
+        probe = Probe.of(contestant.answering, normalize, frames, explanation.target, seeds=seeds, batch=len(seen))
         how = MeasureOptions(probe=probe, baseline=options.baseline)
         for block, cam in explanation.cams.items():
             masks = torch.zeros_like(cam.map, dtype=torch.bool)  # they play no part

@@ -18,7 +18,8 @@ class Plan:
     """The evidence that is wanted, and how to go about it.
 
     ``models`` are specs; ``samples`` were drawn once; ``labels`` are the data's class names;
-    ``label_files`` the models', where theirs do not tell, and ``label_map`` what the models call the data's classes. ``batch``, ``workers`` and
+    ``label_files`` the models', where theirs do not tell, and ``label_map`` what the models call the data's classes;
+    ``layouts`` how blocks are read. ``batch``, ``workers`` and
     ``device`` move no number beyond rounding.
     """
 
@@ -31,6 +32,7 @@ class Plan:
     label_map: Mapping[str, str] | None = None
     options: ExplainOptions = field(default_factory=ExplainOptions)
     blocks: tuple[str, ...] = ()
+    layouts: Mapping[str, str] | None = None
     batch: int = 16
     workers: int | None = None
     device: str | None = None
@@ -42,6 +44,7 @@ class Plan:
             self.labels,
             self.options,
             blocks=self.blocks,
+            layouts=self.layouts,
             device=self.device,
             label_files=self.label_files,
             label_map=self.label_map,

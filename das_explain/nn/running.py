@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError
@@ -26,6 +27,18 @@ def as_found(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for module in training:
             module.training = True
+
+
+class OneByOne(nn.Module):
+    """A network that is shown a batch image by image, because it answers differently in company."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> logits (N, K)."""
+        return torch.cat([check_logits(self.network(image[None]), 1) for image in images])
 
 
 def check_logits(output: object, count: int) -> Tensor:

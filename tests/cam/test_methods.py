@@ -85,7 +85,7 @@ def as_it_is(network: torch.nn.Module) -> list:
 @pytest.mark.parametrize(
     ("block", "images", "targets", "message"),
     [
-        ("fc", IMAGES, TARGETS, r"block fc gives no \(N, C, H, W\) map; choose a convolutional block"),
+        ("fc", IMAGES, TARGETS, "block fc gives no map of the image; choose another block"),
         ("layer1.0.relu", IMAGES, TARGETS, "block layer1.0.relu runs more than once in a forward pass"),
         ("layer4", IMAGES, torch.tensor([0, 5]), r"targets must lie in 0\.\.4; they run from 0 to 5"),
         ("layer4", IMAGES, torch.tensor([0]), r"targets must be \(2,\), one class per image; they are \(1,\)"),

@@ -252,8 +252,7 @@ class _Search:
         handles = [self.usable[name].call.module.register_forward_hook(tap(name)) for name in names]
         try:
             with as_found(self.network), torch.inference_mode(False), torch.enable_grad():
-                like = next(self.network.parameters(), torch.empty(0))
-                logits = check_logits(self.network(probe_images(self.size, like, 1)), 1)
+                logits = check_logits(self.network(probe_images(self.network, self.size, 1)), 1)
                 if not taps:
                     return set(names)  # without gradients there is no map at all: the engine says so
                 if not logits.requires_grad:

@@ -80,13 +80,18 @@ _STAGES: dict[str, Callable[[nn.Module], tuple[str, ...]]] = {
 
 
 def _hints(module: nn.Module, prefix: str) -> Hints:
-    widths = set()
-    for each in module.modules():
-        if isinstance(each, nn.LayerNorm):
-            widths.add(each.normalized_shape[-1])
-        elif isinstance(each, nn.Linear):
-            widths |= {each.in_features, each.out_features}
-    return Hints(_prefixes(module), lambda frame: _grid(module, frame), _ordered(module, prefix), frozenset(widths))
+    return Hints(_prefixes(module), lambda frame: _grid(module, frame), _ordered(module, prefix), _widths(module))
+
+
+def _widths(module: nn.Module) -> frozenset[int]:
+    """What layers work on as a last dimension: of layer norms, and of linear layers where there are such norms.
+
+    Without them it is a convolutional network, whose linear layers work on vectors.
+    """
+    norms = [each for each in module.modules() if isinstance(each, nn.LayerNorm) or "RMSNorm" in type(each).__name__]
+    linear = [each for each in module.modules() if isinstance(each, nn.Linear)] if norms else []
+    widths = {parameter.shape[-1] for each in norms for parameter in each.parameters(recurse=False)}
+    return frozenset(widths.union(*({each.in_features, each.out_features} for each in linear)))
 
 
 def _prefixes(module: nn.Module) -> tuple[int, ...] | None:

@@ -146,14 +146,16 @@ def read_layout(
     plausible = [each for each in (first, last) if _is_map(each.grid, frame)]
     if len(plausible) == 1:
         return plausible[0]
-    if shape[3] not in hints.widths and hints.widths:  # no layer works on such a last dimension
-        return first
     if (kind := ask()) is not None:
         return first if kind == "nchw" else last
+    if shape[3] not in hints.widths:  # no layer works on such a last dimension
+        return first
     raise _undecided(name, shape, plausible or [first, last])
 
 
 def _as_given(name: str, shape: tuple[int, ...], frame: Size, given: Layout, hints: Hints) -> Reading:
+    if given.kind == "tokens" and (known := hints.ordered(name, shape)):
+        return Reading(given, *known)
     if len(shape) == 4 and given.kind == "nchw":
         return Reading(given, (shape[2], shape[3]))
     if len(shape) == 4 and given.kind == "nhwc":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ SCRIPTED = "TorchScript, which cannot be watched at work; give the Python networ
 class Call:
     """A module's one call: the shapes of its first input and of its output, and when it began and finished.
 
-    ``depends``: its output differs between the two photos. ``alone``: it gives one tensor, or what else it gives is none.
+    ``depends``: its output differs between the two photos. ``alone``: it gives one map, and perhaps what is none.
     ``begins``: the modules around it that were given the very same input.
     """
 
@@ -42,8 +44,9 @@ class Probe:
     photos: int
 
 
-def probe_images(size: tuple[int, int], like: Tensor, count: int = 2) -> Tensor:
-    """``count`` photos of noise, float (count, 3, H, W), the same ones each time."""
+def probe_images(network: nn.Module, size: tuple[int, int], count: int = 2) -> Tensor:
+    """``count`` photos of noise for ``network``, float (count, 3, H, W), the same ones each time."""
+    like = next(network.parameters(), torch.empty(0))
     noise = torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(0))
     return noise.to(like.device, like.dtype)
 
@@ -56,8 +59,7 @@ def probe(network: nn.Module, size: tuple[int, int]) -> Probe:
     Raises:
         DasExplainError: the network refuses the image, or does not return logits (N, classes).
     """
-    like = next(network.parameters(), torch.empty(0))
-    images = probe_images(size, like)
+    images = probe_images(network, size)
     try:
         try:
             return _watched(network, images)
@@ -95,7 +97,7 @@ def _watched(network: nn.Module, images: Tensor) -> Probe:
                 return
             around = frozenset(outer for outer, its, _ in active if its is taken)
             depends = len(given) == 2 and not torch.equal(given[0], given[1])
-            alone = not _several_maps(output)
+            alone = not isinstance(output, Mapping) and not _several_maps(output)
             calls[name] = Call(
                 name, module, tuple(taken.shape), tuple(given.shape), began, next(clock), depends, alone, around
             )
@@ -123,6 +125,20 @@ def first_tensor(value: object) -> Tensor | None:
         return value
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
     return next((found for each in inside if (found := first_tensor(each)) is not None), None)
+
+
+def put_first(value: Any, tensor: Tensor) -> Any:
+    """The value with ``tensor`` in the place of its ``first_tensor``; the containers around it are made anew."""
+    if isinstance(value, Tensor):
+        return tensor
+    if isinstance(value, Mapping):
+        key = next(key for key, each in value.items() if first_tensor(each) is not None)
+        changed = copy.copy(value)
+        changed[key] = put_first(value[key], tensor)
+        return changed
+    place = next(place for place, each in enumerate(value) if first_tensor(each) is not None)
+    rebuilt = (*value[:place], put_first(value[place], tensor), *value[place + 1 :])
+    return type(value)(*rebuilt) if hasattr(value, "_fields") else type(value)(rebuilt)
 
 
 def _several_maps(output: object) -> bool:
