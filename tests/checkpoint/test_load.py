@@ -247,7 +247,7 @@ def test_a_network_in_memory_that_says_nothing() -> None:
     [
         (lambda: Tiny().half(), {}, "the network's weights are torch.float16; give one in float32: network.float()"),
         (lambda: torch.jit.script(Tiny()), {}, "the network is TorchScript, which cannot be watched at work"),
-        (lambda: nn.Conv2d(3, 2, 1), {}, "the network must return logits (N, classes); for one image it returned a"),
+        (lambda: nn.Conv2d(3, 2, 1), {}, "the network must return logits (N, classes); it returned"),
         (lambda: nn.Linear(3, 2), {}, "(size=160 says that it takes images of another size)"),
         (Tiny, {"labels": ["a"]}, "names 1 classes, but the model has 3"),
         (Tiny, {"size": (1, 2, 3)}, "size must be a side or (height, width) in pixels, not (1, 2, 3)"),

@@ -112,7 +112,7 @@ class _Search:
         stage = Stage(call, reading)
         before = self._read(call.name, call.taken, False)
         grows = before is not None and before.grid[0] * before.grid[1] < stage.cells
-        return None if stage.cells < 2 or grows else stage
+        return None if grows else stage
 
     def _read(self, name: str, shape: tuple[int, ...], channels_first: bool) -> Reading | None:
         try:
@@ -186,7 +186,7 @@ class _Search:
         chosen: dict[int, tuple[int, int, str]] = {}
         for depth, name in self._visited("", 0):
             stage = self.usable.get(name)
-            if stage is None:
+            if stage is None or stage.cells < 2:
                 continue
             rank = (-depth, stage.call.finished, name)
             chosen[stage.cells] = max(rank, chosen.get(stage.cells, rank))
@@ -266,7 +266,7 @@ class _Search:
         return {
             name
             for name, gradient in zip(taps, gradients, strict=True)
-            if gradient is not None and bool(self.usable[name].reading(gradient).abs().amax() > 0)
+            if gradient is not None and (gradient.is_meta or bool(self.usable[name].reading(gradient).abs().amax() > 0))
         }
 
 

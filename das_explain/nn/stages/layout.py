@@ -176,8 +176,9 @@ def _tokens(name: str, shape: tuple[int, ...], frame: Size, hints: Hints) -> Rea
     for prefix in range(MOST_PREFIX + 1) if hints.prefixes is None else hints.prefixes:
         if own is not None and own[0] * own[1] == length - prefix:
             return Reading(Layout("tokens", prefix), own)
-        readings += [Reading(Layout("tokens", prefix), grid) for grid in grids(length - prefix, frame)]
-    readings = [each for each in readings if _divides(each.grid, frame)] or readings
+        fitting = grids(length - prefix, frame)
+        fitting = [grid for grid in fitting if _divides(grid, frame)] or fitting
+        readings += [Reading(Layout("tokens", prefix), grid) for grid in fitting]
     if not readings:
         raise _no_map(name, shape)
     turned = [grid for grid in grids(width, frame) if _divides(grid, frame)]

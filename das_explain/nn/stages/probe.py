@@ -96,7 +96,7 @@ def _watched(network: nn.Module, images: Tensor) -> Probe:
             if given is None or taken is None:
                 return
             around = frozenset(outer for outer, its, _ in active if its is taken)
-            depends = len(given) == 2 and not torch.equal(given[0], given[1])
+            depends = len(given) == 2 and (given.is_meta or not torch.equal(given[0], given[1]))
             alone = not isinstance(output, Mapping) and not _several_maps(output)
             calls[name] = Call(
                 name, module, tuple(taken.shape), tuple(given.shape), began, next(clock), depends, alone, around

@@ -1,0 +1,236 @@
+"""Every classifier of torchvision's and one of each family of timm's: is each explained rightly, or refused in one line?
+
+    python benchmarks/zoo.py                        # all of them; hours on two cores
+    python benchmarks/zoo.py --only timm:swin       # those whose name begins so
+    python benchmarks/zoo.py --out zoo.jsonl        # a line per network; what it has already is not run again
+
+Networks are untrained, with batch norms calibrated on noise. Of each: the two default blocks and their layouts, the seconds
+to load and to explain two photos, and the largest difference of a map
+
+    peer     from pytorch-grad-cam with a ``reshape_transform`` written by hand below (at most 1e-4). pytorch-grad-cam reads
+             a map after a later in-place operation has overwritten it: it is given a network that goes on with a copy.
+    folded   of the copy that runs on a CPU from the same network in float64 (at most 5e-3; where float32 itself is
+             further away than that, at most twice as far as the network as it is).
+
+``sensible``: two blocks of one map per photo, behind a part of what was learned. Exit status 1 where a map is wrong, or
+fewer than 95 % are sensible.
+Needs: pip install 'das-explain[timm]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import math
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from das_explain import grad_cam, load_model
+from das_explain.cam.fast import fast_copy
+from das_explain.checkpoint.randomize import seeded
+from das_explain.errors import DasExplainError
+
+PEER, FOLDED, SENSIBLE = 1e-4, 5e-3, 0.95
+PHOTOS = 2
+FAMILIES: tuple[str, ...] = ()
+"""The smallest of each family of timm's, of the first few by name."""
+
+
+def channels_last(output: Tensor) -> Tensor:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    return output.permute(0, 3, 1, 2)
+
+
+def tokens(prefix: int) -> Callable[[Tensor], Tensor]:
+    """pytorch-grad-cam's advice for vision transformers: without the tokens before the patches, as a square."""
+
+    def reshape(output: Tensor) -> Tensor:
+        side = math.isqrt(output.size(1) - prefix)
+        patches = output[:, prefix:, :].reshape(output.size(0), side, side, output.size(2))
+        return patches.transpose(2, 3).transpose(1, 2)
+
+    return reshape
+
+
+def rerolled(network: nn.Module, block: str) -> Callable[[Tensor], Tensor]:
+    """Hiera's own way back from its order of patches."""
+    return lambda output: channels_last(network.reroll(output, int(block.split(".")[1])))  # type: ignore[operator]
+
+
+BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
+    r"torchvision:swin|timm:(swin_|swinv2_(?!cr)|mambaout|sequencer|volo|samvit|hieradet|sam2_)": channels_last,
+    r"torchvision:vit": tokens(1),
+    r"timm:(xcit|cait|twins|levit|.*mixer|gmlp|resmlp|vitamin|mvitv2\S* norm)": tokens(0),
+    r"timm:convit\S* blocks\.[0-9]\.": tokens(0),
+    r"timm:\S*(reg4)": tokens(5),
+    r"timm:deit\S*distilled": tokens(2),
+    r"timm:(vit_srelpos|vit_relpos_(?!\S*cls)|test_vit_relpos|\S*siglip)": tokens(0),
+    r"timm:(pit\S* transformers\.2\.blocks|coat_|crossvit|tnt|convit|vit_|deit|beit|eva02_tiny|flexivit)": tokens(1),
+}
+"""Network and block -> how a person who has read the network's source reads the block; (N, C, H, W) where none fits."""
+
+
+def networks() -> list[str]:
+    """``torchvision:NAME`` and ``timm:NAME``."""
+    import torchvision
+
+    theirs = torchvision.models.list_models(module=torchvision.models)
+    return [f"torchvision:{name}" for name in theirs] + [f"timm:{name}" for name in FAMILIES]
+
+
+def examine(name: str) -> dict[str, Any]:
+    """What the head of this file says, of one network."""
+    start = time.perf_counter()
+    row: dict[str, Any] = {"network": name}
+    spec = f"{name}:none" if name.startswith("torchvision:") else f"{name}?pretrained=false"
+    try:
+        model = load_model(spec, device="cpu")
+        network = model.network
+        _calibrate(network, model.preprocess.geometry.size)
+        blocks = model.usual_blocks
+        row |= {"blocks": list(blocks), "layouts": {each: str(model.layouts.get(each, "nchw")) for each in blocks}}
+        row |= {"notes": [note for note in model.assumptions if "taken for ImageNet" not in note]}
+        row["load_s"] = round(time.perf_counter() - start, 2)
+        images = torch.randn(PHOTOS, 3, *model.preprocess.geometry.size, generator=torch.Generator().manual_seed(1))
+        targets = torch.arange(PHOTOS)
+        start = time.perf_counter()
+        ours = grad_cam(network, images, targets, blocks, layouts=model.layouts)
+        row["explain_s"] = round(time.perf_counter() - start, 2)
+    except DasExplainError as error:
+        return row | {"refused": str(error), "sensible": False}
+    row["grids"] = {each: list(cam.native.shape[1:]) for each, cam in ours.items()}
+    row["sensible"] = len(blocks) == 2 and not any("in front of nearly all" in note for note in row["notes"])
+    row["peer"] = {each: _peer_difference(name, network, images, each, cam.map) for each, cam in ours.items()}
+    row["folded"], row["float32"] = _folded_difference(network, images, targets, blocks, model)
+    wrong = [each for each, difference in row["peer"].items() if difference is not None and not difference <= PEER]
+    if row["folded"] is not None and not row["folded"] <= max(FOLDED, 2 * row["float32"]):
+        wrong.append("folded")
+    return row | ({"wrong": wrong} if wrong else {})
+
+
+def _calibrate(network: nn.Module, size: tuple[int, int]) -> None:
+    """Batch norms that fit: an uncalibrated random network has nothing but rounding in its maps."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.momentum = None
+        norm.train()
+    with torch.no_grad(), seeded():
+        network(torch.randn(4, 3, *size))
+    network.eval()
+
+
+def _peer_difference(name: str, network: nn.Module, images: Tensor, block: str, ours: Tensor) -> float | None:
+    """From pytorch-grad-cam; ``None`` for a block that gives a tuple, which it cannot take."""
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    reshape, module = by_hand(name, network, block), network.get_submodule(block)
+    tuples: list[bool] = []
+    look = module.register_forward_hook(lambda module, args, output: tuples.append(not isinstance(output, Tensor)))
+    with torch.no_grad():
+        network(images[:1])
+    look.remove()
+    if tuples[0]:
+        return None
+    with GradCAM(network, [module], reshape_transform=reshape) as peer:
+        guard = module.register_forward_hook(lambda module, args, output: output.clone())
+        theirs = torch.as_tensor(peer(images, [ClassifierOutputTarget(target) for target in range(len(images))]))
+        guard.remove()
+    return float((theirs - ours).abs().max())
+
+
+def by_hand(name: str, network: nn.Module, block: str) -> Callable[[Tensor], Tensor] | None:
+    """The ``reshape_transform`` of a default block, by what a person read in the network's source."""
+    if name.startswith("timm:hiera_"):
+        return rerolled(network, block)
+    return next((how for pattern, how in BY_HAND.items() if re.match(pattern, f"{name} {block}")), None)
+
+
+def _folded_difference(
+    network: nn.Module, images: Tensor, targets: Tensor, blocks: dict[str, nn.Module], model: Any
+) -> tuple[float | None, float | None]:
+    """Of the folded copy, and of the network as it is, from float64; nothing where no copy is made."""
+    twin, modules = fast_copy(network, blocks, (images.shape[2], images.shape[3]))
+    if twin is network:
+        return None, None
+    try:
+        wide = copy.deepcopy(network).double()
+        exact = grad_cam(wide, images.double(), targets, list(blocks), layouts=model.layouts)
+    except (RuntimeError, DasExplainError):  # it makes float32 tensors of its own
+        return None, None
+    found = [
+        grad_cam(each, images, targets, which, layouts=model.layouts)
+        for each, which in ((twin, modules), (network, blocks))
+    ]
+    return tuple(max(float((cam[each].map - exact[each].map).abs().max()) for each in blocks) for cam in found)  # type: ignore[return-value]
+
+
+def examined(names: list[str], out: Path | None) -> Iterator[dict[str, Any]]:
+    """A row per network; those of ``out`` are taken from there, new ones are added to it."""
+    known = {}
+    if out and out.exists():
+        known = {row["network"]: row for row in map(json.loads, out.read_text(encoding="utf-8").splitlines())}
+    for name in names:
+        row = known.get(name)
+        if row is None:
+            try:
+                row = examine(name)
+            except Exception as error:  # what should have been one line
+                row = {"network": name, "crashed": f"{type(error).__name__}: {error}", "sensible": False}
+            if out:
+                with out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+        yield row
+
+
+def _line(row: dict[str, Any]) -> str:
+    for key in ("crashed", "refused"):
+        if key in row:
+            return f"{row['network']:45} {key.upper()}: {row[key]}"
+    each = [
+        f"{block} {row['layouts'][block]} {'x'.join(map(str, row['grids'][block]))} {_shown(row['peer'][block])}"
+        for block in row["blocks"]
+    ]
+    verdict = "WRONG" if "wrong" in row else "" if row["sensible"] else "NOT SENSIBLE"
+    times = f"{row['load_s']:.1f} + {row['explain_s']:.1f} s"
+    return f"{row['network']:45} {'  |  '.join(each)}  |  folded {_shown(row['folded'])}  {times} {verdict}"
+
+
+def _shown(difference: float | None) -> str:
+    return "-" if difference is None else f"{difference:.0e}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    rows = []
+    for row in examined([name for name in networks() if name.startswith(arguments.only)], arguments.out):
+        rows.append(row)
+        print(_line(row), flush=True)
+    count = {key: sum(key in row for row in rows) for key in ("wrong", "refused", "crashed")}
+    sensible = sum(row["sensible"] for row in rows)
+    told = ", ".join(f"{number} {key}" for key, number in count.items())
+    print(f"{len(rows)} networks: {sensible} with sensible blocks ({sensible / max(1, len(rows)):.1%}), {told}")
+    sys.exit(count["wrong"] > 0 or count["crashed"] > 0 or sensible < SENSIBLE * len(rows))
+
+
+if __name__ == "__main__":
+    main()
