@@ -5,7 +5,6 @@ Pure: numbers in, SVG coordinates out. The template draws them, so that colours 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,17 +101,3 @@ class Interval:
     low: float
     middle: float
     high: float
-
-
-def intervals(results: Results) -> list[Interval | None]:
-    """One per row of comparison.csv, on one common scale; None where there is no interval."""
-    ends = results.comparison[["delta", "ci_low", "ci_high"]].to_numpy(dtype=float)
-    finite = np.abs(ends[np.isfinite(ends)])
-    reach = 1.08 * float(finite.max()) if finite.size and finite.max() > 0 else 1.0
-    found: list[Interval | None] = []
-    for delta, low, high in ends:
-        if any(math.isnan(value) for value in (delta, low, high)):
-            found.append(None)
-        else:
-            found.append(Interval(*(round(50 + 50 * value / reach, 2) for value in (low, delta, high))))
-    return found

@@ -92,6 +92,7 @@ class Gallery:
             "groups": [
                 next(i for i, members in enumerate(groups) if model in members) for model in self.results.models
             ],
+            "pairs": [[self.results.number(a), self.results.number(b)] for a, b in self.results.pairs],
             "scoring": _scoring(self.results),
             "frames": [{"height": sizes[key][0], "width": sizes[key][1]} for key in self.keys],
             "colours": colour_table(),

@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from das_explain.report.doubts import held
+from das_explain.report.measured import beats, strongest_blind
 from das_explain.report.regions import told, without_region
 from das_explain.report.results import Results
 from das_explain.report.words import (
@@ -26,6 +28,7 @@ from das_explain.report.words import (
     percent,
     signed,
 )
+from das_explain.stats.sensitivity import verdict as reading_verdict
 from das_explain.statuses import STATUSES
 from das_explain.text import plural
 
@@ -34,12 +37,14 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Finding:
-    """One block's outcome for one pair of models (or for one model): a verdict, the numbers, a caution or nothing."""
+    """One block's outcome for one pair of models (or for one model): a verdict, the numbers, a caution or nothing, and
+    whether it holds in other readings."""
 
     block: str
     verdict: str
     numbers: str
     caution: str
+    holds: str = ""
 
 
 def lifts(results: Results) -> dict[tuple[str, str, str], Any]:
@@ -78,7 +83,8 @@ def findings(results: Results, blind: dict[tuple[str, str, str], Any]) -> list[F
     if len(results.designs):
         return [_design(row) for row in results.designs.itertuples(index=False)]
     if len(results.comparison):
-        return [_pair(row, blind) for row in results.comparison.itertuples(index=False)]
+        holds = {(row.block, row.model_a, row.model_b): reading_verdict(row) for row in held(results).itertuples()}
+        return [_pair(row, blind, holds) for row in results.comparison.itertuples(index=False)]
     return [_single(row, blind) for row in results.summary.itertuples(index=False)]
 
 
@@ -140,7 +146,45 @@ def _design(row: Any) -> Finding:
     return Finding(row.block, _verdict(a, b, row.delta, clear, where), numbers, caution)
 
 
-def _pair(row: Any, blind: dict[tuple[str, str, str], Any]) -> Finding:
+def holds(results: Results) -> list[str]:
+    """The rest of the verdict: in how many readings of sfd it holds, and who beats a blind spot."""
+    rows = list(held(results).itertuples(index=False))
+    said = []
+    if len({(row.model_a, row.model_b) for row in rows}) == 1:
+        signs = join([f"{row.same_sign} of {row.readings} readings of sfd at {row.block}" for row in rows])
+        clear = join([str(row.excludes_zero) for row in rows])
+        said = [
+            f"The sign of {rows[0].model_b} {MINUS} {rows[0].model_a} holds in {signs}; the interval excludes zero on that side in {clear}."
+        ]
+    elif rows:
+        least = min(rows, key=lambda row: row.same_sign / row.readings)
+        every = sum(row.same_sign == row.readings for row in rows)
+        said = [
+            f"{every} of {plural(len(rows), 'difference')} keep their sign in every reading of sfd. The one that keeps it "
+            f"in the fewest: {reading_verdict(least)}"
+        ]
+    return said + blind_spots(results)
+
+
+def blind_spots(results: Results) -> list[str]:
+    """Which model's map beats the strongest blind map at which block, and which does not."""
+    found: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    by_block: dict[tuple[str, str], list[str]] = {}
+    for row in strongest_blind(results):
+        by_block.setdefault((row.block, beats(row)), []).append(row.model)
+    for (block, word), models in by_block.items():
+        found.setdefault(word, {}).setdefault(tuple(models), []).append(block)
+    ends = {"yes": "", "not clearly": ", but not clearly (the interval of the lift holds zero)"}
+    sentences = []
+    for word in ("yes", "not clearly", "no"):
+        parts = [f"{join(list(models))} at {join(blocks)}" for models, blocks in found.get(word, {}).items()]
+        if parts:
+            does = "Not above" if word == "no" else "Above"
+            sentences.append(f"{does} the strongest blind map: {'; '.join(parts)}{ends.get(word, '')}.")
+    return sentences
+
+
+def _pair(row: Any, blind: dict[tuple[str, str, str], Any], holds: dict[tuple[str, str, str], str]) -> Finding:
     a, b, count = row.model_a, row.model_b, _count(row.n)
     if not count or math.isnan(row.delta):
         return Finding(row.block, "Nothing to compare", f"No image was scored for both {a} and {b}.", "")
@@ -154,7 +198,8 @@ def _pair(row: Any, blind: dict[tuple[str, str, str], Any]) -> Finding:
         f"adjusted p {p_text(row.p_adjusted)}; {b} is higher on {percent(row.win_rate)}."
     )
     caution = _blind_caution([(a, row.mean_a), (b, row.mean_b)], row.block, blind)
-    return Finding(row.block, verdict, numbers + _lift_words([a, b], row.block, blind), caution)
+    numbers += _lift_words([a, b], row.block, blind)
+    return Finding(row.block, verdict, numbers, caution, holds.get((row.block, a, b), ""))
 
 
 def _single(row: Any, blind: dict[tuple[str, str, str], Any]) -> Finding:

@@ -17,13 +17,16 @@ import pandas as pd
 
 from das_explain.errors import DasExplainError
 from das_explain.evidence.run import Run
-from das_explain.evidence.tables import LIFT, MEASURES, TABLES, read_parts
+from das_explain.evidence.tables import MEASURES, TABLES, read_parts
 from das_explain.evidence.values import Key
 from das_explain.statuses import SCORED
 
 PART = 50_000  # rows of a table that are in memory at a time
 BINS = 40  # of a histogram of sfd
-SMALL = {"comparison": TABLES["comparison"], "lift": LIFT, "designs": TABLES["designs"]}
+OPTIONAL = (
+    "comparison", "lift", "designs", "readings", "measure_comparison", "agreement", "signs", "statuses", "exclusions",
+    "strata", "effect_sizes", "variance",
+)  # fmt: skip
 
 
 @dataclass
@@ -71,16 +74,26 @@ class Tally:
 
 @dataclass
 class Results:
-    """One run, read for its report. ``models`` and ``blocks`` are ordered; tables have text and float columns."""
+    """One run, read for its report. ``models`` and ``blocks`` are ordered; tables have text and float columns, and are
+    empty where the run lacks them."""
 
     run: Run
     models: tuple[str, ...]
     blocks: tuple[str, ...]
     summary: pd.DataFrame
+    tally: Tally
     comparison: pd.DataFrame
     lift: pd.DataFrame
     designs: pd.DataFrame
-    tally: Tally
+    readings: pd.DataFrame
+    measure_comparison: pd.DataFrame
+    agreement: pd.DataFrame
+    signs: pd.DataFrame
+    statuses: pd.DataFrame
+    exclusions: pd.DataFrame
+    strata: pd.DataFrame
+    effect_sizes: pd.DataFrame
+    variance: pd.DataFrame
 
     @classmethod
     def read(cls, run: Run) -> Results:
@@ -90,8 +103,8 @@ class Results:
             DasExplainError: scores.csv or summary.csv is missing, a table is broken, or they do not fit ``run.json``.
         """
         models, blocks = _names(run)
-        small = {name: _optional(run, name, columns) for name, columns in SMALL.items()}
-        return cls(run, models, blocks, _as_text(run.table("summary")), **small, tally=_tally(run, models, blocks))
+        tables = {name: _optional(run, name) for name in OPTIONAL}
+        return cls(run, models, blocks, _as_text(run.table("summary")), _tally(run, models, blocks), **tables)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -104,8 +117,18 @@ class Results:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Every two models, in order."""
-        return list(combinations(self.models, 2))
+        """The models that are compared, two by two and in the order of their difference, second less first."""
+        compared = self.comparison[["model_a", "model_b"]].drop_duplicates().itertuples(index=False, name=None)
+        return [pair for pair in compared if set(pair) <= set(self.models)] or list(combinations(self.models, 2))
+
+    def number(self, model: str) -> int | None:
+        """A model's number, by which the page knows its colour; None of what is no model."""
+        return self.models.index(model) if model in self.models else None
+
+    def pair_name(self, a: str, b: str) -> str:
+        """How the page calls a pair: the numbers of its models, ``"0-1"``; empty where one is no model."""
+        numbers = self.number(a), self.number(b)
+        return "" if None in numbers else "{}-{}".format(*numbers)
 
     def section(self, name: str) -> dict[str, Any]:
         """A section of ``run.json`` that should be an object, or ``{}``."""
@@ -158,10 +181,10 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-def _optional(run: Run, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+def _optional(run: Run, name: str) -> pd.DataFrame:
     """A small table that a run may lack: it is then empty."""
     there = (run.folder / f"{name}.csv").is_file()
-    return _as_text(run.table(name)) if there else pd.DataFrame(columns=list(columns))
+    return _as_text(run.table(name)) if there else pd.DataFrame(columns=list(TABLES[name]))
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:

@@ -52,7 +52,7 @@ def test_a_wheel_holds_every_module_the_data_and_the_models(checkout: Path, tmp_
                 )
     ours = {path.relative_to(checkout).as_posix() for path in (checkout / "das_explain").rglob("*") if path.is_file()}
     assert ours <= names
-    assert {"das_explain/py.typed", "das_explain/report/index.html.j2"} <= ours
+    assert {"das_explain/py.typed", "das_explain/report/templates/index.html.j2"} <= ours
     assert not [name for name in names if name.startswith(("tests/", "models/", "build/"))]
     assert "License-Expression: Apache-2.0" in metadata
     assert {name.rpartition("/")[2] for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}

@@ -1,4 +1,4 @@
-"""The tables behind the outcome: measures, nulls and classes by hand; copies and sorting in a browser."""
+"""The tables behind the outcome, against the CSV files; copies and sorting in a browser."""
 
 import csv
 import io
@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from das_explain.evidence.run import Run
+from das_explain.evidence.tables import LIFT, write_table
 from das_explain.measures import MEASURES
-from das_explain.report import build_report, details
+from das_explain.report import build_report, doubts, measured, outcome, words
 from das_explain.report.results import Results
 from das_explain.scoring.options import ScoreOptions
 from tests.report.browser import needs_chromium, open_page, probe
@@ -36,42 +37,181 @@ def results(run):
     return Results.read(Run.open(run))
 
 
-def test_measures_are_the_means_of_measures_csv(run, results):
-    table = Run.open(run).table("measures").astype({"model": str, "block": str, "measure": str})
-    rows = {(row.title, row.block): row for row in details.measure_rows(results)}
-    assert set(table["measure"]) >= {"sfd", "pointing_game", "entropy"}
-    for measure, mine in table.groupby("measure"):
-        known = MEASURES[measure]
-        for block, part in mine.groupby("block"):
-            wide = part.pivot(index="image", columns="model", values="value")
-            row = rows[known.title, block]
-            assert row.means == pytest.approx([wide["plain"].mean(), wide[HOSTILE].mean()])
-            assert row.difference == pytest.approx((wide[HOSTILE] - wide["plain"]).mean())
-            assert row.better in ("", ("plain", HOSTILE)[(row.difference > 0) == known.higher_is_better])
-            assert row.direction == ("more is better" if known.higher_is_better else "less is better")
-    assert len(rows) == 2 * table["measure"].nunique()
+def texts(table) -> list[list[str]]:
+    """What the cells of a table say, row by row; columns that only draw are left out."""
+    drawn = [column.drawn for column in table.columns]
+    said = [[f"{cell.text} {cell.interval}".strip() for cell in row.cells] for row in table.rows]
+    assert all(len(row) == len(drawn) for row in said)
+    return [[text for text, only in zip(row, drawn) if not only] for row in said]
+
+
+def test_measures_are_those_of_the_csv_with_their_direction(run, results):
+    table, compared = measured.measures(results), Run.open(run).table("measure_comparison")
+    assert set(compared["measure"]) == {"sfd", "pointing_game", "entropy"}
+    assert len(table.rows) == len(compared)
+    for said, row in zip(texts(table), compared.itertuples(), strict=True):
+        known = MEASURES[row.measure]
+        assert said[:4] == [known.title, row.block, f"{row.mean_a:.3f}", f"{row.mean_b:.3f}"]
+        assert said[4].split(" [")[0] == words.signed(row.delta)
+        better = "–" if abs(row.delta) < 5e-4 else ("plain", HOSTILE)[(row.delta > 0) == known.higher_is_better]
+        assert said[6:] == [better, "more is better" if known.higher_is_better else "less is better"]
+
+
+def test_a_single_model_has_means_by_measure_and_by_class(tmp_path):
+    items = [Item(f"{i}.jpg", ("cat", "dog", None)[i % 3]) for i in range(7)]
+    folder = make_run(tmp_path / "run", items, models=("only",), options=ScoreOptions(readings=False))
+    results = Results.read(Run.open(folder))
+    values = Run.open(folder).table("measures").astype({"block": str, "measure": str})
+    means = values.groupby(["measure", "block"])["value"].mean()
+    assert {(row[0], row[1], row[3]) for row in texts(measured.measures(results))} == {
+        (MEASURES[measure].title, block, f"{mean:.3f}") for (measure, block), mean in means.items()
+    }
+    scores = Run.open(folder).table("scores").astype({"block": str})
+    by_class = scores[scores["label"] != ""].groupby(["label", "block"])["sfd"].mean().unstack()
+    assert texts(doubts.classes(results)) == [
+        [label, str(n), f"{by_class.loc[label, 'layer3']:.3f}", f"{by_class.loc[label, 'layer4']:.3f}"]
+        for label, n in (("cat", 3), ("dog", 2))
+    ]
+    assert not doubts.readings(results)
+    assert not doubts.curves(results)
+    assert not doubts.strata(results)
 
 
 def test_every_lift_is_told(run, results):
-    nulls, rows = details.null_rows(results)
-    lift = Run.open(run).table("lift")
-    assert sum(len(row["over"]) for row in rows) == len(lift)
-    assert nulls == list(dict.fromkeys(lift["null"]))
+    table, lift = measured.lifts(results), Run.open(run).table("lift")
+    said = [text for row in texts(table) for text in row[4:]]
+    assert sorted(text.split(" [")[0] for text in said if text != "–") == sorted(
+        map(words.signed, lift["lift"].dropna())
+    )
+    assert len(table.columns) == 4 + lift["null"].nunique()
 
 
-def test_classes_by_hand(run, results):
-    scores = Run.open(run).table("scores").astype({"model": str, "block": str})
-    last = scores[(scores["block"] == "layer4") & (scores["label"] != "")]
-    rows = details.class_rows(results)
-    assert [(row.name, row.images) for row in rows] == [("cat", 4), ("dog", 4)]
-    for row in rows:
-        wide = last[last["label"] == row.name].pivot(index="image", columns="model", values="sfd")
-        assert row.means == pytest.approx([wide["plain"].mean(), wide[HOSTILE].mean()], abs=1e-6)
-        assert row.difference == pytest.approx((wide[HOSTILE] - wide["plain"]).mean(), abs=1e-6)
+def test_strata_and_classes_are_those_of_the_csv(run, results):
+    strata = Run.open(run).table("strata")
+    for table, mine, names in (
+        (doubts.strata(results), strata[strata["family"] != "class"], 2),
+        (doubts.classes(results), strata[strata["family"] == "class"], 1),
+    ):
+        expected = sorted(
+            [row.stratum, str(row.block), f"{row.n:.0f}", words.number(row.mean_a), words.number(row.mean_b)]
+            for row in mine.itertuples()
+        )
+        assert sorted(row[names - 1 : names + 4] for row in texts(table)) == expected
+        assert {row.pair for row in table.rows} == {"0-1"}
+    assert {"both right", "one right", "small", "central"} <= {row[1] for row in texts(doubts.strata(results))}
+
+
+def test_classes_with_the_most_images_come_first_and_the_others_are_said_to_be_left_out(monkeypatch, tmp_path):
+    items = [Item(f"{i}.jpg", "cat" if i < 2 else "dog") for i in range(7)]
+    results = Results.read(Run.open(make_run(tmp_path / "run", items, blocks=("layer4",))))
+    assert [row[0] for row in texts(doubts.classes(results))] == ["dog", "cat"]
+    monkeypatch.setattr(doubts, "MOST_ROWS", 1)
+    table = doubts.classes(results)
+    assert [row[0] for row in texts(table)] == ["dog"]
+    assert table.note.startswith("The 1 classes with the most images, of 2; strata.csv has all.")
 
 
 def test_one_class_needs_no_table(tmp_path):
-    assert details.class_rows(Results.read(Run.open(make_run(tmp_path / "run", [Item("a.jpg")])))) == []
+    assert doubts.classes(Results.read(Run.open(make_run(tmp_path / "run", [Item("a.jpg")])))) is None
+
+
+def test_readings_count_what_the_csv_has(run, results):
+    readings = Run.open(run).table("readings")
+    for said, (block, mine) in zip(texts(doubts.readings(results)), readings.groupby("block"), strict=True):
+        own = mine[
+            (mine["scaling"] == "antilog") & (mine["threshold"] == 0.3) & (mine["box"] == "rect")
+            & (mine["region"] == "as is") & (mine["zero_cam"] == "out") & (mine["no_background"] == "1")
+        ]  # fmt: skip
+        (delta,) = own["delta"]
+        same = int((mine["delta"] * delta > 0).sum())
+        assert said[:3] == [block, words.signed(delta), f"{same} of {mine['delta'].notna().sum()}"]
+        clear = mine["ci_low"] > 0 if delta > 0 else mine["ci_high"] < 0
+        assert said[3] == f"{clear.sum():,}"
+        assert said[5:] == [
+            words.signed(each) for each in (mine["delta"].min(), mine["delta"].median(), mine["delta"].max())
+        ]
+
+
+def test_a_curve_holds_every_reading_in_order_and_marks_the_run_s_own(run, results):
+    found = doubts.curves(results)
+    readings = Run.open(run).table("readings")
+    choices = dict(found["choices"])
+    assert choices["threshold"] == ["0.1", "0.2", "0.3", "0.4", "0.5", "0.7"]
+    assert choices["scaling"] == ["antilog", "antilog-literal", "exp", "linear"]
+    for number, block in enumerate(results.blocks):
+        curve, mine = found["curves"]["0-1"][str(number)], readings[readings["block"] == block]
+        assert curve["delta"] == sorted(curve["delta"])
+        own = {choice: choices[choice][at[curve["default"]]] for choice, at in zip(choices, curve["values"])}
+        assert own == {
+            "scaling": "antilog", "threshold": "0.3", "box": "rect", "region": "as is", "zero_cam": "out", "no_background": "1",
+        }  # fmt: skip
+        keyed = mine.set_index(list(choices))
+        assert len(keyed) == len(curve["delta"]) == len(curve["n"])
+        for place in (0, curve["default"], len(curve["delta"]) - 1):
+            named = [choices[choice][at[place]] for choice, at in zip(choices, curve["values"])]
+            row = keyed.loc[(named[0], float(named[1]), *named[2:])]
+            for key, column in (("delta", "delta"), ("low", "ci_low"), ("high", "ci_high")):
+                assert curve[key][place] / 1e6 == pytest.approx(float(row[column]), abs=1e-6)
+
+
+def test_readings_that_are_not_of_this_run_s_scoring_are_left_out(tmp_path):
+    folder = make_run(tmp_path / "run", [Item(f"{i}.jpg") for i in range(3)], blocks=("layer4",))
+    manifest = json.loads((folder / "run.json").read_text())
+    manifest["scoring"]["threshold"] = 0.33
+    (folder / "run.json").write_text(json.dumps(manifest))
+    results = Results.read(Run.open(folder))
+    assert doubts.readings(results) is None
+    assert doubts.curves(results) is None
+
+
+def test_exclusions_and_statuses_are_counted(run, results):
+    exclusions = Run.open(run).table("exclusions")
+    for said, row in zip(texts(doubts.exclusions(results)), exclusions.itertuples(), strict=True):
+        assert said[:5] == [
+            row.block,
+            *(f"{n:.0f}" for n in (row.n, row.excluded_a, row.excluded_b, row.excluded_both)),
+        ]
+        assert said[6].startswith(f"{words.signed(row.delta_low)} to {words.signed(row.delta_high)}")
+        assert said[7] == ("yes" if row.holds else "no")
+    table = doubts.statuses(results)
+    assert [column.head for column in table.columns] == ["Model", "Block", "ok", "unreadable", "no_mask"]
+    assert {tuple(row[2:]) for row in texts(table)} == {("9", "1", "1")}
+
+
+def test_agreement_and_signs_are_those_of_the_csv(run, results):
+    said = texts(measured.agreement(results))
+    expected = Run.open(run).table("agreement")
+    assert [row[3] for row in said] == [words.signed(tau) for tau in expected["tau"]]
+    signs = Run.open(run).table("signs")
+    assert [row[2] for row in texts(measured.signs(results))] == [
+        f"{row.same:.0f} of {row.measures:.0f}" for row in signs.itertuples()
+    ]
+
+
+def test_the_strongest_blind_map_decides_who_beats_a_blind_spot(tmp_path):
+    folder = make_run(tmp_path / "run", [Item("a.jpg")], models=("clear", "vague", "worse"), blocks=("layer4",))
+    rows = [
+        (model, "layer4", "sfd", 0.5, null, mean, lift, lift - spread, lift + spread, 10)
+        for model, lift, spread in (("clear", 0.1, 0.05), ("vague", 0.1, 0.2), ("worse", -0.1, 0.05))
+        for null, mean, lift in (
+            ("shuffled", 0.9, 0.0),
+            ("centre", 0.3, 0.4),
+            ("centre-fitted", 0.4, lift),
+            ("uniform", 0.35, 0.3),
+        )
+    ]
+    write_table(folder / "lift.csv", pd.DataFrame(rows, columns=list(LIFT)))
+    results = Results.read(Run.open(folder))
+    assert [(row[1], row[3], row[6]) for row in texts(measured.blind_maps(results))] == [
+        ("clear", "fitted Gaussian", "yes"),
+        ("vague", "fitted Gaussian", "not clearly"),
+        ("worse", "fitted Gaussian", "no"),
+    ]
+    assert outcome.blind_spots(results) == [
+        "Above the strongest blind map: clear at layer4.",
+        "Above the strongest blind map: vague at layer4, but not clearly (the interval of the lift holds zero).",
+        "Not above the strongest blind map: worse at layer4.",
+    ]
 
 
 @needs_chromium
@@ -123,11 +263,6 @@ def test_copies_say_what_the_table_says_and_headings_sort(run, tmp_path):
     words, direction = seen["sorted"]["0 first"]
     assert (words, direction) == (sorted(words, key=str.lower), "ascending")
     assert seen["sorted"]["0 second"][1] == "descending"
-
-
-def test_tables_hold_no_more_than_they_say(monkeypatch, results):
-    monkeypatch.setattr(details, "MOST_CLASSES", 1)
-    assert len(details.class_rows(results)) == 1
 
 
 def test_figures_are_named_by_their_pair(tmp_path):

@@ -205,5 +205,5 @@ function update(typing = false) {
     cards.removeAttribute("aria-busy");
     if (!isOwn()) rereadAll();
   });
-  later(drawScatters);
+  later(showPair);
 }

@@ -7,6 +7,15 @@ const xOf = (value) => BOX.left + value * (BOX.right - BOX.left);
 const yOf = (value) => BOX.bottom - value * (BOX.bottom - BOX.top);
 let drawnPair = null, paled = false;
 
+// What is said beside a mark in a chart.
+function showTip(mark, children) {
+  tip.hidden = false;
+  tip.replaceChildren(...children);
+  const where = mark.getBoundingClientRect(), size = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(8, Math.min(innerWidth - size.width - 8, where.left + where.width / 2 - size.width / 2))}px`;
+  tip.style.top = `${where.top - size.height - 8 < 8 ? where.bottom + 8 : where.top - size.height - 8}px`;
+}
+
 function points(pair, block) {
   return IMAGES
     .map((image) => ({ image, a: scoreOf(image, pair[0], block), b: scoreOf(image, pair[1], block) }))
@@ -56,10 +65,7 @@ function drawScatter(place, pair) {
     const { image, a, b } = all[i];
     ring.setAttribute("cx", xOf(a));
     ring.setAttribute("cy", yOf(b));
-    tip.replaceChildren(el("b", {}, image.name), ...[[pair[0], a], [pair[1], b]].map(([model, value]) => el("span", {}, key(model), ` ${fixed(value, 3)}`)));
-    const where = ring.getBoundingClientRect(), size = tip.getBoundingClientRect();
-    tip.style.left = `${Math.max(8, Math.min(innerWidth - size.width - 8, where.left + where.width / 2 - size.width / 2))}px`;
-    tip.style.top = `${where.top - size.height - 8 < 8 ? where.bottom + 8 : where.top - size.height - 8}px`;
+    showTip(ring, [el("b", {}, image.name), ...[[pair[0], a], [pair[1], b]].map(([model, value]) => el("span", {}, key(model), ` ${fixed(value, 3)}`))]);
   }
 
   function nearest(event) {
@@ -103,8 +109,6 @@ function drawScatters() {
     drawnPair = pairName(pair);
     paled = false;
     places.forEach((place) => drawScatter(place, pair));
-    const chooser = document.getElementById("scatter-pair");
-    if (chooser && PAIRS.length > 1) chooser.replaceChildren(choice("pair", "Pair", PAIRS.map((each) => [pairName(each), `${MODELS[each[0]]} and ${MODELS[each[1]]}`]), pairName(pair)));
   }
   const filtered = chosen.length < IMAGES.length;
   if (!filtered && !paled) return;

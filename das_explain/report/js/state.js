@@ -1,7 +1,7 @@
 // What the reader chose, kept in the address after "#", so that a view can be sent to someone and opened again.
 
 const PAGE = 24;
-const PAIRS = MODELS.flatMap((_, a) => MODELS.slice(a + 1).map((_, offset) => [a, a + 1 + offset]));
+const PAIRS = DATA.pairs; // as model numbers, second less first
 const DEFAULTS = { sort: "order", dir: "", block: "", pair: "", class: "", status: "", hit: "", q: "", page: "1", image: "", r: "1", b: "1", heat: "55", t: String(DATA.scoring ? DATA.scoring.threshold : 0.3), scaling: DATA.scoring ? DATA.scoring.scaling : "antilog" };
 const SORTS = new Set(["order", "name", ...(PAIRS.length ? ["delta", "abs"] : []), ...MODELS.map((model) => `sfd:${model}`)]);
 const MANY = ["hidemodel", "hideblock"];

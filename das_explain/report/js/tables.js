@@ -5,7 +5,7 @@ function linesOf(table) {
   const drawn = new Set([...table.tHead.rows[0].cells].flatMap((cell, i) => (cell.classList.contains("plot-head") ? [i] : [])));
   const said = (cell) => cell.textContent.replace(/\s+/g, " ").trim();
   return [...table.tHead.rows, ...[...table.tBodies].flatMap((body) => [...body.rows])]
-    .map((row) => [...row.cells].filter((_, i) => !drawn.has(i)).map(said));
+    .filter((row) => !row.hidden).map((row) => [...row.cells].filter((_, i) => !drawn.has(i)).map(said));
 }
 
 const LATEX = { "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "$<$", ">": "$>$", [MINUS]: "$-$", "–": "--" };
@@ -57,6 +57,7 @@ function offerCopies(table) {
 function sortable(table) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   heads.forEach((head, column) => {
+    if (head.classList.contains("plot-head")) return;
     const button = el("button", { type: "button", class: "plain", onclick: () => sortBy(column) });
     button.append(...head.childNodes);
     head.append(button);

@@ -1,0 +1,306 @@
+"""Is it the model or the metric? Tables of what becomes of a difference in other readings, strata and exclusions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from das_explain.errors import UsageError
+from das_explain.evidence.values import Key
+from das_explain.report import pairs
+from das_explain.report.results import Results
+from das_explain.report.tables import Cell, Row, Table, difference, marks, name, numbers, plain, whole, words
+from das_explain.report.words import number, p_text, signed
+from das_explain.stats.sensitivity import CHOICES, DEFAULT_READING, sensitivity, specification_curve
+from das_explain.statuses import STATUSES
+
+MOST_ROWS = 600  # of the table by class
+FAMILIES = {"correct": "Prediction", "area": "Area of the object", "centre": "Place of the object"}
+INTERVAL = "Difference, 95\N{NO-BREAK SPACE}% interval"
+
+
+def default_reading(results: Results) -> Mapping[str, Any]:
+    """The choices by which the run was scored."""
+    scoring = results.section("scoring")
+    return {**DEFAULT_READING, **{key: scoring[key] for key in ("scaling", "threshold", "box") if key in scoring}}
+
+
+def held(results: Results) -> pd.DataFrame:
+    """A row for every block and pair: in how many readings its sign holds (``stats.sensitivity.sensitivity``)."""
+    try:
+        found = sensitivity(results.readings, default_reading(results))
+    except UsageError:  # not of this run's default reading
+        return pd.DataFrame()
+    return found[found["readings"] > 0]
+
+
+def readings(results: Results) -> Table | None:
+    """In how many readings the sign of each difference holds, and how far the differences go."""
+    rows = []
+    for row in held(results).itertuples(index=False):
+        cells = (
+            Cell(row.block),
+            *pairs.names(results, row),
+            Cell(signed(row.delta), strong=True),
+            Cell(f"{row.same_sign} of {row.readings}", strong=True),
+            whole(row.excludes_zero),
+            whole(row.other_excludes_zero),
+            *(Cell(signed(value)) for value in (row.least, row.median, row.greatest)),
+        )
+        rows.append(pairs.pair_row(results, row, *cells))
+    columns = (
+        *words("Block"),
+        *pairs.heads(results),
+        *numbers("As scored", "Sign holds in", "Interval on that side", "on the other", "Least", "Median", "Greatest"),
+    )
+    note = (
+        "All readings are of the same images and maps: these are counts and no test. Interval: how many readings have "
+        "a 95 % interval that excludes zero."
+    )
+    return Table("readings", "The same maps in every reading", columns, tuple(rows), note) if rows else None
+
+
+def curves(results: Results) -> dict[str, Any] | None:
+    """What the page draws specification curves from; None without readings.
+
+    ``choices``: of each choice its name and its values as text. ``curves``: ``"0-1"`` -> block (its number, as text) ->
+    ``values``, for each choice the number of its value in each reading; ``delta``, ``low`` and ``high`` in millionths,
+    ``n``; all in the order of the curve, those without a difference left out; ``default``: the place of the run's own.
+    """
+    try:
+        table = specification_curve(results.readings, default_reading(results))
+    except UsageError:
+        return None
+    table = table[np.isfinite(table[["delta", "ci_low", "ci_high"]].to_numpy(dtype=float)).all(axis=1)]
+    if table.empty:
+        return None
+    choices, codes = [], {}
+    for choice in CHOICES:
+        known = list(dict.fromkeys(map(_text, results.readings[choice].unique())))
+        choices.append([choice, known])
+        codes[choice] = table[choice].map({value: known.index(_text(value)) for value in table[choice].unique()})
+    table = table.assign(**codes)
+    drawn: dict[str, dict[str, Any]] = {}
+    for (block, a, b), mine in table.groupby(["block", "model_a", "model_b"], sort=False):
+        pair, at = results.pair_name(a, b), results.blocks.index(block) if block in results.blocks else -1
+        if not pair or at < 0:
+            continue
+        places = np.flatnonzero(mine["default"].to_numpy())
+        drawn.setdefault(pair, {})[str(at)] = {
+            "values": [mine[choice].tolist() for choice in CHOICES],
+            **{key: (mine[column] * 1e6).round().astype(int).tolist() for key, column in _ENDS.items()},
+            "n": mine["n"].fillna(0).astype(int).tolist(),
+            "default": int(places[0]) if len(places) else None,
+        }
+    return {"choices": choices, "curves": drawn}
+
+
+_ENDS = {"delta": "delta", "low": "ci_low", "high": "ci_high"}
+
+
+def _text(value: Any) -> str:
+    """A choice as people read it: 1, 1.0 and "1" alike."""
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return str(value)[:40]
+
+
+def strata(results: Results) -> Table | None:
+    """The difference by right and wrong predictions, by the object's area and by its place."""
+    chosen = results.strata[results.strata["family"].isin(FAMILIES)]
+    rows = _stratum_rows(results, chosen, lambda row: (Cell(FAMILIES[row.family]), Cell(row.stratum)))
+    columns = (
+        *words("By", "Images that are", "Block"),
+        *pairs.heads(results),
+        *numbers("Images"),
+        *pairs.mean_heads(results),
+        *numbers(INTERVAL),
+        *pairs.drawn_head(results),
+        *numbers("p adjusted"),
+    )
+    note = (
+        "Area and place: thirds of the images that a row’s models share, by R’s area and by the distance of its centre "
+        "from the frame’s. p: paired permutation test, adjusted after Holm within each family (By). A difference that "
+        "is clear in one stratum and not in another is no difference between strata."
+    )
+    return Table("strata", "On which images do they differ?", columns, rows, note) if rows else None
+
+
+def classes(results: Results) -> Table | None:
+    """The difference by class, those with the most images first; of a single model its mean at each block."""
+    chosen = results.strata[results.strata["family"] == "class"]
+    sizes = chosen.groupby("stratum", sort=False)["n"].max().sort_values(ascending=False, kind="stable")
+    if len(sizes) < 2:
+        return _class_means(results)
+    room = max(1, MOST_ROWS // max(1, len(chosen.drop_duplicates(["block", "model_a", "model_b"]))))
+    order = {each: place for place, each in enumerate(sizes.index[:room])}
+    chosen = chosen[chosen["stratum"].isin(order)].sort_values(
+        "stratum", key=lambda each: each.map(order), kind="stable"
+    )
+    rows = _stratum_rows(results, chosen, lambda row: (name(row.stratum),))
+    columns = (
+        *words("Class", "Block"),
+        *pairs.heads(results),
+        *numbers("Images"),
+        *pairs.mean_heads(results),
+        *numbers(INTERVAL),
+        *pairs.drawn_head(results),
+        *numbers("p adjusted"),
+    )
+    return Table("classes", "By class", columns, rows, _leaves_out(len(order), len(sizes)) + _CHANCE)
+
+
+_CHANCE = "With few images of a class the order is mostly chance: p is adjusted after Holm for all classes and blocks."
+
+
+def _leaves_out(shown: int, total: int) -> str:
+    return f"The {shown:,} classes with the most images, of {total:,}; strata.csv has all. " if shown < total else ""
+
+
+def _stratum_rows(results: Results, chosen: pd.DataFrame, head: Any) -> tuple[Row, ...]:
+    compared = list(chosen.itertuples(index=False))
+    drawn = marks([(row.delta, row.ci_low, row.ci_high) for row in compared])
+    return tuple(
+        pairs.pair_row(
+            results,
+            row,
+            *head(row),
+            Cell(row.block),
+            *pairs.names(results, row),
+            whole(row.n),
+            *pairs.means(row),
+            difference(row.delta, row.ci_low, row.ci_high),
+            Cell(mark=mark),
+            Cell(p_text(row.p_adjusted)),
+        )
+        for row, mark in zip(compared, drawn, strict=True)
+    )
+
+
+def _class_means(results: Results) -> Table | None:
+    tally = results.tally
+    if len(tally.classes) < 2 or len(results.models) != 1:
+        return None
+    images = np.bincount(tally.label[tally.label >= 0], minlength=len(tally.classes))
+    order = sorted(range(len(images)), key=lambda i: (-images[i], tally.classes[i]))[:MOST_ROWS]
+    rows = []
+    for number_of, word in ((i, tally.classes[i]) for i in order):
+        values = [tally.sfd.get(Key(results.models[0], block)) for block in results.blocks]
+        mine = [np.empty(0) if each is None else each[tally.label == number_of] for each in values]
+        means = [float(each[np.isfinite(each)].mean()) if np.isfinite(each).any() else math.nan for each in mine]
+        rows.append(Row((name(word), whole(float(images[number_of])), *map(plain, means))))
+    columns = (*words("Class"), *numbers("Images", *results.blocks))
+    note = _leaves_out(len(order), len(images)) + "Mean sfd; with few images of a class the order is mostly chance."
+    return Table("classes", "By class", columns, tuple(rows), note)
+
+
+def exclusions(results: Results) -> Table | None:
+    """Could images without a score decide? How many there are, and the difference with them at their worst and best."""
+    rows = []
+    for row in results.exclusions.itertuples(index=False):
+        bounds = f"[{signed(row.bound_ci_low)}, {signed(row.bound_ci_high)}]"
+        cells = (
+            Cell(row.block),
+            *pairs.names(results, row),
+            whole(row.n),
+            *(whole(value) for value in (row.excluded_a, row.excluded_b, row.excluded_both)),
+            difference(row.delta, row.ci_low, row.ci_high),
+            Cell(f"{signed(row.delta_low)} to {signed(row.delta_high)}", bounds),
+            Cell("yes" if row.holds == 1 else "no", strong=True),
+        )
+        rows.append(pairs.pair_row(results, row, *cells))
+    first, second = results.pairs[0] if len(results.pairs) == 1 else ("the first", "the second")
+    columns = (
+        *words("Block"),
+        *pairs.heads(results),
+        *numbers("Scored for both", f"Excluded for {first} only", f"for {second} only", "for both", INTERVAL),
+        *numbers("With all, worst to best"),
+        *words("Sign holds"),
+    )
+    note = (
+        "Worst to best: every missing score at the end of its range that is worst for the second model, and at the one "
+        "that is best; whatever the missing scores were, the difference over all images lies between. In brackets: the "
+        "outer ends of the 95 % intervals. Images on which neither model could be scored for a reason of the image "
+        "(no object, unreadable) stay out."
+    )
+    return Table("exclusions", "Can the excluded images decide?", columns, tuple(rows), note) if rows else None
+
+
+def statuses(results: Results) -> Table | None:
+    """How many images ended with which status, for each model and block."""
+    table = results.statuses
+    found = [status for status in STATUSES if status in set(table["status"])]
+    found += [status for status in dict.fromkeys(table["status"]) if status not in STATUSES]
+    counts = {(row.model, row.block, row.status): row.n for row in table.itertuples(index=False)}
+    rows = [
+        Row(
+            (
+                Cell(model, model=results.number(model)),
+                Cell(block),
+                *(whole(float(counts.get((model, block, status), 0))) for status in found),
+            )
+        )
+        for model, block in dict.fromkeys(zip(table["model"], table["block"], strict=True))
+    ]
+    columns = (*words("Model", "Block"), *numbers(*found))
+    return Table("statuses", "Statuses of each model and block", columns, tuple(rows)) if rows else None
+
+
+def effects(results: Results) -> Table | None:
+    """How large each difference is by ranks, and how many images it takes to see it."""
+    rows = []
+    for row in results.effect_sizes.itertuples(index=False):
+        cells = (
+            Cell(row.block),
+            *pairs.names(results, row),
+            whole(row.n),
+            difference(row.shift, row.shift_low, row.shift_high),
+            Cell(signed(row.rank_biserial)),
+            Cell(p_text(row.p_adjusted)),
+            whole(row.images_needed),
+        )
+        rows.append(pairs.pair_row(results, row, *cells))
+    columns = (
+        *words("Block"),
+        *pairs.heads(results),
+        *numbers(
+            "Images", "Shift, 95\N{NO-BREAK SPACE}% interval", "Rank-biserial", "p adjusted", "Images for 80 % power"
+        ),
+    )
+    note = (
+        "Shift: Hodges and Lehmann’s, the median of all means of two differences. p: Wilcoxon’s signed ranks, adjusted "
+        "after Holm. Images for 80 % power: how many a paired t test takes to see a difference as large as the mean "
+        "seen here; as uncertain as that difference is."
+    )
+    return Table("effects", "Effect sizes by ranks", columns, tuple(rows), note) if rows else None
+
+
+def variance(results: Results) -> Table | None:
+    """Of designs with several copies: how much of the variance lies between copies, images, and in both together."""
+    rows = [
+        Row(
+            (
+                name(row.group),
+                Cell(row.block),
+                whole(row.copies),
+                whole(row.n),
+                *(Cell(number(value)) for value in (row.sd_copy, row.sd_image, row.sd_copy_image)),
+                Cell(p_text(row.p_value)),
+            )
+        )
+        for row in results.variance.itertuples(index=False)
+    ]
+    columns = (
+        *words("Design", "Block"),
+        *numbers("Copies", "Images", "SD of copies", "SD of images", "SD of both", "p"),
+    )
+    note = (
+        "Standard deviations of sfd: between the means of trained copies, between images, and of what is left, copy by "
+        "image. p: F test that all copies have the same mean."
+    )
+    return Table("variance", "Copies of a design", columns, tuple(rows), note) if rows else None

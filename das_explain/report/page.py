@@ -1,0 +1,120 @@
+"""``index.html``: everything a reader without JavaScript gets, and the places that scripts fill."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from das_explain.evidence.tables import TABLES
+from das_explain.report import charts, doubts, measured, outcome, words
+from das_explain.report.gallery import GalleryCounts
+from das_explain.report.payload import colour_table
+from das_explain.report.results import Results
+from das_explain.report.tables import marks
+from das_explain.text import cut_middle, plural
+
+HERE = Path(__file__).parent
+
+
+def page(results: Results, counts: GalleryCounts, files: list[str], *, curves: bool) -> str:
+    """The text of the page. ``files``: the names of those in ``files/`` beside it; ``curves``: whether there is something
+    to draw specification curves from."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=words.number,
+        signed=words.signed,
+        whole=lambda value: words.number(value, 0),
+        p=words.p_text,
+        percent=words.percent,
+        plural=plural,
+        join_names=words.join,
+        cut=cut_middle,
+    )
+    blind = outcome.lifts(results)
+    pairs = set(zip(results.comparison["model_a"], results.comparison["model_b"], strict=True))
+    first, second = pairs.pop() if len(pairs) == 1 else (None, None)
+    folder = results.run.folder
+    return environment.get_template("index.html.j2").render(
+        results=results,
+        manifest=results.manifest,
+        folder=shlex.quote(str(folder)),
+        counts=counts,
+        created=words.moment(results.manifest.get("created")),
+        verdict=outcome.verdict(results),
+        findings=outcome.findings(results, blind),
+        holds=outcome.holds(results),
+        claims=outcome.claims(results),
+        settings=outcome.settings(results),
+        assumptions=results.assumptions(),
+        statuses=outcome.status_counts(results),
+        finds="sam" in str(results.section("segmenter").get("name")),
+        accuracy=outcome.accuracy(results),
+        first=first,
+        second=second,
+        comparison=list(zip(results.comparison.to_dict("records"), _marks(results), strict=True)),
+        summary=_summary(results),
+        blind=blind,
+        nulls=[null for null in words.NULLS if any(key[2] == null for key in blind)],
+        null_words=words.NULLS,
+        tables={
+            table.__name__: table(results)
+            for table in (
+                *(measured.measures, measured.lifts, measured.signs, measured.agreement, measured.blind_maps),
+                *(doubts.readings, doubts.exclusions, doubts.statuses, doubts.strata, doubts.classes),
+                *(doubts.effects, doubts.variance),
+            )
+        },
+        curves=curves,
+        distributions=charts.distributions(results),
+        entries=[_entry(entry) for entry in results.entries()],
+        colours=_gradient(),
+        written=[f"{name}.csv" for name in TABLES if (folder / f"{name}.csv").is_file()],
+        files=files,
+        designs=results.designs.to_dict("records"),
+        command=_command(results.manifest.get("command")),
+        versions=results.section("versions"),
+    )
+
+
+def _marks(results: Results) -> list[charts.Interval | None]:
+    ends = results.comparison[["delta", "ci_low", "ci_high"]]
+    return marks(list(ends.astype(float).itertuples(index=False, name=None)))
+
+
+def _summary(results: Results) -> list[dict[str, Any]]:
+    """summary.csv, block by block so that models stand under each other."""
+    rows = results.summary.to_dict("records")
+    order = {name: i for i, name in enumerate(results.blocks)}, {name: i for i, name in enumerate(results.models)}
+    return sorted(rows, key=lambda row: (order[0].get(row["block"], 99), order[1].get(row["model"], 99)))
+
+
+def _entry(entry: dict[str, Any]) -> dict[str, str]:
+    """A model's line in the provenance table, as text."""
+    preprocess = entry.get("preprocess") if isinstance(entry.get("preprocess"), dict) else {}
+    size = preprocess.get("size")
+    return {
+        "name": entry["name"],
+        "spec": str(entry.get("spec", "not recorded")),
+        "fingerprint": str(entry.get("fingerprint", "not recorded")),
+        "input": " x ".join(str(side) for side in size) if isinstance(size, list) else str(size or "not recorded"),
+    }
+
+
+def _command(value: Any) -> str:
+    """The command line as it can be typed again."""
+    return shlex.join(str(part) for part in value) if isinstance(value, list) else str(value or "")
+
+
+def _gradient() -> list[str]:
+    """17 colours of the heat maps' scale, low to high, as ``#rrggbb``."""
+    table = colour_table()
+    return [f"#{table[6 * i : 6 * i + 6]}" for i in [*range(0, 256, 16), 255]]
