@@ -14,9 +14,9 @@ from pathlib import Path
 from das_explain.errors import DasExplainError
 from das_explain.evidence.run import Run
 from das_explain.files import write_text_whole
-from das_explain.report import doubts
+from das_explain.report import doubts, pairs
 from das_explain.report.gallery import LIMIT, Gallery
-from das_explain.report.page import page
+from das_explain.report.page import all_tables, page
 from das_explain.report.payload import dump_js
 from das_explain.report.results import OPTIONAL, Results
 from das_explain.report.single import as_one_file
@@ -41,7 +41,7 @@ SCRIPTS = (
 
 
 def build_report(run_dir: Path) -> Path:
-    """Write RUN/report/ (``index.html``, ``data.js``, ``readings.js``, ``report.js``, ``report.css``, ``images/``,
+    """Write RUN/report/ (``index.html``, ``data.js``, ``pairs.js``, ``report.js``, ``report.css``, ``images/``,
     ``files/``).
 
     Reads run.json, the evidence (shard by shard), scores.csv, summary.csv and, if they are there, the other tables.
@@ -78,13 +78,18 @@ def _write(results: Results, folder: Path, limit: int, files: list[str]) -> None
     images = folder / "images"
     images.mkdir()
     counts = Gallery(results, images, limit).write(folder / "data.js")
-    found = doubts.curves(results)
-    if found:
-        (folder / "readings.js").write_text(f"DAS.readings = {dump_js(found)};\n", encoding="ascii")
+    tables, curves = all_tables(results), doubts.curves(results)
+    rows = pairs.by_pair(results, filter(None, tables.values()))
+    if rows or curves:
+        (folder / "pairs.js").write_text(
+            f"DAS.byPair = {dump_js({'rows': rows, **(curves or {})})};\n", encoding="ascii"
+        )
     scripts = [(HERE / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
     (folder / "report.js").write_text('"use strict";\n(() => {\n' + "\n".join(scripts) + "})();\n", encoding="utf-8")
     shutil.copyfile(HERE / "report.css", folder / "report.css")
-    (folder / "index.html").write_bytes(page(results, counts, files, curves=bool(found)).encode("utf-8", "replace"))
+    (folder / "index.html").write_bytes(
+        page(results, counts, files, tables, curves=bool(curves)).encode("utf-8", "replace")
+    )
 
 
 def _copy_files(run: Path, folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ from das_explain.report.words import number, p_text, signed
 from das_explain.stats.sensitivity import CHOICES, DEFAULT_READING, sensitivity, specification_curve
 from das_explain.statuses import STATUSES
 
-MOST_ROWS = 600  # of the table by class
+MOST_ROWS = 600  # of the table by class, for each pair
 FAMILIES = {"correct": "Prediction", "area": "Area of the object", "centre": "Place of the object"}
 INTERVAL = "Difference, 95\N{NO-BREAK SPACE}% interval"
 
@@ -137,7 +137,7 @@ def classes(results: Results) -> Table | None:
     sizes = chosen.groupby("stratum", sort=False)["n"].max().sort_values(ascending=False, kind="stable")
     if len(sizes) < 2:
         return _class_means(results)
-    room = max(1, MOST_ROWS // max(1, len(chosen.drop_duplicates(["block", "model_a", "model_b"]))))
+    room = max(1, MOST_ROWS // len(chosen.drop_duplicates("block")))
     order = {each: place for place, each in enumerate(sizes.index[:room])}
     chosen = chosen[chosen["stratum"].isin(order)].sort_values(
         "stratum", key=lambda each: each.map(order), kind="stable"

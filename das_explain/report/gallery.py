@@ -85,14 +85,12 @@ class Gallery:
         chosen, self.counts.extremes = choose(self.results, self.limit)
         self.counts.shown = len(chosen)
         sizes = {geometry.key: geometry.size for geometry in self.geometries.values()}
-        groups = list(self.results.groups().values())
+        first = self.results.first_pair
         head = {
             "models": list(self.results.models),
             "blocks": list(self.results.blocks),
-            "groups": [
-                next(i for i, members in enumerate(groups) if model in members) for model in self.results.models
-            ],
             "pairs": [[self.results.number(a), self.results.number(b)] for a, b in self.results.pairs],
+            "pair": self.results.pairs.index(first) if first else None,
             "scoring": _scoring(self.results),
             "frames": [{"height": sizes[key][0], "width": sizes[key][1]} for key in self.keys],
             "colours": colour_table(),

@@ -9,19 +9,31 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from das_explain.evidence.tables import TABLES
-from das_explain.report import charts, doubts, measured, outcome, words
+from das_explain.report import charts, doubts, measured, outcome, pairs, words
 from das_explain.report.gallery import GalleryCounts
 from das_explain.report.payload import colour_table
 from das_explain.report.results import Results
-from das_explain.report.tables import marks
+from das_explain.report.tables import Table, marks
 from das_explain.text import cut_middle, plural
 
 HERE = Path(__file__).parent
 
 
-def page(results: Results, counts: GalleryCounts, files: list[str], *, curves: bool) -> str:
-    """The text of the page. ``files``: the names of those in ``files/`` beside it; ``curves``: whether there is something
-    to draw specification curves from."""
+def all_tables(results: Results) -> dict[str, Table | None]:
+    """The tables behind the outcome, by the names that the templates know; None where a run has nothing for one."""
+    makers = (
+        *(measured.measures, measured.lifts, measured.signs, measured.agreement, measured.blind_maps),
+        *(doubts.readings, doubts.exclusions, doubts.statuses, doubts.strata, doubts.classes, doubts.effects),
+        doubts.variance,
+    )
+    return {make.__name__: make(results) for make in makers}
+
+
+def page(
+    results: Results, counts: GalleryCounts, files: list[str], tables: dict[str, Table | None], *, curves: bool
+) -> str:
+    """The text of the page. ``files``: the names of those in ``files/`` beside it; ``tables`` are ``all_tables``;
+    ``curves``: whether there is something to draw specification curves from."""
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -40,8 +52,8 @@ def page(results: Results, counts: GalleryCounts, files: list[str], *, curves: b
         cut=cut_middle,
     )
     blind = outcome.lifts(results)
-    pairs = set(zip(results.comparison["model_a"], results.comparison["model_b"], strict=True))
-    first, second = pairs.pop() if len(pairs) == 1 else (None, None)
+    compared = set(zip(results.comparison["model_a"], results.comparison["model_b"], strict=True))
+    first, second = compared.pop() if len(compared) == 1 else (None, None)
     folder = results.run.folder
     return environment.get_template("index.html.j2").render(
         results=results,
@@ -65,14 +77,7 @@ def page(results: Results, counts: GalleryCounts, files: list[str], *, curves: b
         blind=blind,
         nulls=[null for null in words.NULLS if any(key[2] == null for key in blind)],
         null_words=words.NULLS,
-        tables={
-            table.__name__: table(results)
-            for table in (
-                *(measured.measures, measured.lifts, measured.signs, measured.agreement, measured.blind_maps),
-                *(doubts.readings, doubts.exclusions, doubts.statuses, doubts.strata, doubts.classes),
-                *(doubts.effects, doubts.variance),
-            )
-        },
+        tables={name: table and pairs.of_first_pair(results, table) for name, table in tables.items()},
         curves=curves,
         distributions=charts.distributions(results),
         entries=[_entry(entry) for entry in results.entries()],

@@ -1,11 +1,16 @@
-"""What rows that compare two models have in common: whom they compare, and the page's name for them."""
+"""Rows that compare two models: whom they compare, which pair the page shows first, and what it needs of the others.
+
+The page holds the rows of one pair; those of the others are built by ``js/pairs.js`` when they are chosen.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any
 
 from das_explain.report.results import Results
-from das_explain.report.tables import Cell, Column, Row, name, numbers, plain, words
+from das_explain.report.tables import Cell, Column, Row, Table, name, numbers, plain, words
 from das_explain.text import cut_middle
 
 
@@ -40,3 +45,26 @@ def means(row: Any) -> tuple[Cell, ...]:
 def pair_row(results: Results, row: Any, *cells: Cell) -> Row:
     """A row of the page that compares the models of a table's row."""
     return Row(cells, results.pair_name(row.model_a, row.model_b))
+
+
+def of_first_pair(results: Results, table: Table) -> Table:
+    """The table as the page shows it first; rows that compare nothing stay."""
+    first = results.pair_name(*results.first_pair) if results.first_pair else ""
+    return replace(table, rows=tuple(row for row in table.rows if row.pair in ("", first)))
+
+
+def by_pair(results: Results, tables: Iterable[Table]) -> dict[str, dict[str, Any]]:
+    """The rows of every pair: name of the table -> pair -> rows of cells, as fields that are not empty.
+
+    Nothing where a run compares one pair only.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for table in tables if len(results.pairs) > 1 else ():
+        for row in table.rows:
+            if row.pair:
+                cells = [
+                    {key: value for key, value in asdict(cell).items() if value not in (None, "", False)}
+                    for cell in row.cells
+                ]
+                found.setdefault(table.name, {}).setdefault(row.pair, []).append(cells)
+    return found

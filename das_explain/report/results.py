@@ -121,6 +121,13 @@ class Results:
         compared = self.comparison[["model_a", "model_b"]].drop_duplicates().itertuples(index=False, name=None)
         return [pair for pair in compared if set(pair) <= set(self.models)] or list(combinations(self.models, 2))
 
+    @property
+    def first_pair(self) -> tuple[str, str] | None:
+        """The pair that is shown until the reader chooses another: two designs rather than two copies of one."""
+        group = {member: name for name, members in self.groups().items() for member in members}
+        apart = [pair for pair in self.pairs if group.get(pair[0]) != group.get(pair[1])]
+        return next(iter([*apart, *self.pairs]), None)
+
     def number(self, model: str) -> int | None:
         """A model's number, by which the page knows its colour; None of what is no model."""
         return self.models.index(model) if model in self.models else None

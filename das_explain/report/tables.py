@@ -1,7 +1,7 @@
 """A table of the page as a value: what stands in its cells, which rows belong to which pair of models.
 
-``templates/macros.html.j2`` draws it; ``js/tables.js`` copies it as Markdown, LaTeX and CSV, sorts it, and shows the rows of
-the chosen pair. Pure: numbers in, text out.
+``templates/macros.html.j2`` draws it; ``js/tables.js`` copies it as Markdown, LaTeX and CSV and sorts it,
+``js/pairs.js`` shows the rows of another pair. Pure: numbers in, text out.
 """
 
 from __future__ import annotations

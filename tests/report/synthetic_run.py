@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.evidence.codec import encode, jpeg
 from das_explain.evidence.run import Run
 from das_explain.evidence.shards import shard_range
-from das_explain.evidence.tables import MEASURES, NULLS, SCORES, write_table
+from das_explain.evidence.tables import MEASURES, NULLS, READINGS, SCORES, write_table
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
 from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.reading_table import NO_BACKGROUNDS, ZERO_CAMS
+from das_explain.scoring.readings import BOXES, REGIONS, SCALINGS, THRESHOLDS
 from das_explain.scoring.run import score_run
+from das_explain.scoring.verdict import Centres, write_verdict_tables
 from das_explain.stats.tables import compare, lift_over_nulls, summarize
 from das_explain.types import Sample
 
@@ -200,4 +204,16 @@ def _random_tables(
     )
     write_table(run.folder / "nulls.csv", nulls[list(NULLS)])
     write_table(run.folder / "lift.csv", lift_over_nulls(measures[measures["measure"] == "sfd"], nulls))
+    centres = Centres()
+    centres._parts.append(rng.random(len(items)))  # as if the evidence had been read
+    write_verdict_tables(run, scores, measures, centres, ScoreOptions())
+    write_table(run.folder / "readings.csv", _random_readings(blocks, models, rng))
     run.manifest |= {"scoring": ScoreOptions().resolved().to_json(), "assumptions": []}
+
+
+def _random_readings(blocks: Sequence[str], models: Sequence[str], rng: np.random.Generator) -> pd.DataFrame:
+    choices = (SCALINGS, THRESHOLDS, BOXES, REGIONS, ZERO_CAMS, NO_BACKGROUNDS)
+    keys = [(block, *pair, *each) for block in blocks for pair in combinations(models, 2) for each in product(*choices)]
+    delta, half = rng.normal(0, 0.02, len(keys)), rng.uniform(0.005, 0.03, len(keys))
+    numbers = {"n": 1000, "delta": delta, "ci_low": delta - half, "ci_high": delta + half}
+    return pd.DataFrame(keys, columns=list(READINGS[:9])).assign(**numbers)

@@ -16,6 +16,7 @@ from das_explain.evidence.values import Key
 from das_explain.report import build, build_report
 from das_explain.report.payload import outline
 from das_explain.report.results import Results
+from das_explain.scoring.options import ScoreOptions
 from das_explain.statuses import SCORED, STATUSES
 from tests.report.packets import read_packet
 from tests.report.synthetic_run import Item, make_run
@@ -92,9 +93,10 @@ def test_the_report_is_a_folder_with_everything_it_needs(hostile):
     assert page == folder / "report" / "index.html"
     files = {str(path.relative_to(folder / "report")) for path in (folder / "report").rglob("*") if path.is_file()}
     assert files == {
-        *(f"files/{name}.csv" for name in ("summary", "comparison", "lift")),
+        *(f"files/{name}.csv" for name in build.SMALL_TABLES if name not in ("designs", "variance")),
         "index.html",
         "data.js",
+        "pairs.js",
         "report.js",
         "report.css",
         *(f"images/00000{i}.{kind}" for i in (0, 1) for kind in ("jpg", "js")),
@@ -192,8 +194,15 @@ def test_copies_of_one_design_are_known_as_such(tmp_path):
     folder = make_run(tmp_path / "run", [Item("a.jpg")], models=("das#1", "das#2", "plain"))
     edit_manifest(folder, groups={"das": ["das#1", "das#2"], "other": ["unknown"]})
     build_report(folder)
-    first, second, alone = data_of(folder / "report")["groups"]
-    assert first == second != alone
+    data = data_of(folder / "report")
+    assert data["pairs"] == [[0, 1], [0, 2], [1, 2]]
+    assert data["pair"] == 1, "two designs first, not two copies of one"
+
+
+def test_pairs_are_those_of_the_comparison_in_its_order(tmp_path):
+    folder = make_run(tmp_path / "run", [Item("a.jpg")], models=("a", "b", "c"), options=ScoreOptions(baseline="c"))
+    build_report(folder)
+    assert data_of(folder / "report")["pairs"] == [[2, 0], [2, 1]]
 
 
 def test_frames_that_are_no_jpeg_of_their_size_are_not_copied(tmp_path):
@@ -335,10 +344,10 @@ def test_a_failure_half_way_leaves_the_old_report_whole(tmp_path, monkeypatch):
     build_report(folder)
     before = {path: path.read_bytes() for path in (folder / "report").rglob("*") if path.is_file()}
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(build, "_page", fail)
+    monkeypatch.setattr(build, "page", fail)
     with pytest.raises(DasExplainError, match="No space left on device"):
         build_report(folder)
     assert {path: path.read_bytes() for path in (folder / "report").rglob("*") if path.is_file()} == before

@@ -9,7 +9,7 @@ import pytest
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TABLES, TEXT, write_table
 from das_explain.evidence.values import Key
-from das_explain.report import charts, outcome, results, words
+from das_explain.report import charts, outcome, results, tables, words
 from das_explain.report.results import Results, Tally, _tally, histogram
 from das_explain.stats.tables import compare_groups, lift_over_nulls
 
@@ -18,7 +18,7 @@ MANIFEST = {"models": [], "sample": [], "groups": {}, "data": {}, "options": {}}
 
 
 def make(
-    scores=(), comparison=(), summary=(), lift=(), manifest=None, models=("plain", "das"), designs=None, folder=None
+    scores=(), summary=(), manifest=None, models=("plain", "das"), designs=None, folder=None, **rows_of
 ) -> Results:
     """Results of rows; ``scores`` (image, model, block, label, target, correct, sfd, status) go through a file."""
 
@@ -40,10 +40,9 @@ def make(
         models=models,
         blocks=("layer4",),
         summary=table(summary, TABLES["summary"]),
-        comparison=table(comparison, TABLES["comparison"]),
-        lift=table(lift, TABLES["lift"]),
-        designs=pd.DataFrame() if designs is None else designs,
         tally=tally,
+        **{name: table(rows_of.get(name, ()), TABLES[name]) for name in results.OPTIONAL if name != "designs"},
+        designs=pd.DataFrame() if designs is None else designs,
     )
 
 
@@ -97,7 +96,7 @@ def test_a_blind_map_that_does_as_well_is_named_and_the_lift_is_paired():
     ]
     lift = lift_over_nulls(scores, pd.DataFrame(nulls, columns=list(TABLES["nulls"])))
     summary = [["plain", "layer4", 2, 2, 0.6, 0.5, 0.7], ["das", "layer4", 2, 2, 0.85, 0.8, 0.9]]
-    run = make((), [comparison(0.05, 0.2)], summary, lift)
+    run = make(comparison=[comparison(0.05, 0.2)], summary=summary, lift=lift)
     blind = outcome.lifts(run)
     assert blind["plain", "layer4", "shuffled"].lift == pytest.approx(0.15)
     assert blind["das", "layer4", "centre"].lift == pytest.approx(0.2)
@@ -171,7 +170,12 @@ def test_groups_of_copies_claim_what_their_interval_can_carry(tmp_path):
     by_member = {member: name for name, members in groups.items() for member in members}
     designs = compare_groups(pd.DataFrame(scores, columns=SCORES), by_member)
     run = make(
-        scores, [comparison(0.05, 0.01)], manifest={"groups": groups}, models=models, designs=designs, folder=tmp_path
+        scores,
+        comparison=[comparison(0.05, 0.01)],
+        manifest={"groups": groups},
+        models=models,
+        designs=designs,
+        folder=tmp_path,
     )
     assert outcome.claims(run)[0].startswith("This run compares designs")
     finding = outcome.findings(run, {})[0]
@@ -263,9 +267,45 @@ def test_a_distribution_marks_the_median_of_scored_rows_only(tmp_path):
 
 
 def test_intervals_share_one_scale_around_zero():
-    run = make(comparison=[comparison(0.05, 0.01), comparison(-0.05, 0.01), ["layer4", "a", "b", 0, *[NAN] * 8]])
-    up, down, missing = charts.intervals(run)
+    up, down, missing = tables.marks([(0.05, 0.02, 0.08), (-0.05, -0.08, -0.02), (NAN, NAN, NAN)])
     assert up.low + down.high == pytest.approx(100)
     assert up.middle + down.middle == pytest.approx(100)
     assert 50 < up.low < up.middle < up.high < 100
     assert missing is None
+
+
+def readings_of(*pairs):
+    """readings.csv of six thresholds: the default one and those whose differences are given."""
+    return [
+        [block, a, b, "antilog", threshold, "rect", "as is", "out", 1, 10, delta, delta - 0.01, delta + 0.01]
+        for block, a, b, deltas in pairs
+        for threshold, delta in zip((0.3, 0.1, 0.2, 0.4, 0.5, 0.7), deltas)
+    ]
+
+
+def test_the_verdict_counts_the_readings_in_which_it_holds():
+    run = make(
+        comparison=[comparison(0.02, 0.01)],
+        readings=readings_of(("layer4", "plain", "das", (0.02, 0.005, 0.03, -0.005, -0.02, 0.04))),
+        manifest={"scoring": {"threshold": 0.3, "scaling": "antilog", "box": "rect"}},
+    )
+    assert outcome.holds(run) == [
+        "The sign of das − plain holds in 4 of 6 readings of sfd at layer4; the interval excludes zero on that side in 3."
+    ]
+    (finding,) = outcome.findings(run, {})
+    assert finding.holds == (
+        "The sign of das − plain at layer4 holds in 4 of 6 readings; the interval excludes zero in 3, and in 1 on the "
+        "other side."
+    )
+
+
+def test_of_many_pairs_the_verdict_names_the_one_that_holds_least():
+    deltas = {("plain", "das"): (0.02,) * 6, ("plain", "other"): (0.02, -0.02, -0.02, 0.02, 0.02, 0.02)}
+    run = make(
+        models=("plain", "das", "other"),
+        readings=readings_of(*(("layer4", *pair, each) for pair, each in deltas.items())),
+    )
+    assert outcome.holds(run) == [
+        "1 of 2 differences keep their sign in every reading of sfd. The one that keeps it in the fewest: The sign of "
+        "other − plain at layer4 holds in 4 of 6 readings; the interval excludes zero in 4, and in 2 on the other side."
+    ]

@@ -1,6 +1,6 @@
 // The data, small helpers, and the one rule of this page: text from a run enters the document only as text.
 
-const DATA = window.DAS || { images: [], models: [], groups: [], pairs: [], blocks: [], scoring: null, packets: {}, shapes: [], frames: [{ height: 224, width: 224 }], colours: "" };
+const DATA = window.DAS || { images: [], models: [], pairs: [], pair: null, blocks: [], scoring: null, packets: {}, shapes: [], frames: [{ height: 224, width: 224 }], colours: "" };
 const MODELS = DATA.models, BLOCKS = DATA.blocks, IMAGES = DATA.images;
 for (const image of IMAGES) {
   for (const cell of image.models.flatMap((model) => (model ? model.cells : []))) {

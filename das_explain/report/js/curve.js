@@ -10,13 +10,6 @@ const VALUE_WORDS = {
 const valueWords = (choice, value) => (VALUE_WORDS[choice] && VALUE_WORDS[choice][value]) || value;
 const curvePlaces = [...document.querySelectorAll(".curve")];
 
-// The readings are a script of their own, read once: DAS.readings (das_explain/report/doubts.py, curves).
-let readingsLoaded = null;
-function loadReadings() {
-  if (!readingsLoaded) readingsLoaded = DATA.readings ? Promise.resolve(DATA.readings) : runScript("readings.js").then(() => DATA.readings || null, () => null);
-  return readingsLoaded;
-}
-
 // The largest of 1, 2 or 5 times a power of ten up to a limit.
 function niceStep(limit) {
   const power = 10 ** Math.floor(Math.log10(limit));
@@ -105,7 +98,7 @@ function drawCurves() {
   const pair = chosenPair();
   if (!pair || !curvePlaces.length || drawnCurves === pairName(pair)) return;
   drawnCurves = pairName(pair);
-  loadReadings().then((found) => {
-    for (const place of found ? curvePlaces : []) later(() => { if (pairName(pair) === drawnCurves) drawCurve(place, pair, found); });
+  loadPairs().then((found) => {
+    for (const place of found && found.curves ? curvePlaces : []) later(() => { if (pairName(pair) === drawnCurves) drawCurve(place, pair, found); });
   });
 }

@@ -36,9 +36,9 @@ function writeState() {
 
 let state = readState(location.hash);
 
-// The chosen pair [a, b] as model numbers, or null with one model: two designs rather than two copies of one.
+// The chosen pair [a, b] as model numbers, or null with one model.
 // In the address: "nameA|nameB".
-const FIRST_PAIR = PAIRS.find(([a, b]) => DATA.groups[a] !== DATA.groups[b]) || PAIRS[0] || null;
+const FIRST_PAIR = PAIRS[DATA.pair] || null;
 const pairName = ([a, b]) => `${MODELS[a]}|${MODELS[b]}`;
 const chosenPair = () => PAIRS.find((pair) => pairName(pair) === state.pair) || FIRST_PAIR;
 // The block that sorting and the boxes on the photo speak of: the last one unless chosen.

@@ -5,7 +5,7 @@ function linesOf(table) {
   const drawn = new Set([...table.tHead.rows[0].cells].flatMap((cell, i) => (cell.classList.contains("plot-head") ? [i] : [])));
   const said = (cell) => cell.textContent.replace(/\s+/g, " ").trim();
   return [...table.tHead.rows, ...[...table.tBodies].flatMap((body) => [...body.rows])]
-    .filter((row) => !row.hidden).map((row) => [...row.cells].filter((_, i) => !drawn.has(i)).map(said));
+    .map((row) => [...row.cells].filter((_, i) => !drawn.has(i)).map(said));
 }
 
 const LATEX = { "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "$<$", ">": "$>$", [MINUS]: "$-$", "–": "--" };
