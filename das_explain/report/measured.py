@@ -55,9 +55,12 @@ def measures(results: Results) -> Table | None:
     if not len(results.measure_comparison):
         return _means(results)
     compared = list(results.measure_comparison.itertuples(index=False))
-    drawn = marks([(row.delta, row.ci_low, row.ci_high) for row in compared])
+    ends: dict[str, list[tuple[float, float, float]]] = {}  # of each measure, which has a scale of its own
+    for row in compared:
+        ends.setdefault(row.measure, []).append((row.delta, row.ci_low, row.ci_high))
+    drawn = {measure: iter(marks(each)) for measure, each in ends.items()}
     rows = []
-    for row, mark in zip(compared, drawn, strict=True):
+    for row in compared:
         ahead = better(row.measure, row.delta, row.model_a, row.model_b)
         cells = (
             Cell(title_of(row.measure)),
@@ -65,7 +68,7 @@ def measures(results: Results) -> Table | None:
             *pairs.names(results, row),
             *pairs.means(row),
             difference(row.delta, row.ci_low, row.ci_high),
-            Cell(mark=mark),
+            Cell(mark=next(drawn[row.measure])),
             Cell(p_text(row.p_adjusted)),
             Cell(ahead or "–", model=results.number(ahead)),
             Cell(reads(row.measure)),
@@ -85,7 +88,7 @@ def measures(results: Results) -> Table | None:
         ),
         tuple(rows),
         "Means and differences (second minus first) over the images that have a value for both. Intervals: bootstrap "
-        "over images; p: paired permutation test, adjusted after Holm within each measure. “Better” names the sign of "
+        "over images; p: paired permutation test, adjusted after Holm within each measure. Pictures: each measure has a scale of its own. “Better” names the sign of "
         "the difference, as the measure counts, not a test.",
     )
 
