@@ -68,14 +68,14 @@ def curves(results: Results) -> dict[str, Any] | None:
     """What the page draws specification curves from; None without readings.
 
     ``choices``: of each choice its name and its values as text. ``curves``: ``"0-1"`` -> block (its number, as text) ->
-    ``values``, for each choice the number of its value in each reading; ``delta``, ``low`` and ``high`` in millionths,
-    ``n``; all in the order of the curve, those without a difference left out; ``default``: the place of the run's own.
+    ``values``, for each choice the number of its value in each reading; ``delta``, ``low`` and ``high`` in millionths
+    (the last two None where there is no interval), ``n``; all in the order of the curve, those without a difference left out; ``default``: the place of the run's own.
     """
     try:
         table = specification_curve(results.readings, default_reading(results))
     except UsageError:
         return None
-    table = table[np.isfinite(table[["delta", "ci_low", "ci_high"]].to_numpy(dtype=float)).all(axis=1)]
+    table = table[np.isfinite(table["delta"])]
     if table.empty:
         return None
     choices, codes = [], {}
@@ -92,7 +92,7 @@ def curves(results: Results) -> dict[str, Any] | None:
         places = np.flatnonzero(mine["default"].to_numpy())
         drawn.setdefault(pair, {})[str(at)] = {
             "values": [mine[choice].tolist() for choice in CHOICES],
-            **{key: (mine[column] * 1e6).round().astype(int).tolist() for key, column in _ENDS.items()},
+            **{key: _millionths(mine[column]) for key, column in _ENDS.items()},
             "n": mine["n"].fillna(0).astype(int).tolist(),
             "default": int(places[0]) if len(places) else None,
         }
@@ -100,6 +100,10 @@ def curves(results: Results) -> dict[str, Any] | None:
 
 
 _ENDS = {"delta": "delta", "low": "ci_low", "high": "ci_high"}
+
+
+def _millionths(column: pd.Series) -> list[int | None]:
+    return [round(value) if math.isfinite(value) else None for value in 1e6 * column.to_numpy(dtype=float)]
 
 
 def _text(value: Any) -> str:

@@ -21,11 +21,11 @@ function drawCurve(place, pair, { choices, curves }) {
   place.hidden = !curve;
   if (!curve) return;
   const { delta, low, high, values, n } = curve, total = delta.length;
-  const reach = 1.05 * Math.max(1, ...high, ...low.map((value) => -value));
+  const reach = 1.05 * Math.max(1, ...[...delta, ...low, ...high].map(Math.abs));
   const x = (i) => CURVE.left + (i + 0.5) * (CURVE.right - CURVE.left) / total;
   const y = (value) => (CURVE.top + CURVE.bottom) / 2 - value / reach * (CURVE.bottom - CURVE.top) / 2;
-  const line = (i) => `M${x(i).toFixed(1)} ${y(low[i]).toFixed(1)}V${y(high[i]).toFixed(1)}`;
-  const ahead = (i) => (low[i] > 0 ? 1 : high[i] < 0 ? 0 : 2);
+  const line = (i) => low[i] === null ? "" : `M${x(i).toFixed(1)} ${y(low[i]).toFixed(1)}V${y(high[i]).toFixed(1)}`;
+  const ahead = (i) => (low[i] === null ? 2 : low[i] > 0 ? 1 : high[i] < 0 ? 0 : 2);
   const bars = [0, 1, 2].map((side) => delta.map((_, i) => (ahead(i) === side ? line(i) : "")).join(""));
   const step = niceStep(reach / 2), ticks = [-2, -1, 1, 2].map((each) => each * step).filter((value) => Math.abs(value) < reach);
   const counts = [0, 1, 2].map((side) => delta.filter((_, i) => ahead(i) === side).length);
@@ -75,7 +75,8 @@ function drawCurve(place, pair, { choices, curves }) {
     if (i < 0) return void (tip.hidden = true);
     marker.setAttribute("d", `M${x(i).toFixed(1)} ${CURVE.top}V${at - 6}`);
     const said = choices.map(([choice, words], number) => `${CHOICE_WORDS[choice] || choice} ${valueWords(choice, words[values[number][i]])}`);
-    showTip(marker, [el("b", {}, `${signed(delta[i] / 1e6, 3)} [${signed(low[i] / 1e6, 3)}, ${signed(high[i] / 1e6, 3)}]`), el("span", {}, said.join(", ")), el("span", {}, count(n[i], "image"))]);
+    const interval = low[i] === null ? "no interval" : `[${signed(low[i] / 1e6, 3)}, ${signed(high[i] / 1e6, 3)}]`;
+    showTip(marker, [el("b", {}, `${signed(delta[i] / 1e6, 3)} ${interval}`), el("span", {}, said.join(", ")), el("span", {}, count(n[i], "image"))]);
   };
   chart.addEventListener("pointermove", (event) => {
     const area = chart.getBoundingClientRect(), across = (event.clientX - area.left) * 650 / area.width;
