@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -17,11 +18,11 @@ import pandas as pd
 
 from das_explain.errors import DasExplainError
 from das_explain.evidence.run import Run
-from das_explain.evidence.tables import MEASURES, TABLES, read_parts
+from das_explain.evidence.tables import TABLES, read_parts
 from das_explain.evidence.values import Key
 from das_explain.statuses import SCORED
 
-PART = 50_000  # rows of a table that are in memory at a time
+PART = 4_000  # rows of a table that are in memory at a time
 BINS = 40  # of a histogram of sfd
 OPTIONAL = (
     "comparison", "lift", "designs", "readings", "measure_comparison", "agreement", "signs", "statuses", "exclusions",
@@ -56,7 +57,7 @@ class Tally:
     images with a label and a prediction). ``shuffled``: int64 (BINS,), how many of the model's shuffled maps score so.
     ``unlabelled`` and ``differing``: images without a label, and those on which the models explain different classes.
     ``label`` int32 (images,): the number of an image's class among ``classes``, -1 without one. ``measured``: mean of a
-    measure; ``measured_apart``: (measure, block) -> mean difference, second less first, of the only two models.
+    measure, where a run compares nothing.
     """
 
     sfd: dict[Key, np.ndarray] = field(default_factory=dict)
@@ -69,7 +70,6 @@ class Tally:
     classes: list[str] = field(default_factory=list)
     label: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
     measured: dict[tuple[str, Key], Mean] = field(default_factory=dict)
-    measured_apart: dict[tuple[str, str], Mean] = field(default_factory=dict)
 
 
 @dataclass
@@ -104,7 +104,10 @@ class Results:
         """
         models, blocks = _names(run)
         tables = {name: _optional(run, name) for name in OPTIONAL}
-        return cls(run, models, blocks, _as_text(run.table("summary")), _tally(run, models, blocks), **tables)
+        tally = _tally(run, models, blocks)
+        if not len(tables["measure_comparison"]):
+            _add_measures(run, tally)
+        return cls(run, models, blocks, _as_text(run.table("summary")), tally, **tables)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -115,7 +118,7 @@ class Results:
         """How many images the run has."""
         return len(self.run.sample)
 
-    @property
+    @cached_property
     def pairs(self) -> list[tuple[str, str]]:
         """The models that are compared, two by two and in the order of their difference, second less first."""
         compared = self.comparison[["model_a", "model_b"]].drop_duplicates().itertuples(index=False, name=None)
@@ -209,9 +212,6 @@ def _tally(run: Run, models: tuple[str, ...], blocks: tuple[str, ...]) -> Tally:
             done += _add_scores(run, tally, part, models, blocks, done)
         if done != len(run.sample):
             raise _misfit(run, f"has rows of {done} of {len(run.sample)} images")
-    if run.sample and (run.folder / "measures.csv").is_file():
-        for part in whole_images(read_parts(run.folder / "measures.csv", MEASURES, rows=PART)):
-            _add_measures(tally, part, models)
     if (run.folder / "nulls.csv").is_file():
         only = ["model", "block", "null", "measure", "value", "status"]
         for part in read_parts(run.folder / "nulls.csv", only=only, rows=PART):
@@ -283,19 +283,16 @@ def _add_scores(
     return count
 
 
-def _add_measures(tally: Tally, part: pd.DataFrame, models: tuple[str, ...]) -> None:
-    """Adds the rows of some images to the means of all measures."""
-    value = part["value"].where(part["status"].isin(SCORED))
-    keys = {name: part[name].astype(str) for name in ("measure", "block", "model")}
-    table = pd.DataFrame({"image": part["image"], **keys, "value": value})
-    wide = table.pivot_table(
-        index="image", columns=["measure", "block", "model"], values="value", sort=False, dropna=False
-    )
-    for measure, block, model in wide.columns:
-        tally.measured.setdefault((measure, Key(model, block)), Mean()).add(wide[measure, block, model].to_numpy())
-        if len(models) == 2 and model == models[1] and (measure, block, models[0]) in wide.columns:
-            apart = (wide[measure, block, model] - wide[measure, block, models[0]]).to_numpy()
-            tally.measured_apart.setdefault((measure, block), Mean()).add(apart)
+def _add_measures(run: Run, tally: Tally) -> None:
+    """Adds all rows of measures.csv to their means."""
+    if not (run.folder / "measures.csv").is_file():
+        return
+    only = ["measure", "model", "block", "value", "status"]
+    for part in read_parts(run.folder / "measures.csv", only=only, rows=PART):
+        scored = part[part["status"].isin(SCORED)]
+        for (measure, model, block), rows in scored.groupby(["measure", "model", "block"], observed=True, sort=False):
+            at = str(measure), Key(str(model), str(block))
+            tally.measured.setdefault(at, Mean()).add(rows["value"].to_numpy())
 
 
 def _misfit(run: Run, what: str) -> DasExplainError:
