@@ -49,6 +49,7 @@ class Region:
     ``mask`` is bool (H, W) at the upright image's size, or ``None`` with a ``status`` that says why there is none:
     ``no_object`` (looked for, not found), ``no_mask`` (the data has none for this image), ``mask_unreadable``,
     ``mask_mismatch`` (another size than the image). ``detail`` is JSON-serialisable: prompt, boxes, scores, seconds.
+    ``alternatives``: other masks that a finder offers for the same object, name -> bool (H, W), none of them empty.
 
     >>> Region(None, "no_object", {"prompt": "a cat."}).status
     'no_object'
@@ -57,3 +58,4 @@ class Region:
     mask: np.ndarray | None
     status: str = "ok"
     detail: dict[str, Any] = field(default_factory=dict)
+    alternatives: dict[str, np.ndarray] = field(default_factory=dict)

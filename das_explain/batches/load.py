@@ -33,9 +33,10 @@ class Batch:
     """N samples as the network sees them. ``frames`` and ``masks`` have one entry per ``Geometry.key``.
 
     ``statuses[i]`` is ``ok``, ``unreadable`` (the frame is black), or the region's status, and ``messages[i]`` says in
-    one line what was wrong, else is empty. ``regions[i]`` has lost its full-size mask (``mask=None``) but keeps status
+    one line what was wrong, else is empty. ``regions[i]`` has lost its full-size masks (``mask=None``) but keeps status
     and detail, with ``area``, the share of the photo that the object covers. ``sizes[i]`` is (width, height) of the
     upright photo, (0, 0) if it was unreadable. Without a segmenter ``masks`` is empty and no region is looked for.
+    ``alternatives[i]``: other masks of the same frames that a finder offers, (geometry's key, name) -> bool (H, W).
     """
 
     samples: list[Sample]
@@ -45,6 +46,7 @@ class Batch:
     statuses: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
+    alternatives: list[dict[tuple[str, str], np.ndarray]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -54,7 +56,10 @@ class Batch:
         at = [position for position, status in enumerate(self.statuses) if status != "unreadable"]
         if len(at) == len(self):
             return at, self
-        lists = {name: getattr(self, name) for name in ("samples", "regions", "statuses", "messages", "sizes")}
+        lists = {
+            name: getattr(self, name)
+            for name in ("samples", "regions", "statuses", "messages", "sizes", "alternatives")
+        }
         kept = {name: [values[i] for i in at] if values else [] for name, values in lists.items()}
         frames = {key: tensor[at] for key, tensor in self.frames.items()}
         return at, Batch(frames=frames, masks={key: tensor[at] for key, tensor in self.masks.items()}, **kept)
@@ -114,6 +119,7 @@ class _Shown:
     sample: Sample
     frames: dict[str, np.ndarray] = field(default_factory=dict)  # uint8 (H, W, 3); none if it was unreadable
     masks: dict[str, np.ndarray] = field(default_factory=dict)  # bool (H, W); none without a mask
+    alternatives: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)  # bool (H, W), by geometry and name
     region: Region | None = None
     status: str = "ok"
     message: str = ""
@@ -164,6 +170,11 @@ class _Decoder:
         if region.mask.shape != size[::-1]:
             raise ValueError(f"a mask of shape {region.mask.shape} for a photo of {size[0]} x {size[1]}")
         shown.masks = {each.key: each.frame_mask(region.mask) for each in self.geometries}
+        shown.alternatives = {
+            (each.key, name): each.frame_mask(mask)
+            for each in self.geometries
+            for name, mask in region.alternatives.items()
+        }
         area = round(np.count_nonzero(region.mask) / region.mask.size, 6)
         shown.region = Region(None, region.status, {**region.detail, "area": area})
 
@@ -183,6 +194,7 @@ def _batch(rows: list[_Shown], decoder: _Decoder) -> Batch:
         statuses=[shown.status for shown in rows],
         messages=[shown.message for shown in rows],
         sizes=[shown.size for shown in rows],
+        alternatives=[shown.alternatives for shown in rows],
     )
     for geometry in decoder.geometries:
         frames = np.zeros((len(rows), *geometry.size, 3), np.uint8)

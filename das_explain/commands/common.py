@@ -33,11 +33,20 @@ def run_and_publish(
 ) -> Run:
     """Explains, scores, prints the comparison, writes the report and says where everything is."""
     from das_explain.engines.collect import collect
+    from das_explain.scoring.run import check_options
 
     scoring = scoring.resolved()
     print_notes(dataset)
     with progress_bars("masks", "images") as (finding, explaining):
-        run = collect(plan, dataset, out, progress=explaining, finding=finding, **collecting)
+        run = collect(
+            plan,
+            dataset,
+            out,
+            progress=explaining,
+            finding=finding,
+            check=lambda run: check_options(scoring, run),
+            **collecting,
+        )
     score_and_publish(run, scoring, report=report)
     return run
 
@@ -146,6 +155,8 @@ def print_tables(run: Run) -> None:
     columns = ("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins")
     print_table(columns, rows, title="comparison")
     for sentence in run.manifest.get("verdicts", []):
+        print(f"verdict     {sentence}")
+    for sentence in run.manifest.get("region_uncertainty", []):
         print(f"verdict     {sentence}")
     print_lifts(run.table("lift"))
     scores = read_table(run.folder / "scores.csv", only=("image", "status"))

@@ -17,7 +17,8 @@ def compare(
     scoring: Annotated[dict[str, Any], Given(Scoring, "as the first run")],
     report: Annotated[bool, typer.Option(help="Draw the figures and write the HTML report.")] = True,
 ) -> None:
-    """Compare models of runs made apart, on another day or machine: same data, sample, masks and options.
+    """Compare models of runs made apart, on another day or machine: same data, sample, masks and options. Models of one
+    name are copies of one design, as in sfd.
 
     Example: das-explain compare runs/monday runs/tuesday --out runs/both --baseline plain
     """

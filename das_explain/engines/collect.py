@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,12 @@ def collect(
     overwrite: bool = False,
     progress: Progress = no_progress,
     finding: Progress = no_progress,
+    check: Callable[[Run], None] = lambda _: None,
 ) -> Run:
     """Begins, or continues, the run in ``out`` until its evidence is whole.
 
     ``plan.samples`` were drawn from ``dataset`` with ``seed``. ``progress`` is told of images explained, of all of them;
-    ``finding`` of masks made on the way.
+    ``finding`` of masks made on the way. ``check`` is shown the run before anything is written or explained.
 
     Raises:
         UsageError: options, names or blocks that do not exist or do not go together.
@@ -41,6 +43,7 @@ def collect(
     how = create_engine(engine)
     explainer = plan.explainer()
     manifest = _manifest(plan, dataset, explainer, seed, stratified) | {"engine": engine}
+    check(Run(out, manifest))
     run = Run.start(out, manifest, plan.samples, overwrite=overwrite)
     missing = run.shards.missing()
     total = len(plan.samples)

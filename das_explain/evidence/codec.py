@@ -9,6 +9,9 @@
                 first, in [0, 1]; raw_max is its maximum before normalisation
     logits      list of {model, target, log_sum, classes, values}
     measured    list of {model, block, measure, value, status}: measures that needed the network
+    alternatives    list of {geometry, name, height, width, bits}: other masks that the segmenter offered for the object,
+                as in masks. Of a segmenter that offers none the lists are empty; runs made before there were any lack
+                the column
 
 The lists are empty for an image that no model was shown.
 """
@@ -32,6 +35,7 @@ MOST_SIDE = 4096  # of a frame: a damaged number must not fill the memory
 _SIDES = [("height", pa.int32()), ("width", pa.int32())]
 _FRAME = pa.struct([("geometry", pa.string()), *_SIDES, ("jpeg", pa.binary())])
 _MASK = pa.struct([("geometry", pa.string()), *_SIDES, ("bits", pa.binary())])
+_ALTERNATIVE = pa.struct([("geometry", pa.string()), ("name", pa.string()), *_SIDES, ("bits", pa.binary())])
 _MAP = pa.struct(
     [
         ("model", pa.string()),
@@ -59,7 +63,9 @@ _MEASURED = pa.struct(
         ("status", pa.string()),
     ]
 )
-_LISTS = {"frames": _FRAME, "masks": _MASK, "maps": _MAP, "logits": _LOGITS, "measured": _MEASURED}
+_LISTS = {
+    "frames": _FRAME, "masks": _MASK, "maps": _MAP, "logits": _LOGITS, "measured": _MEASURED, "alternatives": _ALTERNATIVE,
+}  # fmt: skip
 SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -73,6 +79,8 @@ SCHEMA = pa.schema(
         *((name, pa.list_(kind)) for name, kind in _LISTS.items()),
     ]
 )
+OPTIONAL = ("alternatives",)
+"""Columns that a shard may lack: it was written by a version that did not know them, and there is nothing in them."""
 SCORING_COLUMNS = [name for name in SCHEMA.names if name != "frames"]
 """What scoring reads: everything but the pictures."""
 
@@ -108,6 +116,10 @@ def encode(evidence: Evidence) -> pa.Table:
         "masks": [
             Part([photos[i].status == "ok" for i in shown], [*of(key, *sides[key]), _bits(masks)])
             for key, masks in evidence.masks.items()
+        ],
+        "alternatives": [
+            Part(masks.any((1, 2)).tolist(), [*of(key, name, *sides[key]), _bits(masks)])
+            for (key, name), masks in evidence.alternatives.items()
         ],
         "maps": [
             Part(None, [*of(*key, *maps.native.shape[1:]), maps.raw_max, _rows(maps.native, pa.float32())])
@@ -190,7 +202,10 @@ def decode(table: pa.Table) -> Evidence:
         photos = [Photo(*values) for values in zip(*columns[:-1], map(json.loads, columns[-1]))]
         counts = np.diff(_array(table, "logits").offsets.to_numpy())
         shown = np.flatnonzero(counts)
-        masks, sizes = _masks(_array(table, "masks"), shown)
+        masks, sizes = _masks(_array(table, "masks"), shown, ("geometry",))
+        alternatives: dict[tuple[str, ...], np.ndarray] = {}
+        if "alternatives" in table.column_names:
+            alternatives, _ = _masks(_array(table, "alternatives"), shown, ("geometry", "name"))
         frames: dict[str, list[bytes]] = {}
         if "frames" in table.column_names:
             frames, frame_sizes = _frames(_array(table, "frames"), shown)
@@ -201,10 +216,11 @@ def decode(table: pa.Table) -> Evidence:
             {},
             sizes,
             frames,
-            masks,
+            {key: each for (key,), each in masks.items()},
             _maps(_array(table, "maps"), len(shown)),
             _logits(_array(table, "logits"), len(shown)),
             _measured(_array(table, "measured"), len(shown)),
+            {(key, name): each for (key, name), each in alternatives.items()},
         )
     except (ValueError, IndexError) as error:
         raise DasExplainError(f"the evidence is damaged ({error}); delete the shard and run sfd again") from None
@@ -279,19 +295,23 @@ def _measured(lists: pa.ListArray, n: int) -> dict[tuple[Key, str], tuple[np.nda
     }
 
 
-def _masks(lists: pa.ListArray, shown: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, tuple[int, int]]]:
+def _masks(
+    lists: pa.ListArray, shown: np.ndarray, names: Sequence[str]
+) -> tuple[dict[tuple[str, ...], np.ndarray], dict[str, tuple[int, int]]]:
+    """Masks bool (n, H, W) by the fields ``names``, of which the first is the geometry, and the geometries' sizes."""
     rows = np.full(len(lists), -1)
     rows[shown] = np.arange(len(shown))
     structs, parents = lists.flatten(), lists.value_parent_indices().to_numpy()
-    masks: dict[str, np.ndarray] = {}
+    masks: dict[tuple[str, ...], np.ndarray] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    for key, height, width, bits, parent in zip(
-        *(structs.field(name).to_pylist() for name in ("geometry", "height", "width", "bits")), parents
+    for *key_fields, height, width, bits, parent in zip(
+        *(structs.field(name).to_pylist() for name in (*names, "height", "width", "bits")), parents
     ):
+        key = tuple(key_fields)
         if key not in masks:
             if not (0 < height <= MOST_SIDE and 0 < width <= MOST_SIDE):
                 raise ValueError(f"a mask of {height} x {width} pixels")
-            sizes[key] = (height, width)
+            sizes[key[0]] = (height, width)
             masks[key] = np.zeros((len(shown), height, width), bool)
         pixels = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)
         masks[key][rows[parent]] = pixels.reshape(height, width)

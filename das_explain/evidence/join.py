@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +24,8 @@ def join_runs(runs: Sequence[Run], out: Path, check: Callable[[Run], None] = lam
     """Puts the evidence of runs together in ``out``, to be scored there.
 
     They must agree in data, sample, segmenter and options, and in how each photo fared. A model that is in several runs
-    is taken once; models of one name that differ get their run's folder as a prefix. Where the masks that the runs found
+    is taken once; several of one name are copies of one design, or, if they differ in more than their weights, get their
+    run's folder as a prefix. Where the masks that the runs found
     differ, the first run's is R for all, and ``run.json`` says on how many images. ``check`` is shown the joined run
     before anything is written.
 
@@ -39,8 +39,8 @@ def join_runs(runs: Sequence[Run], out: Path, check: Callable[[Run], None] = lam
         _check_alike(runs[0], run)
         if run.shards.missing():
             raise DasExplainError(f"{run.folder}: parts of the evidence are missing: run its sfd command again first")
-    renamings = _renamings(runs)
-    joined = Run(out, _manifest(runs, renamings))
+    names = _names(runs)
+    joined = Run(out, _manifest(runs, names))
     check(joined)
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def join_runs(runs: Sequence[Run], out: Path, check: Callable[[Run], None] = lam
     shutil.copyfile(runs[0].folder / "sample.csv", out / "sample.csv")
     seen = _Masks()
     for number, parts in enumerate(zip(*(run.evidence(ALL) for run in runs), strict=True)):
-        joined.shards.write(number, encode(_merged(runs, parts, renamings, seen)))
+        joined.shards.write(number, encode(_merged(runs, parts, names.renamings, seen)))
     joined.manifest["explaining_assumptions"] += seen.sentences(len(joined.sample))
     joined.save_manifest()
     return joined
@@ -81,53 +81,97 @@ def _check_alike(first: Run, other: Run) -> None:
                 refuse(f"the {name} of the segmenter" if part == "segmenter" else f"the option {name}", *told)
 
 
-def _renamings(runs: Sequence[Run]) -> list[Renaming]:
-    """For each run, what its models are called; one that an earlier run has as well is not among them."""
-    different: dict[str, list[dict[str, Any]]] = {}
-    taken: list[list[str]] = []
-    for run in runs:
-        taken.append([])
-        for entry in run.manifest["models"]:
-            known = different.setdefault(str(entry["name"]), [])
-            what = {key: entry.get(key) for key in ("fingerprint", "blocks", "preprocess")}
-            if what not in known:
-                known.append(what)
-                taken[-1].append(str(entry["name"]))
-    folders = Counter(run.folder.resolve().name for run in runs)
-    prefixes = [
-        run.folder.resolve().name + (f"-{number}" if folders[run.folder.resolve().name] > 1 else "")
-        for number, run in enumerate(runs, 1)
-    ]
-    renamings = [
-        {name: f"{prefix}-{name}" if len(different[name]) > 1 else name for name in names}
-        for prefix, names in zip(prefixes, taken, strict=True)
-    ]
-    for name, count in Counter(name for names in renamings for name in names.values()).items():
-        if count > 1:
-            raise DasExplainError(f"two models would both be called {name}: rename the folder of a run")
-    return renamings
+class _Names(NamedTuple):
+    """What models are called in the joined run.
+
+    ``renamings``: for each run, of the models that are taken from it; ``groups``: design -> its copies; ``copies``: designs
+    that are put together from several runs.
+    """
+
+    renamings: list[Renaming]
+    groups: dict[str, list[str]]
+    copies: list[str]
 
 
-def _manifest(runs: Sequence[Run], renamings: Sequence[Renaming]) -> dict[str, Any]:
-    """The first run's, with the models of all, and where each part came from."""
-    models, groups, notes = [], {}, []
-    for number, (run, names) in enumerate(zip(runs, renamings, strict=True), 1):
-        models += [
-            {**entry, "name": names[str(entry["name"])]}
-            for entry in run.manifest["models"]
-            if str(entry["name"]) in names
-        ]
+class _Member(NamedTuple):
+    """A checkpoint of a group: which run has it, what it is called there, and what it is."""
+
+    run: int
+    name: str
+    entry: dict[str, Any]
+
+
+def _names(runs: Sequence[Run]) -> _Names:
+    """A group that several runs have is one group of copies, as a name that is given twice to ``sfd``.
+
+    A checkpoint that is in several runs is taken once. Where those of one group differ in more than their weights, they
+    are no copies, and each run's get its folder as a prefix.
+    """
+    groups: dict[str, list[_Member]] = {}
+    for number, run in enumerate(runs):
+        entries = {str(entry["name"]): entry for entry in run.manifest["models"]}
         for group, members in run.manifest["groups"].items():
-            kept = [names[str(member)] for member in members if str(member) in names]
-            if kept:
-                title = kept[0] if len(members) == 1 else group
-                groups[title if title not in groups else f"{title} ({number})"] = kept
+            known = groups.setdefault(str(group), [])
+            for name in map(str, members):
+                if all(_checkpoint(entries[name]) != _checkpoint(each.entry) for each in known):
+                    known.append(_Member(number, name, entries[name]))
+    folders = [run.folder.resolve().name for run in runs]
+    prefixes = [
+        folder + (f"-{number}" if folders.count(folder) > 1 else "") for number, folder in enumerate(folders, 1)
+    ]
+    found = _Names([{} for _ in runs], {}, [])
+    for group, known in groups.items():
+        sources = list(dict.fromkeys(each.run for each in known))
+        if all(_design(each.entry) == _design(known[0].entry) for each in known):
+            parts = {group: known}
+            found.copies.extend([group] * (len(sources) > 1))
+        else:
+            parts = {f"{prefixes[run]}-{group}": [each for each in known if each.run == run] for run in sources}
+        for title, members in parts.items():
+            names = [title] if len(members) == 1 else [f"{title}#{copy}" for copy in range(1, len(members) + 1)]
+            if title in found.groups:
+                raise DasExplainError(f"two models would both be called {title}: rename the folder of a run")
+            found.groups[title] = names
+            for member, name in zip(members, names, strict=True):
+                found.renamings[member.run][member.name] = name
+    return found
+
+
+def _checkpoint(entry: dict[str, Any]) -> Any:
+    """What makes it the same checkpoint, seen in the same way."""
+    return entry.get("fingerprint"), _design(entry)
+
+
+def _design(entry: dict[str, Any]) -> Any:
+    """What copies of one design have in common: blocks, input, and what was done to gates and weights."""
+    changes = [part for part in str(entry.get("spec")).split("+")[1:] if part.startswith(("gates=", "weights="))]
+    return entry.get("blocks"), entry.get("preprocess"), changes
+
+
+def _manifest(runs: Sequence[Run], names: _Names) -> dict[str, Any]:
+    """The first run's, with the models of all, and where each part came from."""
+    models, notes = [], []
+    for run, renaming in zip(runs, names.renamings, strict=True):
+        models += [
+            {**entry, "name": renaming[str(entry["name"])]}
+            for entry in run.manifest["models"]
+            if str(entry["name"]) in renaming
+        ]
         notes += run.manifest.get("explaining_assumptions", [])
+    for group in names.copies:
+        notes.append(
+            f"{group} names checkpoints of several runs: they are taken for {len(names.groups[group])} copies of one design"
+        )
     made = ("command", "created", "device", "versions", "seed")
     parts = [{"folder": str(run.folder), **{name: run.manifest.get(name) for name in made}} for run in runs]
-    scored = ("counts", "assumptions", "verdicts")
+    scored = ("counts", "assumptions", "verdicts", "region_uncertainty")
     rest = {name: value for name, value in runs[0].manifest.items() if name not in scored}
-    joined = {"models": models, "groups": groups, "explaining_assumptions": list(dict.fromkeys(notes)), "joined": parts}
+    joined = {
+        "models": models,
+        "groups": names.groups,
+        "explaining_assumptions": list(dict.fromkeys(notes)),
+        "joined": parts,
+    }
     return json.loads(json.dumps({**rest, **joined}))
 
 
@@ -172,6 +216,8 @@ def _merged(runs: Sequence[Run], parts: Sequence[Evidence], renamings: Sequence[
     for part, names in zip(parts, renamings, strict=True):
         merged.sizes = {**part.sizes, **merged.sizes}
         merged.frames = {**part.frames, **merged.frames}
+        own = {at: masks for at, masks in part.alternatives.items() if at[0] not in merged.masks}
+        merged.alternatives = {**merged.alternatives, **own}  # of the run whose R is taken
         for geometry, masks in part.masks.items():
             if geometry in merged.masks:
                 seen.compare(shown, merged.masks[geometry], masks)

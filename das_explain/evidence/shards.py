@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from das_explain.errors import DasExplainError
-from das_explain.evidence.codec import SCHEMA
+from das_explain.evidence.codec import OPTIONAL, SCHEMA
 from das_explain.files import replace_file
 
 SIZE = 64  # images of a shard; a smaller one costs more to open, a larger one more work when a run is killed
@@ -75,7 +75,9 @@ class Shards:
         """A shard's table, or some of its columns. Raises DasExplainError if it is not there, or damaged."""
         path = self.path(number)
         try:
-            return pq.read_table(path, columns=list(columns or SCHEMA.names), memory_map=False, partitioning=None)
+            there = pq.read_schema(path).names
+            wanted = [name for name in columns or SCHEMA.names if name in there or name not in OPTIONAL]
+            return pq.read_table(path, columns=wanted, memory_map=False, partitioning=None)
         except FileNotFoundError:
             raise DasExplainError(f"{path} is missing: run the same sfd command again to make it") from None
         except (OSError, pa.ArrowException) as error:
@@ -97,11 +99,13 @@ class Shards:
         except (OSError, pa.ArrowException):
             return False
         wanted = shard_range(number, self.count)
-        return metadata.num_rows == len(wanted) and metadata.schema.to_arrow_schema().names == SCHEMA.names
+        lacking = set(SCHEMA.names) ^ set(metadata.schema.to_arrow_schema().names)
+        return metadata.num_rows == len(wanted) and lacking <= set(OPTIONAL)
 
 
 _DICTIONARY = [
     "label", "status", "frames.list.element.geometry", "masks.list.element.geometry", "maps.list.element.model",
     "maps.list.element.block", "logits.list.element.model", "measured.list.element.model",
     "measured.list.element.block", "measured.list.element.measure", "measured.list.element.status",
+    "alternatives.list.element.geometry", "alternatives.list.element.name",
 ]  # fmt: skip

@@ -66,6 +66,10 @@ DESIGN_READINGS = ("block", "group_a", "group_b", *READINGS[3:])
 CORRELATIONS = (
     "measure", "block", "copies", "r", "ci_low", "ci_high", "rho", "within", "within_ci_low", "within_ci_high",
 )  # fmt: skip
+REGION_RANGES = ("image", "model", "block", "alternatives", "sfd", "least", "greatest")
+REGION_UNCERTAINTY = (
+    "block", "model_a", "model_b", "n", "flips", "share", "range_a", "range_b", "delta", "delta_low", "delta_high",
+)  # fmt: skip
 SAMPLE = ("index", "image", "label")
 TABLES = {
     "scores": SCORES, "measures": MEASURES, "nulls": NULLS, "summary": SUMMARY, "comparison": COMPARISON, "lift": LIFT,
@@ -73,7 +77,7 @@ TABLES = {
     "agreement": AGREEMENT, "signs": SIGNS, "statuses": STATUS_COUNTS, "exclusions": EXCLUSIONS, "strata": STRATA,
     "effect_sizes": EFFECT_SIZES, "variance": VARIANCE, "copies": COPIES, "design_means": DESIGN_MEANS,
     "design_differences": DESIGN_DIFFERENCES, "design_lifts": DESIGN_LIFTS, "design_readings": DESIGN_READINGS,
-    "correlations": CORRELATIONS,
+    "correlations": CORRELATIONS, "region_ranges": REGION_RANGES, "region_uncertainty": REGION_UNCERTAINTY,
 }  # fmt: skip
 TEXT = {
     "image",

@@ -100,7 +100,8 @@ class Evidence:
 
     ``shown`` int64 (n,): which of ``photos``. All arrays have n rows, in that order. ``frames`` and ``masks`` have one
     entry per geometry key: frames are JPEG files, ``masks`` bool (n, H, W), all false where there is no region; without
-    a segmenter there are none. ``geometries``: model -> its key. ``measured``: (key, measure) -> value float64 (n,) and
+    a segmenter there are none. ``alternatives``: (geometry key, name) -> other masks that were offered for the object, as
+    ``masks``. ``geometries``: model -> its key. ``measured``: (key, measure) -> value float64 (n,) and
     status words, of measures that need the network.
     """
 
@@ -113,6 +114,7 @@ class Evidence:
     maps: dict[Key, BlockMaps]
     logits: dict[str, Logits]
     measured: dict[tuple[Key, str], tuple[np.ndarray, list[str]]] = field(default_factory=dict)
+    alternatives: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.photos)

@@ -68,6 +68,7 @@ class Explainer:
             masks={key: masks.numpy() for key, masks in seen.masks.items()},
             maps={},
             logits={},
+            alternatives=_alternatives(seen),
         )
         if not shown:
             return evidence
@@ -136,6 +137,15 @@ def wanted_targets(contestant: Contestant, seen: Batch, options: ExplainOptions)
 def pixels(batch: Batch, geometry: str) -> np.ndarray:
     """The frames of a geometry, uint8 (N, H, W, 3)."""
     return batch.frames[geometry].permute(0, 2, 3, 1).numpy()
+
+
+def _alternatives(seen: Batch) -> dict[tuple[str, str], np.ndarray]:
+    """Other masks of the readable photos, by geometry and name: bool (n, H, W), all false where a photo has none."""
+    found: dict[tuple[str, str], np.ndarray] = {}
+    for row, masks in enumerate(seen.alternatives):
+        for key, mask in masks.items():
+            found.setdefault(key, np.zeros((len(seen), *mask.shape), bool))[row] = mask
+    return found
 
 
 def _photo(batch: Batch, position: int) -> Photo:

@@ -20,6 +20,7 @@ from das_explain.scoring.designs import write_designs
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
 from das_explain.scoring.reading_table import ReadingTable
+from das_explain.scoring.regions import RegionTable
 from das_explain.scoring.rows import measure_rows, null_rows, score_rows
 from das_explain.scoring.scorer import ModelFacts, Scored, Scorer
 from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
@@ -49,7 +50,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
             "command again to make them"
         )
     models = read_model_facts(run)
-    values, centres = _Values(models, options), Centres()
+    values, centres, regions = _Values(models, options), Centres(), RegionTable(options)
     counts: Counter[str] = Counter()
     notes = _Assumptions(run)
     done = 0
@@ -77,6 +78,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
                 notes.add(evidence, models)
                 values.add(scored)
                 centres.add(evidence)
+                regions.add(evidence, scored)
                 if readings is not None:
                     readings.add(evidence, scored)
                 first += len(evidence.shown)
@@ -86,6 +88,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         _write_statistics(run, scores, values, options)
         write_verdict_tables(run, scores, values.frame(options.measures, nulls=False), centres, options)
         run.manifest["verdicts"] = write_readings(run, readings, scores, options)
+        run.manifest["region_uncertainty"] = regions.write(run)
         write_designs(run, scores, values.frame, readings, options)
     run.manifest["counts"] = dict(sorted(counts.items()))
     run.manifest["scoring"] = options.to_json()

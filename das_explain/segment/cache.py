@@ -1,7 +1,8 @@
 """The mask cache: what a finder found, one small file per photo, prompt and finder, shared by all runs.
 
     FOLDER/<finder>/finder.json       the finder's identity; <finder> is its name and the head of the identity's hash
-    FOLDER/<finder>/ab/abcd....png    a 1-bit PNG of the mask (1 x 1 where there is none), status and detail as its text
+    FOLDER/<finder>/ab/abcd....png    a 1-bit PNG of the mask (1 x 1 where there is none) and, one below the other, the
+                                      alternatives; status, detail and the alternatives' names as its text
 
 FOLDER is ``masks`` in ``$DAS_EXPLAIN_CACHE``, else in the user's cache folder. The file name is a hash of the decoded
 photo and the prompt, so a photo that was renamed or moved is known again, and one that was edited is not.
@@ -37,7 +38,7 @@ from das_explain.types import Region
 
 VARIABLE = "DAS_EXPLAIN_CACHE"
 TEXT = "das-explain"  # the PNG's text entry
-FORMAT = 1  # to be raised when what is stored changes, or what the same weights and settings find
+FORMAT = 2  # to be raised when what is stored changes, or what the same weights and settings find
 STALE = 24 * 3600  # seconds after which a .partial file has surely lost its process
 TRIES = 3  # at writing a file while another process clears the cache
 _FINDER = re.compile(r"[a-z0-9+-]{1,40}-[0-9a-f]{16}")
@@ -108,21 +109,28 @@ class MaskCache:
             with Image.open(self._path(key), formats=["PNG"]) as image:
                 image.load()
                 entry = json.loads(image.text[TEXT])
-                mask = np.asarray(image) if entry["mask"] else None
+                names = entry["alternatives"]
+                mask, *others = np.split(np.asarray(image), 1 + len(names)) if entry["mask"] else [None]
         except Exception:  # missing or damaged: zlib, struct, Unicode, JSON, key and Pillow errors alike
             return None
         status, detail = entry.get("status"), entry.get("detail")
         known = isinstance(status, str) and isinstance(detail, dict) and (mask is None or mask.dtype == bool)
-        return Region(mask, status, detail) if known else None
+        named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return Region(mask, status, detail, dict(zip(names, others))) if known and named else None
 
     def store(self, key: str, region: Region) -> None:
         """Writes a region. Raises ``DasExplainError`` if the folder cannot be written."""
-        entry = {"status": region.status, "mask": region.mask is not None, "detail": region.detail}
+        entry = {
+            "status": region.status,
+            "mask": region.mask is not None,
+            "detail": region.detail,
+            "alternatives": list(region.alternatives),
+        }
         text = PngImagePlugin.PngInfo()
         text.add_text(TEXT, json.dumps(entry))
-        mask = np.zeros((1, 1), bool) if region.mask is None else region.mask
+        masks = [np.zeros((1, 1), bool)] if region.mask is None else [region.mask, *region.alternatives.values()]
         buffer = io.BytesIO()
-        Image.fromarray(mask).save(buffer, "PNG", pnginfo=text, compress_level=9)
+        Image.fromarray(np.concatenate(masks)).save(buffer, "PNG", pnginfo=text, compress_level=9)
         self._write(self._path(key), buffer.getvalue())
 
     def prepare(self) -> None:

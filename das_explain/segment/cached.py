@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -73,7 +74,7 @@ class CachedFinder:
             for key, image, region in zip(missing, shown, self.finder.find(asked, shown), strict=True):
                 if region.mask is not None and region.mask.shape != (image.height, image.width):
                     raise ValueError(f"{self.name}: a mask of shape {region.mask.shape} for a photo of {image.size}")
-                known[key] = Region(region.mask, region.status, _finite(region.detail))
+                known[key] = replace(region, detail=_finite(region.detail))
                 if region.status in KEPT:
                     self.cache.store(key, known[key])
         return [known[key] for key in keys]

@@ -88,6 +88,19 @@ def test_sfd_then_report(setting: dict, tmp_path: Path):
     assert refused.stderr.startswith("das-explain: --kind 'pie' is unknown; choose among grid, paired")
 
 
+def test_a_baseline_that_is_no_model_is_told_before_anything_is_explained(setting: dict, tmp_path: Path):
+    from typer.testing import CliRunner
+
+    from das_explain.commands import app
+    from das_explain.errors import UsageError
+
+    words = ["sfd", str(setting["csv"]), "-m", f"a={setting['plain']}", "-m", f"a={setting['das']}", "--workers", "0"]
+    done = CliRunner().invoke(app, [*words, "--baseline", "plain", "--out", str(tmp_path / "run")])
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception) == "--baseline plain: no model is called so; the run's models are a#1, a#2"
+    assert not (tmp_path / "run").exists()
+
+
 def test_sfd_again_does_nothing_again(setting: dict, tmp_path: Path):
     arguments = ("sfd", setting["csv"], "--model", setting["plain"], "--out", tmp_path / "run", "--no-report")
     assert das_explain(*arguments).returncode == 0

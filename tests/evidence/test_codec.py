@@ -45,6 +45,11 @@ def evidence_of(statuses: list[str], classes: int = 3, masks: bool = True, seed:
                 native[-1] = np.nan
             maps[Key(model, block)] = BlockMaps(native, rng.random(n, dtype=np.float32))
     measured = {(Key("a", "l4"), "insertion"): (rng.random(n), ["ok"] * n)}
+    alternatives = {}
+    if masks:
+        for at, size in (((key, name), size) for key, size in sizes.items() for name in ("sam 1", "first box")):
+            alternatives[at] = (rng.random((n, *size)) < 0.5) & known
+            alternatives[at][: n // 2] = False  # not every image has it
     return Evidence(
         photos,
         shown,
@@ -55,6 +60,7 @@ def evidence_of(statuses: list[str], classes: int = 3, masks: bool = True, seed:
         maps if n else {},
         logits if n else {},
         measured if n else {},
+        alternatives,
     )
 
 
@@ -74,6 +80,8 @@ def assert_same(one: Evidence, other: Evidence, *, frames: bool = True) -> None:
             np.testing.assert_array_equal(masks, other.masks[key])
         else:
             assert not other.masks.get(key, np.zeros(1, bool)).any()
+    for at, masks in one.alternatives.items():
+        np.testing.assert_array_equal(masks, other.alternatives.get(at, np.zeros_like(masks)))
     for at, (values, status) in one.measured.items():
         np.testing.assert_array_equal(values, other.measured[at][0])
         assert status == other.measured[at][1]
@@ -105,6 +113,18 @@ def test_through_a_file_with_and_without_pictures(tmp_path: Path):
     shards.write(0, encode(evidence))
     assert shards.path(0).read_bytes() == first, "written again it is the same file"
     assert [path.name for path in shards.folder.iterdir()] == ["part-00000.parquet"]
+
+
+def test_a_shard_from_before_there_were_alternatives_is_whole_and_has_none(tmp_path: Path):
+    evidence = evidence_of(["ok", "unreadable", "ok"])
+    shards = Shards(tmp_path, 3)
+    shards.write(0, encode(evidence).drop_columns(["alternatives"]))
+    assert shards.missing() == []
+    for columns in (None, SCORING_COLUMNS):
+        before = decode(shards.read(0, columns))
+        assert before.alternatives == {}
+        evidence.alternatives = {}
+        assert_same(evidence, before, frames=columns is None)
 
 
 def test_others_read_it(tmp_path: Path):

@@ -76,9 +76,54 @@ def test_a_model_that_both_runs_have_is_taken_once(together: Run, apart: list[Ru
     assert everything(joined.folder) == everything(together.folder)
 
 
+def synthetic(folder: Path, models: tuple[str, ...], prints: str, groups: dict | None = None, **more) -> Run:
+    """A run whose models have these fingerprints, one letter each."""
+    made = Run.open(make_run(folder, ITEMS, models=models, options=OPTIONS, **more))
+    for entry, letter in zip(made.manifest["models"], prints, strict=True):
+        entry["fingerprint"] = letter * 64
+    made.manifest["groups"] = groups or {model: [model] for model in models}
+    made.save_manifest()
+    return made
+
+
+def test_copies_of_one_group_that_were_trained_apart_become_one_group(tmp_path: Path):
+    one = synthetic(
+        tmp_path / "one", ("das#1", "das#2", "plain"), "abc", {"das": ["das#1", "das#2"], "plain": ["plain"]}
+    )
+    two = synthetic(tmp_path / "two", ("plain", "das"), "db", seed=1)  # its das is the former's second
+    three = synthetic(tmp_path / "three", ("das", "plain"), "ef", seed=2)
+    joined = join_runs([one, two, three], tmp_path / "joined")
+    assert joined.manifest["groups"] == {"das": ["das#1", "das#2", "das#3"], "plain": ["plain#1", "plain#2", "plain#3"]}
+    prints = {entry["name"]: entry["fingerprint"][0] for entry in joined.manifest["models"]}
+    assert prints == {"das#1": "a", "das#2": "b", "plain#1": "c", "plain#2": "d", "das#3": "e", "plain#3": "f"}
+    score_run(joined, OPTIONS)
+    designs = joined.table("designs")
+    assert set(zip(designs["copies_a"], designs["copies_b"])) == {(3, 3)}
+    assert set(designs["claim"]) == {"designs"}
+    assert (
+        "das names checkpoints of several runs: they are taken for 3 copies of one design"
+        in joined.manifest["assumptions"]
+    )
+    own = three.table("scores").query("model == 'das'")["sfd"].tolist()
+    assert joined.table("scores").query("model == 'das#3'")["sfd"].tolist() == own
+
+
+def test_checkpoints_that_differ_in_more_than_weights_are_no_copies(tmp_path: Path):
+    one = synthetic(tmp_path / "one", ("das",), "a")
+    two = synthetic(tmp_path / "two", ("das",), "b")
+    two.manifest["models"][0]["spec"] += "+gates=open"
+    joined = join_runs([one, two], tmp_path / "joined")
+    assert joined.manifest["groups"] == {"one-das": ["one-das"], "two-das": ["two-das"]}
+    assert joined.models == ["one-das", "two-das"]
+    clash = synthetic(tmp_path / "three", ("one-das",), "c")
+    with pytest.raises(DasExplainError, match="two models would both be called one-das: rename the folder of a run"):
+        join_runs([clash, one, two], tmp_path / "clash")
+
+
 def test_other_models_of_one_name_are_called_by_their_run(setting: dict, apart: list[Run], tmp_path: Path):  # noqa: F811
     other = model_directory(tmp_path / "other", ["dot", "square", "stripe"], seed=7)
-    tuesday = run({**setting, "models": (f"plain={other}",)}, tmp_path / "tuesday", scoring=OPTIONS)
+    words = {**setting, "models": (f"plain={other}",)}
+    tuesday = run(words, tmp_path / "tuesday", scoring=OPTIONS, blocks=("layer1", "layer4"))
     joined = join_runs([apart[0], tuesday], tmp_path / "joined")
     assert joined.models == ["plain-plain", "tuesday-plain"]
     assert joined.manifest["groups"] == {name: [name] for name in joined.models}

@@ -36,6 +36,25 @@ def test_union_of_what_sam_finds_in_each_box(finder):
     assert (c.detail["used"], c.detail["scores"], c.detail["source"]) == ([0, 1], [], "boxes+sam")
 
 
+def test_sams_three_masks_and_the_first_box_alone_are_kept_as_alternatives(finder):
+    first, second = (20.0, 30.0, 90.0, 100.0), (120.0, 10.0, 190.0, 60.0)
+    (one, photo), (two, _), (both, _) = boxed(first), boxed(second), boxed(first, second)
+    a, b, c = finder.find([one, two, both], [photo] * 3)
+    for region in (a, b, c):
+        assert set(region.alternatives) <= {"sam 1", "sam 2", "sam 3", "first box"}
+        for mask in region.alternatives.values():
+            assert mask.shape == (120, 200)
+            assert mask.any()
+            assert (mask != region.mask).any()
+    assert a.alternatives
+    assert "first box" not in a.alternatives
+    np.testing.assert_array_equal(c.alternatives["first box"], a.mask)
+    nothing = np.zeros((120, 200), bool)
+    for name in ("sam 1", "sam 2", "sam 3"):
+        of_each = [region.alternatives.get(name, nothing) for region in (a, b)]
+        np.testing.assert_array_equal(c.alternatives.get(name, nothing), of_each[0] | of_each[1])
+
+
 def test_other_boxes_are_another_prompt(finder):
     (one, _), (two, _), (none, _) = boxed((1, 2, 3, 4)), boxed((1, 2, 3, 4.5)), boxed()
     assert [finder.prompt(each) for each in (one, two, none)] == ["1 2 3 4", "1 2 3 4.5", ""]
@@ -54,9 +73,9 @@ def test_boxes_are_clipped_and_follow_a_photo_decoded_smaller(finder, monkeypatc
     monkeypatch.setattr(
         HubSam,
         "segment",
-        lambda self, images, boxes: (
+        lambda self, images, boxes, used: (
             asked.extend(boxes)
-            or [SimpleNamespace(mask=np.ones((120, 200), bool), iou=[1.0], alternatives=[], seconds={})]
+            or [SimpleNamespace(mask=np.ones((120, 200), bool), iou=[1.0], alternatives=[], seconds={}, others={})]
         ),
     )
     sample, photo = boxed((-40, 80, 400, 999), (900, 0, 950, 9))

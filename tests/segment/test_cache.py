@@ -54,6 +54,20 @@ def test_gives_back_what_was_stored(tmp_path, region):
         np.testing.assert_array_equal(loaded.mask, region.mask)
 
 
+def test_alternatives_are_kept_beside_the_mask_in_one_small_file(tmp_path):
+    cache = cache_in(tmp_path)
+    masks = {name: some_mask(seed) for seed, name in enumerate(("sam 1", "sam 2", "first box"), 1)}
+    cache.store("0" * 64, Region(some_mask(), "ok", DETAIL, masks))
+    loaded = cache.load("0" * 64)
+    np.testing.assert_array_equal(loaded.mask, some_mask())
+    assert list(loaded.alternatives) == list(masks)
+    for name, mask in masks.items():
+        assert loaded.alternatives[name].dtype == bool
+        np.testing.assert_array_equal(loaded.alternatives[name], mask)
+    (file,) = shelves(tmp_path)[0].entries()
+    assert file.suffix == ".png"
+
+
 def test_the_key_is_the_photo_and_the_prompt():
     cache = cache_in(Path("nowhere"))
     photo = bright_photo(1)
@@ -125,10 +139,13 @@ def test_a_damaged_file_counts_as_missing_and_is_replaced(tmp_path, damage):
         ("1", "[]"),
         ("1", '"ok"'),
         ("1", "{}"),
-        ("1", '{"mask": true, "detail": {}}'),
-        ("1", '{"mask": true, "status": "ok", "detail": []}'),
-        ("1", '{"mask": true, "status": 1, "detail": {}}'),
-        ("L", '{"mask": true, "status": "ok", "detail": {}}'),
+        ("1", '{"mask": true, "detail": {}, "alternatives": []}'),
+        ("1", '{"mask": true, "status": "ok", "detail": [], "alternatives": []}'),
+        ("1", '{"mask": true, "status": 1, "detail": {}, "alternatives": []}'),
+        ("1", '{"mask": true, "status": "ok", "detail": {}}'),
+        ("1", '{"mask": true, "status": "ok", "detail": {}, "alternatives": [1]}'),
+        ("1", '{"mask": true, "status": "ok", "detail": {}, "alternatives": ["sam 1"]}'),
+        ("L", '{"mask": true, "status": "ok", "detail": {}, "alternatives": []}'),
     ],
 )
 def test_a_file_that_this_version_does_not_write_counts_as_missing(tmp_path, mode, text):
@@ -140,14 +157,14 @@ def test_a_file_that_this_version_does_not_write_counts_as_missing(tmp_path, mod
     Image.new(mode, (21, 13)).save(file, pnginfo=told)
     assert cache.load("0" * 64) is None
     told = PngImagePlugin.PngInfo()
-    told.add_text("das-explain", '{"mask": true, "status": "ok", "detail": {}}')
+    told.add_text("das-explain", '{"mask": true, "status": "ok", "detail": {}, "alternatives": []}')
     Image.new("1", (21, 13)).save(file, pnginfo=told)
     assert cache.load("0" * 64).status == "ok"  # so it was the text, or the mode
 
 
 def test_other_versions_have_masks_of_their_own(tmp_path, monkeypatch):
     cache_in(tmp_path).store("0" * 64, Region(some_mask()))
-    monkeypatch.setattr("das_explain.segment.cache.FORMAT", 2)
+    monkeypatch.setattr("das_explain.segment.cache.FORMAT", 99)
     assert cache_in(tmp_path).load("0" * 64) is None
     cache_in(tmp_path).store("0" * 64, Region(None, "no_object"))
     monkeypatch.undo()

@@ -143,6 +143,21 @@ def test_photo_is_encoded_once_and_the_single_mask_is_used(make, monkeypatch, na
     assert len(region.detail["iou"]) == boxes
 
 
+def test_what_r_would_be_with_other_boxes_is_kept_beside_it(make):
+    photo = scene(200, 120)
+    every = make(choice="union", box_threshold=0.8).find([sample()], [photo])[0].detail["boxes"]
+    areas = sorted((x1 - x0) * (y1 - y0) / (200 * 120) for x0, y0, x1, y1 in every)
+    few = {"box_threshold": 0.8, "minimum_area": sum(areas[-4:-2]) / 2}  # the three largest
+    best = make(choice="best", **few).find([sample()], [photo])[0]
+    union = make(choice="union", **few).find([sample()], [photo])[0]
+    assert len(union.detail["used"]) in (2, 3)
+    np.testing.assert_array_equal(union.alternatives.get("first box", union.mask), best.mask)
+    np.testing.assert_array_equal(best.alternatives.get("all boxes", best.mask), union.mask)
+    assert "all boxes" in best.alternatives
+    assert "first box" in union.alternatives
+    assert len(best.detail["iou"]) == len(best.detail["used"]) == 1
+
+
 @pytest.mark.parametrize("name", ["grounded-sam", "grounded-sam2"])
 def test_bf16_stays_close_and_the_weights_stay_32_bits(make, name):
     finder = make(name, precision="bf16")

@@ -199,6 +199,33 @@ def test_groups_use_only_images_scored_for_every_copy():
     assert (row.mean_a, row.mean_b, row.delta) == pytest.approx((0.3, 0.7, 0.4))
 
 
+def test_paired_differences_and_lifts_cover_the_truth():
+    """300 draws (one a block) of 40 images: two models, and a null, that share what is easy about a photo. A share of 95 %
+    of 300 errs by 1.3 points."""
+    rng = np.random.default_rng(4)
+    easy = rng.normal(0.6, 0.15, (300, 1, 40))
+    values = easy + np.array([0.0, 0.05, -0.2])[None, :, None] + rng.normal(0, 0.08, (300, 3, 40))
+    images, blocks = np.array([f"{i:02d}" for i in range(40)]), np.array([f"b{i:03d}" for i in range(300)])
+    frame = pd.DataFrame(
+        {
+            "image": np.tile(images, 900),
+            "model": np.tile(np.repeat(["a", "b", "null"], 40), 300),
+            "block": np.repeat(blocks, 120),
+            "sfd": values.ravel(),
+            "status": "ok",
+        }
+    )
+    models, null = frame[frame["model"] != "null"], frame[frame["model"] == "null"]
+    compared = stats.compare(models)
+    nulls = null.rename(columns={"sfd": "value"}).assign(model="a", null="centre", measure="sfd")
+    lifts = stats.lift_over_nulls(models[models["model"] == "a"], nulls)
+    error = np.sqrt(0.95 * 0.05 / 300)
+    for found, truth in ((compared, 0.05), (lifts, 0.2)):
+        assert len(found) == 300
+        covered = np.mean((found["ci_low"] <= truth) & (truth <= found["ci_high"]))
+        assert covered == pytest.approx(0.945, abs=2.5 * error)
+
+
 def test_lift_by_hand():
     scores = table(rows("a", "x", {"1": 0.6, "2": 0.8, "3": 0.7, "4": None}), rows("b", "x", {"1": 0.5, "2": 0.5}))
     nulls = table(

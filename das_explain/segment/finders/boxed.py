@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FAILURES = (RuntimeError, ValueError, IndexError, MemoryError)  # of one photo; the others go on
 GPU_BATCH = 4  # photos that go through a network together; a CPU is no quicker for it, and its memory grows with them
 Asked = tuple[np.ndarray, dict[str, Any]]
-"""Boxes (N, 4) in pixels of a photo, for SAM, and what is known of the photo by then."""
+"""Boxes (N, 4) in pixels of a photo, for SAM, those that are used first; and what is known of the photo by then."""
 
 
 class SamFinder:
@@ -85,7 +85,8 @@ class SamFinder:
         todo = [i for i, each in enumerate(asked) if isinstance(each, tuple)]
 
         def segment(part: list[int]) -> list[Segmented]:
-            return self.masker.segment([images[i] for i in part], [asked[i][0] for i in part])
+            boxes, known = zip(*(asked[i] for i in part))
+            return self.masker.segment([images[i] for i in part], boxes, [len(each["used"]) for each in known])
 
         found = dict(zip(todo, self._batches(todo, segment)))
         regions = []
@@ -175,7 +176,8 @@ def _region(found: Segmented, told: dict[str, Any]) -> Region:
     }
     if not found.mask.any():
         return Region(None, "no_object", {**told, "message": "SAM gave an empty mask"})
-    return Region(found.mask, "ok", told)
+    others = {name: mask for name, mask in found.others.items() if mask.any() and (mask != found.mask).any()}
+    return Region(found.mask, "ok", told, others)
 
 
 def package_of(weights: Weights, original: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from das_explain.segment.finders.detect import Detections, Detector
 
 LISTED = 50  # boxes at most in an image's record, but all that are used
+OTHERS = 4  # boxes at most that are not used, of which it is kept what R would be with them
 
 
 class GroundedFinder(SamFinder):
@@ -122,7 +123,8 @@ class GroundedFinder(SamFinder):
             seconds={"detect": round(seconds, 4)},
         )
         if used:
-            return kept.boxes[used], told
+            others = choose(kept.boxes, "union", self.options.minimum_area, image.size)[: len(used) + OTHERS]
+            return kept.boxes[[*used, *(i for i in others if i not in used)]], told
         return Region(None, "no_object", {**told, "message": self._why(seen, kept, prompt)})
 
     def _why(self, seen: Detections, kept: Detections, prompt: str) -> str:

@@ -1,7 +1,8 @@
 """Masks for boxes: SAM and SAM 2 by transformers. The photo is encoded once, its boxes are decoded one after another.
 
 R is the single mask that the decoder gives for a box, as the authors advise for boxes (``multimask_output=False``), not
-the best of its three guesses at whole, part and subpart: those tell how uncertain R is, and are compared with it.
+the best of its three guesses at whole, part and subpart: those tell how uncertain R is, and are kept beside it, and so is
+what R would be with other boxes.
 """
 
 from __future__ import annotations
@@ -26,14 +27,17 @@ TYPES = {"sam": ("sam",), "sam2": ("sam2", "sam2_video")}  # SAM 2's folders on 
 class Segmented:
     """The object in each box of one photo.
 
-    ``mask`` is bool (H, W), the union over the boxes; ``iou`` SAM's own estimate for each box's mask; ``alternatives``
-    for each box the three masks of the ambiguity-aware decoder: their estimate and their IoU with the mask used.
+    ``mask`` is bool (H, W), the union over the boxes used; ``iou`` SAM's own estimate for each box's mask;
+    ``alternatives`` for each box the three masks of the ambiguity-aware decoder: their estimate and their IoU with the
+    mask used. ``others``: what R might be instead, name -> bool (H, W): ``sam 1`` to ``sam 3``, the union of each of the
+    three; ``first box``, where several boxes are used; ``all boxes``, where more were found than are used.
     """
 
     mask: np.ndarray
     iou: list[float]
     alternatives: list[list[dict[str, float]]]
     seconds: dict[str, float] = field(default_factory=dict)
+    others: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 Coded = tuple[Any, Any]
@@ -47,8 +51,10 @@ class Masker:
     precision: str
 
     @torch.inference_mode()
-    def segment(self, images: Sequence[Image.Image], boxes: Sequence[np.ndarray]) -> list[Segmented]:
-        """``images`` are RGB, ``boxes`` of each (N, 4) xyxy in its pixels, N at least 1.
+    def segment(
+        self, images: Sequence[Image.Image], boxes: Sequence[np.ndarray], used: Sequence[int] | None = None
+    ) -> list[Segmented]:
+        """``images`` are RGB, ``boxes`` of each (N, 4) xyxy in its pixels, N at least 1; the first ``used`` make R.
 
         The photos go through the encoder together, all in frames of one size. Their boxes are decoded one at a time: a
         full-size mask of a large photo is large. The alternatives are compared at the decoder's own resolution.
@@ -59,18 +65,26 @@ class Masker:
         if self.device.type == "cuda":  # which has only been told what to do by now
             torch.cuda.synchronize(self.device)
         seconds = (time.perf_counter() - start) / len(images)
-        return [self._decode(coded, len(each), seconds) for coded, each in zip(codes, boxes, strict=True)]
+        counts = list(map(len, boxes))
+        return [self._decode(*each, seconds) for each in zip(codes, counts, used or counts, strict=True)]
 
-    def _decode(self, coded: Coded, count: int, encode_seconds: float) -> Segmented:
+    def _decode(self, coded: Coded, count: int, used: int, encode_seconds: float) -> Segmented:
         start = time.perf_counter()
         union: Any = None
+        others: dict[str, np.ndarray] = {}
         iou, alternatives = [], []
-        for i in range(count):
+        for i in range(used):
             with autocast(self.device, self.precision):
                 logits, estimate = self.decode(coded, i, False)
                 guesses, estimates = self.decode(coded, i, True)
             mask = self.enlarge(coded, logits.float())[0]
+            if i == 0 and used > 1:
+                others["first box"] = mask
             union = mask if union is None else union | mask
+            for number in range(guesses.shape[1]):  # one after the other, for the memory
+                guess = self.enlarge(coded, guesses[:, number : number + 1].float())[0]
+                name = f"sam {number + 1}"
+                others[name] = others[name] | guess if name in others else guess
             iou.append(float(estimate[0]))
             alternatives.append(
                 [
@@ -78,8 +92,14 @@ class Masker:
                     for other, guess in zip(guesses[0], estimates)
                 ]
             )
+        if count > used:
+            others["all boxes"] = union
+            for i in range(used, count):
+                with autocast(self.device, self.precision):
+                    logits, _ = self.decode(coded, i, False)
+                others["all boxes"] = others["all boxes"] | self.enlarge(coded, logits.float())[0]
         seconds = {"encode": encode_seconds, "decode": time.perf_counter() - start}
-        return Segmented(union, iou, alternatives, seconds)
+        return Segmented(union, iou, alternatives, seconds, others)
 
     def encode(self, images: Sequence[Image.Image], boxes: Sequence[np.ndarray]) -> list[Coded]:
         """The photos' codes, from one pass of the encoder."""

@@ -1,0 +1,87 @@
+"""sfd on the other masks that a segmenter offers: what ``region_ranges.csv`` and ``region_uncertainty.csv`` rest on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from das_explain.cam.engine import upsample
+from das_explain.evidence.run import Run
+from das_explain.evidence.tables import write_table
+from das_explain.evidence.values import Evidence
+from das_explain.measures.sfd import MEASURE
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.scorer import CHUNK, Scored
+from das_explain.stats.regions import region_flips, region_ranges, region_sentence
+from das_explain.statuses import SCORED
+
+COLUMNS = ("image", "model", "block", "region", "sfd")
+
+
+class RegionTable:
+    """Takes evidence, shard by shard; keeps a number per image, model, block and mask, of images with several masks.
+
+    A box that models share is each model's own here: it would need every model's map on every mask.
+    """
+
+    def __init__(self, options: ScoreOptions) -> None:
+        box = "rect" if options.box == "shared" else options.box
+        self._measure = replace(options.for_measures(), box=box)
+        self._options = options
+        self._parts: list[pd.DataFrame] = []
+
+    def add(self, evidence: Evidence, scored: Scored) -> None:
+        """Scores the maps of images that have other masks on these."""
+        offered = {at: masks.any((1, 2)) for at, masks in evidence.alternatives.items()}
+        for key, maps in evidence.maps.items():
+            usable = np.isin(scored.statuses[key, "sfd", ""][evidence.shown].astype(str), SCORED)
+            geometry = evidence.geometries[key.model]
+            mine = {name: there & usable for (of, name), there in offered.items() if of == geometry}
+            if not mine:
+                continue
+            several = np.logical_or.reduce(list(mine.values()))
+            masks = {"": (several, evidence.masks[geometry])}
+            masks |= {name: (there, evidence.alternatives[geometry, name]) for name, there in mine.items()}
+            for name, (there, each) in masks.items():
+                rows = np.flatnonzero(there)
+                for start in range(0, len(rows), CHUNK):
+                    some = rows[start : start + CHUNK]
+                    native = torch.from_numpy(np.ascontiguousarray(maps.native[some]))
+                    full = upsample(native, evidence.sizes[geometry])
+                    self._put(evidence, key.model, key.block, name, some, full, torch.from_numpy(each[some]))
+
+    def _put(
+        self,
+        evidence: Evidence,
+        model: str,
+        block: str,
+        region: str,
+        rows: np.ndarray,
+        maps: torch.Tensor,
+        masks: torch.Tensor,
+    ) -> None:
+        result = MEASURE.compute(maps, masks, self._measure)
+        counts = np.isin(result.status, SCORED)
+        images = [evidence.photos[at].image for at in evidence.shown[rows[counts]]]
+        table = pd.DataFrame({"image": images, "sfd": result.values.numpy()[counts]})
+        self._parts.append(table.assign(model=model, block=block, region=region)[list(COLUMNS)])
+
+    def write(self, run: Run) -> list[str]:
+        """Writes both tables where there are other masks, else removes them; what they say, a sentence for each pair."""
+        paths = [run.folder / f"{name}.csv" for name in ("region_ranges", "region_uncertainty")]
+        if not any(map(len, self._parts)):
+            for path in paths:
+                path.unlink(missing_ok=True)
+            return []
+        values = pd.concat(self._parts, ignore_index=True)
+        flips = region_flips(values, self._baseline(values)) if self._options.pairs else region_flips(values.iloc[:0])
+        write_table(paths[0], region_ranges(values))
+        write_table(paths[1], flips)
+        return [region_sentence(row) for row in flips.itertuples() if row.n]
+
+    def _baseline(self, values: pd.DataFrame) -> str | None:
+        there = self._options.baseline in set(values["model"])
+        return self._options.baseline if there else None
