@@ -118,7 +118,7 @@ def encode(evidence: Evidence) -> pa.Table:
             for key, masks in evidence.masks.items()
         ],
         "alternatives": [
-            Part(masks.any((1, 2)).tolist(), [*of(key, name, *sides[key]), _bits(masks)])
+            Part([bool(mask.any()) for mask in masks], [*of(key, name, *sides[key]), _bits(masks)])
             for (key, name), masks in evidence.alternatives.items()
         ],
         "maps": [
