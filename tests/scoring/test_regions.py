@@ -14,6 +14,7 @@ from das_explain.commands.common import print_tables
 from das_explain.evidence.codec import encode
 from das_explain.evidence.join import join_runs
 from das_explain.evidence.run import ALL, Run
+from das_explain.evidence.tables import REGION_RANGES, REGION_UNCERTAINTY
 from das_explain.measures.sfd import sfd_score
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
@@ -70,6 +71,8 @@ def test_ranges_and_flips_are_those_of_scoring_each_mask(run: Run):
         expected = [len(masks) - 1, masks[""], min(masks.values()), max(masks.values())]
         assert ranges.loc[at].tolist() == pytest.approx(expected, rel=1e-5)
     table = run.table("region_uncertainty")
+    assert tuple(run.table("region_ranges").columns) == REGION_RANGES
+    assert tuple(table.columns) == REGION_UNCERTAINTY
     assert list(table["block"]) == ["layer3", "layer4"]
     for line in table.itertuples():
         differences = [
