@@ -21,7 +21,7 @@ from das_explain.nn.backbones.timm_networks import build_timm, timm_size
 from das_explain.nn.backbones.torchvision_networks import build_torchvision, torchvision_size
 from das_explain.nn.registry import ATTENTION, GATE_ARGUMENTS, built, check_gate_arguments
 from das_explain.nn.running import as_found
-from das_explain.nn.stages import find_stages
+from das_explain.nn.stages import find_stages, readings_of
 
 THEIRS: dict[str, Callable[[str, int, Mapping[str, Any]], nn.Module]] = {
     "torchvision": build_torchvision,
@@ -29,6 +29,7 @@ THEIRS: dict[str, Callable[[str, int, Mapping[str, Any]], nn.Module]] = {
 }
 """Whose networks can be built by name, ``torchvision:NAME`` and ``timm:NAME``."""
 GATE = "gate"
+TAKES = "a gate takes a map (N, C, H, W): name places that give one"
 
 
 def create_theirs(
@@ -224,23 +225,21 @@ def _channels(network: nn.Module, places: Sequence[str], size: tuple[int, int], 
     handles = [modules[place].register_forward_hook(partial(note, place)) for place in places]
     with _removed(handles):
         _run(network, size, name)
-    channels: dict[str, int] = {}
-    for place, shapes in seen.items():
-        if len(shapes) != 1:
-            raise UsageError(f"{place} of {name} runs {len(shapes)} times in a pass, so no gate can stand after it")
-        if not isinstance(shapes[0], tuple) or not _channels_first(shapes[0], size):
-            given = shapes[0]
-            gives = f"({', '.join(('N', *map(str, given[1:])))})" if isinstance(given, tuple) else f"a {given}"
-            raise UsageError(
-                f"{place} of {name} gives {gives}; a gate takes a map (N, C, H, W): name places that give one"
-            )
-        channels[place] = shapes[0][1]
-    return channels
-
-
-def _channels_first(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
-    """Whether H and W have the photo's aspect, up to rounding."""
-    return len(shape) == 4 and abs(shape[2] * size[1] - shape[3] * size[0]) <= 2 * max(size)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for place, given in seen.items():
+        if len(given) != 1:
+            raise UsageError(f"{place} of {name} runs {len(given)} times in a pass, so no gate can stand after it")
+        if not isinstance(given[0], tuple):
+            raise UsageError(f"{place} of {name} gives a {given[0]}; {TAKES}")
+        shapes[place] = given[0]
+    try:
+        readings = readings_of(network, {place: modules[place] for place in places}, shapes, size)
+    except DasExplainError as error:
+        raise UsageError(f"{name}: {error}") from None
+    for place, reading in readings.items():
+        if reading.layout.kind != "nchw":
+            raise UsageError(f"{place} of {name} gives {reading}; {TAKES}")
+    return {place: shape[1] for place, shape in shapes.items()}
 
 
 @contextmanager
