@@ -30,6 +30,8 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise UsageError(f"{where} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8") from None
     except OSError as error:
         raise DasExplainError(f"cannot read {where}: {error.strerror}") from None
+    if (byte := text.find("\0")) >= 0:  # UTF-16 without a mark; csv minds it in Python 3.10 only
+        raise UsageError(f"{where} is not UTF-8 text (NUL at character {byte}): save it as CSV in UTF-8")
     header = text.lstrip().split("\n", 1)[0]
     delimiter = next((mark for mark in (",", ";", "\t") if mark in header), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
