@@ -283,11 +283,12 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
     return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=(size[0], size[1]))
 
 
-def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(native: Tensor, size: tuple[int, int], room: np.ndarray | None = None) -> Tensor:
     """A block's maps float32 (N, h, w) in [0, 1] -> float32 (N, *size): bilinear, then min-max again.
 
     Half-pixel centres, as ``F.interpolate(align_corners=False)`` has them; on a CPU by two small products, in half its
-    time, and in NumPy, which knows neither autocast nor a lower precision for products.
+    time, and in NumPy, which knows neither autocast nor a lower precision for products. There the result may be written
+    into ``room``, float32 (N, *size): to touch new memory takes longer than the products.
     """
     height, width = size
     native = native.detach().float()
@@ -295,7 +296,7 @@ def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
         return _min_max(native)
     if native.device.type == "cpu":
         rows, columns = _weights(native.shape[1], height), _weights(native.shape[2], width)
-        resized = torch.from_numpy(rows @ (native.numpy() @ columns.T))  # (H, h) (N, h, w) (w, W)
+        resized = torch.from_numpy(np.matmul(rows, native.numpy() @ columns.T, out=room))  # (H, h) (N, h, w) (w, W)
     else:
         resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     lowest = resized.amin((1, 2), keepdim=True)

@@ -34,6 +34,7 @@ from das_explain.measures import (
     sfd,
 )
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions
+from das_explain.measures.levels import Levels
 from das_explain.measures.probe import Probe
 from das_explain.measures.ranking import Ranking
 from das_explain.measures.regions import Regions
@@ -85,5 +86,5 @@ def compute_all(
     chosen = [each for each in MEASURES.values() if not each.needs_network] if measures is None else list(measures)
     known = options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
     readers = [measure.reader for measure in chosen if measure.reader]
-    options = replace(options, regions=known, ranking=Ranking(maps, masks, readers))
+    options = replace(options, regions=known, levels=Levels(maps), ranking=Ranking(maps, masks, readers))
     return {measure.name: Measured(*measure.compute(maps, masks, options)) for measure in chosen}

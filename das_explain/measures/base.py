@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from das_explain.errors import UsageError
+from das_explain.measures.levels import Levels
 from das_explain.measures.probe import Probe
 from das_explain.measures.ranking import Ranking, Reader
 from das_explain.measures.regions import Regions
@@ -23,8 +24,8 @@ class MeasureOptions:
     ``shared``: one rectangle for all models of a block, around R and the salient pixels of every one of them, which
     whoever calls gives in ``shared``, bool (N, H, W). ``tolerance``: of the pointing game, in pixels; ``distances``: whether it
     says how far its misses are. ``regions``: what is
-    known of the masks already, and ``ranking``: the pixels of these maps in order; ``measures.compute_all`` makes both
-    once for all measures.
+    known of the masks already, ``levels`` of the maps, and ``ranking``: the pixels of these maps in order;
+    ``measures.compute_all`` makes them once for all measures.
 
     Of measures that need the network: ``probe`` asks it; ``baseline``, a key of ``probe.BASELINES``, is what hides a
     pixel in ``insertion`` and ``deletion`` (``None``: each one's own), in ``steps`` steps of equally many pixels.
@@ -37,6 +38,7 @@ class MeasureOptions:
     tolerance: float = 0.0
     distances: bool = True
     regions: Regions | None = None
+    levels: Levels | None = None
     ranking: Ranking | None = None
     probe: Probe | None = None
     baseline: str | None = None
@@ -95,28 +97,35 @@ def regions_of(masks: Tensor, options: MeasureOptions) -> Regions:
     return options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
 
 
+def levels_of(maps: Tensor, options: MeasureOptions) -> Levels:
+    """How high these maps are: ``options.levels`` if it is of them, else looked at anew."""
+    return options.levels if options.levels is not None and options.levels.maps is maps else Levels(maps)
+
+
 def ranking_of(maps: Tensor, masks: Tensor, options: MeasureOptions) -> Ranking:
     """The pixels in order: ``options.ranking`` if it is of these maps and masks, else sorted anew."""
     known = options.ranking
     return known if known is not None and known.maps is maps and known.masks is masks else Ranking(maps, masks)
 
 
-def judge(maps: Tensor, regions: Regions | None = None, *, needs_outside: bool = False) -> tuple[Tensor, list[str]]:
+def judge(
+    maps: Tensor, regions: Regions | None = None, *, needs_outside: bool = False, levels: Levels | None = None
+) -> tuple[Tensor, list[str]]:
     """Which maps can be scored, bool (N,), and their statuses: ``ok`` or what is degenerate about them.
 
     In this order: ``nonfinite_cam``; ``no_object`` and, where a measure needs pixels off R, ``whole_frame``, both only
-    with ``regions``; ``zero_cam``: no weight above 0.
+    with ``regions``; ``zero_cam``: no weight above 0. ``levels`` of the maps need not be given.
 
     >>> judge(torch.tensor([[[0.0, 1.0]], [[0.0, 0.0]], [[0.0, torch.nan]]]))
     (tensor([ True, False, False]), ['ok', 'zero_cam', 'nonfinite_cam'])
     """
-    highest, lowest = maps.flatten(1).amax(1), maps.flatten(1).amin(1)  # both NaN if one weight is
-    conditions = {"nonfinite_cam": ~(highest.isfinite() & lowest.isfinite())}
+    levels = levels or Levels(maps)
+    conditions = {"nonfinite_cam": ~levels.finite}
     if regions is not None:
         conditions["no_object"] = regions.area == 0
         if needs_outside:
             conditions["whole_frame"] = regions.area == regions.masks[0].numel() if len(maps) else regions.area > 0
-    conditions["zero_cam"] = highest <= 0
+    conditions["zero_cam"] = levels.highest <= 0
     status = first_that_holds(conditions, len(maps))
     return torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=maps.device), status
 

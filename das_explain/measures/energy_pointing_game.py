@@ -16,6 +16,7 @@ from das_explain.measures.base import (
     MeasureOptions,
     check_maps,
     judge,
+    levels_of,
     regions_of,
 )
 from das_explain.measures.regions import TOGETHER, divide
@@ -35,10 +36,11 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     tensor([0.5000], dtype=torch.float64)
     """
     check_maps(maps, masks)
-    scored, status = judge(maps, regions_of(masks, options))
+    regions = regions_of(masks, options)
+    scored, status = judge(maps, regions, levels=levels_of(maps, options))
     parts = [
-        divide(weights, mask)
-        for weights, mask in zip(maps.detach().split(TOGETHER), masks.split(TOGETHER), strict=True)
+        divide(weights, factors.to(weights.dtype))
+        for weights, factors in zip(maps.detach().split(TOGETHER), regions.factors.split(TOGETHER), strict=True)
     ]
     on_object, elsewhere = (torch.cat(rows).double().sum(1) for rows in zip(*parts, strict=True))
     share = on_object / (on_object + elsewhere)

@@ -18,7 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, regions_of
+from das_explain.measures.base import (
+    DEFAULTS,
+    Measure,
+    Measured,
+    MeasureOptions,
+    check_maps,
+    judge,
+    levels_of,
+    regions_of,
+)
+from das_explain.measures.levels import one_for_all
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -39,22 +49,32 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     """
     check_maps(maps, masks)
     regions = regions_of(masks, options)
-    status = judge(maps, regions)[1]
+    levels = levels_of(maps, options)
+    status = judge(maps, regions, levels=levels)[1]
     values = torch.full((len(maps),), torch.nan, dtype=torch.float64)
     distances = values.clone()
-    weights = maps.detach().flatten(1).cpu().numpy()
-    on_object = regions.masks.flatten(1).cpu().numpy()
+    summits = [_summit(*each) for each in zip(one_for_all(maps.detach()).cpu().numpy(), levels.rows.cpu().numpy())]
+    if len(summits) < len(maps):
+        summits *= len(maps)
     measured = options.distances or options.tolerance > 0
     for row, word in enumerate(status):
         if word != "ok":
             continue
-        highest = weights[row] == weights[row].max()
+        lines, highest = summits[row]
         if measured:
-            distance = regions.distances(row, *np.divmod(np.flatnonzero(highest), maps.shape[2]))
+            ys, xs = np.nonzero(highest)
+            distance = regions.distances(row, lines[ys], xs)
             values[row], distances[row] = (distance <= options.tolerance).mean(), distance.mean()
         else:
-            values[row] = np.count_nonzero(highest & on_object[row]) / np.count_nonzero(highest)
+            on_object = regions.array[row, lines]
+            values[row] = np.count_nonzero(highest & on_object) / np.count_nonzero(highest)
     return Measured(values, status, {"hit_distance": distances} if measured else {})
+
+
+def _summit(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The few rows (k,) of a map (H, W) that reach its maximum, and where they do, bool (k, W); ``rows``: their maxima."""
+    lines = np.flatnonzero(rows == rows.max())
+    return lines, weights[lines] == rows.max()
 
 
 MEASURE = Measure("pointing_game", False, (0.0, 1.0), True, compute)

@@ -29,6 +29,12 @@ class Regions:
         return self.masks.cpu().numpy()
 
     @cached_property
+    def factors(self) -> Tensor:
+        """1 on R and 0 off it, float32 (N, H, W): what weights are multiplied by to be added up over R."""
+        # Four times quicker than from bool, of which Pillow gives bytes of 255.
+        return self.masks.view(torch.uint8).clamp(max=1).float()
+
+    @cached_property
     def area(self) -> Tensor:
         """Pixels of R, int64 (N,)."""
         counts = [np.count_nonzero(mask) for mask in self.array]
@@ -64,18 +70,17 @@ def _outline(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.divmod(np.flatnonzero(outline), mask.shape[1])
 
 
-def divide(weights: Tensor, masks: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def divide(weights: Tensor, factors: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Weights (N, H, W) added up along rows: of the pixels on R, and of those off it, (N, H) each, in their precision.
 
-    ``kept``: factors for the weights off R, of a shape that fits. Each weight goes into one of the sums and 0 into the
-    other, so that neither is a difference that could cancel. Give it ``TOGETHER`` maps at a time.
+    ``factors`` (N, H, W): 1 on R, else 0. ``kept``: factors for the weights off R, of a shape that fits. Each weight
+    goes into one of the sums and 0 into the other, so that neither is a difference that could cancel. Give it
+    ``TOGETHER`` maps at a time.
 
-    >>> divide(torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[True, False, True]]]))
+    >>> divide(torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]]))
     (tensor([[5.]]), tensor([[2.]]))
     """
-    # Four times quicker than from bool, of which Pillow gives bytes of 255.
-    part = masks.view(torch.uint8).clamp(max=1).to(weights.dtype)
-    torch.mul(weights, part, out=part)
+    part = weights * factors
     on_rows = part.sum(2)
     torch.sub(weights, part, out=part)
     return on_rows, (part if kept is None else part.mul_(kept)).sum(2)

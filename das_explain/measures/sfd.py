@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 
 from das_explain.errors import UsageError
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, first_that_holds, regions_of
+from das_explain.measures.base import (
+    DEFAULTS,
+    Measure,
+    Measured,
+    MeasureOptions,
+    first_that_holds,
+    levels_of,
+    regions_of,
+)
+from das_explain.measures.levels import Levels, one_for_all
 from das_explain.measures.regions import TOGETHER, Regions, divide, extents, join
 
 
@@ -123,18 +132,25 @@ def sfd_score(
 
 
 def score_regions(
-    cam: Tensor, regions: Regions, *, threshold: float, scaling: str, box: str, shared: Tensor | None = None
+    cam: Tensor,
+    regions: Regions,
+    levels: Levels | None = None,
+    *,
+    threshold: float,
+    scaling: str,
+    box: str,
+    shared: Tensor | None = None,
 ) -> SFD:
-    """``sfd_score`` on masks of which much is known already; the names and shapes must be right.
+    """``sfd_score`` on masks and maps of which much is known already; the names and shapes must be right.
 
     float32 maps are scaled and added up along rows in float32, over rows in float64: six digits. float64 maps are
     float64 throughout.
     """
     weights = cam.detach() if cam.dtype == torch.float64 else cam.detach().float()
-    columns, rows, lowest = weights.amax(1), weights.amax(2), weights.amin(2)
-    finite = torch.isfinite(rows).all(1) & torch.isfinite(lowest).all(1)
+    levels = levels or Levels(cam)
+    finite, rows, columns = levels.finite, levels.rows, levels.columns
     if finite.any():
-        least, most = float(lowest[finite].min()), float(rows[finite].max())
+        least, most = float(levels.lowest[finite].min()), float(levels.highest[finite].max())
         if least < -1e-5 or most > 1 + 1e-5:  # resizing may overshoot by a rounding error
             raise UsageError(f"cam must lie in [0, 1]; it runs from {least:.3g} to {most:.3g}")
         if least < 0 or most > 1:
@@ -191,8 +207,11 @@ def _sums(
     in_columns = ((x >= x0) & (x < x1)).to(weights.dtype)
     in_rows = (y >= y0) & (y < y1)
     off = in_columns[:, None] if kept is None else kept
-    parts = zip(weights.split(TOGETHER), regions.masks.split(TOGETHER), off.split(TOGETHER), strict=True)
-    of_r, of_n = zip(*(divide(scale(part), masks, factors) for part, masks, factors in parts), strict=True)
+    each = one_for_all(weights)
+    if each is not weights:
+        weights, scale = scale(each).expand_as(weights), SCALINGS["linear"]
+    parts = zip(weights.split(TOGETHER), regions.factors.split(TOGETHER), off.split(TOGETHER), strict=True)
+    of_r, of_n = zip(*(divide(scale(part), factors.to(part.dtype), kept) for part, factors, kept in parts), strict=True)
     return torch.cat(of_r).double().sum(1), (torch.cat(of_n).double() * in_rows).sum(1)
 
 
@@ -235,7 +254,15 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
         box, shared = "rect", options.shared
     _check(maps, masks, options.threshold, options.scaling, box)
     regions = regions_of(masks, options)
-    score = score_regions(maps, regions, threshold=options.threshold, scaling=options.scaling, box=box, shared=shared)
+    score = score_regions(
+        maps,
+        regions,
+        levels_of(maps, options),
+        threshold=options.threshold,
+        scaling=options.scaling,
+        box=box,
+        shared=shared,
+    )
     edges = dict(zip(("b_x0", "b_y0", "b_x1", "b_y1"), score.box.unbind(1), strict=True))
     return Measured(score.sfd, score.status, {"w_r": score.w_r, "w_n": score.w_n, **edges})
 

@@ -22,9 +22,9 @@ def centre_map(height: int, width: int, sigma: float = 0.25, device: torch.devic
 
 
 def make(maps: Tensor, masks: Tensor, partner: Tensor) -> Tensor:
-    """The same ``centre_map`` for every image, float32 (N, H, W), on the masks' device."""
+    """The same ``centre_map`` for every image, float32 (N, H, W), on the masks' device: one, expanded."""
     count, height, width = masks.shape
-    return centre_map(height, width, device=masks.device).repeat(count, 1, 1)
+    return centre_map(height, width, device=masks.device).expand(count, -1, -1)
 
 
 NULL = Null("centre", make, blind=True, title="centre Gaussian")

@@ -36,8 +36,8 @@ def fitted_map(mean_mask: Tensor) -> Tensor:
 
 
 def make(maps: Tensor, masks: Tensor, partner: Tensor, *, mean_mask: Tensor) -> Tensor:
-    """The same ``fitted_map`` for every image, float32 (N, H, W), on the masks' device."""
-    return fitted_map(mean_mask.to(masks.device)).repeat(len(masks), 1, 1)
+    """The same ``fitted_map`` for every image, float32 (N, H, W), on the masks' device: one, expanded."""
+    return fitted_map(mean_mask.to(masks.device)).expand(len(masks), -1, -1)
 
 
 NULL = Null("centre-fitted", make, blind=True, needs=("mean_mask",), title="fitted Gaussian")

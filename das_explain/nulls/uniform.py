@@ -9,8 +9,8 @@ from das_explain.nulls.base import Null
 
 
 def make(maps: Tensor, masks: Tensor, partner: Tensor) -> Tensor:
-    """Ones, float32 (N, H, W), the masks' shape, on their device."""
-    return torch.ones(masks.shape, device=masks.device)
+    """Ones, float32 (N, H, W), the masks' shape, on their device: one, expanded."""
+    return torch.ones(1, device=masks.device).expand(masks.shape)
 
 
 NULL = Null("uniform", make, blind=True)

@@ -75,6 +75,7 @@ class Scorer:
         self.nulls = [NULLS[name] for name in self.options.nulls]
         if not self.partners:  # one image has no partner
             self.nulls = [null for null in self.nulls if null.blind or null.needs]
+        self._rooms: dict[str, np.ndarray] = {}  # by model, for its maps of a block at full size
 
     def score(self, evidence: Evidence, first: int = 0) -> Scored:
         """The values of all images; ``first`` is the rank of its first shown image among all that were shown."""
@@ -123,7 +124,11 @@ class Scorer:
                         self._put(scored, (key, measure, null_name), positions, usable, result)
 
     def _upsampled(self, evidence: Evidence, key: Key, native: np.ndarray) -> Tensor:
-        return upsample(torch.from_numpy(np.ascontiguousarray(native)), evidence.sizes[evidence.geometries[key.model]])
+        size = evidence.sizes[evidence.geometries[key.model]]
+        room = self._rooms.get(key.model)
+        if room is None or len(room) < len(native):
+            room = self._rooms[key.model] = np.empty((len(native), *size), np.float32)
+        return upsample(torch.from_numpy(np.ascontiguousarray(native)), size, room[: len(native)])
 
     def _shared(self, key: Key, maps: Mapping[Key, Tensor], evidence: Evidence) -> Tensor | None:
         """The pixels that any model of this geometry holds salient, bool (k, H, W), if they share a box."""
