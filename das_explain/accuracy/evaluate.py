@@ -1,72 +1,34 @@
-"""What ``das-explain evaluate`` does: models and data in, a folder of tables out.
-
-    evaluation.json   what was measured: command, models, data, versions, counts by status
-    predictions.csv   classifiers: a row per image and model; accuracy.csv, classes.csv, comparison.csv follow from it
-    images.csv        detectors: a row per image; ap.csv, classes.csv, comparison.csv; detections-N.json of each model
-
-They are written at the end; the same command measures anew and replaces them.
-"""
+"""What ``das-explain evaluate`` does: models and data in, tables out."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from das_explain.accuracy import classifiers as accuracy
 from das_explain.accuracy.average_precision import METRICS, AveragePrecision, average_precision, coco_eval, percentiles
 from das_explain.accuracy.detectors import detect, load_detector
+from das_explain.accuracy.folder import Request, check_folder, write_results
 from das_explain.batches.load import load_batches
 from das_explain.batches.workers import killed_workers_told
 from das_explain.data.coco.objects import open_objects
 from das_explain.data.dataset import open_dataset
 from das_explain.data.draw import draw_sample
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.tables import write_rows
 from das_explain.explain.contestants import ExplainOptions, load_contest
-from das_explain.files import package_versions, six_digits, write_json, write_text_whole
+from das_explain.files import write_text_whole
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset
     from das_explain.types import Progress, Sample
 
 BATCH = 16
-MANIFEST, SCHEMA = "evaluation.json", 1
-TABLES = ("predictions.csv", "accuracy.csv", "images.csv", "ap.csv", "classes.csv", "comparison.csv")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to measure. ``models`` are specs; ``data`` is a data spec, or ``FILE.json[@FOLDER]`` for detectors.
-
-    ``label_files``: per classifier a file of its class names, or ``None``; empty: each model's own.
-
-    ``draws``: of the bootstrap of detectors' AP; 0 leaves out its intervals.
-    """
-
-    models: tuple[str, ...]
-    data: str
-    out: Path
-    label_files: tuple[Path | None, ...] = ()
-    label_map: dict[str, str] | None = None
-    sample: int | None = None
-    stratified: bool = False
-    seed: int = 0
-    split: str | None = None
-    root: Path | None = None
-    batch: int | None = None
-    workers: int | None = None
-    device: str | None = None
-    draws: int = 200
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +63,7 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
     )
     contestants, geometries = contest.contestants, contest.geometries
     models = [_about(each.model, each.name) for each in contestants]
-    _check_folder(request, models, dataset.fingerprint)
+    check_folder(request, models, dataset.fingerprint)
     with killed_workers_told():
         batches = load_batches(
             dataset.source, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers
@@ -121,7 +83,7 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
     notes = [
         f"{name}: no top-5, as it has only {count} classes" for name, count in classes.items() if count <= accuracy.K
     ]
-    _write(request, models, dataset.fingerprint, len(samples), tables, counts)
+    write_results(request, models, dataset.fingerprint, len(samples), tables, counts)
     return Measured(tables, counts, notes)
 
 
@@ -153,7 +115,7 @@ def measure_detectors(
     if len(set(names)) < len(names):
         raise UsageError("two detectors have the same name: write NAME=SPEC")
     models = [_about(each, each.name) for each in detectors]
-    _check_folder(request, models, data.fingerprint)
+    check_folder(request, models, data.fingerprint)
     images, tested, found = [], [], [[] for _ in detectors]
     with killed_workers_told():
         for sample, message, results in detect(detectors, data, samples, workers=request.workers, progress=progress):
@@ -190,7 +152,7 @@ def measure_detectors(
         for name, unknown in lacking.items()
         if unknown
     ]
-    _write(request, models, data.fingerprint, len(samples), tables, counts)
+    write_results(request, models, data.fingerprint, len(samples), tables, counts)
     for number, mine in enumerate(found, 1):
         write_text_whole(request.out / f"detections-{number}.json", json.dumps(mine))
     return Measured(tables, counts, notes)
@@ -252,70 +214,6 @@ def _ap_differences(scores: dict[str, AveragePrecision], images: int) -> list[di
                 }
             )
     return rows
-
-
-def _identity(request: Request, models: Sequence[dict[str, str]], fingerprint: str) -> dict[str, Any]:
-    sample = {"sample": request.sample, "stratified": request.stratified, "seed": request.seed}
-    return {"schema": SCHEMA, "models": list(models), "data": request.data, "data_fingerprint": fingerprint, **sample}
-
-
-def _check_folder(request: Request, models: Sequence[dict[str, str]], fingerprint: str) -> None:
-    """Whether the results may be written there: into a new folder, or in place of the same evaluation's."""
-    path = request.out / MANIFEST
-    if request.overwrite:
-        return
-    if path.is_file():
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-            same = all(there.get(key) == value for key, value in _identity(request, models, fingerprint).items())
-        except (OSError, ValueError, AttributeError):
-            same = False
-        if not same:
-            raise DasExplainError(
-                f"{request.out} holds another evaluation: another --out keeps it, --overwrite replaces it"
-            )
-    elif taken := [name for name in TABLES if (request.out / name).exists()]:
-        raise DasExplainError(f"{request.out / taken[0]} is of something else: name another --out, or --overwrite it")
-
-
-def _write(
-    request: Request,
-    models: Sequence[dict[str, str]],
-    fingerprint: str,
-    count: int,
-    tables: dict[str, pd.DataFrame],
-    counts: dict[str, int],
-) -> None:
-    try:
-        request.out.mkdir(parents=True, exist_ok=True)
-        for name in (*TABLES, MANIFEST, *(path.name for path in request.out.glob("detections-*.json"))):
-            (request.out / name).unlink(missing_ok=True)
-        for name, table in tables.items():
-            if len(table):
-                write_rows(request.out / f"{name}.csv", list(table.columns), _records(table))
-        manifest = {
-            **_identity(request, models, fingerprint),
-            "command": sys.argv,
-            "images": count,
-            "counts": counts,
-            "draws": request.draws,
-            "versions": package_versions(),
-        }
-        write_json(request.out / MANIFEST, manifest)
-    except OSError as error:
-        raise DasExplainError(f"cannot write to {request.out}: {error.strerror}") from None
-
-
-def _records(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    """Rows in which nothing, NaN and None alike, is None; numbers with six digits."""
-    columns = {name: [_cell(value) for value in table[name]] for name in table.columns}
-    return (dict(zip(columns, row)) for row in zip(*columns.values()))
-
-
-def _cell(value: Any) -> Any:
-    if pd.isna(value):
-        return None
-    return six_digits(value) if isinstance(value, (float, np.floating)) else value
 
 
 def _words(counts: dict[str, int]) -> str:

@@ -64,7 +64,8 @@ def evaluate(
 
     Example: das-explain evaluate plain=plain.pth@resnet50 das=das.pth@resnet50:das photos/
     """
-    from das_explain.accuracy.evaluate import Request, measure_classifiers, measure_detectors
+    from das_explain.accuracy.evaluate import measure_classifiers, measure_detectors
+    from das_explain.accuracy.folder import Request
     from das_explain.checkpoint.spec import parse_spec
     from das_explain.commands.common import progress_bars
     from das_explain.data.coco.objects import is_object_spec

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from das_explain.accuracy.average_precision import METRICS, average_precision, percentiles
-from das_explain.accuracy.evaluate import Request, measure_detectors
+from das_explain.accuracy.evaluate import measure_detectors
+from das_explain.accuracy.folder import Request
 from das_explain.data.coco.objects import ObjectDataset, open_objects
 from das_explain.errors import DasExplainError
 from tests.objects import coco_folder

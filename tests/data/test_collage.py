@@ -16,7 +16,9 @@ import pytest
 
 from das_explain.data.collage import cutouts
 from das_explain.data.collage import scenes as collage
-from das_explain.data.collage.scenes import CLASSES, KINDS, Collage
+from das_explain.data.collage.images import Collage
+from das_explain.data.collage.scenes import CLASSES, KINDS
+from das_explain.data.collage.sheet import contact_sheet
 from das_explain.errors import DasExplainError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +45,7 @@ def test_same_bytes_twice_pickled_and_in_a_fresh_process() -> None:
     first = digest(items)
     assert digest(pickle.loads(pickle.dumps(items))) == first
     program = (
-        "import hashlib; from das_explain.data.collage.scenes import Collage\n"
+        "import hashlib; from das_explain.data.collage.images import Collage\n"
         f"{inspect.getsource(digest)}\n"
         "print(digest(Collage(12, 'train', seed=5)))"
     )
@@ -90,7 +92,7 @@ def test_train_test_and_seeds_share_nothing() -> None:
 
 
 def share_at_home(items: Collage) -> float:
-    return float(np.mean([items.background(i) == collage._HABITS[items.label(i)].home for i in range(len(items))]))
+    return float(np.mean([items.background(i) == collage.HABITS[items.label(i)].home for i in range(len(items))]))
 
 
 def test_context_is_learnable_in_train_only() -> None:
@@ -99,7 +101,7 @@ def test_context_is_learnable_in_train_only() -> None:
     assert share_at_home(Collage(count, "train", context=1.0)) == 1.0
     assert share_at_home(Collage(count, "train", context=0.0)) == pytest.approx(1 / len(KINDS), abs=0.02)
     assert share_at_home(Collage(count, "test")) == pytest.approx(1 / len(KINDS), abs=0.02)
-    assert len({habit.home for habit in collage._HABITS.values()}) == len(CLASSES), "every class has a home of its own"
+    assert len({habit.home for habit in collage.HABITS.values()}) == len(CLASSES), "every class has a home of its own"
 
 
 def test_test_backgrounds_are_independent_of_the_class() -> None:
@@ -212,7 +214,7 @@ def test_backgrounds_avoid_the_objects() -> None:
 def test_every_scene_is_drawn() -> None:
     for scenes in cutouts.DRAWING["scenes"].values():
         assert {name for scene in scenes for name in scene if name} <= set(cutouts.DRAWING["surfaces"])
-    assert {habit.home for habit in collage._HABITS.values()} <= set(KINDS)
+    assert {habit.home for habit in collage.HABITS.values()} <= set(KINDS)
     assert all(any(scene[1] for scene in cutouts.DRAWING["scenes"][kind]) for kind in collage._AIR)
 
 
@@ -221,8 +223,8 @@ def test_sources_ship_with_the_wheels_and_nothing_is_fetched() -> None:
         "import socket, sys, das_explain\n"
         "socket.socket.connect = None  # a download would fail\n"
         "before = set(sys.modules)\n"
-        "from das_explain.data.collage import cutouts, scenes as collage\n"
-        "collage.Collage(2)[0], [cutouts.cutouts(label) for label in (*collage.CLASSES, None)]\n"
+        "from das_explain.data.collage import cutouts, images\n"
+        "images.Collage(2)[0], [cutouts.cutouts(label) for label in (*images.CLASSES, None)]\n"
         "assert not {'pooch', 'skimage', 'sklearn', 'torch'} & (set(sys.modules) - before)\n"
     )
     fresh_process(program)
@@ -249,7 +251,7 @@ def test_wrong_requests_are_refused(arguments: dict) -> None:
 
 
 def test_contact_sheet_shows_sources_and_samples() -> None:
-    sheet = collage.contact_sheet(columns=5, rows=1)
+    sheet = contact_sheet(columns=5, rows=1)
     photos = len({cutout.photo for _, cutout in DRAWN})
     assert sheet.dtype == np.uint8
     assert sheet.shape == (-(-(photos + 5) // 5) * 240, 5 * 320, 3)

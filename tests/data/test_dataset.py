@@ -477,7 +477,7 @@ class FakeCollage:
 def fake_collage(monkeypatch):
     from das_explain.data.sources import collages
 
-    monkeypatch.setitem(sys.modules, "das_explain.data.collage.scenes", SimpleNamespace(Collage=FakeCollage))
+    monkeypatch.setitem(sys.modules, "das_explain.data.collage.images", SimpleNamespace(Collage=FakeCollage))
     collages._collage.cache_clear()
     yield collages._collage
     collages._collage.cache_clear()
@@ -514,7 +514,8 @@ def test_collage_photo_and_mask_come_from_one_rendering(fake_collage):
 
 
 def test_collage_for_real():
-    from das_explain.data.collage.scenes import CLASSES, Collage
+    from das_explain.data.collage.images import Collage
+    from das_explain.data.collage.scenes import CLASSES
 
     dataset, made = open_dataset("collage:300"), Collage(300, "test")
     assert dataset.labels == CLASSES

@@ -1,28 +1,18 @@
-"""The embedded photo set `collage`: photographs from the scikit-image and scikit-learn wheels, cut out
-and set into new scenes.
+"""One scene of the embedded photo set: a cut-out of `cutouts` set before a background, with distractors and one camera.
 
-The masks are exact because the images are made from the cut-outs (`cutouts`). In `train` a class has its home background most of the time, so that a network can learn the context in place of
-the object; in `test` background and class are independent.
-
-Look at the outlines and at samples: `python -m das_explain.data.collage.scenes OUT.png`.
+The mask is exact because the image is made from the cut-out.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from das_explain.data.collage.cutouts import DRAWING, Cutout, cutouts, photograph
-from das_explain.errors import UsageError
-
-_SPLITS = {"train": 0, "test": 1}
 
 
 @dataclass(frozen=True)
@@ -36,7 +26,7 @@ class _Habit:
     tone: str | None = None
 
 
-_HABITS = {  # the cut-outs that "rise" or "hang" end at the border of their photograph, so they must end at ours
+HABITS = {  # the cut-outs that "rise" or "hang" end at the border of their photograph, so they must end at ours
     "astronaut": _Habit("space", "rise", (0.10, 0.40), 7),
     "cat": _Habit("brick", "hang", (0.09, 0.36), 7),
     "coin": _Habit("paper", "stand", (0.06, 0.18), 180, "coin"),
@@ -47,7 +37,7 @@ _HABITS = {  # the cut-outs that "rise" or "hang" end at the border of their pho
     "rocket": _Habit("sky", "fly", (0.07, 0.22), 55),
     "temple": _Habit("gravel", "stand", (0.08, 0.36), 5),
 }
-CLASSES: tuple[str, ...] = tuple(sorted(_HABITS))
+CLASSES: tuple[str, ...] = tuple(sorted(HABITS))
 KINDS: tuple[str, ...] = tuple(sorted(DRAWING["scenes"]))
 _AIR = ("sky", "space")
 
@@ -236,7 +226,7 @@ def compose(
     label: str, kind: str, height: int, width: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """One scene: image uint8 (H, W, 3), mask bool (H, W) of the object's visible pixels, its visible fraction."""
-    habit, variants = _HABITS[label], cutouts(label)
+    habit, variants = HABITS[label], cutouts(label)
     background, horizon = _background(kind, habit.place == "stand", height, width, rng)
     scene, mask, sun = background.astype(np.float32), np.zeros((height, width), bool), rng.choice([-1.0, 1.0])
     behind, before = (rng.random(2) < (0.35, 0.45)) & (horizon > 0 or kind not in _AIR)
@@ -261,106 +251,3 @@ def compose(
     if before:
         _distract(scene, mask, horizon, sun, rng)
     return _develop(scene, rng), mask, float(mask.sum() / whole)
-
-
-@dataclass(frozen=True)
-class CollageImage:
-    """One image: `image` uint8 (H, W, 3) RGB, `mask` bool (H, W), exact, `label`, and the `background` kind."""
-
-    image: np.ndarray
-    mask: np.ndarray
-    label: str
-    background: str
-
-
-class Collage:
-    """A sequence of composed photographs, any number, made on demand, the same in every run and process.
-
-    Args:
-        count: number of images. Image i is the same for every count.
-        split: "train", where a class has its home background with probability `context` and else any kind, or
-            "test", where the background is independent of the class. The two never share a random stream.
-        seed: 0 or more.
-        size: (height, width) in pixels.
-
-    Raises:
-        UsageError: an unknown split, a negative count or seed, a side under 32 pixels, a context outside [0, 1].
-        DasExplainError: on the first image, when scikit-image or scikit-learn is not installed.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        split: Literal["train", "test"] = "test",
-        *,
-        seed: int = 0,
-        size: tuple[int, int] = (240, 320),
-        context: float = 0.9,
-    ) -> None:
-        if split not in _SPLITS:
-            raise UsageError(f"unknown collage split {split!r}: choose train or test")
-        if count < 0 or seed < 0 or min(size) < 32 or not 0 <= context <= 1:
-            given = f"{count=} {seed=} {size=} {context=}"
-            raise UsageError(f"collage needs count and seed >= 0, sides >= 32 and context in [0, 1], not {given}")
-        self.count, self.split, self.seed = int(count), split, int(seed)
-        self.size, self.context = (int(size[0]), int(size[1])), float(context)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def _number(self, index: int) -> int:
-        if not -self.count <= index < self.count:
-            raise IndexError(f"the collage has {self.count} images, no number {index}")
-        return int(index) % self.count
-
-    def _stream(self, purpose: int, number: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence([self.seed, _SPLITS[self.split], purpose, number]))
-
-    def label(self, index: int) -> str:
-        """The class of an image, without rendering it: each run of `len(CLASSES)` images holds each class once."""
-        block, place = divmod(self._number(index), len(CLASSES))
-        return CLASSES[self._stream(0, block).permutation(len(CLASSES))[place]]
-
-    def background(self, index: int) -> str:
-        """The background kind of an image, one of `KINDS`, without rendering it."""
-        label, rng = self.label(index), self._stream(1, self._number(index))
-        at_home = self.split == "train" and rng.random() < self.context
-        return _HABITS[label].home if at_home else KINDS[rng.integers(len(KINDS))]
-
-    def name(self, index: int) -> str:
-        """A file name for an image, such as `collage/test/00012.png`."""
-        return f"collage/{self.split}/{self._number(index):05d}.png"
-
-    def __getitem__(self, index: int) -> CollageImage:
-        label, kind = self.label(index), self.background(index)
-        image, mask, _ = compose(label, kind, *self.size, self._stream(2, self._number(index)))
-        return CollageImage(image, mask, label, kind)
-
-    def __iter__(self) -> Iterator[CollageImage]:
-        return (self[index] for index in range(self.count))
-
-
-def contact_sheet(columns: int = 5, rows: int = 5) -> np.ndarray:
-    """For looking: every source with its outlines, then test images with the edges of their masks. uint8 (H, W, 3)."""
-    drawn = [cutout for label in (*CLASSES, None) for cutout in cutouts(label)]
-    tiles = []
-    for photo in dict.fromkeys(cutout.photo for cutout in drawn):
-        picture = photograph(photo).copy()
-        rings = [ring for cutout in drawn if cutout.photo == photo for ring in cutout.rings]
-        fixed = [np.round((ring - 0.5) * 8).astype(np.int32) for ring in rings]
-        cv2.polylines(picture, fixed, True, (0, 255, 0), 1, cv2.LINE_AA, 3)
-        scale = min(320 / picture.shape[1], 240 / picture.shape[0])
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        below, beside = 240 - picture.shape[0], 320 - picture.shape[1]
-        tiles.append(cv2.copyMakeBorder(picture, 0, below, 0, beside, cv2.BORDER_CONSTANT))
-    for item in Collage(columns * rows):
-        edges = cv2.findContours(item.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]
-        tiles.append(cv2.drawContours(item.image.copy(), edges, -1, (0, 255, 0), 1))
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    return np.vstack([np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)])
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m das_explain.data.collage.scenes OUT.png")
-    Image.fromarray(contact_sheet()).save(sys.argv[1])

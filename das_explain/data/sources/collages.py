@@ -13,7 +13,7 @@ from das_explain.errors import UsageError
 from das_explain.types import Region, Sample
 
 if TYPE_CHECKING:
-    from das_explain.data.collage.scenes import Collage, CollageImage
+    from das_explain.data.collage.images import Collage, CollageImage
 
 DEFAULT_COUNT = 100
 SPLITS = ("train", "test")
@@ -46,7 +46,7 @@ class Collages:
 
 @lru_cache(maxsize=2)
 def _collage(count: int, split: str) -> Collage:
-    from das_explain.data.collage.scenes import Collage
+    from das_explain.data.collage.images import Collage
 
     return Collage(count, "train" if split == "train" else "test")
 
