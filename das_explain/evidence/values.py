@@ -6,7 +6,7 @@ reads it back. It knows neither networks nor measures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,3 +118,20 @@ class Evidence:
 
     def __len__(self) -> int:
         return len(self.photos)
+
+    def one(self, row: int) -> Evidence:
+        """The evidence of one image alone, the ``row``-th of those that were shown."""
+        only = slice(row, row + 1)
+        return replace(
+            self,
+            photos=[self.photos[self.shown[row]]],
+            shown=np.zeros(1, np.int64),
+            frames={key: files[only] for key, files in self.frames.items()},
+            masks={key: masks[only] for key, masks in self.masks.items()},
+            maps={key: BlockMaps(maps.native[only], maps.raw_max[only]) for key, maps in self.maps.items()},
+            logits={
+                model: Logits(each.values[only], each.classes[only], each.log_sum[only], each.target[only])
+                for model, each in self.logits.items()
+            },
+            measured={at: (values[only], status[only]) for at, (values, status) in self.measured.items()},
+        )

@@ -14,7 +14,7 @@ from das_explain.batches.workers import killed_workers_told
 from das_explain.data.dataset import Dataset
 from das_explain.errors import DasExplainError, one_line
 from das_explain.evidence.tables import SCORES, write_rows
-from das_explain.evidence.values import Evidence, Key
+from das_explain.evidence.values import Evidence, Key, Photo
 from das_explain.explain.explainer import Explainer, pixels
 from das_explain.files import check_folder, json_line
 from das_explain.scoring.memory import model_facts
@@ -67,7 +67,7 @@ def write_heatmaps(
             dataset.source, dataset.samples, segmenter, batch=batch, workers=workers, finding=finding
         )
         for loaded in batches:
-            shown, seen = loaded.readable()
+            _, seen = loaded.readable()
             evidence = explainer.explain(loaded, frames=False)
             frames = {geometry: pixels(seen, geometry) for geometry in seen.frames}
             table = score_rows(scorer.models, evidence, scorer.score(evidence)).astype(object)
@@ -75,11 +75,11 @@ def write_heatmaps(
             rows += records
             regions += [asdict(photo) for photo in evidence.photos]
             per_image = len(records) // len(evidence)
-            for row, position in enumerate(shown):
+            for row, position in enumerate(evidence.shown):
                 mine = records[position * per_image : (position + 1) * per_image]
-                view = _View(evidence, frames, row, position)
+                view = _View(evidence.one(row), {geometry: each[row] for geometry, each in frames.items()})
                 # The suffix keeps a photo from being overwritten where --out is its own folder.
-                name = evidence.photos[position].image
+                name = view.photo.image
                 stem = out / f"{unique_stem(name, taken)}-heatmap"
                 try:
                     figures.save(_figure(view, mine), stem)
@@ -121,35 +121,34 @@ def _bytes(name: str) -> int:
 
 @dataclass(frozen=True)
 class _View:
-    """One image of a batch: all that was seen of it. ``row``: among the shown ones, ``position``: among all."""
+    """One image: its evidence, and what models of each geometry saw, uint8 (H, W, 3)."""
 
     evidence: Evidence
     frames: dict[str, np.ndarray]
-    row: int
-    position: int
+
+    @property
+    def photo(self) -> Photo:
+        """What is known of it before any model."""
+        return self.evidence.photos[0]
 
     def keys(self, model: str) -> list[Key]:
         """The model's maps, in order."""
         return [key for key in self.evidence.maps if key.model == model]
 
-    def frame(self, geometry: str) -> np.ndarray:
-        """What models of this geometry see, uint8 (H, W, 3)."""
-        return self.frames[geometry][self.row]
-
     def mask(self, geometry: str) -> np.ndarray | None:
         """The object on that frame, bool (H, W), where it is known."""
-        known = bool(self.evidence.masks) and self.evidence.photos[self.position].status == "ok"
-        return self.evidence.masks[geometry][self.row] if known else None
+        known = bool(self.evidence.masks) and self.photo.status == "ok"
+        return self.evidence.masks[geometry][0] if known else None
 
 
 def _figure(view: _View, records: Sequence[Row]):
     geometries = view.evidence.geometries
     first, own = next(iter(geometries.values())), len(set(geometries.values())) > 1  # else one photo is enough
-    frame, mask = view.frame(first), view.mask(first)
+    frame, mask = view.frames[first], view.mask(first)
     lines, boxes = [], {}
     for name, geometry in geometries.items():
         mine = {record["block"]: record for record in records if record["model"] == name}
-        maps = {key.block: view.evidence.maps[key].native[view.row] for key in view.keys(name)}
+        maps = {key.block: view.evidence.maps[key].native[0] for key in view.keys(name)}
         about = next(iter(mine.values()))
         lines.append(
             figures.HeatmapRow(
@@ -160,7 +159,7 @@ def _figure(view: _View, records: Sequence[Row]):
                 predicted=about["predicted"],
                 confidence=about["confidence"],
                 target=about["target"],
-                photo=view.frame(geometry) if own else None,
+                photo=view.frames[geometry] if own else None,
                 mask=view.mask(geometry) if own else None,
             )
         )
@@ -169,7 +168,7 @@ def _figure(view: _View, records: Sequence[Row]):
             for block, record in mine.items()
             if record["sfd"] is not None
         }
-    return figures.heatmap_figure(frame, lines, view.evidence.photos[view.position].label, mask, boxes)
+    return figures.heatmap_figure(frame, lines, view.photo.label, mask, boxes)
 
 
 def _save_maps(stem: Path, view: _View) -> None:
@@ -177,11 +176,11 @@ def _save_maps(stem: Path, view: _View) -> None:
     geometries = view.evidence.geometries
     for name, geometry in geometries.items():
         prefix = "" if geometry == next(iter(geometries.values())) else f"{name}/"
-        arrays[f"{prefix}frame"] = view.frame(geometry)
+        arrays[f"{prefix}frame"] = view.frames[geometry]
         if (mask := view.mask(geometry)) is not None:
             arrays[f"{prefix}mask"] = mask
         for key in view.keys(name):
             maps = view.evidence.maps[key]
-            arrays[f"{name}/{key.block}"] = maps.native[view.row]
-            arrays[f"{name}/{key.block}/cam_max"] = maps.raw_max[view.row]
+            arrays[f"{name}/{key.block}"] = maps.native[0]
+            arrays[f"{name}/{key.block}/cam_max"] = maps.raw_max[0]
     np.savez_compressed(stem.with_name(stem.name + ".npz"), **arrays)
