@@ -104,8 +104,17 @@ class Shards:
 
 
 _DICTIONARY = [
-    "label", "status", "frames.list.element.geometry", "masks.list.element.geometry", "maps.list.element.model",
-    "maps.list.element.block", "logits.list.element.model", "measured.list.element.model",
-    "measured.list.element.block", "measured.list.element.measure", "measured.list.element.status",
-    "alternatives.list.element.geometry", "alternatives.list.element.name",
-]  # fmt: skip
+    "label",
+    "status",
+    "frames.list.element.geometry",
+    "masks.list.element.geometry",
+    "maps.list.element.model",
+    "maps.list.element.block",
+    "logits.list.element.model",
+    "measured.list.element.model",
+    "measured.list.element.block",
+    "measured.list.element.measure",
+    "measured.list.element.status",
+    "alternatives.list.element.geometry",
+    "alternatives.list.element.name",
+]

@@ -24,9 +24,15 @@ from das_explain.stats.tables import compare_groups
 
 TOP1, NO_BLOCK = "top1", ""
 OF_DESIGNS = (
-    "designs", "variance", "copies", "design_means", "design_differences", "design_lifts", "design_readings",
+    "designs",
+    "variance",
+    "copies",
+    "design_means",
+    "design_differences",
+    "design_lifts",
+    "design_readings",
     "correlations",
-)  # fmt: skip
+)
 
 
 def copies_of(run: Run) -> dict[str, str]:

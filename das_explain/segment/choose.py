@@ -13,10 +13,19 @@ if TYPE_CHECKING:
     from das_explain.data.dataset import Dataset
 
 FINDER_OPTIONS = {  # the flag's name on the command line -> option of FinderOptions
-    "prompt": "template", "prompts": "overrides", "detector": "detector", "sam": "sam", "tokenizer": "tokenizer",
-    "box_threshold": "box_threshold", "text_threshold": "text_threshold", "retry_threshold": "retry_threshold",
-    "choice": "choice", "minimum_area": "minimum_area", "detector_side": "side", "segmenter_precision": "precision",
-}  # fmt: skip
+    "prompt": "template",
+    "prompts": "overrides",
+    "detector": "detector",
+    "sam": "sam",
+    "tokenizer": "tokenizer",
+    "box_threshold": "box_threshold",
+    "text_threshold": "text_threshold",
+    "retry_threshold": "retry_threshold",
+    "choice": "choice",
+    "minimum_area": "minimum_area",
+    "detector_side": "side",
+    "segmenter_precision": "precision",
+}
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,19 @@ from das_explain.files import six_digits
 from das_explain.types import Region
 
 TOLERANCE = 0.0075
-AGAINST = ("image", "label", "status", "compared", "iou", "boundary_f", "boundary_precision", "boundary_recall", "area",
-           "human_area", "overlay")  # fmt: skip
+AGAINST = (
+    "image",
+    "label",
+    "status",
+    "compared",
+    "iou",
+    "boundary_f",
+    "boundary_precision",
+    "boundary_recall",
+    "area",
+    "human_area",
+    "overlay",
+)
 
 
 @dataclass(frozen=True)

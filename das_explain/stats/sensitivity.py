@@ -12,8 +12,14 @@ from das_explain.errors import DasExplainError, UsageError
 from das_explain.stats.pairing import require
 
 CHOICES = ("scaling", "threshold", "box", "region", "zero_cam", "no_background")
-DEFAULT_READING: Mapping[str, Any] = {"scaling": "antilog", "threshold": 0.3, "box": "rect", "region": "as is",
-    "zero_cam": "out", "no_background": 1}  # fmt: skip
+DEFAULT_READING: Mapping[str, Any] = {
+    "scaling": "antilog",
+    "threshold": 0.3,
+    "box": "rect",
+    "region": "as is",
+    "zero_cam": "out",
+    "no_background": 1,
+}
 READINGS = ["block", "model_a", "model_b", *CHOICES, "n", "delta", "ci_low", "ci_high"]
 SENSITIVITY = ["block", "model_a", "model_b", "delta", "readings", "same_sign", "excludes_zero", "other_excludes_zero",
     "least", "median", "greatest"]  # fmt: skip

@@ -17,9 +17,16 @@ from das_explain.train.schema import Recipe, Schedule
 from das_explain.train.task import RANDOM_VIEWS
 
 PACKAGES = (
-    "das-explain", "torch", "torchvision", "lightning", "numpy", "pillow",
-    "opencv-python-headless", "scikit-image", "scikit-learn",
-)  # fmt: skip
+    "das-explain",
+    "torch",
+    "torchvision",
+    "lightning",
+    "numpy",
+    "pillow",
+    "opencv-python-headless",
+    "scikit-image",
+    "scikit-learn",
+)
 
 SHOWN = 100  # classes; more are no longer read
 

@@ -18,9 +18,17 @@ from tests.photos import store
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = (
-    "transformers", "tokenizers", "segment_anything", "groundingdino", "timm", "lightning", "tensorboard", "pycocotools",
-    "pillow_heif", "ray",
-)  # fmt: skip
+    "transformers",
+    "tokenizers",
+    "segment_anything",
+    "groundingdino",
+    "timm",
+    "lightning",
+    "tensorboard",
+    "pycocotools",
+    "pillow_heif",
+    "ray",
+)
 PHOTOGRAPHS = ("skimage", "sklearn")
 PROGRAM = """
 import sys

@@ -11,9 +11,14 @@ from das_explain.segment.finders.sam import HubSam
 from tests.segment.networks import sample, scene
 
 BATCH = [  # sizes that give equal inputs, and others; prompts of equal length, and others
-    ("dog", (200, 120)), ("golden retriever", (90, 150)), ("cat", (200, 120)), ("golden retriever", (200, 120)),
-    ("dog", (180, 300)), ("crane", (200, 120)), ("a red bird", (60, 50)),
-]  # fmt: skip
+    ("dog", (200, 120)),
+    ("golden retriever", (90, 150)),
+    ("cat", (200, 120)),
+    ("golden retriever", (200, 120)),
+    ("dog", (180, 300)),
+    ("crane", (200, 120)),
+    ("a red bird", (60, 50)),
+]
 
 
 def assert_batches_change_nothing(finder, monkeypatch):

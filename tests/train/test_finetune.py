@@ -23,8 +23,18 @@ from das_explain.train.data import BalancedSampler, TrainingData
 from das_explain.train.split import hold_out
 
 COUNTS = {"ant": 1, "bee": 2, "cat": 7, "dog": 20}
-SMALL = ["input.size=32", "input.resize=32", "input.train_size=32", "schedule.epochs=2", "schedule.warmup_epochs=0",
-         "data.per_epoch=16", "loop.batch_size=8", "loop.workers=0", "loop.device=cpu", "loop.precision=32"]  # fmt: skip
+SMALL = [
+    "input.size=32",
+    "input.resize=32",
+    "input.train_size=32",
+    "schedule.epochs=2",
+    "schedule.warmup_epochs=0",
+    "data.per_epoch=16",
+    "loop.batch_size=8",
+    "loop.workers=0",
+    "loop.device=cpu",
+    "loop.precision=32",
+]
 
 
 @pytest.fixture(scope="module")

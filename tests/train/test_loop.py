@@ -25,8 +25,14 @@ from das_explain.train.callbacks import LastCheckpoint
 from das_explain.train.classification import Classification
 
 ROOT = Path(__file__).parents[2]
-PLAIN = ["model.attention=none", "model.arguments={}", "loop.half=false", "loop.channels_last=false",
-         "schedule.name=constant", "schedule.warmup_epochs=0"]  # fmt: skip
+PLAIN = [
+    "model.attention=none",
+    "model.arguments={}",
+    "loop.half=false",
+    "loop.channels_last=false",
+    "schedule.name=constant",
+    "schedule.warmup_epochs=0",
+]
 
 
 def _trained_by_hand(recipe: Recipe, micro: int, processes: int = 1) -> dict[str, torch.Tensor]:

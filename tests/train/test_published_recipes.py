@@ -122,8 +122,15 @@ SHAPES = {  # how a model's card tells the schedule
     "restarts": "cosines to 0, the first in 50 epochs, each 2 times as long as the last",
     "plateau": "times 0.1 after 10 epochs without a lower held-out loss",
 }
-SMALL = ["input.size=32", "input.resize=36", "loop.workers=0", "loop.device=cpu", "loop.batch_size=8",
-         "schedule.epochs=2", "data.per_epoch=32"]  # fmt: skip
+SMALL = [
+    "input.size=32",
+    "input.resize=36",
+    "loop.workers=0",
+    "loop.device=cpu",
+    "loop.batch_size=8",
+    "schedule.epochs=2",
+    "data.per_epoch=32",
+]
 """Photos of 32 x 32 pixels, eight steps."""
 LEARNS = {  # what else is made small; the rate, where 0.1 is for many more images
     "imagenet-das-resnet": ["model.architecture=resnet18", "optimizer.lr=0.02"],
