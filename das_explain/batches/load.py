@@ -86,9 +86,9 @@ def load_batches(
 ) -> Iterator[Batch]:
     """Yields the samples in batches, in order: ``batch_size`` at a time, or the batches given as a list of lists.
 
-    ``workers`` is the number of decoding processes, 0 to decode in this one, ``None`` for ``default_workers()``; they
-    start at once. Where the segmenter is a finder, masks that are not in its cache are made on the way: when a batch is
-    asked for, or, with ``ahead``, in a thread that keeps up to ``PREFETCH`` batches before the networks. ``finding`` is
+    ``workers`` is the number of decoding processes, 0 to decode in this one, ``None`` for ``default_workers()``, or 0 for
+    a handful of photos; they start at once. Where the segmenter is a finder, masks that are not in its cache are made on
+    the way: when a batch is asked for, or, with ``ahead``, in a thread that keeps up to ``PREFETCH`` batches before the networks. ``finding`` is
     told of it, see ``ahead.fill_regions``. Raises ``DasExplainError`` if a worker process itself is killed, and what
     the finder raises when it cannot work at all.
     """

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from das_explain.errors import DasExplainError
 
 PREFETCH = 2  # batches ahead, per worker
+HANDFUL = 4  # photos that are decoded before a process has started
 WATCHED_EVERY = 1.0  # seconds in which a worker notices that its parent is gone
 
 
@@ -29,7 +30,9 @@ def read_ahead(
     thread, whichever thread asks for the items. Raises ``DasExplainError`` if one of them is killed, and what the
     reader raises.
     """
-    workers = min(default_workers() if workers is None else workers, len(order))
+    if workers is None:
+        workers = default_workers() if len(order) > HANDFUL else 0
+    workers = min(workers, len(order))
     loader = DataLoader(
         _Told(reader),
         sampler=order,

@@ -61,7 +61,8 @@ class Measure:
     """One measure.
 
     ``compute(maps, masks, options)``: maps float32 (N, H, W) in [0, 1], masks bool (N, H, W) -> ``Measured``;
-    ``options`` may be left out. It never raises for a degenerate map: it gives a status of ``statuses.STATUSES``.
+    ``options`` may be left out. Maps may be one map, expanded, and are not to be changed. It never raises for a
+    degenerate map: it gives a status of ``statuses.STATUSES``.
     ``bounds``: the least and the largest value. ``needs_network``: it has to run the network on changed photos.
     ``title``: what tables and figures for people call it; default: the name in words.
     ``reader``: of a measure of ranks, what it reads from a map's curve, so that one curve serves all of them.

@@ -21,7 +21,8 @@ class Null:
 
     ``make(maps, masks, partner)``: masks bool (N, H, W) of N images; maps float32 (M, H, W), M >= N, of which the first
     N are the images' own; ``partner`` int64 (N,): which of the M maps is that of an image's partner, another image of
-    the sample (a derangement drawn once from the seed) -> maps float32 (N, H, W) in [0, 1].
+    the sample (a derangement drawn once from the seed) -> maps float32 (N, H, W) in [0, 1],
+    which may be one map, expanded.
     ``blind``: its maps depend on the frame's size and the masks alone, so they are scored once for all models.
     ``needs``: names of keyword arguments that ``make`` takes besides, of ``CONTEXT``.
     ``title``: what tables and figures for people call it; default: the name.

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from das_explain.batches import workers
 from das_explain.batches.load import Batch, load_batches
 from das_explain.batches.workers import default_workers
 from das_explain.data.dataset import open_dataset
@@ -335,6 +336,15 @@ def test_what_workers_send_is_by_value(data):
     again = pickle.loads(sent)
     np.testing.assert_array_equal(again.frames[SMALL.key], shown.frames[SMALL.key])
     assert (again.sample, again.status, again.region) == (shown.sample, "ok", shown.region)
+
+
+def test_no_process_is_started_for_a_handful_of_photos(data, monkeypatch):
+    started = []
+    monkeypatch.setattr(workers, "DataLoader", lambda *_, num_workers, **__: started.append(num_workers) or [])
+    monkeypatch.setattr(workers, "default_workers", lambda: 3)
+    for count, given in ((4, None), (5, None), (4, 2)):
+        workers.read_ahead(None, data.samples[:count], given)
+    assert started == [0, 3, 2]
 
 
 def test_default_workers(monkeypatch):

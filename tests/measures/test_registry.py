@@ -40,6 +40,14 @@ def test_every_degenerate_map_has_a_status_and_never_raises(name: str):
 
 
 @pytest.mark.parametrize("name", LOCAL)
+def test_one_map_expanded_for_all_images_scores_as_its_copies_do(name: str):
+    one = MAPS[:1].expand(5, -1, -1)
+    (values, status, extras), copied = (MEASURES[name].compute(maps, MASKS) for maps in (one, one.contiguous()))
+    assert torch.equal(values, copied.values) and status == copied.status
+    assert all(torch.equal(extras[key], copied.extras[key]) for key in copied.extras)
+
+
+@pytest.mark.parametrize("name", LOCAL)
 def test_an_empty_batch_is_no_error(name: str):
     values, status, _ = MEASURES[name].compute(MAPS[:0], MASKS[:0])
     assert values.shape == (0,) and status == []
