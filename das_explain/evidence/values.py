@@ -134,4 +134,5 @@ class Evidence:
                 for model, each in self.logits.items()
             },
             measured={at: (values[only], status[only]) for at, (values, status) in self.measured.items()},
+            alternatives={at: masks[only] for at, masks in self.alternatives.items()},
         )

@@ -99,6 +99,15 @@ def test_there_and_back(statuses: list[str], masks: bool, seed: int):
     assert_same(evidence, decode(encode(evidence)))
 
 
+@pytest.mark.parametrize("masks", [True, False])
+def test_the_evidence_of_one_image_is_its_row(masks: bool):
+    evidence = evidence_of(["ok", "unreadable", "no_object", "ok"], masks=masks)
+    rows = encode(evidence)
+    for row, position in enumerate(evidence.shown):
+        # As strings: NaN is not equal to itself.
+        assert str(encode(evidence.one(row)).to_pylist()) == str(rows.slice(position, 1).to_pylist())
+
+
 def test_through_a_file_with_and_without_pictures(tmp_path: Path):
     evidence = evidence_of(["ok", "unreadable", "ok", "no_mask"])
     shards = Shards(tmp_path / "evidence", 4)
