@@ -183,9 +183,8 @@ def likely_architecture(readings: Sequence[Candidate]) -> tuple[float, str]:
         (share of common keys in 0..1, ``ARCH`` or ``ARCH:ATTENTION``).
     """
     best = (0.0, "")
-    gated = [reading for reading in readings if any(map(gate_of, reading.state))][
-        -1:
-    ]  # by our names, if by others, too
+    gated = [reading for reading in readings if any(map(gate_of, reading.state))]
+    gated = gated[-1:]  # that is the one by our names, where there is one by the authors', too
     for architecture in BACKBONES:
         plain = best_reading(readings, _shapes(architecture, "none"))
         for reading in (plain, *(each for each in gated if each is not plain)):

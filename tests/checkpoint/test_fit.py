@@ -168,6 +168,24 @@ def test_stem_and_gate_places_are_read_off_the_weights() -> None:
     assert infer_arguments("resnet18", "none", blank("resnet18")) == {}
 
 
+@pytest.mark.parametrize(
+    ("architecture", "attention", "size", "told"),
+    [
+        ("resnet18", "defcon1", 9, {"kernel_size": 9}),
+        ("resnet18", "defcon1", None, {}),
+        ("resnet50", "eca", "published", {}),  # as by default
+        ("resnet101", "eca", "published", {"kernel_size": "published"}),
+        ("mobilenet_v2", "triplet", 3, {}),
+        ("mobilenet_v2", "triplet", 5, {"kernel_size": 5}),
+        ("resnet18", "eca", {64: 3, 128: 3, 256: 9, 512: 3}, {}),  # nobody's: the default, which then does not fit
+    ],
+)
+def test_kernel_sizes_are_read_off_the_kernels(architecture: str, attention: str, size: object, told: dict) -> None:
+    state = blank(architecture, attention, **({} if size is None else {"kernel_size": size}))
+    assert infer_arguments(architecture, attention, state) == told
+    assert infer_arguments(architecture, attention, state, {"kernel_size": 7}) == {"kernel_size": 7}
+
+
 def test_given_arguments_are_left_alone() -> None:
     state = blank("resnet18", "das", alpha=0.2)
     assert infer_arguments("resnet18", "das", state, {"alpha": 0.1})["alpha"] == 0.1
