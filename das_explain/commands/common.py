@@ -282,12 +282,12 @@ def progress_bars(*units: str) -> Iterator[tuple[Progress, ...]]:
         tasks = [bar.add_task(unit, total=None, visible=False, start=False, before=0) for unit in units]
 
         def report(task: TaskID) -> Progress:
-            def told(done: int, of: int) -> None:
+            def tell(done: int, of: int) -> None:
                 if not bar.tasks[task].started:
                     bar.start_task(task)
                     bar.update(task, before=done)  # of an earlier run
                 bar.update(task, completed=done, total=of, visible=True)
 
-            return told
+            return tell
 
         yield tuple(report(task) for task in tasks)

@@ -99,7 +99,7 @@ def summarize_effects(table: pd.DataFrame) -> pd.DataFrame:
     intervals over images, as ``change`` has them, the paired difference to the trained network. ``p_value`` is McNemar's
     (exact) for ``top1``, else the paired sign-flip test's; ``p_adjusted`` is Holm's over all rows.
     """
-    cells = list(_paired(table))
+    cells = list(_pairs(table))
     means = mean_intervals([values for *_, values, _ in cells])
     changes = mean_intervals([values - before for *_, values, before in cells])
     rows = []
@@ -123,7 +123,7 @@ def _mcnemar(values: np.ndarray, before: np.ndarray) -> float:
     return mcnemar_p_value(int((values > before).sum()), int((values < before).sum()))
 
 
-def _paired(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray, np.ndarray]]:
+def _pairs(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str, np.ndarray, np.ndarray]]:
     """model, variant, quantity, block, and the values of the variant and of the trained network on the same images."""
     table = table.assign(top1=table["correct"], kept=1.0 - table["changed"].astype(float))
     for model, mine in table.groupby("model", sort=False):

@@ -162,7 +162,7 @@ def _bar(figure: Figure, at: Axes, scale: Normalize, title: str) -> None:
     """A colour bar whose ends are the values that the colours end at."""
     bar = figure.colorbar(ScalarMappable(scale, MAP), cax=at)
     ends = np.array([scale.vmin, (scale.vmin + scale.vmax) / 2, scale.vmax])
-    bar.ax.set_yticks(ends, _told(ends))
+    bar.ax.set_yticks(ends, _as_text(ends))
     bar.ax.tick_params(length=2, pad=1.5, labelsize=SMALL)
     bar.outline.set_linewidth(0.4)
     bar.set_label(title, size=SMALL, labelpad=2)
@@ -170,10 +170,10 @@ def _bar(figure: Figure, at: Axes, scale: Normalize, title: str) -> None:
 
 def _span(map_: np.ndarray | None, weights: np.ndarray | None) -> str:
     values = weights if map_ is None else map_
-    return " to ".join(_told(np.array([values.min(), values.max()])))
+    return " to ".join(_as_text(np.array([values.min(), values.max()])))
 
 
-def _told(values: np.ndarray) -> list[str]:
+def _as_text(values: np.ndarray) -> list[str]:
     """Rounded, with as many digits as it takes to tell them apart."""
     spread = float(np.ptp(values))
     digits = 2 if spread >= 0.05 else 3 if spread >= 0.005 else 4

@@ -163,13 +163,13 @@ def study_gates(
             effects.append(table)
             for row, position in enumerate(seen[0].evidence.shown):
                 for model in seen:
-                    described += _described(model, row)
+                    described += _describe_gates(model, row)
                     if drawn is None or done + position < drawn:
                         points = _points(model, row, at)
                         suffix = f"-{_file_part(model.contestant.name)}" if len(seen) > 1 else ""
                         name = Path(model.photo(row).image).with_suffix("").as_posix() + suffix + "-gate.npz"
                         stem = out / unique_stem(name, taken)
-                        figures.save(gate_figure(_shown(model, row, points)), stem)
+                        figures.save(gate_figure(_lay_out(model, row, points)), stem)
                         _save_arrays(stem, model, row, points)
             done += len(loaded)
             progress(done, len(dataset.samples))
@@ -186,7 +186,7 @@ def _by_image(parts: Sequence[pd.DataFrame], images: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).iloc[np.argsort(np.concatenate(image), kind="stable")]
 
 
-def _described(model: _Seen, row: int) -> Iterator[Record]:
+def _describe_gates(model: _Seen, row: int) -> Iterator[Record]:
     mask = model.mask(row)
     for gate, view in model.views.items():
         numbers = describe(view, row, None if mask is None else torch.from_numpy(mask))
@@ -235,7 +235,7 @@ def _places(view: GateView, row: int, points: Points, frame: tuple[int, int]) ->
     return grid, places, np.stack([modulation[:, y, x] for y, x in cells])
 
 
-def _shown(model: _Seen, row: int, points: Points) -> GateFigure:
+def _lay_out(model: _Seen, row: int, points: Points) -> GateFigure:
     contestant, frame, rows = model.contestant, model.frames[row], model.rows(row)
     panels = []
     for name, view in model.views.items():

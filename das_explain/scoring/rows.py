@@ -50,7 +50,7 @@ def score_rows(models: Sequence[ModelFacts], evidence: Evidence, scored: Scored)
         }
         for name in tables.SCORES:
             columns[name].append(cells[name])
-    table = pd.DataFrame({name: _interleaved(parts) for name, parts in columns.items()})
+    table = pd.DataFrame({name: _interleave(parts) for name, parts in columns.items()})
     for edge in EXTRAS[:4]:
         table[edge] = table[edge].astype("Int64")
     return table
@@ -83,10 +83,10 @@ def _long(evidence: Evidence, scored: Scored, *, nulls: bool) -> pd.DataFrame:
         }
         for name in tables.NULLS:
             parts[name].append(cells[name])
-    table = pd.DataFrame({name: _interleaved(each) for name, each in parts.items()})
+    table = pd.DataFrame({name: _interleave(each) for name, each in parts.items()})
     if not (nulls and at):
         return table
-    return table[_interleaved([scored.reasons[key.model] == "ok" for key, _, _ in at])]
+    return table[_interleave([scored.reasons[key.model] == "ok" for key, _, _ in at])]
 
 
 def _facts(evidence: Evidence, model: ModelFacts) -> dict[str, np.ndarray]:
@@ -115,6 +115,6 @@ def _class_name(model: ModelFacts, index: int) -> str:
     return model.labels[index] if model.labels else str(index)
 
 
-def _interleaved(parts: Sequence[np.ndarray]) -> np.ndarray:
+def _interleave(parts: Sequence[np.ndarray]) -> np.ndarray:
     """K arrays (N,) -> (N * K,): all K of the first image, then of the second ..."""
     return np.stack(parts, axis=1).ravel() if len(parts) else np.empty(0, object)

@@ -105,12 +105,14 @@ class Scorer:
         for block in dict.fromkeys(key.block for key in self.keys):
             keys = [key for key in self.keys if key.block == block and key in evidence.maps]
             natives = {key: self._with_partners(evidence, key, rows, first) for key in keys}
-            both = {key: self._upsampled(evidence, key, native) for key, native in natives.items()}
+            both = {key: self._upsample(evidence, key, native) for key, native in natives.items()}
             maps = {key: each[: len(rows)] for key, each in both.items()}
             for key in keys:
                 geometry = evidence.geometries[key.model]
                 here, usable = regions[geometry], scored.reasons[key.model][positions] == "ok"
-                options = replace(self.options.for_measures(), regions=here, shared=self._shared(key, maps, evidence))
+                options = replace(
+                    self.options.for_measures(), regions=here, shared=self._shared_pixels(key, maps, evidence)
+                )
                 own = compute_all(maps[key], here.masks, options, self.on_maps)
                 if geometry not in blind:
                     blind[geometry] = self._blind(maps[key], here, geometry, names)
@@ -123,14 +125,14 @@ class Scorer:
                     for measure, result in results.items():
                         self._put(scored, (key, measure, null_name), positions, usable, result)
 
-    def _upsampled(self, evidence: Evidence, key: Key, native: np.ndarray) -> Tensor:
+    def _upsample(self, evidence: Evidence, key: Key, native: np.ndarray) -> Tensor:
         size = evidence.sizes[evidence.geometries[key.model]]
         room = self._rooms.get(key.model)
         if room is None or len(room) < len(native):
             room = self._rooms[key.model] = np.empty((len(native), *size), np.float32)
         return upsample(torch.from_numpy(np.ascontiguousarray(native)), size, room[: len(native)])
 
-    def _shared(self, key: Key, maps: Mapping[Key, Tensor], evidence: Evidence) -> Tensor | None:
+    def _shared_pixels(self, key: Key, maps: Mapping[Key, Tensor], evidence: Evidence) -> Tensor | None:
         """The pixels that any model of this geometry holds salient, bool (k, H, W), if they share a box."""
         if self.options.box != "shared":
             return None
