@@ -22,7 +22,7 @@ from das_explain.report.results import OPTIONAL, Results
 from das_explain.report.single import as_one_file
 
 HERE = Path(__file__).parent
-SMALL_TABLES = ("summary", *OPTIONAL)
+SMALL_TABLES = ("summary", *(name for name in OPTIONAL if name != "readings"))  # copied beside the page
 SINGLE_LIMIT = 300  # images of a report in one file
 SCRIPTS = (
     "base",

@@ -68,7 +68,7 @@ def curves(results: Results) -> dict[str, Any] | None:
     """What the page draws specification curves from; None without readings.
 
     ``choices``: of each choice its name and its values as text. ``curves``: ``"0-1"`` -> block (its number, as text) ->
-    ``values``, for each choice the number of its value in each reading; ``delta``, ``low`` and ``high`` in millionths
+    ``values``, for each choice the number of its value in each reading, a digit of base 36 each; ``delta``, ``low`` and ``high`` in millionths
     (the last two None where there is no interval), ``n``; all in the order of the curve, those without a difference left out; ``default``: the place of the run's own.
     """
     try:
@@ -91,7 +91,7 @@ def curves(results: Results) -> dict[str, Any] | None:
             continue
         places = np.flatnonzero(mine["default"].to_numpy())
         drawn.setdefault(pair, {})[str(at)] = {
-            "values": [mine[choice].tolist() for choice in CHOICES],
+            "values": ["".join(map(_DIGITS.__getitem__, mine[choice])) for choice in CHOICES],
             **{key: _millionths(mine[column]) for key, column in _ENDS.items()},
             "n": mine["n"].fillna(0).astype(int).tolist(),
             "default": int(places[0]) if len(places) else None,
@@ -99,6 +99,7 @@ def curves(results: Results) -> dict[str, Any] | None:
     return {"choices": choices, "curves": drawn}
 
 
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _ENDS = {"delta": "delta", "low": "ci_low", "high": "ci_high"}
 
 

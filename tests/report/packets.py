@@ -38,6 +38,6 @@ def read_packet(report: Path, entry: dict, shapes: list[list[dict]]) -> tuple[li
         shape
         for answer, row in zip(entry["models"], shapes)
         for cell, shape in zip(answer["cells"] if answer else [], row)
-        if cell and cell["map"]
+        if cell and not cell.get("blank")
     ]
     return unpack(int(length), text, cells)

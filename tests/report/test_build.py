@@ -93,7 +93,7 @@ def test_the_report_is_a_folder_with_everything_it_needs(hostile):
     assert page == folder / "report" / "index.html"
     files = {str(path.relative_to(folder / "report")) for path in (folder / "report").rglob("*") if path.is_file()}
     assert files == {
-        *(f"files/{name}.csv" for name in build.SMALL_TABLES if name not in ("designs", "variance")),
+        *(f"files/{name}.csv" for name in build.SMALL_TABLES if name not in ("designs", "variance", "readings")),
         "index.html",
         "data.js",
         "pairs.js",
@@ -169,7 +169,7 @@ def test_gallery_data_are_the_evidence_and_the_scores_in_order(hostile):
                 assert cell["status"] == line["status"]
                 if entry["name"] == "broken.jpg":
                     assert cell["sfd"] is cell["box"] is None
-                    assert not cell["map"]
+                    assert cell["blank"]
                     continue
                 assert cell["sfd"] == line["sfd"]
                 assert list(cell["box"].values()) == line[["b_x0", "b_y0", "b_x1", "b_y1"]].tolist()

@@ -141,14 +141,14 @@ def test_a_curve_holds_every_reading_in_order_and_marks_the_run_s_own(run, resul
     for number, block in enumerate(results.blocks):
         curve, mine = found["curves"]["0-1"][str(number)], readings[readings["block"] == block]
         assert curve["delta"] == sorted(curve["delta"])
-        own = {choice: choices[choice][at[curve["default"]]] for choice, at in zip(choices, curve["values"])}
+        own = {choice: choices[choice][int(at[curve["default"]])] for choice, at in zip(choices, curve["values"])}
         assert own == {
             "scaling": "antilog", "threshold": "0.3", "box": "rect", "region": "as is", "zero_cam": "out", "no_background": "1",
         }  # fmt: skip
         keyed = mine.set_index(list(choices))
         assert len(keyed) == len(curve["delta"]) == len(curve["n"])
         for place in (0, curve["default"], len(curve["delta"]) - 1):
-            named = [choices[choice][at[place]] for choice, at in zip(choices, curve["values"])]
+            named = [choices[choice][int(at[place])] for choice, at in zip(choices, curve["values"])]
             row = keyed.loc[(named[0], float(named[1]), *named[2:])]
             for key, column in (("delta", "delta"), ("low", "ci_low"), ("high", "ci_high")):
                 assert curve[key][place] / 1e6 == pytest.approx(float(row[column]), abs=1e-6)

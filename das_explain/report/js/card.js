@@ -23,10 +23,10 @@ function scoreWords(image, model, block) {
 function tile(image, model, block, detail) {
   const cell = cellOf(image, model, block);
   if (!cell) return el("figure", { class: "tile absent" });
-  const body = cell.map
+  const body = !cell.blank
     ? picture(image, { frame: image.models[model].frame, map: { model, block }, boxes: tileBoxes(image, model, block), alt: describe(image, model, block, cell), detail })
     : el("div", { class: "stack-of-layers blank" }, el("p", { class: "missing" }, "No map"));
-  if (!cell.map) {
+  if (cell.blank) {
     const { height, width } = DATA.frames[image.models[model].frame];
     body.style.aspectRatio = `${width} / ${height}`;
   }
@@ -74,7 +74,7 @@ function differences(image, pair, blocks) {
 
 // A model's line of maps; an image that failed as a whole has none, only (perhaps) a prediction.
 function modelRow(image, model, blocks, detail) {
-  const whole = image.status !== "ok" && blocks.every((block) => !(cellOf(image, model, block) || {}).map);
+  const whole = image.status !== "ok" && blocks.every((block) => (cellOf(image, model, block) || { blank: true }).blank);
   const said = verdict(image.models[model]);
   if (whole && !said) return null;
   return el("section", { class: "model" },

@@ -20,7 +20,8 @@ function drawCurve(place, pair, { choices, curves }) {
   const block = Number(place.dataset.block), curve = curves[pair.join("-")]?.[block];
   place.hidden = !curve;
   if (!curve) return;
-  const { delta, low, high, values, n } = curve, total = delta.length;
+  const { delta, low, high, n } = curve, total = delta.length;
+  const values = curve.values.map((digits) => [...digits].map((digit) => parseInt(digit, 36)));
   const reach = 1.05 * Math.max(1, ...[...delta, ...low, ...high].map(Math.abs));
   const x = (i) => CURVE.left + (i + 0.5) * (CURVE.right - CURVE.left) / total;
   const y = (value) => (CURVE.top + CURVE.bottom) / 2 - value / reach * (CURVE.bottom - CURVE.top) / 2;

@@ -28,7 +28,7 @@ function unpack(image, bytes) {
   const outlines = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   let at = 4 + length;
   const maps = image.models.map((answer, model) => (answer ? answer.cells : []).map((cell, block) => {
-    if (!cell || !cell.map) return null;
+    if (!cell || cell.blank) return null;
     const { height, width, bits } = DATA.shapes[model][block];
     const map = new Float32Array(height * width), top = 2 ** bits - 1, there = at;
     at += Math.ceil(map.length / 8);
