@@ -14,7 +14,7 @@ from das_explain.evidence.values import Key
 from das_explain.report import pairs
 from das_explain.report.results import Results
 from das_explain.report.tables import Cell, Row, Table, difference, marks, name, numbers, plain, whole, words
-from das_explain.report.words import number, p_text, signed
+from das_explain.report.words import number, p_text, percent, signed
 from das_explain.stats.sensitivity import CHOICES, DEFAULT_READING, sensitivity, specification_curve
 from das_explain.statuses import STATUSES
 
@@ -234,6 +234,38 @@ def exclusions(results: Results) -> Table | None:
         "(no object, unreadable) stay out."
     )
     return Table("exclusions", "Can the excluded images decide?", columns, tuple(rows), note) if rows else None
+
+
+def regions(results: Results) -> Table | None:
+    """Where the segmenter offers several masks: how often another one makes the other model win."""
+    rows = [
+        pairs.pair_row(
+            results,
+            row,
+            Cell(row.block),
+            *pairs.names(results, row),
+            whole(row.n),
+            Cell(f"{row.flips:.0f}", f"({percent(row.share)})", strong=True),
+            plain(row.range_a),
+            plain(row.range_b),
+            Cell(signed(row.delta), strong=True),
+            Cell(f"{signed(row.delta_low)} to {signed(row.delta_high)}"),
+        )
+        for row in results.region_uncertainty.itertuples(index=False)
+        if row.n > 0
+    ]
+    first, second = results.pairs[0] if len(results.pairs) == 1 else ("the first", "the second")
+    columns = (
+        *words("Block"),
+        *pairs.heads(results),
+        *numbers("Images", "Winner flips", f"Range of sfd, {first}", f"of {second}", "Difference", "with other masks"),
+    )
+    note = (
+        "Of the images on which the segmenter offers several masks. Winner flips: another of them makes the other model "
+        "win. Range: from the least to the greatest sfd of an image’s masks, on average. With other masks: the mean "
+        "difference with each image’s mask chosen in favour of the first model, and of the second."
+    )
+    return Table("regions", "Does it hang on the choice of R?", columns, tuple(rows), note) if rows else None
 
 
 def statuses(results: Results) -> Table | None:

@@ -25,6 +25,7 @@ def all_tables(results: Results) -> dict[str, Table | None]:
         *(measured.measures, measured.lifts, measured.signs, measured.agreement, measured.blind_maps),
         *(doubts.readings, doubts.exclusions, doubts.statuses, doubts.strata, doubts.classes, doubts.effects),
         doubts.variance,
+        doubts.regions,
     )
     return {make.__name__: make(results) for make in makers}
 

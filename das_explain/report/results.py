@@ -26,7 +26,7 @@ PART = 4_000  # rows of a table that are in memory at a time
 BINS = 40  # of a histogram of sfd
 OPTIONAL = (
     "comparison", "lift", "designs", "readings", "measure_comparison", "agreement", "signs", "statuses", "exclusions",
-    "strata", "effect_sizes", "variance",
+    "strata", "effect_sizes", "variance", "region_uncertainty",
 )  # fmt: skip
 
 
@@ -94,6 +94,7 @@ class Results:
     strata: pd.DataFrame
     effect_sizes: pd.DataFrame
     variance: pd.DataFrame
+    region_uncertainty: pd.DataFrame
 
     @classmethod
     def read(cls, run: Run) -> Results:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from das_explain.evidence.run import Run
-from das_explain.evidence.tables import LIFT, write_table
+from das_explain.evidence.tables import LIFT, REGION_UNCERTAINTY, write_table
 from das_explain.measures import MEASURES
 from das_explain.report import build_report, doubts, measured, outcome, words
 from das_explain.report.results import Results
@@ -176,6 +176,18 @@ def test_exclusions_and_statuses_are_counted(run, results):
     table = doubts.statuses(results)
     assert [column.head for column in table.columns] == ["Model", "Block", "ok", "unreadable", "no_mask"]
     assert {tuple(row[2:]) for row in texts(table)} == {("9", "1", "1")}
+
+
+def test_flips_by_another_region_are_told(tmp_path):
+    folder = make_run(tmp_path / "run", [Item("a.jpg")], blocks=("layer4",))
+    rows = [
+        ("layer4", "plain", "das", 10, 3, 0.3, 0.1, 0.12, 0.02, -0.01, 0.05),
+        ("layer3", "plain", "das", 0, *[np.nan] * 7),
+    ]
+    write_table(folder / "region_uncertainty.csv", pd.DataFrame(rows, columns=list(REGION_UNCERTAINTY)))
+    assert texts(doubts.regions(Results.read(Run.open(folder)))) == [
+        ["layer4", "10", "3 (30 %)", "0.100", "0.120", "+0.020", "−0.010 to +0.050"]
+    ]
 
 
 def test_agreement_and_signs_are_those_of_the_csv(run, results):
