@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from das_explain.evidence.tables import TABLES
-from das_explain.report import charts, doubts, measured, outcome, pairs, words
+from das_explain.report import charts, doubts, measured, outcome, pairs, settings, strata, words
 from das_explain.report.gallery import GalleryCounts
 from das_explain.report.payload import colour_table
 from das_explain.report.results import Results
@@ -23,7 +23,7 @@ def all_tables(results: Results) -> dict[str, Table | None]:
     """The tables behind the outcome, by the names that the templates know; None where a run has nothing for one."""
     makers = (
         *(measured.measures, measured.lifts, measured.signs, measured.agreement, measured.blind_maps),
-        *(doubts.readings, doubts.exclusions, doubts.statuses, doubts.strata, doubts.classes, doubts.effects),
+        *(doubts.readings, doubts.exclusions, doubts.statuses, strata.strata, strata.classes, doubts.effects),
         doubts.variance,
         doubts.regions,
     )
@@ -66,11 +66,11 @@ def page(
         findings=outcome.findings(results, blind),
         holds=outcome.holds(results),
         claims=outcome.claims(results),
-        settings=outcome.settings(results),
+        settings=settings.settings(results),
         assumptions=results.assumptions(),
-        statuses=outcome.status_counts(results),
+        statuses=settings.status_counts(results),
         finds="sam" in str(results.section("segmenter").get("name")),
-        accuracy=outcome.accuracy(results),
+        accuracy=settings.accuracy(results),
         first=first,
         second=second,
         comparison=list(zip(results.comparison.to_dict("records"), _marks(results), strict=True)),

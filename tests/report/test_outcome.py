@@ -9,7 +9,7 @@ import pytest
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TABLES, TEXT, write_table
 from das_explain.evidence.values import Key
-from das_explain.report import charts, outcome, results, tables, words
+from das_explain.report import charts, outcome, results, settings, tables, words
 from das_explain.report.results import Results, Tally, _tally, histogram
 from das_explain.stats.tables import compare_groups, lift_over_nulls
 
@@ -186,13 +186,13 @@ def test_groups_of_copies_claim_what_their_interval_can_carry(tmp_path):
 def test_every_status_is_counted_and_ok_comes_first(tmp_path):
     scores = rows("plain", [0.5] * 3) + rows("das", [NAN] * 3, "zero_cam") + rows("das", [NAN], "new_status")
     run = make(scores, folder=tmp_path)
-    counts = outcome.status_counts(run)
+    counts = settings.status_counts(run)
     assert [(row.status, row.rows, row.images) for row in counts] == [
         ("ok", 3, 3),
         ("zero_cam", 3, 3),
         ("new_status", 1, 1),
     ]
-    assert outcome.status_counts(make()) == []
+    assert settings.status_counts(make()) == []
 
 
 def test_accuracy_counts_an_image_once_per_model(tmp_path):
@@ -200,7 +200,7 @@ def test_accuracy_counts_an_image_once_per_model(tmp_path):
     scores += [["2.jpg", "plain", "layer4", "cat", "cat", "False", 0.5, "ok"]]
     scores += [["3.jpg", "plain", "layer4", "", "dog", "", 0.5, "ok"]]
     run = make(scores, folder=tmp_path)
-    assert outcome.accuracy(run) == {"plain": (pytest.approx(2 / 3), 3)}
+    assert settings.accuracy(run) == {"plain": (pytest.approx(2 / 3), 3)}
     assert run.tally.unlabelled == 1
 
 
@@ -225,13 +225,13 @@ def test_settings_say_which_were_used_in_words():
         "scoring": {"scaling": "exp", "threshold": 0.4, "box": "rect"},
         "segmenter": {"name": "masks", "data": "photos.csv", "seconds": 3, "boxes": []},
     }
-    found = dict(outcome.settings(make(manifest=manifest)))
+    found = dict(settings.settings(make(manifest=manifest)))
     assert found["Images"] == "photos.csv: 427 images, 2 drawn, seed 3"
     assert found["Scaling of w"].startswith("exp: e^w")
     assert "w ≥ 0.4" in found["Box B"]
     assert found["Class explained"].startswith("predicted: each model’s own")
     assert found["Region R"] == "masks: the masks that come with the data (seconds 3)"
-    assert set(dict(outcome.settings(make())).values()) >= {"not recorded"}
+    assert set(dict(settings.settings(make())).values()) >= {"not recorded"}
 
 
 def test_numbers_are_printed_with_true_signs():

@@ -11,7 +11,7 @@ import pytest
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import LIFT, REGION_UNCERTAINTY, write_table
 from das_explain.measures import MEASURES
-from das_explain.report import build_report, doubts, measured, outcome, words
+from das_explain.report import build_report, doubts, measured, outcome, strata, words
 from das_explain.report.results import Results
 from das_explain.scoring.options import ScoreOptions
 from tests.report.browser import needs_chromium, open_page, probe
@@ -68,13 +68,13 @@ def test_a_single_model_has_means_by_measure_and_by_class(tmp_path):
     }
     scores = Run.open(folder).table("scores").astype({"block": str})
     by_class = scores[scores["label"] != ""].groupby(["label", "block"])["sfd"].mean().unstack()
-    assert texts(doubts.classes(results)) == [
+    assert texts(strata.classes(results)) == [
         [label, str(n), f"{by_class.loc[label, 'layer3']:.3f}", f"{by_class.loc[label, 'layer4']:.3f}"]
         for label, n in (("cat", 3), ("dog", 2))
     ]
     assert not doubts.readings(results)
     assert not doubts.curves(results)
-    assert not doubts.strata(results)
+    assert not strata.strata(results)
 
 
 def test_every_lift_is_told(run, results):
@@ -87,10 +87,10 @@ def test_every_lift_is_told(run, results):
 
 
 def test_strata_and_classes_are_those_of_the_csv(run, results):
-    strata = Run.open(run).table("strata")
+    whole = Run.open(run).table("strata")
     for table, mine, names in (
-        (doubts.strata(results), strata[strata["family"] != "class"], 2),
-        (doubts.classes(results), strata[strata["family"] == "class"], 1),
+        (strata.strata(results), whole[whole["family"] != "class"], 2),
+        (strata.classes(results), whole[whole["family"] == "class"], 1),
     ):
         expected = sorted(
             [row.stratum, str(row.block), f"{row.n:.0f}", words.number(row.mean_a), words.number(row.mean_b)]
@@ -98,21 +98,21 @@ def test_strata_and_classes_are_those_of_the_csv(run, results):
         )
         assert sorted(row[names - 1 : names + 4] for row in texts(table)) == expected
         assert {row.pair for row in table.rows} == {"0-1"}
-    assert {"both right", "one right", "small", "central"} <= {row[1] for row in texts(doubts.strata(results))}
+    assert {"both right", "one right", "small", "central"} <= {row[1] for row in texts(strata.strata(results))}
 
 
 def test_classes_with_the_most_images_come_first_and_the_others_are_said_to_be_left_out(monkeypatch, tmp_path):
     items = [Item(f"{i}.jpg", "cat" if i < 2 else "dog") for i in range(7)]
     results = Results.read(Run.open(make_run(tmp_path / "run", items, blocks=("layer4",))))
-    assert [row[0] for row in texts(doubts.classes(results))] == ["dog", "cat"]
-    monkeypatch.setattr(doubts, "MOST_ROWS", 1)
-    table = doubts.classes(results)
+    assert [row[0] for row in texts(strata.classes(results))] == ["dog", "cat"]
+    monkeypatch.setattr(strata, "MOST_ROWS", 1)
+    table = strata.classes(results)
     assert [row[0] for row in texts(table)] == ["dog"]
     assert table.note.startswith("The 1 classes with the most images, of 2; strata.csv has all.")
 
 
 def test_one_class_needs_no_table(tmp_path):
-    assert doubts.classes(Results.read(Run.open(make_run(tmp_path / "run", [Item("a.jpg")])))) is None
+    assert strata.classes(Results.read(Run.open(make_run(tmp_path / "run", [Item("a.jpg")])))) is None
 
 
 def test_readings_count_what_the_csv_has(run, results):
