@@ -83,7 +83,12 @@ def findings(results: Results, blind: dict[tuple[str, str, str], Any]) -> list[F
 
 
 def verdict(results: Results) -> str:
-    """The outcome in one sentence, no stronger than its numbers."""
+    """The outcome in one sentence, no stronger than its numbers; of a part of a run it says so first."""
+    sentence = _sentence(results)
+    return f"On {results.part}, the run is unfinished: {sentence}" if results.part else sentence
+
+
+def _sentence(results: Results) -> str:
     if len(results.designs):
         rows = [
             (row.block, row.group_a, row.group_b, row.delta, row.ci_low > 0 or row.ci_high < 0)

@@ -415,6 +415,16 @@ def test_what_was_assumed_is_told(tmp_path):
     assert told[1] == f"models explain different classes on {tally.differing} of 11 images"
 
 
+def test_an_unfinished_run_says_so_in_the_head_and_in_the_verdict(tmp_path):
+    folder = make_run(tmp_path / "run", [Item("a.jpg")])
+    assert "unfinished" not in build_report(folder).read_text(encoding="utf-8").lower()
+    edit_manifest(folder, scored={"images": 1, "of": 3})
+    text = Text(build_report(folder).read_text(encoding="utf-8")).text
+    head, outcome = text.split("Outcome", 1)
+    assert "Unfinished: 1 of 3 images." in head
+    assert "On 1 of 3 images, the run is unfinished: " in outcome
+
+
 def test_labels_for_all_are_one_class_for_every_model(tmp_path):
     page = Text(build_report(make_run(tmp_path / "run", [Item("a.jpg"), Item("b.jpg")])).read_text(encoding="utf-8"))
     assert "label: each image’s label, the same class for every model" in page.text

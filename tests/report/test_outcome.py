@@ -309,3 +309,12 @@ def test_of_many_pairs_the_verdict_names_the_one_that_holds_least():
         "1 of 2 differences keep their sign in every reading of sfd. The one that keeps it in the fewest: The sign of "
         "other − plain at layer4 holds in 4 of 6 readings; the interval excludes zero in 4, and in 2 on the other side."
     ]
+
+
+def test_a_part_of_a_run_is_never_told_as_the_whole():
+    whole, part = (
+        outcome.verdict(make(comparison=[comparison(0.05, 0.003)], manifest={"scored": {"images": done, "of": 1280}}))
+        for done in (1280, 64)
+    )
+    assert whole == "das scores higher than plain at layer4: these checkpoints, these images."
+    assert part == f"On 64 of 1,280 images, the run is unfinished: {whole}"
