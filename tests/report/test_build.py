@@ -417,7 +417,7 @@ def test_what_was_assumed_is_told(tmp_path):
 
 def test_an_unfinished_run_says_so_in_the_head_and_in_the_verdict(tmp_path):
     folder = make_run(tmp_path / "run", [Item("a.jpg")])
-    assert "unfinished" not in build_report(folder).read_text(encoding="utf-8").lower()
+    assert 'class="unfinished"' not in build_report(folder).read_text(encoding="utf-8")
     edit_manifest(folder, scored={"images": 1, "of": 3})
     text = Text(build_report(folder).read_text(encoding="utf-8")).text
     head, outcome = text.split("Outcome", 1)
