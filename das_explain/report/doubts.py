@@ -1,4 +1,4 @@
-"""Is it the model or the metric? Tables of what becomes of a difference in other readings, with other masks and exclusions."""
+"""Is it the model or the metric? What becomes of a difference in other readings, with other masks, with exclusions."""
 
 from __future__ import annotations
 
@@ -65,8 +65,9 @@ def curves(results: Results) -> dict[str, Any] | None:
     """What the page draws specification curves from; None without readings.
 
     ``choices``: of each choice its name and its values as text. ``curves``: ``"0-1"`` -> block (its number, as text) ->
-    ``values``, for each choice the number of its value in each reading, a digit of base 36 each; ``delta``, ``low`` and ``high`` in millionths
-    (the last two None where there is no interval), ``n``; all in the order of the curve, those without a difference left out; ``default``: the place of the run's own.
+    ``values``, for each choice the number of its value in each reading, a digit of base 36 each; ``delta``, ``low`` and
+    ``high`` in millionths (the last two None where there is no interval), ``n``; all in the order of the curve, those
+    without a difference left out; ``default``: the place of the run's own.
     """
     try:
         table = specification_curve(results.readings, default_reading(results))
@@ -78,6 +79,8 @@ def curves(results: Results) -> dict[str, Any] | None:
     choices, codes = [], {}
     for choice in CHOICES:
         known = list(dict.fromkeys(map(_text, results.readings[choice].unique())))
+        if len(known) > len(_DIGITS):
+            return None  # nothing that this program wrote
         choices.append([choice, known])
         codes[choice] = table[choice].map({value: known.index(_text(value)) for value in table[choice].unique()})
     table = table.assign(**codes)
@@ -89,8 +92,8 @@ def curves(results: Results) -> dict[str, Any] | None:
         places = np.flatnonzero(mine["default"].to_numpy())
         drawn.setdefault(pair, {})[str(at)] = {
             "values": ["".join(map(_DIGITS.__getitem__, mine[choice])) for choice in CHOICES],
-            **{key: _millionths(mine[column]) for key, column in _ENDS.items()},
-            "n": mine["n"].fillna(0).astype(int).tolist(),
+            **{key: _rounded(1e6 * mine[column]) for key, column in _ENDS.items()},
+            "n": _rounded(mine["n"]),
             "default": int(places[0]) if len(places) else None,
         }
     return {"choices": choices, "curves": drawn}
@@ -100,8 +103,8 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _ENDS = {"delta": "delta", "low": "ci_low", "high": "ci_high"}
 
 
-def _millionths(column: pd.Series) -> list[int | None]:
-    return [round(value) if math.isfinite(value) else None for value in 1e6 * column.to_numpy(dtype=float)]
+def _rounded(column: pd.Series) -> list[int | None]:
+    return [round(value) if math.isfinite(value) else None for value in column.to_numpy(dtype=float)]
 
 
 def _text(value: Any) -> str:

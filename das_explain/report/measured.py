@@ -88,8 +88,8 @@ def measures(results: Results) -> Table | None:
         ),
         tuple(rows),
         "Means and differences (second minus first) over the images that have a value for both. Intervals: bootstrap "
-        "over images; p: paired permutation test, adjusted after Holm within each measure. Pictures: each measure has a scale of its own. “Better” names the sign of "
-        "the difference, as the measure counts, not a test.",
+        "over images; p: paired permutation test, adjusted after Holm within each measure. Pictures: each measure has a "
+        "scale of its own. “Better” names the sign of the difference, as the measure counts, not a test.",
     )
 
 

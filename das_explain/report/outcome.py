@@ -153,7 +153,8 @@ def holds(results: Results) -> list[str]:
         signs = join([f"{row.same_sign} of {row.readings} readings of sfd at {row.block}" for row in rows])
         clear = join([str(row.excludes_zero) for row in rows])
         said = [
-            f"The sign of {rows[0].model_b} {MINUS} {rows[0].model_a} holds in {signs}; the interval excludes zero on that side in {clear}."
+            f"The sign of {rows[0].model_b} {MINUS} {rows[0].model_a} holds in {signs}; the interval excludes zero on that "
+            f"side in {clear}."
         ]
     elif rows:
         least = min(rows, key=lambda row: row.same_sign / row.readings)

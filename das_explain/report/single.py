@@ -29,10 +29,11 @@ def as_one_file(report: Path) -> str:
         if path.suffix == ".jpg"
     }
     packets = "".join(path.read_text(encoding="utf-16") for path in images if path.suffix == ".js")
-    by_pair = report / "pairs.js"
+    pairs = report / "pairs.js"
+    by_pair = pairs.read_text(encoding="ascii") if pairs.is_file() else ""
     scripts = [
         (report / "data.js").read_text(encoding="ascii"),
-        f"DAS.pictures = {dump_js(pictures)};\n{packets}{by_pair.read_text(encoding='ascii') if by_pair.is_file() else ''}",
+        f"DAS.pictures = {dump_js(pictures)};\n{packets}{by_pair}",
         (report / "report.js").read_text(encoding="utf-8"),
     ]
     allowed = " ".join(map(_hash, scripts))

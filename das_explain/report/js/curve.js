@@ -77,7 +77,7 @@ function drawCurve(place, pair, { choices, curves }) {
     marker.setAttribute("d", `M${x(i).toFixed(1)} ${CURVE.top}V${at - 6}`);
     const said = choices.map(([choice, words], number) => `${CHOICE_WORDS[choice] || choice} ${valueWords(choice, words[values[number][i]])}`);
     const interval = low[i] === null ? "no interval" : `[${signed(low[i] / 1e6, 3)}, ${signed(high[i] / 1e6, 3)}]`;
-    showTip(marker, [el("b", {}, `${signed(delta[i] / 1e6, 3)} ${interval}`), el("span", {}, said.join(", ")), el("span", {}, count(n[i], "image"))]);
+    showTip(marker, [el("b", {}, `${signed(delta[i] / 1e6, 3)} ${interval}`), el("span", {}, said.join(", ")), el("span", {}, count(n[i] || 0, "image"))]);
   };
   chart.addEventListener("pointermove", (event) => {
     const area = chart.getBoundingClientRect(), across = (event.clientX - area.left) * 650 / area.width;
