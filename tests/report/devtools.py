@@ -25,17 +25,19 @@ FLAGS = (
 
 
 class Tab:
-    """One tab. ``complaints``: what scripts, the loader or the content security policy wrote to the console."""
+    """One tab. ``complaints``: what scripts, the loader or the content security policy wrote to the console; ``asked``:
+    every address that was asked for."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands, self._answers = commands, answers
         self._number, self._rest, self._session = 0, b"", None
         self._events: list[dict[str, Any]] = []
         self.complaints: list[str] = []
+        self.asked: list[str] = []
         page = next(each for each in self.call("Target.getTargets")["targetInfos"] if each["type"] == "page")
         found = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)
         self._session = found["sessionId"]
-        for room in ("Page", "Runtime", "Log"):
+        for room in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{room}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -95,6 +97,8 @@ class Tab:
         said = json.loads(line)
         if "method" in said:
             self._events.append(said)
+            if said["method"] == "Network.requestWillBeSent":
+                self.asked.append(said["params"]["request"]["url"])
             if said["method"] in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"):
                 self.complaints.append(json.dumps(said["params"])[:500])
         return said

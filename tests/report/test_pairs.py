@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 
 import pytest
 
@@ -126,26 +127,35 @@ def test_a_pair_is_chosen_for_all_sections_at_once(seen):
 def test_one_file_has_them_too(run, tmp_path):
     with tab(tmp_path / "profile") as page:
         page.look(375, 800, dark=True)
-        page.open(f"file://{build_single_file(run)}")
+        address = f"file://{build_single_file(run)}"
+        page.open(address)
         found = page.run(
             "for (let i = 0; i < 100 && document.querySelectorAll('.curve svg').length < 2; i++)"
             " await new Promise((done) => setTimeout(done, 50));"
             "return [document.querySelectorAll('.curve svg').length, document.documentElement.scrollWidth];"
         )
         assert page.complaints == []
+        assert [each for each in page.asked if not each.startswith("data:")] == [address]
     assert found == [2, 375]
 
 
-def test_paper_has_every_table_and_no_controls(run, tmp_path):
+def test_a_folder_that_was_moved_asks_for_its_own_files_only_and_paper_has_every_table(run, tmp_path):
     build_report(run)
+    moved = shutil.copytree(run / "report", tmp_path / "elsewhere")
     with tab(tmp_path / "profile") as page:
         page.look(1000, 800, media="print")
-        page.open(f"file://{run}/report/index.html")
+        page.open(f"file://{moved}/index.html")
+        links = page.run("return [...document.querySelectorAll('a[href^=files]')].map((link) => link.href);")
+        assert len(links) > 5
+        assert all((moved / "files" / link.rsplit("/", 1)[1]).is_file() for link in links)
         found = page.run(
             "const shown = (selector) => [...document.querySelectorAll(selector)]"
             ".filter((node) => node.checkVisibility({ contentVisibilityAuto: true })).length;"
             "return [shown('main table'), document.querySelectorAll('main table').length,"
             " shown('.copies, .pair-choice, #controls')];"
         )
+        assert page.complaints == []
+        assert {f"file://{moved}/{name}" for name in ("data.js", "report.js", "pairs.js")} <= set(page.asked)
+        assert all(each.startswith((f"file://{moved}/", "data:")) for each in page.asked)
     assert found[0] == found[1] > 8
     assert found[2] == 0
