@@ -60,7 +60,9 @@ DATA is where photos, classes and masks come from:
   FOLDER                      photos, one sub-folder per class; or flat, and unlabelled
   FILE.csv                    columns image[,label][,mask], paths relative to the CSV, and
                               rectangles: x0,y0,x1,y1 (a row each), or boxes "x0 y0 x1 y1;..."
-  collage[:train|test][:N]    the embedded photo set with its exact masks, N photos, 100 unless said
+  collage[:train|test][:[SKIP+]N]
+                              the embedded photo set with its exact masks, N photos (100 unless
+                              said), after SKIP others
   torchvision:NAME            a data set of torchvision, such as OxfordIIITPet (which has masks),
                               below --root, fetched when it is not there
   cifar:FOLDER[:train|test]   CIFAR-10 or CIFAR-100, binary version

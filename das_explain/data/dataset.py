@@ -3,7 +3,7 @@
 ====================================  ===================================================================
 a folder                              one sub-folder per class, or flat and unlabelled
 a CSV file                            ``image[,label][,mask]`` and rectangles, see ``sources.table``
-``collage[:train|test][:N]``          the embedded photo set, 100 test images unless told otherwise
+``collage[:train|test][:[SKIP+]N]`` the embedded photo set, 100 test images unless told otherwise
 ``torchvision:OxfordIIITPet`` ...     a data set of torchvision, see ``sources.vision``
 ``cifar:FOLDER[:train|test]``         CIFAR-10 or CIFAR-100, binary version, see ``sources.cifar``
 ``stanford-dogs:FOLDER[:train|test]`` Stanford Dogs with its official split, see ``sources.dogs``

@@ -20,7 +20,7 @@ UNTOLD = ("loop.workers", "loop.device", "loop.devices", "loop.nodes")  # settin
 
 def available_recipes() -> dict[str, str]:
     """Name -> description of every recipe that comes with the package."""
-    return {name: str(_parse(f.read_text("utf-8"), f.name).get("description", "")) for name, f in _files().items()}
+    return {name: str(parse_tree(f.read_text("utf-8"), f.name).get("description", "")) for name, f in _files().items()}
 
 
 def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
@@ -39,7 +39,7 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
         path = Path(name)
         if not path.is_file():
             raise UsageError(f"no recipe file {name}")
-        name, tree = path.stem, _on_base(_parse(path.read_text("utf-8"), f"recipe {path.stem}"))
+        name, tree = path.stem, _on_base(parse_tree(path.read_text("utf-8"), f"recipe {path.stem}"))
     else:
         tree = _read_shipped(name)
     if any(setting.partition("=")[0] not in UNTOLD for setting in settings):
@@ -54,7 +54,7 @@ def _read_shipped(name: str) -> dict[str, Any]:
     if name not in known:
         hint = close_matches(name, known)
         raise UsageError(f"unknown recipe {name!r}{hint}; there are {', '.join(known)}, or give a .yaml file")
-    return _on_base(_parse(known[name].read_text("utf-8"), f"recipe {name}"))
+    return _on_base(parse_tree(known[name].read_text("utf-8"), f"recipe {name}"))
 
 
 def _on_base(tree: dict[str, Any]) -> dict[str, Any]:
@@ -77,14 +77,15 @@ def _files() -> dict[str, Any]:
     return {file.name.removesuffix(".yaml"): file for file in files}
 
 
-def _parse(text: str, where: str) -> dict[str, Any]:
-    tree = _yaml(text, where)
+def parse_tree(text: str, where: str) -> dict[str, Any]:
+    """YAML with keys and values at its top; ``where`` names it in an error. Raises ``UsageError``."""
+    tree = read_yaml(text, where)
     if not isinstance(tree, dict):
         raise UsageError(f"{where}: expected keys and values, found {type(tree).__name__}")
     return tree
 
 
-def _yaml(text: str, where: str) -> Any:
+def read_yaml(text: str, where: str) -> Any:
     """YAML, with 5e-4 read as a number (YAML 1.1 wants 5.0e-4)."""
     import yaml
 
@@ -112,4 +113,4 @@ def _set(tree: dict[str, Any], setting: str) -> None:
         if not isinstance(below, dict):
             raise UsageError(f"--set {key}: {parent} is a single value and has no {last}")
         tree = below
-    tree[last] = _yaml(value, f"--set {key}")
+    tree[last] = read_yaml(value, f"--set {key}")

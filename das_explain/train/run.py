@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from das_explain.checkpoint.config import CONFIG
 from das_explain.errors import DasExplainError, UsageError, missing_package, one_line
 from das_explain.files import write_json
 from das_explain.train.data import without_traceback
@@ -63,11 +64,11 @@ def train(
     leader = trainer.is_global_zero
     console = console if console and leader else Console(quiet=True)
     if leader:  # the others find the folder as it is, so that none sees it half changed
-        identity = _identity(recipe, task)
+        identity = identity_of(recipe, task)
         if not resume:
             _clear(out)
-        _check_same_run(out, identity)
-    if (leader or resume) and (out / MODEL / "config.json").is_file():
+        check_same_run(out, identity)
+    if (leader or resume) and is_finished(out):
         console.print(f"{out} is finished already (--no-resume trains anew)", highlight=False)
         return out / MODEL
     torch.manual_seed(recipe.seed)
@@ -134,12 +135,18 @@ def _fit(trainer, task: Task, network, recipe: Recipe, out: Path, console: Conso
             raise without_traceback(error) from None
 
 
-def _identity(recipe: Recipe, task: Task) -> dict:
+def is_finished(out: Path) -> bool:
+    """Whether the run in ``out`` has been trained, tested and written, whichever run that is."""
+    return (out / MODEL / CONFIG).is_file()
+
+
+def identity_of(recipe: Recipe, task: Task) -> dict:
     """What must be equal for a run to go on: the recipe, but for settings that change no result, and the data."""
     return {"recipe": recipe.to_dict(), "data": task.fingerprints, "labels": task.labels}
 
 
-def _check_same_run(out: Path, identity: dict) -> None:
+def check_same_run(out: Path, identity: dict) -> None:
+    """Raises DasExplainError if ``out`` holds another run than that of ``identity_of``; a new folder holds none."""
     path = out / STATE
     if not path.is_file():
         return

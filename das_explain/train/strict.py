@@ -17,8 +17,9 @@ from das_explain.errors import UsageError
 T = TypeVar("T")
 
 
-def build(cls: type[T], tree: Any, where: str = "") -> T:
-    """``cls`` from nested dicts; ``where`` is the dotted key of ``tree``. Raises ``UsageError``."""
+def build(cls: type[T], tree: Any, where: str = "", *, of: str = "recipe") -> T:
+    """``cls`` from nested dicts; ``where`` is the dotted key of ``tree``, ``of`` what it is a tree of. Raises
+    ``UsageError``."""
     if not isinstance(tree, dict):
         raise UsageError(f"{where}: expected keys and values, found {tree!r}")
     hints = typing.get_type_hints(cls)
@@ -29,7 +30,7 @@ def build(cls: type[T], tree: Any, where: str = "") -> T:
     values = {key: _convert(hints[key], value, f"{prefix}{key}") for key, value in tree.items()}
     for item in fields(cls):
         if item.name not in values and item.default is MISSING and item.default_factory is MISSING:
-            raise UsageError(f"the recipe lacks {prefix}{item.name}")
+            raise UsageError(f"the {of} lacks {prefix}{item.name}")
     return cls(**values)
 
 

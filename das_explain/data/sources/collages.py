@@ -1,4 +1,4 @@
-"""The embedded photo set as a data source: ``collage[:train|test][:N]``, exact masks included."""
+"""The embedded photo set as a data source: ``collage[:train|test][:[SKIP+]N]``, exact masks included."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ SPLITS = ("train", "test")
 
 @dataclass
 class Collages:
-    """Renders collage images; the photo and its mask come from one rendering."""
+    """Renders ``count`` collage images from number ``first`` on; the photo and its mask come from one rendering."""
 
     count: int
     split: str
+    first: int = 0
     _last: tuple[int, CollageImage] | None = field(default=None, repr=False, compare=False)
 
     def read(self, sample: Sample) -> Image.Image:
@@ -37,11 +38,11 @@ class Collages:
 
     def _render(self, index: int) -> CollageImage:
         if self._last is None or self._last[0] != index:
-            self._last = (index, _collage(self.count, self.split)[index])
+            self._last = (index, _collage(self.first + self.count, self.split)[self.first + index])
         return self._last[1]
 
     def __getstate__(self) -> dict[str, object]:
-        return {"count": self.count, "split": self.split, "_last": None}
+        return {"count": self.count, "split": self.split, "first": self.first, "_last": None}
 
 
 @lru_cache(maxsize=2)
@@ -52,25 +53,27 @@ def _collage(count: int, split: str) -> Collage:
 
 
 def list_collage(rest: str, *, split: str | None = None, root: object = None) -> Listing:
-    """``rest`` is what follows ``collage:`` in the spec: a split, a number of images, both, or nothing.
+    """``rest`` is what follows ``collage:`` in the spec: a split, a number of images, both, or nothing. ``SKIP+N``: N
+    images after the first SKIP, which a network that was trained on those has never seen.
 
     Raises ``UsageError`` where it is something else, ``DasExplainError`` where the photographs are not installed.
     """
     from das_explain.data.collage.cutouts import check_photographs
 
-    count = DEFAULT_COUNT
+    first, count = 0, DEFAULT_COUNT
     for part in filter(None, rest.split(":")):
+        skipped, plus, number = part.rpartition("+")
         if part in SPLITS and split in (None, part):
             split = part
-        elif part.isdecimal() and int(part) > 0:
-            count = int(part)
+        elif number.isdecimal() and int(number) > 0 and (skipped.isdecimal() if plus else not skipped):
+            first, count = int(skipped or 0), int(number)
         else:
-            raise UsageError(f"no such collage: collage:{rest} (collage[:train|test][:N] with N images, N > 0)")
+            raise UsageError(f"no such collage: collage:{rest} (collage[:train|test][:[SKIP+]N] with N images, N > 0)")
     split = split or "test"
     if split not in SPLITS:
         raise UsageError(f"collage has no split {split!r}: {' or '.join(SPLITS)}")
     check_photographs()
-    collage = _collage(count, split)
-    samples = tuple(Sample(collage.name(i), i, collage.label(i)) for i in range(count))
+    collage = _collage(first + count, split)
+    samples = tuple(Sample(collage.name(first + i), i, collage.label(first + i)) for i in range(count))
     made = f"seed {getattr(collage, 'seed', 0)} size {getattr(collage, 'size', None)}"
-    return Listing(Collages(count, split), samples, (made,) * count, has_masks=True)
+    return Listing(Collages(count, split, first), samples, (made,) * count, has_masks=True)

@@ -1,0 +1,113 @@
+"""What a study found, read from its runs' tables: everything that page, figures and summary say is taken from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from das_explain.evidence.run import Run
+from das_explain.evidence.tables import TEXT, write_table
+from das_explain.scoring.designs import TOP1
+from das_explain.stats.sensitivity import DEFAULT_READING, sensitivity
+from das_explain.study.schema import Study
+from das_explain.study.scoring import in_order
+from das_explain.study.units import Unit, training_of
+
+TABLES = (
+    "copies", "design_means", "design_differences", "design_lifts", "design_readings", "correlations",
+)  # fmt: skip
+MODELS = {"group": "model", "group_a": "model_a", "group_b": "model_b"}  # to who asks for models, designs are
+
+
+@dataclass(frozen=True)
+class Results:
+    """``tables``: of `TABLES`, all data sets below one another, the column ``data`` first; ``units``: a row each."""
+
+    study: Study
+    folder: Path
+    runs: Mapping[str, Run]
+    units: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
+    versions: Mapping[str, str]
+
+    @classmethod
+    def read(cls, study: Study, units: Sequence[Unit], runs: Mapping[str, Run], folder: Path) -> Results:
+        """Reads the tables of scored runs and the cards of finished units."""
+        found = {name: [] for name in TABLES}
+        for data, run in runs.items():
+            for name in TABLES:
+                if (run.folder / f"{name}.csv").is_file():
+                    table = run.table(name)
+                    texts = {column: str for column in table.columns if column in TEXT}
+                    found[name].append(table.astype(texts).assign(data=data))
+        tables = {name: pd.concat(parts) if parts else pd.DataFrame() for name, parts in found.items()}
+        trainings = [(unit, training_of(unit)) for unit in in_order(study, units)]
+        versions = trainings[0][1].get("versions") if trainings else None
+        return cls(study, folder, runs, _units(trainings), tables, versions if isinstance(versions, dict) else {})
+
+    @property
+    def designs(self) -> list[str]:
+        """In the study's order; the first is what others are compared with."""
+        return list(self.study.designs)
+
+    @property
+    def blocks(self) -> list[str]:
+        """In the runs' order."""
+        return list(dict.fromkeys(b for run in self.runs.values() for m in run.manifest["models"] for b in m["blocks"]))
+
+    def of(self, table: str, **where: str) -> pd.DataFrame:
+        """The rows of a table that have these values."""
+        rows = self.tables[table]
+        for column, value in where.items():
+            rows = rows[rows[column] == value] if len(rows) else rows
+        return rows
+
+    def row(self, table: str, **where: str) -> Any:
+        """The only row that has these values, or ``None``."""
+        rows = self.of(table, **where)
+        return next(rows.itertuples(index=False)) if len(rows) == 1 else None
+
+    def sensitivity(self) -> pd.DataFrame:
+        """In how many readings the sign of each difference in sfd holds, a row per data set, block and pair."""
+        parts = []
+        for data, run in self.runs.items():
+            readings = self.readings(data)
+            if len(readings):
+                scoring = run.manifest["scoring"]
+                default = {**DEFAULT_READING, **{key: scoring[key] for key in ("scaling", "threshold", "box")}}
+                parts.append(sensitivity(readings, default).assign(data=data))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    def readings(self, data: str) -> pd.DataFrame:
+        """``design_readings.csv`` of a data set, designs as ``model_a`` and ``model_b``."""
+        return self.of("design_readings", data=data).drop(columns="data", errors="ignore").rename(columns=MODELS)
+
+    def write(self, folder: Path) -> None:
+        """Writes the study's own tables: each of `TABLES` over all data sets, and the units."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in self.tables.items():
+            if len(table):
+                first = ["data", *(column for column in table.columns if column != "data")]
+                write_table(folder / f"{name}.csv", table[first])
+        write_table(folder / "units.csv", self.units)
+
+
+def _units(trainings: Sequence[tuple[Unit, dict[str, Any]]]) -> pd.DataFrame:
+    rows = []
+    for unit, training in trainings:
+        accuracy = training.get("accuracy")
+        tests = accuracy if isinstance(accuracy, dict) else {}
+        row = {
+            "unit": unit.name,
+            "design": unit.design,
+            "seed": unit.seed,
+            "seconds": training["seconds"],
+            "precision": str(training.get("precision", "")),
+            "machine": str(training.get("machine", "")),
+        }
+        rows.append(row | {f"{TOP1}_{name}": test["top1"] for name, test in tests.items() if isinstance(test, dict)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,140 @@
+"""All copies of a study on each of its data sets: one pass over the photos, then the tables. Nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from das_explain.data.dataset import open_dataset
+from das_explain.data.draw import draw_sample
+from das_explain.engines.collect import collect
+from das_explain.errors import DasExplainError
+from das_explain.evidence.run import Run
+from das_explain.explain.contestants import ExplainOptions
+from das_explain.explain.plan import Plan
+from das_explain.files import write_json
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.run import score_run
+from das_explain.segment.choose import RegionOptions, choose_segmenter
+from das_explain.study.schema import ScoredOn, Study
+from das_explain.study.units import Unit, fingerprint_of
+from das_explain.types import Progress, no_progress
+
+STATE = "scored.json"  # what each run was made of: none of it is made again while that is the same
+
+
+def score_options(study: Study) -> ScoreOptions:
+    """Designs are compared, not one copy with another."""
+    return ScoreOptions(measures=study.measures, nulls=study.nulls, pairs=False).resolved()
+
+
+def score_units(
+    study: Study,
+    units: Sequence[Unit],
+    out: Path,
+    *,
+    engine: str = "local",
+    device: str | None = None,
+    batch: int = 16,
+    workers: int | None = None,
+    progress: Progress = no_progress,
+    scoring: Progress = no_progress,
+) -> dict[str, Run]:
+    """Data set -> its scored run in ``out/runs``, all units in it as copies of their designs.
+
+    Raises DasExplainError: photos or masks cannot be used, weights that are needed are gone.
+    """
+    state = _State(out / STATE)
+    runs = {}
+    for name, data in study.data.items():
+        folder = out / "runs" / name
+        wanted = _what(study, units, data, state)
+        if state.of(name) != wanted or Run.open(folder).shards.missing():
+            if gone := [unit.name for unit in units if not unit.has_weights]:
+                raise DasExplainError(
+                    f"{folder} has to be made, but the weights of {gone[0]} were not kept: delete {out / 'units' / gone[0]} "
+                    "to train it again"
+                )
+            run = _explain(study, units, data, folder, engine, device, batch, workers, progress)
+            score_run(run, score_options(study), scoring)
+            state.put(name, wanted)
+        runs[name] = Run.open(folder)
+    return runs
+
+
+def _explain(
+    study: Study,
+    units: Sequence[Unit],
+    data: ScoredOn,
+    folder: Path,
+    engine: str,
+    device: str | None,
+    batch: int,
+    workers: int | None,
+    progress: Progress,
+) -> Run:
+    dataset = open_dataset(data.data, masks=Path(data.masks) if data.masks else None)
+    plan = Plan(
+        models=tuple(f"{unit.design}={unit.model}" for unit in in_order(study, units)),
+        samples=draw_sample(dataset, data.sample, 0),
+        source=dataset.source,
+        segmenter=choose_segmenter(dataset, RegionOptions(device=device)),
+        labels=dataset.labels,
+        options=_explaining(study),
+        blocks=study.blocks,
+        batch=batch,
+        workers=workers,
+        device=device,
+    )
+    return collect(plan, dataset, folder, engine=engine, overwrite=True, progress=progress)
+
+
+def in_order(study: Study, units: Sequence[Unit]) -> list[Unit]:
+    """Design by design, so that models stand in tables as the study names them: copy k of a design is ``DESIGN#k``."""
+    return [unit for design in study.designs for unit in units if unit.design == design]
+
+
+def _explaining(study: Study) -> ExplainOptions:
+    return ExplainOptions(precision=study.precision, measures=score_options(study).network_measures)
+
+
+def _what(study: Study, units: Sequence[Unit], data: ScoredOn, state: _State) -> dict[str, Any]:
+    """What a run rests on; the weights by their hash, also of those that are gone since."""
+    dataset = open_dataset(data.data, masks=Path(data.masks) if data.masks else None)
+    weights = {}
+    for unit in in_order(study, units):
+        known = state.weights.get(unit.name)
+        weights[unit.name] = fingerprint_of(unit) if unit.has_weights else known
+    state.weights.update(weights)
+    rests = {
+        "data": {**asdict(data), "fingerprint": dataset.fingerprint},
+        "weights": weights,
+        "blocks": study.blocks,
+        "explaining": asdict(_explaining(study)),
+        "scoring": score_options(study).to_json(),
+    }
+    return json.loads(json.dumps(rests))
+
+
+class _State:
+    """``scored.json``: what each run was made of, written when its tables are whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            self.runs, self.weights = dict(content["runs"]), dict(content["weights"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self.runs, self.weights = {}, {}
+
+    def of(self, name: str) -> Any:
+        """What the run was made of, or ``None``."""
+        return self.runs.get(name)
+
+    def put(self, name: str, rests: dict[str, Any]) -> None:
+        """Remembers it."""
+        self.runs[name] = rests
+        write_json(self.path, {"runs": self.runs, "weights": self.weights})

@@ -1,0 +1,125 @@
+"""Units of a study: a copy of a design is one training run, in one folder, resumable and never repeated."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from das_explain.checkpoint.config import CONFIG, WEIGHTS
+from das_explain.errors import DasExplainError
+from das_explain.files import sha256_of
+from das_explain.study.schema import Study
+from das_explain.train.recipe import load_recipe
+from das_explain.train.run import check_same_run, identity_of, is_finished, train
+from das_explain.train.schema import Recipe
+from das_explain.train.task import CHECKPOINT, MODEL, Task, create_task
+
+KEEP = ("none", "last", "all")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Plain values, so that it pickles: what ``das-explain train RECIPE --set ... --seed SEED --out FOLDER`` is given."""
+
+    design: str
+    seed: int
+    recipe: str
+    settings: tuple[str, ...]
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """``DESIGN-SEED``, that of its folder."""
+        return f"{self.design}-{self.seed}"
+
+    @property
+    def model(self) -> Path:
+        """Its model directory, once it is finished."""
+        return self.folder / MODEL
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has been trained and tested."""
+        return is_finished(self.folder)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the weights are there: a study may have let them go."""
+        return (self.model / WEIGHTS).is_file()
+
+    def load(self) -> Recipe:
+        """Its recipe."""
+        return load_recipe(self.recipe, [*self.settings, f"seed={self.seed}"])
+
+    def command(self) -> list[str]:
+        """How the same unit is trained by hand."""
+        words = ["das-explain", "train", self.recipe]
+        for setting in self.settings:
+            words += ["--set", setting]
+        return [*words, "--seed", str(self.seed)]
+
+
+def units_of(study: Study, out: Path) -> list[Unit]:
+    """Every unit: the first copy of each design, then the second, so that a study that is stopped has compared all."""
+    return [
+        Unit(design, seed, study.recipe, tuple(study.settings(design)), out / "units" / f"{design}-{seed}")
+        for seed in range(study.copies)
+        for design in study.designs
+    ]
+
+
+def check_units(units: Sequence[Unit]) -> None:
+    """Raises DasExplainError if a folder holds another run than the unit's; each kind of data is opened once."""
+    tasks: dict[str, Task] = {}
+    for unit in units:
+        if not unit.folder.is_dir():
+            continue
+        recipe = unit.load()
+        kind = json.dumps([recipe.task, recipe.to_dict()["data"]], sort_keys=True)
+        if kind not in tasks:
+            tasks[kind] = create_task(recipe)
+        check_same_run(unit.folder, identity_of(recipe, tasks[kind]))
+
+
+def train_unit(unit: Unit, keep: str = "last", workers: int | None = None) -> str | None:
+    """Trains a unit, or goes on with it; ``None``, or what went wrong, on one line. Its progress goes to FOLDER.log.
+
+    ``workers``: decoding processes, where the recipe's are not what this process has room for; they change no result.
+    """
+    recipe = unit.load()
+    if workers is not None:
+        recipe = replace(recipe, loop=replace(recipe.loop, workers=workers))
+    unit.folder.parent.mkdir(parents=True, exist_ok=True)
+    with unit.folder.with_name(f"{unit.folder.name}.log").open("a", encoding="utf-8") as log:
+        console = Console(file=log, width=160)
+        try:
+            train(recipe, unit.folder, console=console, command=shlex.join(unit.command()))
+        except DasExplainError as error:
+            if error.exit_code == 130:
+                raise
+            console.print(str(error), markup=False)
+            return f"{unit.name}: {error}"
+    if keep != "all":
+        (unit.folder / CHECKPOINT).unlink(missing_ok=True)
+    return None
+
+
+def training_of(unit: Unit) -> dict[str, Any]:
+    """What ``config.json`` of a finished unit says of its training: seconds, machine, accuracy, versions ..."""
+    path = unit.model / CONFIG
+    try:
+        training = json.loads(path.read_text("utf-8"))["training"]
+        return {"seconds": float(training["seconds"]), **training}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DasExplainError(f"{path} does not say how it was trained: delete {unit.folder} to train it again") from None
+
+
+def fingerprint_of(unit: Unit) -> str:
+    """SHA-256 of its weights, as a file."""
+    return sha256_of(unit.model / WEIGHTS)
