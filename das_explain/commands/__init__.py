@@ -24,11 +24,12 @@ from das_explain.commands.report import report
 from das_explain.commands.score import score
 from das_explain.commands.segment import segment
 from das_explain.commands.sfd import sfd
+from das_explain.commands.study import study
 from das_explain.commands.topics import help_page
 from das_explain.commands.train import train
 from das_explain.errors import DasExplainError
 
-RESUMED = ("sfd", "demo", "segment", "train")
+RESUMED = ("sfd", "demo", "segment", "train", "study")
 
 app = typer.Typer(
     cls=Group,
@@ -37,7 +38,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-COMMANDS = (heatmap, sfd, score, compare, report, figure, segment, gate, demo, train, evaluate, profile, doctor)
+COMMANDS = (
+    *(heatmap, sfd, score, compare, report, figure, segment, gate),
+    *(demo, train, study, evaluate, profile, doctor),
+)
 for command in COMMANDS:
     app.command(cls=Command)(command)
 app.command("help", cls=Command)(help_page)

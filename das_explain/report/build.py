@@ -54,7 +54,7 @@ def build_report(run_dir: Path) -> Path:
     target = results.run.folder / "report"
     if target.is_dir() and any(target.iterdir()) and not (target / "index.html").is_file():
         raise DasExplainError(f"{target} exists and is no report: move it away, then build the report again")
-    with _writing(target), _staged(target) as staging:
+    with writing(target), staged(target) as staging:
         files = _copy_files(results.run.folder, staging / "files")
         _write(results, staging, LIMIT, files)
     return target / "index.html"
@@ -67,7 +67,7 @@ def build_single_file(run_dir: Path) -> Path:
     """
     results = Results.read(Run.open(run_dir))
     target = results.run.folder / "report.html"
-    with _writing(target), tempfile.TemporaryDirectory() as folder:
+    with writing(target), tempfile.TemporaryDirectory() as folder:
         _write(results, Path(folder), SINGLE_LIMIT, [])
         write_text_whole(target, as_one_file(Path(folder)))
     return target
@@ -105,7 +105,8 @@ def _copy_files(run: Path, folder: Path) -> list[str]:
 
 
 @contextmanager
-def _writing(target: Path) -> Iterator[None]:
+def writing(target: Path) -> Iterator[None]:
+    """What the disk refuses, said on one line."""
     try:
         yield
     except OSError as error:
@@ -113,7 +114,7 @@ def _writing(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _staged(target: Path) -> Iterator[Path]:
+def staged(target: Path) -> Iterator[Path]:
     """An empty folder beside ``target`` that takes its place on success and vanishes on failure."""
     fresh, old = target.with_name(".report.new"), target.with_name(".report.old")
     _remove(fresh)

@@ -30,19 +30,17 @@ def all_tables(results: Results) -> dict[str, Table | None]:
     return {make.__name__: make(results) for make in makers}
 
 
-def page(
-    results: Results, counts: GalleryCounts, files: list[str], tables: dict[str, Table | None], *, curves: bool
-) -> str:
-    """The text of the page. ``files``: the names of those in ``files/`` beside it; ``tables`` are ``all_tables``;
-    ``curves``: whether there is something to draw specification curves from."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
+def environment(*more: Path) -> Environment:
+    """What templates are drawn with: everything is escaped, what is not given is an error. ``more``: folders of templates
+    that are looked in first."""
+    made = Environment(
+        loader=FileSystemLoader([*more, HERE / "templates"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         number=words.number,
         signed=words.signed,
         whole=lambda value: words.number(value, 0),
@@ -52,11 +50,19 @@ def page(
         join_names=words.join,
         cut=cut_middle,
     )
+    return made
+
+
+def page(
+    results: Results, counts: GalleryCounts, files: list[str], tables: dict[str, Table | None], *, curves: bool
+) -> str:
+    """The text of the page. ``files``: the names of those in ``files/`` beside it; ``tables`` are ``all_tables``;
+    ``curves``: whether there is something to draw specification curves from."""
     blind = outcome.lifts(results)
     compared = set(zip(results.comparison["model_a"], results.comparison["model_b"], strict=True))
     first, second = compared.pop() if len(compared) == 1 else (None, None)
     folder = results.run.folder
-    return environment.get_template("index.html.j2").render(
+    return environment().get_template("index.html.j2").render(
         results=results,
         manifest=results.manifest,
         folder=shlex.quote(str(folder)),

@@ -37,7 +37,7 @@ def _figures(results: Results) -> Iterator[tuple[str, Figure]]:
             yield f"lift-{data}", figures.lift_figure(lifts.rename(columns=MODELS))
         readings = results.readings(data)
         first, *others = results.designs
-        for other in others if len(readings) else ():
+        for other in others if len(readings) and hasattr(figures, "readings_figure") else ():
             try:
                 yield f"readings-{data}-{first}-{other}", figures.readings_figure(readings, first, other)
             except UsageError:  # no reading has a difference
@@ -74,14 +74,18 @@ def accuracy_figure(results: Results, data: str) -> Figure:
         _scatter(panel, mine, right, results.designs)
         row = results.row("correlations", data=data, measure="sfd", block=block)
         if row is not None and np.isfinite(row.r):
-            panel.set_title(f"{fit(block, 1, TEXT)}, r = {row.r:+.2f} [{row.ci_low:+.2f}, {row.ci_high:+.2f}]", size=TEXT, pad=3)
+            panel.set_title(
+                f"{fit(block, 1, TEXT)}, r = {row.r:+.2f} [{row.ci_low:+.2f}, {row.ci_high:+.2f}]", size=TEXT, pad=3
+            )
     panels[0].set_ylabel(f"mean {title_of('sfd')}", size=TEXT, labelpad=1)
     keys = [
         Line2D([], [], color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], linestyle="none", markersize=4,
                label=fit(design, 1, SMALL))
         for i, design in enumerate(results.designs)
     ]  # fmt: skip
-    legend = figure.legend(handles=keys, loc="lower center", ncols=len(keys), fontsize=SMALL, frameon=False, borderaxespad=0.1)
+    legend = figure.legend(
+        handles=keys, loc="lower center", ncols=len(keys), fontsize=SMALL, frameon=False, borderaxespad=0.1
+    )
     for text in legend.get_texts():
         text.set(**plain())
     return figure

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import io
 
 import numpy as np
 from PIL import Image
@@ -51,7 +50,7 @@ def show(run: Run, folder: Path, stem: str) -> list[Shown]:
     Agreement: the standard deviation over all copies of sfd at the last block. A photo comes once.
     """
     scores = run.table("scores")
-    scores = scores.astype({name: str for name in ("image", "model", "block", "status", "label")})
+    scores = scores.astype(dict.fromkeys(("image", "model", "block", "status", "label"), str))
     last = run.manifest["models"][0]["blocks"][-1]
     scored = scores[(scores["block"] == last) & scores["status"].isin(SCORED)]
     spread = scored.pivot(index="image", columns="model", values="sfd").dropna().std(axis=1, ddof=0)

@@ -37,7 +37,9 @@ class Cost:
 
 def probe(study: Study, units: Sequence[Unit]) -> dict[str, Cost]:
     """Design -> what a copy costs, timed in this process with all its threads."""
-    return {design: _cost(study, next(unit for unit in units if unit.design == design).load()) for design in study.designs}
+    return {
+        design: _cost(study, next(unit for unit in units if unit.design == design).load()) for design in study.designs
+    }
 
 
 def _cost(study: Study, recipe: Recipe) -> Cost:
@@ -106,14 +108,18 @@ class Estimate:
         return (self.count - self.done) * self.seconds
 
 
-def estimates(study: Study, units: Sequence[Unit], costs: dict[str, Cost], keep: str, scored: Sequence[str]) -> list[Estimate]:
+def estimates(
+    study: Study, units: Sequence[Unit], costs: dict[str, Cost], keep: str, scored: Sequence[str]
+) -> list[Estimate]:
     """The units of each design, then each data set; ``scored`` are those that need not be scored again."""
     assert keep in KEEP
     lines = []
     for design, cost in costs.items():
         mine = [unit for unit in units if unit.design == design]
         size = (cost.weights if keep != "none" else 0) + (cost.checkpoint if keep == "all" else 0)
-        lines.append(Estimate(f"train {design}", sum(unit.finished for unit in mine), len(mine), cost.train, size * len(mine)))
+        lines.append(
+            Estimate(f"train {design}", sum(unit.finished for unit in mine), len(mine), cost.train, size * len(mine))
+        )
     for name, data in study.data.items():
         images = data.sample or len(open_dataset(data.data).samples)
         seconds = sum(costs[unit.design].explain for unit in units) * images

@@ -1,15 +1,15 @@
 """What a study is: a YAML file as a frozen tree, and how it is read.
 
-    name: collage
-    recipe: collage-resnet18                  # as of `das-explain train`: a name, or a path from the YAML's folder
-    set: {schedule.epochs: 5}                 # settings of the recipe, the same for all designs
-    designs:                                  # name -> its own settings
-      none: {model.attention: none}
-      das: {model.attention: das}
-    copies: 5                                 # of each design, with seeds 0, 1, ...
-    scored_on:                                # name -> a data spec
-      test: {data: "collage:test:1000"}
-    needs: {photos: a folder of photos}       # what the file leaves open: ${photos}, given by --set photos=...
+name: collage
+recipe: collage-resnet18                  # as of `das-explain train`: a name, or a path from the YAML's folder
+set: {schedule.epochs: 5}                 # settings of the recipe, the same for all designs
+designs:                                  # name -> its own settings
+  none: {model.attention: none}
+  das: {model.attention: das}
+copies: 5                                 # of each design, with seeds 0, 1, ...
+scored_on:                                # name -> a data spec
+  test: {data: "collage:test:1000"}
+needs: {photos: a folder of photos}       # what the file leaves open: ${photos}, given by --set photos=...
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ class Study:
         return asdict(self)
 
 
-def load_study(path: str | Path, settings: Sequence[str] = (), copies: int | None = None) -> tuple[Study, dict[str, str]]:
+def load_study(
+    path: str | Path, settings: Sequence[str] = (), copies: int | None = None
+) -> tuple[Study, dict[str, str]]:
     """Reads a study, and what was given for what it needs.
 
     Args:

@@ -52,7 +52,7 @@ def score_units(
     for name, data in study.data.items():
         folder = out / "runs" / name
         wanted = _what(study, units, data, state)
-        if state.of(name) != wanted or Run.open(folder).shards.missing():
+        if not _whole(folder, wanted, state.of(name)):
             if gone := [unit.name for unit in units if not unit.has_weights]:
                 raise DasExplainError(
                     f"{folder} has to be made, but the weights of {gone[0]} were not kept: delete {out / 'units' / gone[0]} "
@@ -63,6 +63,18 @@ def score_units(
             state.put(name, wanted)
         runs[name] = Run.open(folder)
     return runs
+
+
+def is_scored(study: Study, units: Sequence[Unit], name: str, out: Path) -> bool:
+    """Whether nothing has to be done on a data set: all units are finished, and the run is of them."""
+    if not all(unit.finished for unit in units):
+        return False
+    state = _State(out / STATE)
+    return _whole(out / "runs" / name, _what(study, units, study.data[name], state), state.of(name))
+
+
+def _whole(folder: Path, wanted: Any, there: Any) -> bool:
+    return there == wanted and not Run.open(folder).shards.missing()
 
 
 def _explain(

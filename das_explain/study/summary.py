@@ -29,15 +29,18 @@ def summary(results: Results, tables: Mapping[str, Table], figures: Sequence[Pat
 def facts(results: Results) -> list[str]:
     """Recipe, data, time and versions."""
     study, seconds = results.study, results.units["seconds"]
-    lines = [
+    return [
         f"Recipe {study.recipe}" + "".join(f", {key}={value}" for key, value in study.set.items()),
-        *(f"Design {name}: " + ", ".join(f"{k}={v}" for k, v in settings.items()) for name, settings in study.designs.items()),
         *(
-            f"Photos {name}: {data.data}, {len(results.runs[name].sample)} images" + (f"; {data.about}" if data.about else "")
+            f"Design {name}: " + ", ".join(f"{k}={v}" for k, v in settings.items())
+            for name, settings in study.designs.items()
+        ),
+        *(
+            f"Photos {name}: {data.data}, {len(results.runs[name].sample)} images"
+            + (f"; {data.about}" if data.about else "")
             for name, data in study.data.items()
         ),
         f"Training: {len(seconds)} units, {clock(seconds.sum())} in all, {clock(seconds.min())} to {clock(seconds.max())} each, "
         f"on {', '.join(dict.fromkeys(results.units['machine']))}",
         "Versions: " + ", ".join(f"{name} {number}" for name, number in results.versions.items()),
     ]
-    return lines

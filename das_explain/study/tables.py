@@ -31,7 +31,10 @@ def outcome(results: Results) -> Table | None:
     for data in results.runs:
         for design in results.designs:
             right = results.row("design_means", data=data, group=design, measure=TOP1)
-            cells = [_mean(results.row("design_means", data=data, group=design, measure="sfd", block=block)) for block in results.blocks]
+            cells = [
+                _mean(results.row("design_means", data=data, group=design, measure="sfd", block=block))
+                for block in results.blocks
+            ]
             if right is not None:
                 rows.append(Row((name(data), name(design), whole(right.copies), _percent(right), *cells)))
     columns = (*words("Photos", "Design"), *numbers("Copies", "Right, top-1", *(f"sfd, {b}" for b in results.blocks)))
@@ -99,7 +102,9 @@ def lifts(results: Results, measure: str = "sfd") -> Table | None:
         *numbers("Mean", *(part for title in titles for part in (title, f"Lift over {title[0].lower()}{title[1:]}"))),
     )
     note = f"{OVER} Shuffled maps: each copy’s own, on another photo’s object. Where a lift’s interval holds 0, a blind map does as well."
-    return _table(f"lift-{measure}", f"{title_of(measure)} beside maps that know nothing of the photo", columns, rows, note)
+    return _table(
+        f"lift-{measure}", f"{title_of(measure)} beside maps that know nothing of the photo", columns, rows, note
+    )
 
 
 def variance(results: Results) -> Table | None:
@@ -126,8 +131,18 @@ def readings(results: Results) -> Table | None:
     """In how many readings of sfd the sign of a difference holds."""
     rows = []
     for row in results.sensitivity().itertuples(index=False):
-        cells = (name(row.data), Cell(row.block), name(row.model_a), name(row.model_b), Cell(signed(row.delta), strong=True))
-        counts = Cell(f"{row.same_sign} of {row.readings}", strong=True), whole(row.excludes_zero), whole(row.other_excludes_zero)
+        cells = (
+            name(row.data),
+            Cell(row.block),
+            name(row.model_a),
+            name(row.model_b),
+            Cell(signed(row.delta), strong=True),
+        )
+        counts = (
+            Cell(f"{row.same_sign} of {row.readings}", strong=True),
+            whole(row.excludes_zero),
+            whole(row.other_excludes_zero),
+        )
         rows.append(Row((*cells, *counts, *(Cell(signed(value)) for value in (row.least, row.median, row.greatest)))))
     columns = (
         *words("Photos", "Block", "First", "Second"),
@@ -169,7 +184,9 @@ def units(results: Results) -> Table | None:
     heads = [f"sfd, {block}, {data}" for data in results.runs for block in results.blocks]
     own = [f"Top-1, {test.removeprefix(f'{TOP1}_').replace('_', ' ')}" for test in tests]
     columns = (*words("Copy"), *numbers("Seed", "Seconds", *own, *heads))
-    return _table("units", "Every trained copy", columns, rows, "Seconds of training. Top-1: as measured when it was trained.")
+    return _table(
+        "units", "Every trained copy", columns, rows, "Seconds of training. Top-1: as measured when it was trained."
+    )
 
 
 def _copy_cells(results: Results, unit: dict[str, Any]) -> list[Cell]:
@@ -226,10 +243,7 @@ def as_markdown(table: Table) -> str:
 
     heads = line([table.columns[i].head for i in kept])
     rules = "|" + "|".join(" --: " if table.columns[i].numeric else " --- " for i in kept) + "|"
-    rows = [
-        line([f"{row.cells[i].text} {row.cells[i].interval}".strip() for i in kept])
-        for row in table.rows
-    ]
+    rows = [line([f"{row.cells[i].text} {row.cells[i].interval}".strip() for i in kept]) for row in table.rows]
     return "\n".join([heads, rules, *rows])
 
 

@@ -117,7 +117,9 @@ def training_of(unit: Unit) -> dict[str, Any]:
         training = json.loads(path.read_text("utf-8"))["training"]
         return {"seconds": float(training["seconds"]), **training}
     except (OSError, ValueError, KeyError, TypeError):
-        raise DasExplainError(f"{path} does not say how it was trained: delete {unit.folder} to train it again") from None
+        raise DasExplainError(
+            f"{path} does not say how it was trained: delete {unit.folder} to train it again"
+        ) from None
 
 
 def fingerprint_of(unit: Unit) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from das_explain.report.words import join, number, plural, signed
+from das_explain.report.words import join, number, signed
 from das_explain.scoring.designs import TOP1
 from das_explain.stats.claims import FEW_COPIES
 from das_explain.study.results import Results
 from das_explain.study.tables import title_of
+from das_explain.text import plural
 
 
 def sentences(results: Results) -> list[str]:
@@ -101,7 +102,9 @@ def _held(results: Results, data: str, block: str, first: str, other: str) -> st
     table = results.sensitivity()
     if table.empty:
         return ""
-    rows = table[(table["data"] == data) & (table["block"] == block) & (table["model_a"] == first) & (table["model_b"] == other)]
+    rows = table[
+        (table["data"] == data) & (table["block"] == block) & (table["model_a"] == first) & (table["model_b"] == other)
+    ]
     if len(rows) != 1 or not rows.iloc[0]["readings"]:
         return ""
     row = rows.iloc[0]
@@ -112,7 +115,9 @@ def _held(results: Results, data: str, block: str, first: str, other: str) -> st
 def _blind(results: Results, data: str, block: str, designs: tuple[str, str]) -> str:
     """What blind maps reach: a centre spot's mean, and the lift over shuffled maps."""
     parts = []
-    shuffled = [results.row("design_lifts", data=data, measure="sfd", block=block, group=d, null="shuffled") for d in designs]
+    shuffled = [
+        results.row("design_lifts", data=data, measure="sfd", block=block, group=d, null="shuffled") for d in designs
+    ]
     if all(row is not None for row in shuffled):
         words = [f"{row.group} {signed(row.lift)} [{signed(row.ci_low)}, {signed(row.ci_high)}]" for row in shuffled]
         parts.append(f"above their own maps of other photos {join(words)}")

@@ -1,0 +1,116 @@
+"""A study from its file to its page. Whatever is finished stays; what is missing is made."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from das_explain.checkpoint.config import WEIGHTS
+from das_explain.errors import UsageError
+from das_explain.files import check_folder, write_json, write_text_whole
+from das_explain.report.tables import Table
+from das_explain.study import figures, tables
+from das_explain.study.page import write_page
+from das_explain.study.results import Results
+from das_explain.study.run_units import Resources, Told, run_units
+from das_explain.study.schema import Study
+from das_explain.study.scoring import score_units
+from das_explain.study.summary import summary
+from das_explain.study.units import KEEP, Unit, check_units, units_of
+from das_explain.types import Progress, no_progress
+
+STUDY, SUMMARY = "study.json", "summary.md"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a study's folder holds now: the page, what was found, and the tables as they are shown."""
+
+    page: Path
+    results: Results
+    shown: dict[str, Table]
+
+
+def nobody(unit: Unit, seconds: float) -> None:
+    """Tells nobody of a finished unit."""
+
+
+def run_study(
+    study: Study,
+    out: Path,
+    *,
+    command: Sequence[str],
+    resources: Resources = Resources(),  # noqa: B008 - frozen
+    keep: str = "last",
+    device: str | None = None,
+    batch: int = 16,
+    workers: int | None = None,
+    told: Told = nobody,
+    progress: Progress = no_progress,
+    scoring: Progress = no_progress,
+    beginning: Callable[[Sequence[Unit]], None] = lambda _: None,
+) -> Made:
+    """Trains what is not trained, scores what is not scored, writes tables, figures, summary and page.
+
+    Args:
+        out: the study's folder; ``units/``, ``runs/``, ``tables/``, ``figures/`` and ``report/`` are in it.
+        command: what the user typed.
+        keep: of each unit: ``none`` of its weights once it is scored, ``last`` its weights, ``all`` also what training
+            would go on from.
+        told: of each unit that is finished; ``beginning``: of all units, before the first; ``progress``: of photos
+            explained; ``scoring``: of photos scored.
+
+    Raises:
+        UsageError: an option that does not exist.
+        DasExplainError: a unit's folder holds another run, a unit cannot be trained, photos or masks cannot be used.
+    """
+    resources.check()
+    if keep not in KEEP:
+        raise UsageError(f"--keep {keep!r} is unknown; choose among {', '.join(KEEP)}")
+    check_folder(out)
+    units = units_of(study, out)
+    check_units(units)
+    out.mkdir(parents=True, exist_ok=True)
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    write_json(out / STUDY, {"study": study.to_dict(), "command": list(command), "created": created})
+    beginning(units)
+    run_units(units, resources, keep, told)
+    runs = score_units(
+        study, units, out, engine=resources.engine, device=device, batch=batch, workers=workers,
+        progress=progress, scoring=scoring,
+    )  # fmt: skip
+    results = Results.read(study, units, runs, out)
+    made = publish_results(results, command, created)
+    if keep == "none":
+        for unit in units:
+            (unit.model / WEIGHTS).unlink(missing_ok=True)
+    return made
+
+
+def publish_results(results: Results, command: Sequence[str], created: str) -> Made:
+    """Writes tables, figures, summary and page of what was found."""
+    out = results.folder
+    results.write(out / "tables")
+    shown = shown_tables(results)
+    drawn = figures.draw(results, out / "figures")
+    write_text_whole(out / SUMMARY, summary(results, shown, drawn, command))
+    page = write_page(results, shown, drawn, shlex.join(command), created)
+    return Made(page, results, shown)
+
+
+def shown_tables(results: Results) -> dict[str, Table]:
+    """The tables of page and summary that have rows, in order."""
+    found = {
+        "outcome": tables.outcome(results),
+        "differences": tables.differences(results),
+        "lifts": tables.lifts(results),
+        "readings": tables.readings(results),
+        "variance": tables.variance(results),
+        "correlations": tables.correlations(results),
+        "others": tables.other_differences(results),
+        "units": tables.units(results),
+    }
+    return {name: table for name, table in found.items() if table is not None}
