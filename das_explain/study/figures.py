@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from das_explain import figures
 from das_explain.errors import UsageError
-from das_explain.figures.drawing import COLOURS, GREY, MARKERS, SMALL, TEXT, block_panels, title_of
+from das_explain.figures.drawing import COLOURS, MARKERS, SMALL, TEXT, block_panels, title_of
 from das_explain.figures.lettering import fit, plain
 from das_explain.scoring.designs import TOP1
 from das_explain.study.results import MODELS, Results
@@ -56,7 +56,8 @@ def copies_figure(results: Results, data: str) -> Figure:
             row = results.row("design_means", data=data, measure=measure, block=block, group=design)
             colour = COLOURS[y % len(COLOURS)]
             if row is not None:
-                panel.plot([row.ci_low, row.ci_high], [y, y], color=colour, linewidth=1, solid_capstyle="butt")
+                ends = np.clip([row.ci_low, row.ci_high], 0, 1)  # few copies: beyond what can be
+                panel.plot(ends, [y, y], color=colour, linewidth=1, solid_capstyle="butt")
                 panel.plot([row.mean] * 2, [y - 0.2, y + 0.2], color=colour, linewidth=1.6, solid_capstyle="butt")
             offsets = np.linspace(0.18, 0.36, len(copies)) if len(copies) > 1 else [0.27]
             panel.plot(copies, y + np.array(offsets), "o", color=colour, markersize=2.6, alpha=0.8, markeredgewidth=0)
@@ -97,11 +98,10 @@ def _scatter(panel: Axes, copies: pd.DataFrame, right: pd.Series, designs: list[
         x, y = right.reindex(mine["model"]).to_numpy(float), mine["mean"].to_numpy(float)
         panel.plot(x, y, MARKERS[i % len(MARKERS)], color=COLOURS[i % len(COLOURS)], markersize=4)
     panel.set_xlabel(RIGHT, size=TEXT, labelpad=1)
-    panel.autoscale()
     panel.margins(0.08)
-    panel.set_yticks(panel.get_yticks())
+    panel.autoscale()  # the lines of a table run downwards, values upwards
+    panel.yaxis.set_inverted(False)
     panel.yaxis.set_major_locator(MaxNLocator(4))
     panel.yaxis.set_major_formatter("{x:.2f}")
     panel.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     panel.tick_params(axis="y", length=2)
-    panel.axhline(np.nan, color=GREY)

@@ -38,7 +38,8 @@ def write_page(
         (folder / "report.js").write_text(
             '"use strict";\n(() => {\n' + "\n".join(scripts) + "})();\n", encoding="utf-8"
         )
-        shutil.copyfile(HERE / "report.css", folder / "report.css")
+        styles = [path.read_text(encoding="utf-8") for path in (HERE / "report.css", TEMPLATES / "study.css")]
+        (folder / "report.css").write_text("\n".join(styles), encoding="utf-8")
         page = (
             environment(TEMPLATES)
             .get_template("study.html.j2")

@@ -14,6 +14,7 @@ needs: {photos: a folder of photos}       # what the file leaves open: ${photos}
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from das_explain.errors import UsageError
-from das_explain.train.recipe import load_recipe, parse_tree
+from das_explain.train.recipe import load_recipe, parse_tree, read_yaml
 from das_explain.train.schema import Recipe
 from das_explain.train.strict import build
 
@@ -154,13 +155,14 @@ def _filled(tree: Any, given: Mapping[str, str]) -> Any:
 
 
 def _spelled(value: Any) -> str:
-    """A value as ``--set`` has it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (dict, list)):
-        import json
+    """A value as ``--set`` has it: text that YAML would take for something else is quoted."""
+    if isinstance(value, str) and not _changed_by_yaml(value):
+        return value
+    return json.dumps(value)
 
-        return json.dumps(value)
-    return str(value)
+
+def _changed_by_yaml(text: str) -> bool:
+    try:
+        return read_yaml(text, "") != text
+    except UsageError:
+        return True

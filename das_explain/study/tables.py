@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from das_explain.measures import MEASURES
-from das_explain.report.tables import Cell, Row, Table, difference, marks, name, numbers, plain, whole, words
+from das_explain.report.tables import Cell, Column, Row, Table, difference, marks, name, numbers, plain, whole, words
 from das_explain.report.words import NULLS, number, signed
-from das_explain.scoring.designs import NO_BLOCK, TOP1
+from das_explain.scoring.designs import TOP1
 from das_explain.study.results import Results
 
-INTERVAL = "95\N{NO-BREAK SPACE}% interval"
 OVER = "Intervals: 95 %, over trained copies and images together."
 MAIN = (TOP1, "sfd")
 
@@ -68,7 +67,7 @@ def _differences(results: Results, chosen: Callable[[str], bool], at: str, title
     columns = (
         *words("Photos", "Measure", "Block", "First", "Second"),
         *numbers("Second \N{MINUS SIGN} first"),
-        *(column for column in [_drawn("0")]),
+        Column("0", drawn=True),
         *numbers("Copies to settle it"),
     )
     note = (
@@ -205,22 +204,18 @@ def _table(at: str, title: str, columns: tuple, rows: list[Row], note: str) -> T
     return Table(at, title, columns, tuple(rows), note) if rows else None
 
 
-def _drawn(head: str) -> Any:
-    from das_explain.report.tables import Column
-
-    return Column(head, drawn=True)
-
-
 def _percent(row: Any) -> Cell:
-    ends = f"[{100 * row.ci_low:.1f}, {100 * row.ci_high:.1f}]" if np.isfinite(row.ci_low) else ""
+    low, high = (100 * min(max(end, 0.0), 1.0) for end in (row.ci_low, row.ci_high))
+    ends = f"[{low:.1f}, {high:.1f}]" if np.isfinite(row.ci_low) else ""
     return Cell(f"{100 * row.mean:.1f} %", ends, strong=True)
 
 
 def _mean(row: Any) -> Cell:
-    if row is None:
+    """A mean sfd; an interval of few copies may reach beyond what sfd can be, which is left out."""
+    if row is None or np.isnan(row.mean):
         return Cell("–")
-    ends = f"[{number(row.ci_low)}, {number(row.ci_high)}]" if np.isfinite(row.ci_low) else ""
-    return Cell(number(row.mean), ends, strong=True)
+    low, high = (number(min(max(end, 0.0), 1.0)) for end in (row.ci_low, row.ci_high))
+    return Cell(number(row.mean), f"[{low}, {high}]" if np.isfinite(row.ci_low) else "", strong=True)
 
 
 def _points(row: Any, times: float) -> Cell:
@@ -246,8 +241,3 @@ def as_markdown(table: Table) -> str:
     rows = [line([f"{row.cells[i].text} {row.cells[i].interval}".strip() for i in kept]) for row in table.rows]
     return "\n".join([heads, rules, *rows])
 
-
-__all__ = [
-    "NO_BLOCK", "as_markdown", "correlations", "differences", "lifts", "other_differences", "outcome", "readings",
-    "title_of", "units", "variance",
-]  # fmt: skip

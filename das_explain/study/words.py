@@ -118,7 +118,7 @@ def _blind(results: Results, data: str, block: str, designs: tuple[str, str]) ->
     shuffled = [
         results.row("design_lifts", data=data, measure="sfd", block=block, group=d, null="shuffled") for d in designs
     ]
-    if all(row is not None for row in shuffled):
+    if all(row is not None and math.isfinite(row.ci_low) for row in shuffled):
         words = [f"{row.group} {signed(row.lift)} [{signed(row.ci_low)}, {signed(row.ci_high)}]" for row in shuffled]
         parts.append(f"above their own maps of other photos {join(words)}")
     centre = results.row("design_lifts", data=data, measure="sfd", block=block, group=designs[0], null="centre")

@@ -1,0 +1,73 @@
+"""A study's file: what it says, what it leaves open, what is refused; no network is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.study.schema import load_study
+
+SHIPPED = Path(__file__).parents[2] / "studies"
+
+
+def changed(small: Path, tmp_path: Path, **changes) -> Path:
+    tree = {**yaml.safe_load(small.read_text()), "recipe": str(small.with_name("tiny.yaml")), **changes}
+    path = tmp_path / "other.yaml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return path
+
+
+def test_each_copy_has_its_designs_recipe_and_a_seed_of_its_own(small: Path):
+    study, given = load_study(small, ["photos=there", "schedule.epochs=3"])
+    assert given == {"photos": "there"}
+    recipe = study.recipe_of("das", 4)
+    assert (recipe.model.attention, recipe.model.arguments, recipe.seed) == ("das", {"gates": ["layer3"]}, 4)
+    assert (recipe.data.train, recipe.schedule.epochs, recipe.loop.half) == ("there/photos.csv", 3, True)
+    assert study.recipe_of("none", 0).model.attention == "none"
+    assert study.data["few"].sample == 6
+    assert load_study(small, ["photos=there"], copies=7)[0].copies == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "message"),
+    [
+        ([], {}, r"other.yaml needs --set photos=... \(a folder with photos.csv\)"),
+        (["photos=a", "other=b"], {}, "--set other: other.yaml needs photos; a recipe's setting has a dot"),
+        (["photos"], {}, "--set 'photos': expected key=value"),
+        (["photos=a"], {"designs": {}}, "the study has no designs"),
+        (["photos=a"], {"designs": {"../up": {}}}, "designs: '../up' is no name for a folder"),
+        (["photos=a"], {"designs": {"a": "das"}}, "designs.a: expected settings of the recipe"),
+        (["photos=a"], {"designs": {"a": {"model.atention": "das"}}}, "unknown key model.atention"),
+        (["photos=a"], {"copies": 0}, "copies cannot be 0"),
+        (["photos=a"], {"scored_on": {"x": {"sample": 3}}}, "the study lacks scored_on.x.data"),
+        (["photos=a"], {"seeds": 3}, "unknown key seeds"),
+        (["photos=a"], {"set": {"data.train": "${elsewhere}"}}, r"uses \$\{elsewhere\} but does not list it"),
+    ],
+)
+def test_mistakes_are_told_by_their_key(small: Path, tmp_path: Path, settings, changes, message):
+    with pytest.raises(UsageError, match=message):
+        load_study(changed(small, tmp_path, **changes), settings)
+
+
+def test_a_value_is_no_yaml(small: Path):
+    study, _ = load_study(small, ["photos=a, b: {c}"])
+    assert study.recipe_of("none", 0).data.train == "a, b: {c}/photos.csv"
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_studies_that_come_with_the_project_are_whole(path: Path):
+    study, _ = load_study(path, ["photos=photos"] if "needs:" in path.read_text() else [])
+    assert study.copies == 5
+    assert list(study.designs)[:2] == ["none", "das"]
+    for design in study.designs:
+        recipe = study.recipe_of(design, 0)
+        assert recipe.loop.half
+        assert recipe.model.attention == design
+
+
+def test_no_file_is_one_line(tmp_path: Path):
+    with pytest.raises(DasExplainError, match="no study file"):
+        load_study(tmp_path / "none.yaml")

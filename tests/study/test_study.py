@@ -1,0 +1,213 @@
+"""A small study from its file to its page: killed and gone on with, told again, refused, published; nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("lightning")
+
+from das_explain.commands import app
+from das_explain.evidence.tables import TABLES
+from das_explain.scoring.designs import OF_DESIGNS
+from das_explain.study.run_units import Resources, run_units
+from das_explain.study.schema import load_study
+from das_explain.study.units import units_of
+from tests.report.browser import needs_chromium, open_page, probe
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def study(small: Path, photos: Path, out: Path, *words: str):
+    return CliRunner().invoke(app, ["study", str(small), "--set", f"photos={photos}", "--out", str(out), *words])
+
+
+@pytest.fixture(scope="module")
+def whole(small: Path, photos: Path, tmp_path_factory) -> Path:
+    """A study that nobody stopped."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    done = study(small, photos, out)
+    assert done.exit_code == 0, done.output + str(done.exception)
+    assert done.output.count("trained     ") == 4
+    assert "page        " in done.output
+    return out
+
+
+def tables(out: Path) -> dict[str, bytes]:
+    """Every table of a study and of its runs, but for the time that units took."""
+    found = {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.glob("**/*.csv"))}
+    return {name: data for name, data in found.items() if not name.startswith("units") and name != "tables/units.csv"}
+
+
+def times(out: Path, *patterns: str) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for pattern in patterns for path in sorted(out.glob(pattern))}
+
+
+def test_a_unit_is_what_train_leaves_in_half_precision(whole: Path):
+    assert sorted(path.name for path in (whole / "units").iterdir() if path.is_dir()) == [
+        "das-0", "das-1", "none-0", "none-1",
+    ]  # fmt: skip
+    unit = whole / "units" / "das-1"
+    assert not (unit / "last.ckpt").exists()
+    training = json.loads((unit / "model" / "config.json").read_text())["training"]
+    assert (training["seed"], training["recipe"]["loop"]["half"]) == (1, True)
+    assert training["command"].startswith("das-explain train ")
+    assert "epoch 2/2" in (whole / "units" / "das-1.log").read_text()
+
+
+def test_the_tables_hold_every_copy_and_design_on_every_set(whole: Path):
+    copies = pd.read_csv(whole / "tables" / "copies.csv", keep_default_na=False)
+    assert set(copies["data"]) == {"all", "few"}
+    assert set(copies["model"]) == {"none#1", "none#2", "das#1", "das#2"}
+    differences = pd.read_csv(whole / "tables" / "design_differences.csv", keep_default_na=False)
+    assert set(zip(differences["group_a"], differences["group_b"])) == {("none", "das")}
+    assert {"top1", "sfd", "pointing_game"} <= set(differences["measure"])
+    units = pd.read_csv(whole / "tables" / "units.csv")
+    assert units["unit"].tolist() == ["none-0", "none-1", "das-0", "das-1"]
+    right = copies[(copies["measure"] == "top1") & (copies["data"] == "all")].set_index("model")["mean"].astype(float)
+    assert right.tolist() == units["top1_test"].tolist()  # the same photos, by another way
+
+
+def test_what_came_out_stands_in_summary_and_page_and_names_are_no_markup(whole: Path):
+    summary, page = (whole / "summary.md").read_text(), (whole / "report" / "index.html").read_text()
+    for text in ("das is right on", "sfd at layer2", "of 864 readings", "Copies to settle it", "Between copies"):
+        assert text in summary
+        assert text in page
+    assert "<b>" not in page
+    assert "&lt;b&gt;&amp; few&lt;/b&gt; steps" in page
+    for name in ("copies-all", "accuracy-sfd-few", "lift-all", "readings-all-none-das"):
+        for suffix in (".png", ".pdf"):
+            assert (whole / "figures" / (name + suffix)).stat().st_size > 1000
+    assert len(list((whole / "report" / "images").glob("set0-*.jpg"))) == 3 * (1 + 4 * 2)
+
+
+def test_its_tables_come_from_the_evidence_byte_for_byte(whole: Path, tmp_path: Path):
+    for name in ("all", "few"):
+        copy = tmp_path / name
+        words = ["score", str(whole / "runs" / name), "--out", str(copy), "--no-report"]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        for table in set(TABLES) & {path.stem for path in copy.glob("*.csv")}:
+            assert (copy / f"{table}.csv").read_bytes() == (whole / "runs" / name / f"{table}.csv").read_bytes()
+        assert {f"{table}.csv" for table in OF_DESIGNS} <= {path.name for path in copy.glob("*.csv")}
+
+
+def test_a_dry_run_prints_units_time_and_disk_and_makes_nothing(small: Path, photos: Path, tmp_path: Path):
+    done = study(small, photos, tmp_path / "out", "--dry-run")
+    assert done.exit_code == 0, done.output + str(done.exception)
+    for text in ("train none", "train das", "score on few", "0 of 2", "time left", "disk"):
+        assert text in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_study_is_told_again_also_without_weights_and_published_without_paths(
+    small: Path, photos: Path, whole: Path, tmp_path: Path
+):
+    out, folder = tmp_path / "out", tmp_path / "docs"
+    shutil.copytree(whole, out)
+    before = times(out, "units/*/model/*", "runs/*/*.csv", "runs/*/evidence/*")
+    done = study(small, photos, out, "--keep", "none", "--publish", str(folder))
+    assert done.exit_code == 0, done.output + str(done.exception)
+    assert "trained" not in done.output
+    assert not list(out.glob("units/*/model/*.safetensors"))
+    assert {path: time for path, time in before.items() if path.exists()} == times(out, *("units/*/model/*", "runs/*/*.csv", "runs/*/evidence/*"))
+    assert tables(out) == tables(whole)
+    published = sorted(str(path.relative_to(folder)) for path in folder.glob("**/*") if path.is_file())
+    assert {"README.md", "cards/das-1.md", "tables/copies.csv", "figures/copies-all.pdf"} <= set(published)
+    assert not [name for name in published if name.endswith((".jpg", ".safetensors", ".ckpt", ".parquet"))]
+    for name in published:
+        if name.endswith((".md", ".csv")):
+            assert str(tmp_path.parent) not in (folder / name).read_text().replace(str(small.parent), "")
+            assert str(photos) not in (folder / name).read_text()
+    assert "${photos}/photos.csv" in (folder / "README.md").read_text()
+    other = study(small, photos, out, "--set", "schedule.epochs=3")
+    assert other.exit_code != 0
+    assert "holds another run (schedule.epochs is 2 there, 3 now)" in str(other.exception)
+    changed = small.with_name("changed.yaml")
+    changed.write_text(small.read_text().replace("- centre", "- uniform"))
+    refused = study(changed, photos, out)
+    assert "the weights of none-0 were not kept" in str(refused.exception)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_killed_at_five_moments_it_ends_as_if_never_stopped(small: Path, photos: Path, whole: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    moments = (
+        "units/none-0/last.ckpt",
+        "units/das-0/model/model.safetensors",
+        "units/none-1/run.json",
+        "runs/all/evidence/part-00000.parquet",
+        "tables/copies.csv",
+    )
+    words = ["study", str(small), "--set", f"photos={photos}", "--out", str(out)]
+    command = [sys.executable, str(Path(__file__).with_name("killed.py")), *(str(out / moment) for moment in moments)]
+    done = subprocess.run([*command, "--", *words], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("killed at") == 5
+    assert done.stdout.count("trained     none-0") == 1
+    assert tables(out) == tables(whole)
+    for path in sorted(whole.glob("units/*/model/*.safetensors")):
+        assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes()
+
+
+def test_units_side_by_side_are_those_one_after_the_other(small: Path, photos: Path, whole: Path, tmp_path: Path):
+    loaded, _ = load_study(small, [f"photos={photos}"], copies=1)
+    told = []
+    units = units_of(loaded, tmp_path)
+    run_units(units, Resources(jobs=2), "last", lambda unit, seconds: told.append(unit.name))
+    assert sorted(told) == ["das-0", "none-0"]
+    for unit in units:
+        theirs = whole / "units" / unit.name / "model" / "model.safetensors"
+        assert (unit.model / "model.safetensors").read_bytes() == theirs.read_bytes()
+
+
+def test_units_as_tasks_of_ray_make_the_same_tables(small: Path, photos: Path, whole: Path, tmp_path: Path):
+    pytest.importorskip("ray")
+    out = tmp_path / "out"
+    words = ["study", str(small), "--set", f"photos={photos}", "--out", str(out), "--engine", "ray", "--unit-cpus", "1"]
+    script = f"""
+import ray, sys
+ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+sys.argv = ["das-explain", *{words!r}]
+from das_explain.commands import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained     ") == 4
+    for name in ("copies", "design_differences"):
+        mine, theirs = (pd.read_csv(each / "tables" / f"{name}.csv", keep_default_na=False) for each in (out, whole))
+        pd.testing.assert_frame_equal(mine, theirs, check_exact=False, rtol=0, atol=1e-5)
+
+
+@needs_chromium
+def test_the_page_opens_from_disk_in_silence_and_fits_a_phone(whole: Path, tmp_path: Path):
+    shutil.copytree(whole / "report", tmp_path / "report")
+    probe(
+        tmp_path / "report",
+        "const over = all('main *, header *').filter((node) => !node.closest('svg, .scroll, .hidden')"
+        " && node.getBoundingClientRect().right > innerWidth + 1).map((node) => node.className || node.tagName);"
+        "for (const image of all('img')) image.loading = 'eager'; await wait(300);"
+        "return { scroll: document.documentElement.scrollWidth, over: [...new Set(over)],"
+        " bold: all('main b').length, tables: all('main table').length, copies: all('.copies').length,"
+        " alts: all('img').every((image) => image.alt), blank: all('img').filter((i) => !i.naturalWidth).length };",
+    )
+    (tmp_path / "phone.html").write_text(
+        '<iframe src="report/index.html" style="border:0;width:375px;height:3000px"></iframe><script>'
+        "addEventListener('message', ({ data }) => { const p = document.createElement('pre'); p.id = 'probe';"
+        " p.textContent = JSON.stringify(data); document.body.append(p); });</script>"
+    )
+    page = open_page(f"file://{tmp_path}/phone.html", tmp_path / "profile", "--window-size=600,3100")
+    assert page.console == []
+    seen = page.result()
+    assert seen.pop("tables") == seen.pop("copies") == 8
+    assert seen == {"scroll": 375, "over": [], "bold": 0, "alts": True, "blank": 0}
