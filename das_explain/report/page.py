@@ -62,7 +62,8 @@ def page(
     compared = set(zip(results.comparison["model_a"], results.comparison["model_b"], strict=True))
     first, second = compared.pop() if len(compared) == 1 else (None, None)
     folder = results.run.folder
-    return environment().get_template("index.html.j2").render(
+    template = environment().get_template("index.html.j2")
+    return template.render(
         results=results,
         manifest=results.manifest,
         folder=shlex.quote(str(folder)),

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from das_explain import figures
 from das_explain.errors import UsageError
-from das_explain.figures.drawing import COLOURS, MARKERS, SMALL, TEXT, block_panels, title_of
+from das_explain.figures.drawing import COLOURS, COLUMN, DPI, MARKERS, PAGE, SMALL, TEXT, block_panels, tidy, title_of
 from das_explain.figures.lettering import fit, plain
 from das_explain.scoring.designs import TOP1
 from das_explain.study.results import MODELS, Results
@@ -37,7 +37,7 @@ def _figures(results: Results) -> Iterator[tuple[str, Figure]]:
             yield f"lift-{data}", figures.lift_figure(lifts.rename(columns=MODELS))
         readings = results.readings(data)
         first, *others = results.designs
-        for other in others if len(readings) and hasattr(figures, "readings_figure") else ():
+        for other in others if len(readings) else ():
             try:
                 yield f"readings-{data}-{first}-{other}", figures.readings_figure(readings, first, other)
             except UsageError:  # no reading has a difference
@@ -67,7 +67,9 @@ def copies_figure(results: Results, data: str) -> Figure:
 
 def accuracy_figure(results: Results, data: str) -> Figure:
     """Mean sfd of every copy against the share of photos that it gets right, a panel per block."""
-    figure, panels = block_panels(results.blocks, [""], row_inches=1.5, legend=True)
+    wide = COLUMN if len(results.blocks) <= 2 else PAGE
+    figure = Figure(figsize=(wide, 1.9), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, len(results.blocks), squeeze=False)[0]
     copies = results.of("copies", data=data)
     right = copies[copies["measure"] == TOP1].set_index("model")["mean"]
     for panel, block in zip(panels, results.blocks, strict=True):
@@ -84,9 +86,7 @@ def accuracy_figure(results: Results, data: str) -> Figure:
                label=fit(design, 1, SMALL))
         for i, design in enumerate(results.designs)
     ]  # fmt: skip
-    legend = figure.legend(
-        handles=keys, loc="lower center", ncols=len(keys), fontsize=SMALL, frameon=False, borderaxespad=0.1
-    )
+    legend = figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=SMALL, frameon=False)
     for text in legend.get_texts():
         text.set(**plain())
     return figure
@@ -98,10 +98,7 @@ def _scatter(panel: Axes, copies: pd.DataFrame, right: pd.Series, designs: list[
         x, y = right.reindex(mine["model"]).to_numpy(float), mine["mean"].to_numpy(float)
         panel.plot(x, y, MARKERS[i % len(MARKERS)], color=COLOURS[i % len(COLOURS)], markersize=4)
     panel.set_xlabel(RIGHT, size=TEXT, labelpad=1)
-    panel.margins(0.08)
-    panel.autoscale()  # the lines of a table run downwards, values upwards
-    panel.yaxis.set_inverted(False)
+    panel.margins(0.1)
+    panel.xaxis.set_major_locator(MaxNLocator(3))
     panel.yaxis.set_major_locator(MaxNLocator(4))
-    panel.yaxis.set_major_formatter("{x:.2f}")
-    panel.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
-    panel.tick_params(axis="y", length=2)
+    tidy(panel)

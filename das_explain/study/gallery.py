@@ -61,7 +61,7 @@ def show(run: Run, folder: Path, stem: str) -> list[Shown]:
     chosen: dict[str, str] = {}
     for why, image in reasons.items():
         chosen.setdefault(image, why)
-    found = {}
+    found: dict[str, Shown] = {}
     for evidence in run.evidence(ALL):
         for row, position in enumerate(evidence.shown):
             photo = evidence.photos[position]

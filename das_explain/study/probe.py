@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -67,7 +68,8 @@ def _cost(study: Study, recipe: Recipe) -> Cost:
 def _step(module: TrainingModule, recipe: Recipe, device: str) -> float:
     """Seconds of a training step, decoding and augmentation in this process included."""
     loader = module.data.train_loader()
-    loader.sampler.set_epoch(0)
+    sampler: Any = loader.sampler
+    sampler.set_epoch(0)
     optimizer = module.configure_optimizers()["optimizer"]
     precision = {"bf16": torch.bfloat16, "16": torch.float16}.get(resolve_precision(recipe))
     taken: list[float] = []

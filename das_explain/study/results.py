@@ -37,7 +37,7 @@ class Results:
     @classmethod
     def read(cls, study: Study, units: Sequence[Unit], runs: Mapping[str, Run], folder: Path) -> Results:
         """Reads the tables of scored runs and the cards of finished units."""
-        found = {name: [] for name in TABLES}
+        found: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
         for data, run in runs.items():
             for name in TABLES:
                 if (run.folder / f"{name}.csv").is_file():

@@ -97,7 +97,8 @@ def load_study(
         raise UsageError(f"no study file {path}")
     tree = parse_tree(path.read_text("utf-8"), f"study {path.name}")
     needs = tree.get("needs") or {}
-    given, changes = {}, {}
+    given: dict[str, str] = {}
+    changes: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
@@ -105,7 +106,10 @@ def load_study(
         if "." not in key and key not in needs:
             known = ", ".join(needs) or "nothing"
             raise UsageError(f"--set {key}: {path.name} needs {known}; a recipe's setting has a dot: schedule.epochs=4")
-        (given if key in needs else changes)[key] = value
+        if key in needs:
+            given[key] = value
+        else:
+            changes[key] = read_yaml(value, f"--set {key}")
     for need, about in needs.items():
         if need not in given:
             raise UsageError(f"{path.name} needs --set {need}=... ({about})")

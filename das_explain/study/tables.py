@@ -58,7 +58,7 @@ def _differences(results: Results, chosen: Callable[[str], bool], at: str, title
     rows = [
         Row(
             (
-                name(row.data), Cell(title_of(row.measure)), Cell(row.block or "–"), name(row.group_a), name(row.group_b),
+                name(row.data), Cell(title_of(row.measure)), Cell(row.block or "–"), name(row.group_a), name(row.group_b), whole(row.n),
                 _points(row, times), Cell(mark=mark), Cell(_copies(row.copies_needed)),
             )
         )
@@ -66,12 +66,12 @@ def _differences(results: Results, chosen: Callable[[str], bool], at: str, title
     ]  # fmt: skip
     columns = (
         *words("Photos", "Measure", "Block", "First", "Second"),
-        *numbers("Second \N{MINUS SIGN} first"),
+        *numbers("Images", "Second \N{MINUS SIGN} first"),
         Column("0", drawn=True),
         *numbers("Copies to settle it"),
     )
     note = (
-        f"{OVER} Of right, top-1 in percentage points. Copies to settle it: of each design, to tell the two apart in four "
+        f"{OVER} Images: those scored for every copy of both. Of right, top-1 in percentage points. Copies to settle it: of each design, to tell the two apart in four "
         "of five studies, were the difference seen here the true one; as uncertain as that is."
     )
     return _table(at, title, columns, rows, note)
@@ -240,4 +240,3 @@ def as_markdown(table: Table) -> str:
     rules = "|" + "|".join(" --: " if table.columns[i].numeric else " --- " for i in kept) + "|"
     rows = [line([f"{row.cells[i].text} {row.cells[i].interval}".strip() for i in kept]) for row in table.rows]
     return "\n".join([heads, rules, *rows])
-

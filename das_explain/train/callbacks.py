@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,38 @@ from das_explain.train.log import EpochLog
 from das_explain.train.schema import Schedule
 
 
+SHARE = 0.02  # of a run's time that saving may take, where epochs are short
+
+
 class LastCheckpoint(Checkpoint):
-    """After every epoch the whole state (weights, optimiser, schedule, counters) replaces ``last.ckpt`` at once."""
+    """After an epoch the whole state (weights, optimiser, schedule, counters) replaces ``last.ckpt`` at once.
+
+    After every epoch, unless saving would take more than ``SHARE`` of the time: 100 MB are nothing beside an epoch of
+    minutes, and as long as one of a few steps. After the first and the last it is always saved. ``epochs``: how many the
+    file has behind it, of those that were trained or loaded here.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.epochs = path, 0
+        self._due = 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """What was loaded is saved already."""
+        self.epochs = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """A kill at any moment leaves a whole file. All processes take part in saving; the first one writes."""
+        done = trainer.current_epoch + 1
+        begun = time.perf_counter()
+        if not trainer.strategy.broadcast(done == trainer.max_epochs or begun >= self._due):
+            return
         if trainer.is_global_zero:
             replace_file(self.path, trainer.save_checkpoint)
         else:
             trainer.save_checkpoint(self.path)
+        self.epochs = done
+        now = time.perf_counter()
+        self._due = now + (now - begun) / SHARE
 
 
 class Average(EMAWeightAveraging):

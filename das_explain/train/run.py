@@ -122,12 +122,13 @@ def _fit(trainer, task: Task, network, recipe: Recipe, out: Path, console: Conso
     log = EpochLog(out, console, task.measures, recipe.loop.validate)
     average = [Average(recipe.loop.ema)] if recipe.loop.ema else []
     plateau = [Plateau(log, recipe.schedule)] if recipe.schedule.name == "plateau" else []
-    trainer.callbacks += [*average, *plateau, log, LastCheckpoint(checkpoint)]
+    last = LastCheckpoint(checkpoint)
+    trainer.callbacks += [*average, *plateau, log, last]
     with _quiet_lightning():
         try:
             trainer.fit(task.module(network), ckpt_path=checkpoint if resume and checkpoint.is_file() else None)
         except (SystemExit, KeyboardInterrupt):
-            done = f"epoch {len(log.rows)} of {recipe.schedule.epochs}"
+            done = f"epoch {last.epochs} of {recipe.schedule.epochs}"
             error = DasExplainError(f"stopped; the same command goes on after {done}")
             error.exit_code = 130
             raise error from None

@@ -44,9 +44,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"train": "photos", "test": "photos"},
         "input": {"size": 32, "resize": 32},
         "augment": {"scale": [0.5, 1.0]},
-        "optimizer": {"lr": 0.02},
-        "schedule": {"epochs": 2},
-        "loop": {"batch_size": 4, "precision": "32", "workers": 0, "device": "cpu"},
+        "optimizer": {"lr": 0.01},
+        "schedule": {"epochs": 3},
+        "loop": {"batch_size": 8, "precision": "32", "workers": 0, "device": "cpu"},
     }
     study = {
         "description": "Two designs <b>& few</b> steps",
@@ -55,11 +55,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "set": {"data.train": "${photos}/photos.csv", "data.test": "${photos}/photos.csv"},
         "designs": {
             "none": {"model.attention": "none"},
-            "das": {"model.attention": "das", "model.arguments": {"gates": ["layer3"]}},
+            "das": {"model.attention": "das", "model.arguments": {"gates": ["layer2"]}},
         },
         "copies": 2,
         "scored_on": {"all": {"data": "${photos}/photos.csv"}, "few": {"data": "${photos}/photos.csv", "sample": 6}},
-        "blocks": ["layer2", "layer3"],
+        "blocks": ["layer1", "layer2"],
         "nulls": ["shuffled", "centre"],
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))

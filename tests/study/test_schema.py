@@ -24,7 +24,7 @@ def test_each_copy_has_its_designs_recipe_and_a_seed_of_its_own(small: Path):
     study, given = load_study(small, ["photos=there", "schedule.epochs=3"])
     assert given == {"photos": "there"}
     recipe = study.recipe_of("das", 4)
-    assert (recipe.model.attention, recipe.model.arguments, recipe.seed) == ("das", {"gates": ["layer3"]}, 4)
+    assert (recipe.model.attention, recipe.model.arguments, recipe.seed) == ("das", {"gates": ["layer2"]}, 4)
     assert (recipe.data.train, recipe.schedule.epochs, recipe.loop.half) == ("there/photos.csv", 3, True)
     assert study.recipe_of("none", 0).model.attention == "none"
     assert study.data["few"].sample == 6

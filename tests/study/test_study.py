@@ -61,7 +61,7 @@ def test_a_unit_is_what_train_leaves_in_half_precision(whole: Path):
     training = json.loads((unit / "model" / "config.json").read_text())["training"]
     assert (training["seed"], training["recipe"]["loop"]["half"]) == (1, True)
     assert training["command"].startswith("das-explain train ")
-    assert "epoch 2/2" in (whole / "units" / "das-1.log").read_text()
+    assert "epoch 3/3" in (whole / "units" / "das-1.log").read_text()
 
 
 def test_the_tables_hold_every_copy_and_design_on_every_set(whole: Path):
@@ -119,7 +119,9 @@ def test_a_finished_study_is_told_again_also_without_weights_and_published_witho
     assert done.exit_code == 0, done.output + str(done.exception)
     assert "trained" not in done.output
     assert not list(out.glob("units/*/model/*.safetensors"))
-    assert {path: time for path, time in before.items() if path.exists()} == times(out, *("units/*/model/*", "runs/*/*.csv", "runs/*/evidence/*"))
+    assert {path: time for path, time in before.items() if path.exists()} == times(
+        out, *("units/*/model/*", "runs/*/*.csv", "runs/*/evidence/*")
+    )
     assert tables(out) == tables(whole)
     published = sorted(str(path.relative_to(folder)) for path in folder.glob("**/*") if path.is_file())
     assert {"README.md", "cards/das-1.md", "tables/copies.csv", "figures/copies-all.pdf"} <= set(published)
@@ -129,9 +131,9 @@ def test_a_finished_study_is_told_again_also_without_weights_and_published_witho
             assert str(tmp_path.parent) not in (folder / name).read_text().replace(str(small.parent), "")
             assert str(photos) not in (folder / name).read_text()
     assert "${photos}/photos.csv" in (folder / "README.md").read_text()
-    other = study(small, photos, out, "--set", "schedule.epochs=3")
+    other = study(small, photos, out, "--set", "schedule.epochs=4")
     assert other.exit_code != 0
-    assert "holds another run (schedule.epochs is 2 there, 3 now)" in str(other.exception)
+    assert "holds another run (schedule.epochs is 3 there, 4 now)" in str(other.exception)
     changed = small.with_name("changed.yaml")
     changed.write_text(small.read_text().replace("- centre", "- uniform"))
     refused = study(changed, photos, out)
