@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,7 +19,7 @@ from das_explain.study.run_units import Resources, Told, run_units
 from das_explain.study.schema import Study
 from das_explain.study.scoring import score_units
 from das_explain.study.summary import summary
-from das_explain.study.units import KEEP, Unit, check_units, units_of
+from das_explain.study.units import KEEP, Unit, check_units, drop_checkpoint, units_of
 from das_explain.types import Progress, no_progress
 
 STUDY, SUMMARY = "study.json", "summary.md"
@@ -51,7 +51,6 @@ def run_study(
     told: Told = nobody,
     progress: Progress = no_progress,
     scoring: Progress = no_progress,
-    beginning: Callable[[Sequence[Unit]], None] = lambda _: None,
 ) -> Made:
     """Trains what is not trained, scores what is not scored, writes tables, figures, summary and page.
 
@@ -60,7 +59,7 @@ def run_study(
         command: what the user typed.
         keep: of each unit: ``none`` of its weights once it is scored, ``last`` its weights, ``all`` also what training
             would go on from.
-        told: of each unit that is finished; ``beginning``: of all units, before the first; ``progress``: of photos
+        told: of each unit that is finished; ``progress``: of photos
             explained; ``scoring``: of photos scored.
 
     Raises:
@@ -76,8 +75,9 @@ def run_study(
     out.mkdir(parents=True, exist_ok=True)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     write_json(out / STUDY, {"study": study.to_dict(), "command": list(command), "created": created})
-    beginning(units)
     run_units(units, resources, keep, told)
+    for unit in units:  # those that were finished before, perhaps with another --keep
+        drop_checkpoint(unit, keep)
     runs = score_units(
         study, units, out, engine=resources.engine, device=device, batch=batch, workers=workers,
         progress=progress, scoring=scoring,

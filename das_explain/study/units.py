@@ -105,9 +105,14 @@ def train_unit(unit: Unit, keep: str = "last", workers: int | None = None) -> st
                 raise
             console.print(str(error), markup=False)
             return f"{unit.name}: {error}"
+    drop_checkpoint(unit, keep)
+    return None
+
+
+def drop_checkpoint(unit: Unit, keep: str) -> None:
+    """Lets go what training would go on from, unless ``keep`` is ``all``."""
     if keep != "all":
         (unit.folder / CHECKPOINT).unlink(missing_ok=True)
-    return None
 
 
 def training_of(unit: Unit) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from das_explain.files import replace_file
 from das_explain.train.log import EpochLog
 from das_explain.train.schema import Schedule
 
-
 SHARE = 0.02  # of a run's time that saving may take, where epochs are short
 
 

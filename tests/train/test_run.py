@@ -20,7 +20,7 @@ pytest.importorskip("lightning")
 
 from das_explain.checkpoint.load import load_model
 from das_explain.errors import DasExplainError
-from das_explain.train import load_recipe, train
+from das_explain.train import callbacks, load_recipe, train
 from das_explain.train.callbacks import LastCheckpoint
 from das_explain.train.card import clock, describe, score
 from das_explain.train.classification import Classification
@@ -237,3 +237,16 @@ def test_others_networks_with_gates_are_trained_by_recipe(tiny, tmp_path):
     assert "layer1.0.conv1.weight" in moved, "the backbone learns, too"
     pair = (state["layer4.0.conv2.weight"].flatten() for state in (trained, start))
     assert torch.cosine_similarity(*pair, dim=0) > 0.9, "it began with the weights it was given; others are near 0"
+
+
+def test_what_a_run_goes_on_from_is_saved_seldom_where_epochs_are_short(tiny, tmp_path, monkeypatch):
+    saved, save = [], callbacks.replace_file
+    monkeypatch.setattr(callbacks, "replace_file", lambda path, write: (saved.append(path.name), save(path, write)))
+    recipe = load_recipe(tiny, ["schedule.epochs=4", "schedule.warmup_epochs=0"])
+    monkeypatch.setattr(callbacks, "SHARE", 1e9)  # saving costs nothing
+    train(recipe, tmp_path / "often")
+    monkeypatch.setattr(callbacks, "SHARE", 1e-9)  # saving costs more than there is
+    train(recipe, tmp_path / "seldom")
+    assert saved == ["last.ckpt"] * (4 + 2), "after the first and the last"
+    often, seldom = _state(tmp_path / "often"), _state(tmp_path / "seldom")
+    assert all(torch.equal(often[key], seldom[key]) for key in often)
