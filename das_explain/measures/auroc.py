@@ -10,16 +10,7 @@ import math
 
 from torch import Tensor
 
-from das_explain.measures.base import (
-    DEFAULTS,
-    Measure,
-    Measured,
-    MeasureOptions,
-    check_maps,
-    from_curves,
-    judge,
-    regions_of,
-)
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
 from das_explain.measures.ranking import Curve
 
 
@@ -37,9 +28,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     >>> compute(maps, masks).values  # of four pairs three are in order, and one is tied
     tensor([0.8750], dtype=torch.float64)
     """
-    check_maps(maps, masks)
-    _, status = judge(maps, regions_of(masks, options), needs_outside=True)
-    return from_curves(maps, masks, options, status, _area)
+    return from_curves(maps, masks, options, _area, needs_outside=True)
 
 
 def _area(curve: Curve) -> float:

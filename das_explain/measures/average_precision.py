@@ -10,16 +10,7 @@ import math
 
 from torch import Tensor
 
-from das_explain.measures.base import (
-    DEFAULTS,
-    Measure,
-    Measured,
-    MeasureOptions,
-    check_maps,
-    from_curves,
-    judge,
-    regions_of,
-)
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
 from das_explain.measures.ranking import Curve
 
 
@@ -40,9 +31,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     >>> compute(maps, masks).values  # (1/1 + 2/3) / 2
     tensor([0.8333], dtype=torch.float64)
     """
-    check_maps(maps, masks)
-    _, status = judge(maps, regions_of(masks, options))
-    return from_curves(maps, masks, options, status, _area)
+    return from_curves(maps, masks, options, _area)
 
 
 def _area(curve: Curve) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from das_explain.errors import UsageError
 from das_explain.measures.levels import Levels
-from das_explain.measures.probe import Probe
+from das_explain.measures.probe import Probe, along_path, hide, probe_of
 from das_explain.measures.ranking import Ranking, Reader
 from das_explain.measures.regions import Regions
 
@@ -131,11 +131,36 @@ def judge(
     return torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=maps.device), status
 
 
-def from_curves(maps: Tensor, masks: Tensor, options: MeasureOptions, status: list[str], reader: Reader) -> Measured:
-    """A measure of ranks: what ``reader`` says of each map's curve where its status is ``ok``."""
+def from_curves(
+    maps: Tensor,
+    masks: Tensor,
+    options: MeasureOptions,
+    reader: Reader,
+    *,
+    needs_object: bool = True,
+    needs_outside: bool = False,
+) -> Measured:
+    """A measure of ranks: what ``reader`` says of each map's curve that can be scored, see ``judge``."""
+    check_maps(maps, masks)
+    _, status = judge(maps, regions_of(masks, options) if needs_object else None, needs_outside=needs_outside)
     ranking = ranking_of(maps, masks, options)
     values = [ranking.value(row, reader) if word == "ok" else torch.nan for row, word in enumerate(status)]
     return Measured(torch.tensor(values, dtype=torch.float64), status, {})
+
+
+def from_path(
+    name: str, maps: Tensor, masks: Tensor, options: MeasureOptions, baseline: str, *, uncovers: bool
+) -> Measured:
+    """A measure of a way from the photo to a hidden one, or back where it ``uncovers``: the area under the answers.
+
+    ``name`` is the measure's, ``baseline`` what hides a pixel unless ``options`` says otherwise.
+    """
+    check_maps(maps, masks)
+    probe = probe_of(maps, options.probe, name)
+    ends = probe.images, hide(probe.images, options.baseline or baseline)
+    start, end = reversed(ends) if uncovers else ends
+    answers = along_path(probe, maps, start, end, options.steps)
+    return answered(maps, torch.trapezoid(answers, dx=1 / options.steps, dim=1), answers)
 
 
 def answered(maps: Tensor, values: Tensor, answers: Tensor, **conditions: Tensor) -> Measured:

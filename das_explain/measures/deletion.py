@@ -6,11 +6,9 @@ arXiv 1806.07421).
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, answered, check_maps
-from das_explain.measures.probe import along_path, hide, probe_of
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_path
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -30,11 +28,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     Raises:
         UsageError: without a probe, or with one of other photos; an unknown baseline; fewer than one step.
     """
-    check_maps(maps, masks)
-    probe = probe_of(maps, options.probe, "deletion")
-    hidden = hide(probe.images, options.baseline or "mean")
-    answers = along_path(probe, maps, probe.images, hidden, options.steps)
-    return answered(maps, torch.trapezoid(answers, dx=1 / options.steps, dim=1), answers)
+    return from_path("deletion", maps, masks, options, "mean", uncovers=False)
 
 
 MEASURE = Measure("deletion", True, (0.0, 1.0), False, compute)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, from_curves, judge
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
 from das_explain.measures.ranking import Curve
 
 
@@ -29,9 +29,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     >>> compute(torch.tensor([[[0.0, 0.0, 0.0, 1.0]]]), torch.ones(1, 1, 4, dtype=torch.bool)).values
     tensor([0.7500], dtype=torch.float64)
     """
-    check_maps(maps, masks)
-    _, status = judge(maps)
-    return from_curves(maps, masks, options, status, _gini)
+    return from_curves(maps, masks, options, _gini, needs_object=False)
 
 
 def _gini(curve: Curve) -> float:

@@ -11,16 +11,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from das_explain.measures.base import (
-    DEFAULTS,
-    Measure,
-    Measured,
-    MeasureOptions,
-    check_maps,
-    from_curves,
-    judge,
-    regions_of,
-)
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
 from das_explain.measures.ranking import Curve
 
 
@@ -42,9 +33,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     >>> compute(maps, masks).values  # the first is on R, the second is with one half
     tensor([0.7500], dtype=torch.float64)
     """
-    check_maps(maps, masks)
-    _, status = judge(maps, regions_of(masks, options))
-    return from_curves(maps, masks, options, status, _accuracy)
+    return from_curves(maps, masks, options, _accuracy)
 
 
 def _accuracy(curve: Curve) -> float:

@@ -155,10 +155,14 @@ class Results:
         value = self.manifest.get(name)
         return value if isinstance(value, dict) else {}
 
+    def sentences(self, name: str) -> list[str]:
+        """Sentences that ``run.json`` has under a name."""
+        value = self.manifest.get(name)
+        return [str(each) for each in value] if isinstance(value, list) else []
+
     def assumptions(self) -> list[str]:
         """The choices that changed numbers, as ``run.json`` has them."""
-        value = self.manifest.get("assumptions")
-        return [str(each) for each in value] if isinstance(value, list) else []
+        return self.sentences("assumptions")
 
     def entries(self) -> list[dict[str, Any]]:
         """What ``run.json`` knows of each model, in the order of ``models``."""

@@ -13,7 +13,7 @@ from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence import tables
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TableWriter, write_table
-from das_explain.evidence.values import Evidence
+from das_explain.evidence.values import Evidence, Key
 from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
 from das_explain.scoring.designs import write_designs
@@ -27,6 +27,7 @@ from das_explain.scoring.verdict import Centres, write_readings, write_verdict_t
 from das_explain.stats.tables import COMPARISON, compare, lift_over_nulls, summarize
 from das_explain.types import Progress, no_progress
 
+FAINT = 1e-3  # of a logit: the shipped networks' faintest map has 0.004, most with random weights have less than 0.0002
 COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "status")  # of scores.csv
 
 
@@ -205,6 +206,7 @@ class _Assumptions:
     def __init__(self, run: Run) -> None:
         self.target = run.manifest["options"].get("target")
         self.photos = self.differing = self.unlabelled = 0
+        self.faint: Counter[Key] = Counter()
 
     def add(self, evidence: Evidence, models: Sequence[ModelFacts]) -> None:
         """Counts the images of some evidence."""
@@ -216,6 +218,8 @@ class _Assumptions:
             for model in models
             if model.name in evidence.logits
         ]
+        for key, maps in evidence.maps.items():
+            self.faint[key] += int(((maps.raw_max > 0) & (maps.raw_max < FAINT)).sum())
         self.differing += sum(len(set(classes)) > 1 for classes in zip(*names)) if len(names) > 1 else 0
 
     def sentences(self) -> list[str]:
@@ -230,4 +234,10 @@ class _Assumptions:
             told.append(f"{which}: each model's own prediction is explained there")
         if self.differing:
             told.append(f"models explain different classes on {self.differing} of {self.photos} images")
+        for key, count in self.faint.items():
+            if count:
+                told.append(
+                    f"each map is scaled to its own greatest weight, however faint: of {key.model} at {key.block} that was "
+                    f"below {FAINT:g} of a logit on {count} of {self.photos} images"
+                )
         return told

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from das_explain.checkpoint import load as checkpoint
 from das_explain.commands import app
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.run import Run
+from das_explain.evidence.codec import encode
+from das_explain.evidence.run import ALL, Run
+from das_explain.evidence.values import BlockMaps, Key
 from das_explain.explain.contestants import ExplainOptions
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from tests.explain.test_pipeline import everything, run, setting  # noqa: F401 - a fixture
+from tests.report.synthetic_run import Item, make_run
 
 OTHER = ScoreOptions(threshold=0.5, scaling="exp", box="region", measures=("iou",), nulls=("all",))
 
@@ -89,3 +93,18 @@ def test_measures_that_ask_the_network_are_evidence(setting: dict, tmp_path: Pat
     before = everything(finished.folder)
     score_run(finished)
     assert everything(finished.folder) == before
+
+
+def test_maps_that_are_next_to_nothing_are_counted(tmp_path: Path):
+    made = Run.open(make_run(tmp_path / "run", [Item(f"{i}.jpg") for i in range(5)]))
+    assert made.manifest["assumptions"] == []
+    evidence = next(made.evidence(ALL))
+    key = Key("das", "layer4")
+    faint = np.array([0.5, 9e-4, 0.0, 2e-3, 6e-7], np.float32)
+    evidence.maps[key] = BlockMaps(evidence.maps[key].native, faint)
+    made.shards.write(0, encode(evidence))
+    score_run(made)
+    assert made.manifest["assumptions"] == [
+        "each map is scaled to its own greatest weight, however faint: of das at layer4 that was below 0.001 of a logit on "
+        "2 of 5 images"
+    ]
