@@ -1,6 +1,6 @@
 """Makes the pictures of docs/the-score.md from the demo's data: ``python docs/make_pictures.py``.
 
-With a run of ``das-explain demo`` (100 photos) in ``runs/demo``, the picture of its scores, too; and with chromium on the
+With a run of ``das-explain demo`` (100 photos) in ``runs/demo``, the pictures of its scores and readings, too; and with chromium on the
 path the README's picture of its report.
 """
 
@@ -23,6 +23,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from das_explain import Run, load_model, open_dataset, sfd_score
+from das_explain.figures.kinds import FigureOptions, draw
 from das_explain.nulls import NULLS
 
 DOCS = Path(__file__).parent
@@ -42,6 +43,7 @@ def main() -> None:
     run = Path("runs/demo")
     if (run / "run.json").is_file():
         draw_scores(Run.open(run))
+        draw_readings(Run.open(run))
         photograph(run / "report" / "index.html")
 
 
@@ -117,6 +119,12 @@ def draw_scores(run: Run) -> None:
     save(figure, "scores")
 
 
+def draw_readings(run: Run) -> None:
+    """The difference in every reading, as ``das-explain figure --kind readings`` draws it."""
+    ((_, figure),) = draw(run, "readings", FigureOptions(width=6))
+    save(figure, "readings")
+
+
 def show_map(axis: Axes, frame: np.ndarray, weights: torch.Tensor) -> None:
     """A map over the frame."""
     axis.imshow(frame)
@@ -131,7 +139,7 @@ def draw_box(axis: Axes, box: list[int]) -> None:
 
 def save(figure: plt.Figure, name: str) -> None:
     """One picture, written and closed."""
-    figure.savefig(PICTURES / f"{name}.jpg", pil_kwargs={"quality": 85})
+    figure.savefig(PICTURES / f"{name}.jpg", dpi=130, pil_kwargs={"quality": 85})
     plt.close(figure)
 
 

@@ -234,6 +234,14 @@ class Scoring:
             help="What is measured on the maps, beside sfd (das-explain help measures lists them).",
         ),
     ] = "sfd,pointing_game"
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="PIXELS",
+            rich_help_panel=SCORING,
+            help="By how much the pointing game's point may miss the object; 15 in its paper.",
+        ),
+    ] = 0.0
     nulls: Annotated[
         str,
         typer.Option(

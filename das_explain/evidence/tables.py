@@ -70,6 +70,7 @@ REGION_RANGES = ("image", "model", "block", "alternatives", "sfd", "least", "gre
 REGION_UNCERTAINTY = (
     "block", "model_a", "model_b", "n", "flips", "share", "range_a", "range_b", "delta", "delta_low", "delta_high",
 )  # fmt: skip
+BEST_IOU = ("model", "block", "n", "threshold", "mean_iou", "best_threshold", "best_iou")
 SAMPLE = ("index", "image", "label")
 TABLES = {
     "scores": SCORES, "measures": MEASURES, "nulls": NULLS, "summary": SUMMARY, "comparison": COMPARISON, "lift": LIFT,
@@ -78,6 +79,7 @@ TABLES = {
     "effect_sizes": EFFECT_SIZES, "variance": VARIANCE, "copies": COPIES, "design_means": DESIGN_MEANS,
     "design_differences": DESIGN_DIFFERENCES, "design_lifts": DESIGN_LIFTS, "design_readings": DESIGN_READINGS,
     "correlations": CORRELATIONS, "region_ranges": REGION_RANGES, "region_uncertainty": REGION_UNCERTAINTY,
+    "best_iou": BEST_IOU,
 }  # fmt: skip
 TEXT = {
     "image",

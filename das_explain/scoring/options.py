@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -21,7 +22,7 @@ class ScoreOptions:
 
     ``measures`` and ``nulls`` are names; ``all`` stands for all (of the measures those that need no network). The
     defaults are what costs next to nothing beside the maps. ``readings``: whether sfd is read in every way that it may
-    be. ``baseline``: the model that all others are compared with; ``None``: every two are. ``pairs``: whether models are
+    be. ``tolerance``: pixels by which the pointing game's point may miss R (15 in Zhang et al.). ``baseline``: the model that all others are compared with; ``None``: every two are. ``pairs``: whether models are
     compared at all, or only the designs that they are copies of.
     """
 
@@ -33,6 +34,7 @@ class ScoreOptions:
     readings: bool = True
     baseline: str | None = None
     pairs: bool = True
+    tolerance: float = 0.0
 
     def resolved(self) -> ScoreOptions:
         """The same with every name spelled out. Raises UsageError for what does not exist."""
@@ -48,6 +50,8 @@ class ScoreOptions:
         ):
             if value not in known:
                 raise UsageError(f"{name} {value!r} is unknown; choose among {', '.join(known)}")
+        if not 0 <= self.tolerance < math.inf:
+            raise UsageError(f"--tolerance is in pixels, 0 or more, not {self.tolerance}")
         if not 0 < self.threshold <= 1:
             raise UsageError(f"--threshold must lie in (0, 1], not {self.threshold}")
         return replace(self, measures=tuple(dict.fromkeys(measures)), nulls=tuple(dict.fromkeys(nulls)))
@@ -64,7 +68,9 @@ class ScoreOptions:
 
     def for_measures(self) -> MeasureOptions:
         """What a measure is told."""
-        return MeasureOptions(threshold=self.threshold, scaling=self.scaling, box=self.box, distances=False)
+        return MeasureOptions(
+            threshold=self.threshold, scaling=self.scaling, box=self.box, tolerance=self.tolerance, distances=False
+        )
 
     def to_json(self) -> dict[str, Any]:
         """For ``run.json``; ``from_json`` reads it back."""
@@ -84,6 +90,7 @@ class ScoreOptions:
                 readings=bool(values.get("readings", True)),
                 baseline=None if baseline is None else str(baseline),
                 pairs=bool(values.get("pairs", True)),
+                tolerance=float(values.get("tolerance", 0.0)),
             )
         except (KeyError, TypeError, ValueError):
             raise UsageError("run.json does not say how the run was scored: give the options") from None

@@ -16,6 +16,7 @@ from das_explain.evidence.tables import TableWriter, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
+from das_explain.scoring.best_iou import BestIou
 from das_explain.scoring.designs import write_designs
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
@@ -52,6 +53,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         )
     models = read_model_facts(run)
     values, centres, regions = _Values(models, options), Centres(), RegionTable(options)
+    best_iou = BestIou(models, options)
     counts: Counter[str] = Counter()
     notes = _Assumptions(run)
     done = 0
@@ -80,6 +82,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
                 values.add(scored)
                 centres.add(evidence)
                 regions.add(evidence, scored)
+                best_iou.add(evidence, scored)
                 if readings is not None:
                     readings.add(evidence, scored)
                 first += len(evidence.shown)
@@ -89,6 +92,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         _write_statistics(run, scores, values, options)
         write_verdict_tables(run, scores, values.frame(options.measures, nulls=False), centres, options)
         run.manifest["verdicts"] = write_readings(run, readings, scores, options)
+        best_iou.write(run)
         run.manifest["region_uncertainty"] = regions.write(run)
         write_designs(run, scores, values.frame, readings, options)
     run.manifest["counts"] = dict(sorted(counts.items()))

@@ -9,17 +9,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import kendalltau, wilcoxon
 
+from das_explain.cam.engine import upsample
 from das_explain.errors import UsageError
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TABLES
+from das_explain.evidence.values import Key
+from das_explain.measures import MEASURES, MeasureOptions
+from das_explain.measures.iou import best_iou_threshold
 from das_explain.scoring.designs import OF_DESIGNS
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from das_explain.scoring.verdict import centre_distance
 from das_explain.stats.tables import compare
-from tests.report.synthetic_run import Item, make_run
+from tests.report.synthetic_run import Item, blob, make_run
 
 OPTIONS = ScoreOptions(measures=("sfd", "energy_pointing_game", "entropy"), nulls=(), readings=False)
 STATUS = {5: "no_mask", 9: "unreadable", 12: "no_object"}
@@ -40,7 +45,7 @@ def wide(run: Run, measure: str = "sfd") -> pd.DataFrame:
 
 def test_every_table_has_the_columns_it_is_said_to_have(run: Run):
     # Not asked for, no design has two copies, no image has two masks.
-    absent = {"readings", *OF_DESIGNS, "region_ranges", "region_uncertainty"}
+    absent = {"readings", "best_iou", *OF_DESIGNS, "region_ranges", "region_uncertainty"}
     for name, columns in TABLES.items():
         if name not in absent:
             assert tuple(run.table(name).columns) == columns, name
@@ -179,3 +184,36 @@ def test_images_without_any_score_give_tables_all_the_same(tmp_path: Path):
     assert run.manifest["verdicts"] == []
     assert run.table("readings")["n"].sum() == 0
     assert run.table("statuses")["status"].unique().tolist() == ["no_mask"]
+
+
+def test_the_threshold_of_the_best_iou_is_that_of_all_maps_of_a_block(tmp_path: Path):
+    run = Run.open(make_run(tmp_path / "run", ITEMS[:20], options=replace(OPTIONS, measures=("iou",), threshold=0.7)))
+    table = run.table("best_iou")
+    assert tuple(table.columns) == TABLES["best_iou"]
+    evidence = next(run.evidence())
+    known = np.array([evidence.photos[at].status == "ok" for at in evidence.shown])
+    for row in table.itertuples():
+        native = evidence.maps[Key(row.model, row.block)].native[known]
+        maps = upsample(torch.from_numpy(native), (64, 64))
+        (masks,) = (torch.from_numpy(each[known]) for each in evidence.masks.values())
+        assert (row.best_threshold, row.best_iou) == pytest.approx(best_iou_threshold([(maps, masks)]), rel=1e-5)
+        own = MEASURES["iou"].compute(maps, masks, MeasureOptions(threshold=row.threshold)).values
+        assert (row.n, row.mean_iou) == (len(own), pytest.approx(float(own.mean()), rel=1e-5))
+        assert row.best_iou >= row.mean_iou
+
+
+def _beside(h: int, w: int, y: float, x: float, sigma: float, noise: np.ndarray) -> np.ndarray:
+    """A map whose peak misses the disc, a quarter of the frame in radius, by a few pixels of 64."""
+    return blob(h, w, y, x - 0.35, sigma, 0.1 * noise)
+
+
+def test_the_pointing_games_tolerance_reaches_the_maps(tmp_path: Path):
+    hits = []
+    for tolerance in (0.0, 15.0):
+        options = ScoreOptions(measures=("pointing_game",), nulls=(), readings=False, tolerance=tolerance)
+        run = Run.open(make_run(tmp_path / f"{tolerance}", ITEMS[:12], options=options, map_of=_beside))
+        assert ScoreOptions.from_json(run.manifest["scoring"]).tolerance == tolerance
+        hits.append(run.table("measures").query("measure == 'pointing_game'")["value"].sum())
+    assert hits[1] > hits[0]
+    with pytest.raises(UsageError, match="--tolerance is in pixels, 0 or more, not -1"):
+        ScoreOptions(tolerance=-1).resolved()

@@ -1,0 +1,53 @@
+"""The threshold at which each model's maps overlap R best over the whole data set (MaxBoxAcc's idea): ``best_iou.csv``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from das_explain.cam.engine import upsample
+from das_explain.evidence.run import Run
+from das_explain.evidence.tables import BEST_IOU, write_table
+from das_explain.evidence.values import Evidence, Key
+from das_explain.measures.iou import IouByThreshold
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.scorer import CHUNK, ModelFacts, Scored
+
+
+class BestIou:
+    """Takes evidence, shard by shard: a curve of 1024 thresholds for each model and block, if IoU is measured at all."""
+
+    def __init__(self, models: Sequence[ModelFacts], options: ScoreOptions) -> None:
+        self._threshold = options.threshold
+        asked = models if "iou" in options.measures else ()
+        self._curves = {Key(each.name, block): IouByThreshold() for each in asked for block in each.blocks}
+        self._own = dict.fromkeys(self._curves, 0.0)
+
+    def add(self, evidence: Evidence, scored: Scored) -> None:
+        """Adds the maps that have an IoU."""
+        for key, curve in self._curves.items():
+            if key not in evidence.maps:
+                continue
+            geometry = evidence.geometries[key.model]
+            rows = np.flatnonzero(scored.statuses[key, "iou", ""][evidence.shown] == "ok")
+            self._own[key] += float(scored.values[key, "iou", ""][evidence.shown[rows]].sum())
+            for start in range(0, len(rows), CHUNK):
+                some = rows[start : start + CHUNK]
+                native = torch.from_numpy(np.ascontiguousarray(evidence.maps[key].native[some]))
+                masks = torch.from_numpy(evidence.masks[geometry][some])
+                curve.add(upsample(native, evidence.sizes[geometry]), masks)
+
+    def write(self, run: Run) -> None:
+        """Writes the table, or removes it where IoU was not asked for."""
+        path = run.folder / "best_iou.csv"
+        if not self._curves:
+            path.unlink(missing_ok=True)
+            return
+        rows = [
+            (*key, curve.count, self._threshold, self._own[key] / curve.count if curve.count else np.nan, *curve.best())
+            for key, curve in self._curves.items()
+        ]
+        write_table(path, pd.DataFrame(rows, columns=list(BEST_IOU)))
