@@ -188,7 +188,7 @@ def statuses(results: Results) -> Table | None:
     rows = [
         Row(
             (
-                Cell(model, model=results.number(model)),
+                pairs.model(results, model),
                 Cell(block),
                 *(whole(float(counts.get((model, block, status), 0))) for status in found),
             )

@@ -70,7 +70,7 @@ def measures(results: Results) -> Table | None:
             difference(row.delta, row.ci_low, row.ci_high),
             Cell(mark=next(drawn[row.measure])),
             Cell(p_text(row.p_adjusted)),
-            Cell(ahead or "–", model=results.number(ahead)),
+            pairs.model(results, ahead),
             Cell(reads(row.measure)),
         )
         rows.append(pairs.pair_row(results, row, *cells))
@@ -114,7 +114,7 @@ def lifts(results: Results) -> Table | None:
     for (measure, at), over in found.items():
         each = [over.get(null) for null in nulls]
         cells = [difference(row.lift, row.ci_low, row.ci_high) if row is not None else Cell("–") for row in each]
-        head = (Cell(title_of(measure)), Cell(at.block), Cell(at.model, model=results.number(at.model)))
+        head = (Cell(title_of(measure)), Cell(at.block), pairs.model(results, at.model))
         rows.append(Row((*head, plain(next(iter(over.values())).mean), *cells)))
     columns = (
         *words("Measure", "Block", "Model"),
@@ -131,7 +131,7 @@ def signs(results: Results) -> Table | None:
         cells = (
             Cell(row.block),
             *pairs.names(results, row),
-            Cell(ahead or "neither", model=results.number(ahead)),
+            pairs.model(results, ahead, "neither"),
             Cell(f"{row.same:.0f} of {row.measures:.0f}", strong=True),
             whole(row.same_clear),
             whole(row.other_clear),
@@ -182,7 +182,7 @@ def blind_maps(results: Results) -> Table | None:
     for row in strongest_blind(results):
         cells = (
             Cell(row.block),
-            Cell(row.model, model=results.number(row.model)),
+            pairs.model(results, row.model),
             plain(row.mean),
             Cell(null_title(row.null)),
             plain(row.mean_null),

@@ -24,6 +24,11 @@ def names(results: Results, row: Any) -> tuple[Cell, ...]:
     return () if len(results.pairs) == 1 else (name(f"{row.model_b} − {row.model_a}"),)
 
 
+def model(results: Results, text: str, otherwise: str = "–") -> Cell:
+    """A model's name in its colour; ``otherwise`` where there is none."""
+    return replace(name(text or otherwise), model=results.number(text))
+
+
 def mean_heads(results: Results) -> tuple[Column, ...]:
     """Columns of both models' means, under their names where these are the same in all rows."""
     if len(results.pairs) != 1:

@@ -1,9 +1,9 @@
 // Tables: copied as Markdown, LaTeX or CSV; sorted by a click on a heading.
 
-// What a table says, row by row; columns that only draw are left out.
+// What a table says, row by row; columns that only draw are left out. A name that was cut is whole in its title.
 function linesOf(table) {
   const drawn = new Set([...table.tHead.rows[0].cells].flatMap((cell, i) => (cell.classList.contains("plot-head") ? [i] : [])));
-  const said = (cell) => cell.textContent.replace(/\s+/g, " ").trim();
+  const said = (cell) => (cell.title || cell.textContent).replace(/\s+/g, " ").trim();
   return [...table.tHead.rows, ...[...table.tBodies].flatMap((body) => [...body.rows])]
     .map((row) => [...row.cells].filter((_, i) => !drawn.has(i)).map(said));
 }
