@@ -42,8 +42,26 @@ from das_explain.errors import DasExplainError
 
 PEER, FOLDED, SENSIBLE = 1e-4, 5e-3, 0.95
 PHOTOS = 2
-FAMILIES: tuple[str, ...] = ()
-"""The smallest of each family of timm's, of the first few by name."""
+FAMILIES = (
+    "cait_xxs24_224", "coat_tiny", "convit_tiny", "convmixer_768_32", "convnext_atto", "cpubone_nano",
+    "crossvit_tiny_240", "csatv2", "cspnext_tiny", "darknet17", "davit_tiny", "deit_tiny_patch16_224",
+    "densenet121", "dla34", "dpn68", "edgenext_xx_small", "efficientformer_l1", "efficientformerv2_s0",
+    "efficientvim_m1", "efficientvit_b0", "efficientvit_m0", "eva02_tiny_patch14_336", "fasternet_t0", "fastvit_t8",
+    "focalnet_tiny_srf", "gcvit_xxtiny", "ghostnet_050", "gmixer_12_224", "halonet_h1", "hardcorenas_b",
+    "hgnetv2_b0", "hiera_tiny_224", "hieradet_small", "hrnet_w18_small", "iformer_s", "inception_next_atto",
+    "inception_resnet_v2", "inception_v3", "inception_v4", "lcnetv2_small", "legacy_seresnet18", "legacy_xception",
+    "levit_128", "lowformer_b0", "mobilenetv3_small_050", "mobilevit_xxs", "mvitv2_tiny", "nest_tiny",
+    "nextvit_small", "pit_ti_224", "poolformerv2_s12", "pvt_v2_b0", "rdnet_tiny", "regnetx_002", "repghostnet_050",
+    "repvit_m1", "res2next50", "resnest14d", "resnet18", "resnetv2_18", "rexnet_100", "selecsls42", "sequencer2d_s",
+    "shvit_s1", "skresnet18", "starnet_s050", "swiftformer_xs", "swin_tiny_patch4_window7_224",
+    "swinv2_cr_tiny_224", "swinv2_tiny_window8_256", "test_byobnet", "test_coatnet", "test_mambaout", "test_nfnet",
+    "test_vit", "test_vit_relpos", "tiny_vit_5m_224", "tinynet_d", "tnt_s_legacy_patch16_224", "tresnet_m",
+    "twins_svt_small", "visformer_tiny", "vit_small_r26_s32_224", "vitamin_small_224", "volo_d1_224", "vovnet39a",
+    "xception41p", "xcit_nano_12_p8_224", "vgg11", "beit_base_patch16_224", "samvit_base_patch16_224",
+    "naflexvit_base_patch16_gap", "mobilenetv5_base", "nasnetalarge", "pnasnet5large", "qwen3_vit_88m",
+    "gemma4_vit_167m", "deepseek_vit_412m",
+)  # fmt: skip
+"""A small one of each family of timm's; the large ones stand last."""
 
 
 def channels_last(output: Tensor) -> Tensor:
