@@ -86,14 +86,16 @@ def rerolled(network: nn.Module, block: str) -> Callable[[Tensor], Tensor]:
 
 
 BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
-    r"torchvision:swin|timm:(swin_|swinv2_(?!cr)|mambaout|sequencer|volo|samvit|hieradet|sam2_)": channels_last,
+    r"torchvision:swin|timm:(swin_|swinv2_(?!cr)|mambaout|test_mambaout|sequencer|volo|samvit|hieradet|sam2_)": channels_last,
     r"torchvision:vit": tokens(1),
     r"timm:(xcit|cait|twins|levit|.*mixer|gmlp|resmlp|vitamin|mvitv2\S* norm)": tokens(0),
     r"timm:convit\S* blocks\.[0-9]\.": tokens(0),
     r"timm:\S*(reg4)": tokens(5),
     r"timm:deit\S*distilled": tokens(2),
     r"timm:(vit_srelpos|vit_relpos_(?!\S*cls)|test_vit_relpos|\S*siglip)": tokens(0),
-    r"timm:(pit\S* transformers\.2\.blocks|coat_|crossvit|tnt|convit|vit_|deit|beit|eva02_tiny|flexivit)": tokens(1),
+    r"timm:(pit\S* transformers\.2\.blocks|coat_|crossvit|tnt|convit|vit_|test_vit|deit|beit|eva02_tiny|flexivit)": tokens(
+        1
+    ),
 }
 """Network and block -> how a person who has read the network's source reads the block; (N, C, H, W) where none fits."""
 

@@ -1,7 +1,8 @@
 """Every status that an image, a mask or a score can have, with its meaning, once.
 
 ``SCORED`` are those whose value counts in means and comparisons. ``no_background`` is among them: B equals R, sfd is 1
-by Eq. 5, and leaving it out would drop exactly the images on which the map lies inside the object.
+by Eq. 5, and leaving it out would drop exactly the images on which the map lies inside the object. So is ``faint_cam``,
+which says of a map that is scored as any other how little stands behind it; a reading leaves these maps out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ STATUSES = {
     "no_background": "box B holds nothing but the object: sfd is 1 by definition (Eq. 5), and counts",
     "no_object": "no object was found, region R is empty",
     "whole_frame": "the object fills the frame: there is no pixel outside it to be told from it",
+    "faint_cam": "the map is so faint beside the logits that it may be rounding noise; it is scored, and counts",
     "zero_cam": "the map is zero everywhere: there is nothing to score",
     "nonfinite_cam": "the map holds NaN or infinity",
     "nonfinite_output": "the network answers a changed photo with NaN or infinity",
@@ -22,5 +24,5 @@ STATUSES = {
     "unknown_label": "the label is none of the model's classes",
     "no_partner": "there is no other image whose map could be taken",
 }
-SCORED = ("ok", "no_background")
+SCORED = ("ok", "no_background", "faint_cam")
 WITHOUT_REGION = ("no_object", "no_mask", "mask_unreadable", "mask_mismatch")

@@ -35,6 +35,7 @@ from das_explain.stats.intervals import mean_intervals_in_closed_form
 from das_explain.statuses import SCORED
 
 ZERO_CAMS = ("out", 0.5)
+FAINT_OUT = "faint out"  # maps without weight and faint ones are both left out: where there are faint ones
 NO_BACKGROUNDS = (1, "out")
 
 
@@ -51,6 +52,7 @@ class ReadingTable:
             if blocks.count(block) > 1
         }
         self._geometries: dict[str, str] = {}
+        self._faint: dict[Key, list[np.ndarray]] = {key: [] for key in self._files}
         self._shape = (len(SCALINGS), len(self.thresholds), len(BOXES), len(REGIONS))
 
     def add(self, evidence: Evidence, scored: Scored) -> None:
@@ -74,22 +76,33 @@ class ReadingTable:
                 for key, each in zip(keys, found, strict=True):
                     values[key][evidence.shown[some]] = each
         for key, file in self._files.items():
-            usable = np.isin(scored.statuses[key, "sfd", ""].astype(str), (*SCORED, "zero_cam"))
+            words = scored.statuses[key, "sfd", ""].astype(str)
+            self._faint[key].append(words == "faint_cam")
+            usable = np.isin(words, (*SCORED, "zero_cam"))
             values[key][~usable] = np.nan
             file.write(values[key])
 
     def parts(self, pairs: Sequence[tuple[str, str, str]]) -> Iterator[pd.DataFrame]:
         """The rows of each pair, given as block and two models that both have it."""
         for block, a, b in pairs:
-            of_a, of_b = self._values(Key(a, block)), self._values(Key(b, block))
+            keys = Key(a, block), Key(b, block)
+            of_a, of_b = map(self._values, keys)
+            faint = np.any([self._faint_of(key) for key in keys], axis=0)
 
             def intervals(
-                place: int, choice: tuple[Any, Any], of_a: np.ndarray = of_a, of_b: np.ndarray = of_b
+                place: int,
+                choice: tuple[Any, Any],
+                of_a: np.ndarray = of_a,
+                of_b: np.ndarray = of_b,
+                faint: np.ndarray = faint,
             ) -> tuple[np.ndarray, ...]:
                 differences = _differences(of_a[:, place], of_b[:, place], *choice)
+                if choice[0] == FAINT_OUT:
+                    differences[faint] = np.nan
                 return mean_intervals_in_closed_form(differences.reshape(len(of_a), -1))
 
-            yield pd.DataFrame(self._rows((block, a, b), [a, b], intervals), columns=list(READINGS))
+            rows = self._rows((block, a, b), [a, b], intervals, faint=bool(faint.any()))
+            yield pd.DataFrame(rows, columns=list(READINGS))
 
     def parts_of_designs(self, pairs: Iterable[tuple[str, dict[str, list[str]]]]) -> Iterator[pd.DataFrame]:
         """The same of each pair of designs, given as block and design -> its copies, over copies and images together."""
@@ -98,28 +111,38 @@ class ReadingTable:
             if not all(key in self._files for keys in copies for key in keys):
                 continue  # a block of one model has no readings
             values = [np.stack([self._values(key) for key in keys]) for keys in copies]
+            faint = [np.stack([self._faint_of(key) for key in keys]) for keys in copies]
 
             def intervals(
-                place: int, choice: tuple[Any, Any], values: list[np.ndarray] = values
+                place: int,
+                choice: tuple[Any, Any],
+                values: list[np.ndarray] = values,
+                faint: list[np.ndarray] = faint,
             ) -> tuple[np.ndarray, ...]:
-                chosen = (_chosen(each[:, :, place], *choice) for each in values)
+                chosen = [_chosen(each[:, :, place], *choice) for each in values]
+                for each, its in zip(chosen, faint) if choice[0] == FAINT_OUT else ():
+                    each[its] = np.nan
                 return intervals_of_designs(*(each.reshape(*each.shape[:2], -1) for each in chosen))
 
             models = [model for each in designs.values() for model in each]
-            yield pd.DataFrame(self._rows((block, *designs), models, intervals), columns=list(DESIGN_READINGS))
+            rows = self._rows((block, *designs), models, intervals, faint=any(each.any() for each in faint))
+            yield pd.DataFrame(rows, columns=list(DESIGN_READINGS))
 
     def _rows(
         self,
         who: tuple[str, ...],
         models: Sequence[str],
         intervals: Callable[[int, tuple[Any, Any]], tuple[np.ndarray, ...]],
+        *,
+        faint: bool,
     ) -> list[tuple]:
         """A row for each reading; ``intervals`` gives n, difference and ends of all readings in one scaling (its place)
         and choice of exclusions, one at a time: each is as large as what was read."""
         one_frame = len({self._geometries.get(model) for model in models}) == 1
         rows: list[tuple] = []
+        zero_cams = (*ZERO_CAMS, FAINT_OUT) if faint else ZERO_CAMS
         for place, scaling in enumerate(SCALINGS):
-            found = {choice: np.stack(intervals(place, choice), 1) for choice in product(ZERO_CAMS, NO_BACKGROUNDS)}
+            found = {choice: np.stack(intervals(place, choice), 1) for choice in product(zero_cams, NO_BACKGROUNDS)}
             for at, cell in enumerate(product(self.thresholds, BOXES, REGIONS)):
                 for choice, numbers in found.items():
                     # Two frames share no box.
@@ -131,6 +154,10 @@ class ReadingTable:
         """Gives the files back."""
         for file in self._files.values():
             file.close()
+
+    def _faint_of(self, key: Key) -> np.ndarray:
+        """bool (images,): whose map is faint."""
+        return np.concatenate([np.zeros(0, bool), *self._faint[key]])
 
     def _values(self, key: Key) -> np.ndarray:
         file = self._files[key]
@@ -152,6 +179,6 @@ def _differences(a: np.ndarray, b: np.ndarray, zero_cam: Any, no_background: Any
 
 def _chosen(values: np.ndarray, zero_cam: Any, no_background: Any) -> np.ndarray:
     chosen = values.astype(float)
-    chosen[values == ZERO_CAM] = np.nan if zero_cam == "out" else zero_cam
+    chosen[values == ZERO_CAM] = zero_cam if zero_cam == 0.5 else np.nan
     chosen[values == NO_BACKGROUND] = np.nan if no_background == "out" else 1.0
     return chosen

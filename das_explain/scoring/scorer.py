@@ -23,6 +23,7 @@ from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
 from das_explain.statuses import SCORED
 
+FAINT = 1e-6  # of the largest logit: a map whose maximum is below has lost nearly all of float32's seven digits
 CHUNK = 16  # images scored together: their maps stay in the processor's cache
 Results = dict[str, Measured]  # by measure
 EXTRAS = ("b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n")  # of sfd, in scores.csv
@@ -94,6 +95,7 @@ class Scorer:
                 self._chunk(evidence, rows[start : start + CHUNK], first, scored)
         self._network_measures(evidence, scored)
         self._nonfinite(evidence, scored)
+        self._faint(evidence, scored)
         return scored
 
     def _chunk(self, evidence: Evidence, rows: np.ndarray, first: int, scored: Scored) -> None:
@@ -210,6 +212,19 @@ class Scorer:
                 for measure in self.measures:
                     scored.statuses[key, measure.name, ""][evidence.shown[broken]] = "nonfinite_cam"
                     scored.values[key, measure.name, ""][evidence.shown[broken]] = np.nan
+
+    def _faint(self, evidence: Evidence, scored: Scored) -> None:
+        """What is scored on a faint map is said to be: the value stays."""
+        for key, maps in evidence.maps.items():
+            if key.model not in evidence.logits:
+                continue
+            with np.errstate(invalid="ignore"):
+                scale = np.abs(evidence.logits[key.model].values).max(1, initial=0)
+                faint = evidence.shown[(maps.raw_max > 0) & (maps.raw_max < FAINT * scale)]
+            for measure in self.measures if len(faint) else ():
+                if (key, measure.name, "") in scored.statuses:
+                    words = scored.statuses[key, measure.name, ""]
+                    words[faint] = np.where(np.isin(words[faint].astype(str), SCORED), "faint_cam", words[faint])
 
 
 def _reasons(evidence: Evidence, model: ModelFacts) -> np.ndarray:

@@ -3,7 +3,7 @@
 Every function takes the table ``scores.csv``: one row per image, model and block, of which ``image, model, block,
 status`` and the values of one measure are read; ``measures.csv`` will do as well (`pairing` says how a measure is found
 in a table). ``sfd`` is the measure where none is named. It lies in [0, 1] and has no unit. A row counts as scored when
-its status is ``ok`` or ``no_background`` (`das_explain.statuses.SCORED`); everything else stays out of the means. Rows
+its status is one of `das_explain.statuses.SCORED`; everything else stays out of the means. Rows
 are sorted by image before anything is drawn and every generator starts from one fixed seed, so the order of the rows
 moves no digit, and neither does another model in the table.
 

@@ -24,6 +24,7 @@ TORCHVISION = {
 """Class of torchvision's -> its stages; a sequence stands for its members."""
 TOKENS_BEFORE = re.compile(r"(^|\.)(cls|class|dist|distillation|reg|register)_?(tokens?|embedding)(_?\d+)?$")
 """Parameters that become tokens before the patches."""
+SMALLEST_PATCH = 4  # pixels
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,15 @@ def _prefixes(module: nn.Module) -> tuple[int, ...] | None:
 
 
 def _grid(module: nn.Module, frame: Size) -> Size | None:
-    """The patches of a frame, where the patch embedding tells."""
+    """The patches of a frame, where the patch embedding tells, or a convolution that cuts photos into patches does."""
     embedding = getattr(module, "patch_embed", None)
     if getattr(embedding, "img_size", None) in (frame, frame[0] if frame[0] == frame[1] else None):
         grid = getattr(embedding, "grid_size", None)
         if isinstance(grid, tuple) and len(grid) == 2:
             return grid
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d) and each.kernel_size == each.stride and min(each.stride) >= SMALLEST_PATCH:
+            return frame[0] // each.stride[0], frame[1] // each.stride[1]
     return None
 
 

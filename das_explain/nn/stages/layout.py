@@ -179,10 +179,12 @@ def _tokens(name: str, shape: tuple[int, ...], frame: Size, hints: Hints) -> Rea
         fitting = grids(length - prefix, frame)
         fitting = [grid for grid in fitting if _divides(grid, frame)] or fitting
         readings += [Reading(Layout("tokens", prefix), grid) for grid in fitting]
+    if own is not None and own[0] * own[1] == width:
+        raise _no_map(name, shape, "channels before tokens")
     if not readings:
         raise _no_map(name, shape)
     turned = [grid for grid in grids(width, frame) if _divides(grid, frame)]
-    if turned and width not in hints.widths:
+    if turned and width not in hints.widths and hints.prefixes is None:
         ways = f"{readings[0]} or {length} channels of a map of {turned[0][0]} x {turned[0][1]}"
         raise _undecided(name, shape, readings, ways)
     if len(readings) > 1:

@@ -50,6 +50,7 @@ const STATUS_WORDS = {
   ok: "scored",
   no_background: "no background in B",
   no_object: "no object found",
+  faint_cam: "faint map",
   zero_cam: "empty map",
   nonfinite_cam: "map not finite",
   unreadable: "unreadable image",
@@ -64,7 +65,7 @@ const STATUS_WORDS = {
 };
 const statusWords = (status) => (Object.hasOwn(STATUS_WORDS, status) ? STATUS_WORDS[status] : status);
 
-const SCORED = new Set(["ok", "no_background"]); // das_explain/statuses.py
+const SCORED = new Set(["ok", "no_background", "faint_cam"]); // das_explain/statuses.py
 const cellOf = (image, model, block) => (image.models[model] ? image.models[model].cells[block] : null);
 // A score that counts.
 const scoreOf = (image, model, block) => {

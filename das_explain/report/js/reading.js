@@ -119,7 +119,9 @@ function shownCell(image, model, block) {
     if (readings.size > KEPT) readings.delete(readings.keys().next().value);
   }
   const computed = readings.get(image).cells[model][block];
-  return computed ? { ...cell, ...computed } : cell;
+  if (!computed) return cell;
+  const faint = cell.status === "faint_cam" && computed.status === "ok"; // no reading makes a map less faint
+  return { ...cell, ...computed, ...(faint ? { status: "faint_cam" } : {}) };
 }
 
 const shownScore = (image, model, block) => {

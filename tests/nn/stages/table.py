@@ -18,7 +18,7 @@ from torch import nn
 from das_explain.nn.stages import find_stages
 
 TABLE = Path(__file__).with_name("default_stages.csv")
-REAL = ("coat", "crossvit", "pit_", "tnt_", "vit_small_resnet26d")
+REAL = ("coat_", "crossvit", "pit_", "tnt_", "regnet_x_400mf", "regnet_y_400mf")
 """How the names of networks begin that are built with values."""
 MORE = (
     "beit_base_patch16_224", "beitv2_large_patch16_224", "caformer_s18", "coatnet_0_rw_224", "convformer_s18",
@@ -66,6 +66,7 @@ def names() -> list[str]:
 
     theirs = torchvision.models.list_models(module=torchvision.models)
     timm = dict.fromkeys([*FAMILIES, *MORE])
+    theirs = [name for name in theirs if not name.startswith("regnet") or name.endswith("400mf")]  # the rest are alike
     return [f"torchvision:{name}" for name in theirs] + [f"timm:{name}" for name in timm]
 
 

@@ -58,6 +58,7 @@ def test_two_readings_are_an_error_that_names_both() -> None:
         ((2, 10), Hints(), r"gives \(N, 10\), no map: neither"),
         ((2, 768, 3), Hints(), "no map that lies over the image"),
         ((2, 384, 196), Hints(widths=frozenset({384})), "channels before tokens"),
+        ((2, 1024, 196), Hints((0,), lambda frame: (14, 14), widths=frozenset({1024, 196})), "channels before tokens"),
         ((2, 197, 8), Hints(prefixes=(0,)), "no map that lies over"),
         ((2, 1, 768), Hints(prefixes=(1, 0)), "no map that lies over"),
     ],
