@@ -191,6 +191,26 @@ def test_exclusions_are_left_out_or_counted(tmp_path: Path):
     assert usual.loc["0.5", "delta"] == pytest.approx((scores["das"].fillna(0.5) - scores["plain"]).mean(), abs=1e-5)
 
 
+def test_faint_maps_are_a_reading_of_their_own(tmp_path: Path):
+    def fainted(evidence):
+        key = Key("das", "layer4")
+        maps = evidence.maps[key]
+        faint = np.where(np.arange(len(maps.raw_max)) < 3, np.float32(1e-12), maps.raw_max)
+        evidence.maps[key] = BlockMaps(maps.native, faint)
+
+    run = rewritten(make_run(tmp_path / "run", ITEMS[:6], blocks=("layer4",), options=ScoreOptions(nulls=())), fainted)
+    scores = run.table("scores")
+    assert (scores["status"] == "faint_cam").sum() == 3
+    table = run.table("readings")
+    assert len(table) == 864 + 432
+    usual = table[(table["scaling"] == "antilog") & (table["threshold"] == 0.3) & (table["box"] == "rect")]
+    usual = usual[(usual["region"] == "as is") & (usual["no_background"] == "1")].set_index("zero_cam")
+    assert usual["n"].to_dict() == {"out": 5, "0.5": 5, "faint out": 2}  # of six images one has no mask
+    wide = scores.pivot(index="image", columns="model", values="sfd")
+    wide = wide[(scores.pivot(index="image", columns="model", values="status") != "faint_cam").all(axis=1)].dropna()
+    assert usual.loc["faint out", "delta"] == pytest.approx((wide["das"] - wide["plain"]).mean(), abs=1e-5)
+
+
 def test_models_of_two_frames_share_no_box(tmp_path: Path):
     run = Run.open(make_run(tmp_path / "run", ITEMS[:5], blocks=("layer4",), second_size=(48, 48)))
     table = run.table("readings")

@@ -78,3 +78,15 @@ def test_logits_without_probabilities_claim_no_class(logits: list[float]) -> Non
 def test_a_class_that_is_ruled_out_does_no_harm() -> None:
     row = row_of([-INF, 3.0, 1.0], RAW)
     assert (row["predicted"], row["correct"]) == ("bee", True)
+
+
+def test_a_faint_map_is_scored_and_said_to_be_faint() -> None:
+    usual = row_of([0.0, 3.0, 1.0], RAW / RAW.max())
+    faint = row_of([0.0, 3.0, 1.0], RAW / RAW.max() * 2.9e-6)  # 3e-6 is a millionth of the largest logit
+    assert faint["status"] == "faint_cam"
+    assert 0 < faint["sfd"] < 1
+    assert [faint[name] is None for name in ("b_x0", "w_r", "w_n")] == [False] * 3
+    assert row_of([0.0, 3.0, 1.0], RAW / RAW.max() * 3.1e-6)["status"] == usual["status"] == "ok"
+    assert row_of([0.0, 3.0, 1.0], RAW * 0)["status"] == "zero_cam", "nothing is not faint"
+    assert row_of([0.0, 3e-7, 1e-7], RAW / RAW.max() * 2.9e-6)["status"] == "ok", "the logits are as faint"
+    assert row_of([0.0, 3.0, 1.0], RAW * 1e-9, status="no_object")["status"] == "no_object"
