@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from das_explain.evidence.codec import encode
 from das_explain.evidence.run import ALL, Run
-from das_explain.evidence.values import BlockMaps
+from das_explain.evidence.values import BlockMaps, Key
 from das_explain.measures.sfd import sfd_score
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.readings import (
