@@ -18,7 +18,7 @@ from das_explain.nn.stages.layout import Reading, Size, read_layout
 from das_explain.nn.stages.probe import Call, Probe, first_tensor, probe, probe_images
 from das_explain.nn.stages.reading import CHANNELS_FIRST, probe_narrow, which_moved
 
-NOT_STAGES = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Softmax, nn.Identity)
+NOT_STAGES = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Softmax)
 FEWEST_REPEATED = 4  # blocks of one kind at one resolution make a vision transformer's trunk
 FRONT = 0.1  # of the parameters: what ends before that has seen nothing of what was learned
 
@@ -95,7 +95,7 @@ class _Search:
         outermost = named or self._outermost()
         if trunk := self._trunk(named, outermost):
             return self._of_trunk(trunk)
-        return self._reached_by_class_token(outermost)
+        return self._reached_by_class_token(self._without_last_norm(outermost))
 
     def _named(self) -> tuple[str, ...]:
         children = dict(self.network.named_children())
@@ -186,7 +186,7 @@ class _Search:
         chosen: dict[int, tuple[int, int, str]] = {}
         for depth, name in self._visited("", 0):
             stage = self.usable.get(name)
-            if stage is None or stage.cells < 2:
+            if stage is None or stage.cells < 2 or isinstance(stage.call.module, nn.Identity):
                 continue
             rank = (-depth, stage.call.finished, name)
             chosen[stage.cells] = max(rank, chosen.get(stage.cells, rank))
@@ -195,6 +195,20 @@ class _Search:
             if not kept or self.usable[name].cells < self.usable[kept[-1]].cells:
                 kept.append(name)
         return kept
+
+    def _without_last_norm(self, stages: list[str]) -> list[str]:
+        """The last stage itself in place of a transformer's final norm, where it is called as the stage before it is."""
+        if len(stages) < 2 or not _is_norm(self.usable[stages[-1]]) or stages[-1] in self.known.stages:
+            return stages
+        last = self.usable[stages[-1]]
+        if last.reading.layout.kind == "nchw":
+            return stages
+        alike = [
+            each
+            for each in self.usable
+            if _pattern(stages[-2]).fullmatch(each) and self.usable[each].cells == last.cells
+        ]
+        return [*stages[:-1], max(alike, key=lambda each: self.usable[each].call.finished, default=stages[-1])]
 
     def _visited(self, path: str, depth: int) -> Iterator[tuple[int, str]]:
         """Depth and name of the modules that run on the trunk: inner ones only where a module spans several stages."""
@@ -217,25 +231,33 @@ class _Search:
     # -- a class token
 
     def _reached_by_class_token(self, stages: list[str]) -> list[str]:
-        """The stages, where logits that come of a class token depend on the last one's patches; else a norm instead.
+        """The stages, where logits that come of a class token depend on the patches of the last two; else norms instead.
 
         Behind the last attention the patches go nowhere: the last norm on which the logits depend stands before it.
         """
         if not stages or not any(self.known.hints.prefixes or (1,)):
             return stages
-        last = self.usable[stages[-1]]
-        if last.reading.layout.kind == "nchw" and isinstance(last.call.module, (nn.Sequential, *CHANNELS_FIRST)):
-            return stages
-        norms = [name for name, stage in self.usable.items() if stage.cells == last.cells and _is_norm(stage)]
-        reached = self._reached([*norms, stages[-1]])
-        if stages[-1] in reached:
-            return stages
-        norms = sorted((name for name in norms if name in reached), key=lambda name: self.usable[name].call.began)
-        if not norms:
-            return stages
-        like = re.compile(re.sub(r"\d+", r"\\d+", re.escape(norms[-1])))
-        same = [name for name in norms if like.fullmatch(name)]
-        return [*stages[:-1], norms[-1]] if stages[:-1] else list(dict.fromkeys([same[len(same) // 2], norms[-1]]))
+        chosen = list(stages)
+        for place in {len(stages) - 1, max(0, len(stages) - 2)}:
+            chosen[place] = self._last_reached(stages[place])
+        alike = [name for name in self.usable if _pattern(chosen[-1]).fullmatch(name)]
+        in_front = len(chosen) == 1 or ends_in_front(self.network, chosen[:-1])
+        if chosen[-1] != stages[-1] and in_front and len(alike) > 1:  # a trunk of blocks that give more than a map
+            alike = sorted(alike, key=lambda name: self.usable[name].call.began)
+            chosen = [*chosen[:-1], alike[len(alike) // 2], chosen[-1]]
+        return list(dict.fromkeys(chosen))
+
+    def _last_reached(self, name: str) -> str:
+        stage = self.usable[name]
+        if stage.reading.layout.kind == "nchw" and isinstance(stage.call.module, (nn.Sequential, *CHANNELS_FIRST)):
+            return name
+        norms = [each for each, its in self.usable.items() if its.cells == stage.cells and _is_norm(its)]
+        reached = self._reached([*norms, name])
+        if name in reached:
+            return name
+        return max(
+            (each for each in norms if each in reached), key=lambda each: self.usable[each].call.began, default=name
+        )
 
     def _reached(self, names: Sequence[str]) -> set[str]:
         """Those of whose maps the logits depend on some: of a class token's last block, they do on the token only."""
@@ -268,6 +290,11 @@ class _Search:
             for name, gradient in zip(taps, gradients, strict=True)
             if gradient is not None and (gradient.is_meta or bool(self.usable[name].reading(gradient).abs().amax() > 0))
         }
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    """What names of its kind look like, other numbers in the places of its own."""
+    return re.compile(re.sub(r"\d+", r"\\d+", re.escape(name)))
 
 
 def _is_norm(stage: Stage) -> bool:
