@@ -5,13 +5,16 @@ Nothing is imported: a network of theirs brings its library along. It may stand 
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from das_explain.errors import DasExplainError
 from das_explain.nn.stages.layout import Hints, Size
 
 TORCHVISION = {
@@ -123,31 +126,44 @@ def _grid(module: nn.Module, frame: Size) -> Size | None:
     return None
 
 
-def _ordered(module: nn.Module, prefix: str) -> Callable[[str, tuple[int, ...]], tuple[Size, Tensor] | None]:
+Ordered = tuple[Size, Tensor]
+
+
+def _ordered(module: nn.Module, prefix: str) -> Callable[[str, tuple[int, ...]], Ordered | None]:
     """Hiera keeps its patches in the order of mask units within units, NesT in blocks."""
-    reroll, kind = getattr(module, "reroll", None), type(module).__name__
-    at = f"{prefix}." if prefix else ""
+    for path, each in module.named_modules(prefix=prefix):
+        reroll, inside = getattr(each, "reroll", None), "stages" if hasattr(each, "stages") else "blocks"
+        schedule = getattr(reroll, "schedule", getattr(each, "schedule", None))
+        if callable(reroll) and isinstance(
+            schedule, dict
+        ):  # timm's has one for each block, transformers' for each stage
+            return partial(_hiera, reroll, schedule, re.compile(rf"{re.escape(path)}\.?{inside}\.(\d+)(\.|$)"))
+    return _nest if type(module).__name__ == "Nest" else lambda name, shape: None
 
-    def hiera(name: str, shape: tuple[int, ...]) -> tuple[Size, Tensor] | None:
-        match = re.match(rf"{re.escape(at)}blocks\.(\d+)(\.norm1)?(\.|$)", name)
-        if not match or len(shape) != 3:
-            return None
-        block = int(match[1])
-        if match[2] and block:  # what comes in is in the order of the block before
-            block -= 1
-        length = int(torch.tensor(reroll.schedule[block][1]).prod())
-        if shape[1] != length:
-            return None
-        placed = reroll(torch.arange(length).view(1, length, 1), block)
-        return (placed.shape[1], placed.shape[2]), placed.flatten()
 
-    def nest(name: str, shape: tuple[int, ...]) -> tuple[Size, Tensor] | None:
-        across, side = (round(number**0.5) for number in shape[1:3])
-        if len(shape) != 4 or (across**2, side**2) != shape[1:3] or "levels" not in name:
-            return None
-        blocks = torch.arange(shape[1] * shape[2]).view(across, across, side, side)
-        return (across * side, across * side), blocks.transpose(1, 2).flatten()
+def _hiera(
+    reroll: Callable[..., Tensor],
+    schedule: Mapping[int, tuple[object, list[int]]],
+    pattern: re.Pattern[str],
+    name: str,
+    shape: tuple[int, ...],
+) -> Ordered | None:
+    match = pattern.match(name)
+    if not match or len(shape) != 3:
+        return None
+    for place in (int(match[1]), int(match[1]) - 1):  # what comes in is in the order of the one before
+        length = math.prod(schedule[place][1]) if place >= 0 else 0
+        if shape[1] == length:
+            placed = reroll(torch.arange(length).view(1, length, 1), place)
+            return (placed.shape[1], placed.shape[2]), placed.flatten()
+    raise DasExplainError(
+        f"block {name} keeps its patches in an order that only whole blocks tell; choose one of these"
+    )
 
-    if callable(reroll) and hasattr(reroll, "schedule"):
-        return hiera
-    return nest if kind == "Nest" else lambda name, shape: None
+
+def _nest(name: str, shape: tuple[int, ...]) -> Ordered | None:
+    across, side = (round(number**0.5) for number in shape[1:3])
+    if len(shape) != 4 or (across**2, side**2) != shape[1:3] or "levels" not in name:
+        return None
+    blocks = torch.arange(shape[1] * shape[2]).view(across, across, side, side)
+    return (across * side, across * side), blocks.transpose(1, 2).flatten()

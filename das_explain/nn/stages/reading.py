@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError
 from das_explain.nn.stages.known import known_of
-from das_explain.nn.stages.layout import Hints, Layout, Reading, read_layout
+from das_explain.nn.stages.layout import Hints, Layout, Reading, Size, read_layout
 from das_explain.nn.stages.probe import Probe, probe
 
 CHANNELS_FIRST = (
@@ -43,12 +45,17 @@ def readings_of(
             shapes[name],
             frame,
             given=given.get(name),
-            hints=hints,
+            hints=replace(hints, ordered=partial(_ordered, hints, paths.get(id(module), name))),
             channels_first=isinstance(module, CHANNELS_FIRST),
             ask=lambda name=name: _ask(network, paths.get(id(modules[name]), name), shapes[name], frame),
         )
         for name, module in modules.items()
     }
+
+
+def _ordered(hints: Hints, path: str, name: str, shape: tuple[int, ...]) -> tuple[Size, Tensor] | None:
+    """By a block's place in the network, whatever it is called."""
+    return hints.ordered(path, shape)
 
 
 def probe_narrow(network: nn.Module, frame: tuple[int, int]) -> Probe | None:
