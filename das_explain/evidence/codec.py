@@ -32,37 +32,15 @@ from das_explain.evidence.values import BlockMaps, Evidence, Key, Logits, Photo
 
 QUALITY = 88  # of the frames' JPEG
 MOST_SIDE = 4096  # of a frame: a damaged number must not fill the memory
-_SIDES = [("height", pa.int32()), ("width", pa.int32())]
-_FRAME = pa.struct([("geometry", pa.string()), *_SIDES, ("jpeg", pa.binary())])
-_MASK = pa.struct([("geometry", pa.string()), *_SIDES, ("bits", pa.binary())])
-_ALTERNATIVE = pa.struct([("geometry", pa.string()), ("name", pa.string()), *_SIDES, ("bits", pa.binary())])
-_MAP = pa.struct(
-    [
-        ("model", pa.string()),
-        ("block", pa.string()),
-        *_SIDES,
-        ("raw_max", pa.float32()),
-        ("native", pa.list_(pa.float32())),
-    ]
-)
-_LOGITS = pa.struct(
-    [
-        ("model", pa.string()),
-        ("target", pa.int32()),
-        ("log_sum", pa.float64()),
-        ("classes", pa.list_(pa.int32())),
-        ("values", pa.list_(pa.float32())),
-    ]
-)
-_MEASURED = pa.struct(
-    [
-        ("model", pa.string()),
-        ("block", pa.string()),
-        ("measure", pa.string()),
-        ("value", pa.float64()),
-        ("status", pa.string()),
-    ]
-)
+_TEXT, _WHOLE, _SINGLE, _DOUBLE = pa.string(), pa.int32(), pa.float32(), pa.float64()
+_SIDES = [("height", _WHOLE), ("width", _WHOLE)]
+_FRAME = pa.struct([("geometry", _TEXT), *_SIDES, ("jpeg", pa.binary())])
+_MASK = pa.struct([("geometry", _TEXT), *_SIDES, ("bits", pa.binary())])
+_ALTERNATIVE = pa.struct([("geometry", _TEXT), ("name", _TEXT), *_SIDES, ("bits", pa.binary())])
+_MAP = pa.struct([("model", _TEXT), ("block", _TEXT), *_SIDES, ("raw_max", _SINGLE), ("native", pa.list_(_SINGLE))])
+_CLASSES = [("classes", pa.list_(_WHOLE)), ("values", pa.list_(_SINGLE))]
+_LOGITS = pa.struct([("model", _TEXT), ("target", _WHOLE), ("log_sum", _DOUBLE), *_CLASSES])
+_MEASURED = pa.struct([("model", _TEXT), ("block", _TEXT), ("measure", _TEXT), ("value", _DOUBLE), ("status", _TEXT)])
 _LISTS = {
     "frames": _FRAME, "masks": _MASK, "maps": _MAP, "logits": _LOGITS, "measured": _MEASURED, "alternatives": _ALTERNATIVE,
 }  # fmt: skip

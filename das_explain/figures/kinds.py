@@ -139,8 +139,9 @@ def _readings(run: Run, options: FigureOptions) -> Iterator[Drawn]:
 
 
 def _strata(run: Run, options: FigureOptions) -> Iterator[Drawn]:
+    pairs = _each_pair(run)
     strata, comparison = run.table("strata"), run.table("comparison")
-    for a, b in _each_pair(run):
+    for a, b in pairs:
         yield Drawn(_name(run, "strata", options, (a, b)), strata_figure(strata, comparison, a, b, width=options.width))
 
 

@@ -27,9 +27,11 @@ class BrightFinder:
         threshold: int = 150,
         template: str = "{label}",
         fail: str = "",
+        alternatives: bool = False,
     ) -> None:
         self.name, self.log, self.seconds = name, log, seconds
         self.threshold, self.template, self.fail = threshold, template, fail
+        self.alternatives = alternatives  # whether the rectangle's left and its right half are offered, too
         self.network: Any = None
         self.device: Any = "cpu"
         self.batch = 1
@@ -72,7 +74,11 @@ class BrightFinder:
             "used": [1],
             "iou": [0.93],
         }
-        return Region(mask, "ok", {**detail, **found})
+        halves = {
+            "left": mask & (np.arange(mask.shape[1]) < x.mean()),
+            "right": mask & (np.arange(mask.shape[1]) > x.mean()),
+        }
+        return Region(mask, "ok", {**detail, **found}, halves if self.alternatives else {})
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "network": None}
