@@ -23,7 +23,7 @@ from das_explain.report.tables import (
     whole,
     words,
 )
-from das_explain.report.words import p_text
+from das_explain.report.words import number, p_text
 
 
 def title_of(measure: str) -> str:
@@ -174,6 +174,31 @@ def agreement(results: Results) -> Table | None:
         "turned so that more is better: 1, the same order; 0, none; −1, the opposite."
     )
     return Table("agreement", "Do they rank the images alike?", columns, tuple(rows), note) if rows else None
+
+
+def best_iou(results: Results) -> Table | None:
+    """Where IoU was measured: its mean at the run's threshold, and at the one that is best over the data set."""
+    rows = [
+        Row(
+            (
+                Cell(row.block),
+                pairs.model(results, row.model),
+                whole(row.n),
+                *(plain(value) for value in (row.threshold, row.mean_iou, row.best_threshold)),
+                Cell(number(row.best_iou), strong=True),
+            )
+        )
+        for row in results.best_iou.itertuples(index=False)
+    ]
+    columns = (
+        *words("Block", "Model"),
+        *numbers("Images", "Threshold of the run", "Mean IoU", "Best threshold", "Mean IoU at it"),
+    )
+    note = (
+        "The best threshold is chosen over the data set with the masks in sight (the idea of MaxBoxAcc): it says what the "
+        "maps could do, not what a user who does not know the masks would get."
+    )
+    return Table("best-iou", "IoU at the best threshold", columns, tuple(rows), note) if rows else None
 
 
 def blind_maps(results: Results) -> Table | None:

@@ -23,6 +23,7 @@ def all_tables(results: Results) -> dict[str, Table | None]:
     """The tables behind the outcome, by the names that the templates know; None where a run has nothing for one."""
     makers = (
         *(measured.measures, measured.lifts, measured.signs, measured.agreement, measured.blind_maps),
+        measured.best_iou,
         *(doubts.readings, doubts.exclusions, doubts.statuses, strata.strata, strata.classes, doubts.effects),
         doubts.variance,
         doubts.regions,

@@ -27,7 +27,7 @@ PART = 4_000  # rows of a table that are in memory at a time
 BINS = 40  # of a histogram of sfd
 OPTIONAL = (
     "comparison", "lift", "designs", "readings", "measure_comparison", "agreement", "signs", "statuses", "exclusions",
-    "strata", "effect_sizes", "variance", "region_uncertainty",
+    "strata", "effect_sizes", "variance", "region_uncertainty", "best_iou",
 )  # fmt: skip
 
 
@@ -96,6 +96,7 @@ class Results:
     effect_sizes: pd.DataFrame
     variance: pd.DataFrame
     region_uncertainty: pd.DataFrame
+    best_iou: pd.DataFrame
 
     @classmethod
     def read(cls, run: Run) -> Results:

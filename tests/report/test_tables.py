@@ -190,6 +190,25 @@ def test_flips_by_another_region_are_told(tmp_path):
     ]
 
 
+def test_the_best_threshold_of_iou_is_told_where_it_was_measured(tmp_path, results):
+    assert measured.best_iou(results) is None
+    options = ScoreOptions(measures=("sfd", "iou"), readings=False, nulls=())
+    folder = make_run(tmp_path / "run", [Item("a.jpg"), Item("b.jpg")], blocks=("layer4",), options=options)
+    table = Run.open(folder).table("best_iou")
+    assert texts(measured.best_iou(Results.read(Run.open(folder)))) == [
+        [
+            "layer4",
+            str(row.model),
+            "2",
+            "0.300",
+            f"{row.mean_iou:.3f}",
+            f"{row.best_threshold:.3f}",
+            f"{row.best_iou:.3f}",
+        ]
+        for row in table.itertuples()
+    ]
+
+
 def test_agreement_and_signs_are_those_of_the_csv(run, results):
     said = texts(measured.agreement(results))
     expected = Run.open(run).table("agreement")
