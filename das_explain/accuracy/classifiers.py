@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from scipy.stats import norm
 
+from das_explain.evidence.values import keep_logits
 from das_explain.files import six_digits
 from das_explain.stats.intervals import CONFIDENCE, wilson
 from das_explain.stats.significance import holm, mcnemar_p_value
@@ -65,7 +66,7 @@ def _row(contestant: Contestant, batch: Batch, position: int, logits: np.ndarray
     if not np.isfinite(logits).all():
         return row | {"status": "nonfinite"}
     top = int(logits.argmax())  # of equals the first
-    confidence = 1 / np.exp(logits.astype(np.float64) - logits[top]).sum()
+    confidence = keep_logits(logits[None], np.array([top]), contestant.model.activation).confidence[0]
     row |= {"predicted": contestant.class_name(top), "confidence": six_digits(confidence)}
     if sample.label is None:
         return row | {"status": "unlabelled"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from das_explain.data.coco.objects import open_objects
 from das_explain.data.dataset import open_dataset
 from das_explain.data.draw import draw_sample
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.explain.contestants import ExplainOptions, load_contest
+from das_explain.explain.contestants import Contestant, ExplainOptions, load_contest
 from das_explain.files import write_text_whole
 
 if TYPE_CHECKING:
@@ -80,11 +80,25 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
         "classes": accuracy.class_table(predictions, classes),
         "comparison": accuracy.comparison_table(predictions, list(classes)),
     }
-    notes = [
+    notes = list(contest.assumptions)
+    notes += [
         f"{name}: no top-5, as it has only {count} classes" for name, count in classes.items() if count <= accuracy.K
     ]
-    write_results(request, models, dataset.fingerprint, len(samples), tables, counts)
+    notes += [each for contestant in contestants for each in _other_reading(contestant, predictions)]
+    write_results(request, models, dataset.fingerprint, len(samples), tables, counts, contest.assumptions)
     return Measured(tables, counts, notes)
+
+
+def _other_reading(contestant: Contestant, predictions: pd.DataFrame) -> Iterator[str]:
+    """What the accuracy would be if the classes' names, which are numbers, were read the other way."""
+    if contestant.other_logit:
+        mine = predictions[(predictions["model"] == contestant.name) & (predictions["status"] == "ok")]
+        other = mine["label"].map(lambda label: contestant.class_name(contestant.other_logit[label]))
+        right = (mine["rank"] == 1).mean(), (mine["predicted"] == other).mean()
+        yield (
+            f"{contestant.name}: the classes are called by numbers, which can be read in two ways: top-1 {right[0]:.1%} as "
+            f"taken here, {right[1]:.1%} the other way (--label-map says which)"
+        )
 
 
 def measure_detectors(

@@ -84,6 +84,7 @@ def write_results(
     count: int,
     tables: dict[str, pd.DataFrame],
     counts: dict[str, int],
+    assumptions: Sequence[str] = (),
 ) -> None:
     """Replaces what an evaluation left there. Raises DasExplainError if the disk takes no more."""
     try:
@@ -98,6 +99,7 @@ def write_results(
             "command": sys.argv,
             "images": count,
             "counts": counts,
+            "assumptions": list(assumptions),
             "draws": request.draws,
             "versions": package_versions(),
         }

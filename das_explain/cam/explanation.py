@@ -7,7 +7,7 @@ import html
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from das_explain.cam.engine import Cam, explain, join_cams
 from das_explain.data.geometry import Preprocess
 from das_explain.data.images import as_rgb, decode_image
 from das_explain.errors import UsageError
+from das_explain.nn.answers import confidences
 from das_explain.nn.stages import Layout
 from das_explain.text import plural
 
@@ -34,7 +35,8 @@ class Explanation:
 
     ``frames`` uint8 (N, H, W, 3): what the network saw, after resizing and cropping. ``logits`` float32 (N, K);
     ``target`` int64 (N,): the class whose maps these are. ``cams``: a ``Cam`` per block, of the frames' size. All tensors
-    are on the CPU. ``labels``: the class names in logit order, if the model has any. ``model``: its name.
+    are on the CPU. ``labels``: the class names in logit order, if the model has any. ``model``: its name. ``activation``:
+    what makes probabilities of logits, ``softmax``, ``sigmoid`` or ``none``.
 
     >>> from das_explain import load_model
     >>> grey = np.full((200, 300, 3), 128, dtype=np.uint8)
@@ -51,6 +53,7 @@ class Explanation:
     cams: dict[str, Cam]
     labels: Sequence[str] | None = None
     model: str = ""
+    activation: str = "softmax"
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -59,7 +62,7 @@ class Explanation:
         """The same of one image."""
         at = slice(self._position(image), self._position(image) + 1)
         cams = {block: Cam(cam.native[at], cam.raw_max[at], cam.size) for block, cam in self.cams.items()}
-        return Explanation(self.frames[at], self.logits[at], self.target[at], cams, self.labels, self.model)
+        return replace(self, frames=self.frames[at], logits=self.logits[at], target=self.target[at], cams=cams)
 
     @property
     def predicted(self) -> Tensor:
@@ -68,8 +71,8 @@ class Explanation:
 
     @property
     def confidence(self) -> Tensor:
-        """float32 (N,) in [0, 1]: the probability (softmax) of the class predicted; NaN where a logit is none."""
-        return self.logits.softmax(1).gather(1, self.predicted[:, None])[:, 0]
+        """float32 (N,) in [0, 1]: the probability (``activation``) of the class predicted; NaN where a logit is none."""
+        return confidences(self.logits, self.activation).gather(1, self.predicted[:, None])[:, 0]
 
     @property
     def target_names(self) -> list[str]:
@@ -161,13 +164,14 @@ def explain_images(
     device: torch.device,
     layouts: Mapping[str, Layout] | None = None,
     alone: bool = False,
+    activation: str = "softmax",
 ) -> Explanation:
     """Reads, prepares and explains photos, some at a time.
 
     Args:
         runs: the network to run, on ``device``, and its blocks.
         targets: number of images -> the logit to explain of each, -1 for the highest.
-        labels, model: for the result.
+        labels, model, activation: for the result.
         layouts: how blocks are read (``engine.grad_cam``). ``alone``: the network is shown one image at a time.
 
     Raises:
@@ -189,7 +193,7 @@ def explain_images(
     cams = {block: join_cams([part.cams[block] for part in parts]).cpu() for block in blocks}
     logits = torch.cat([part.logits.cpu() for part in parts])
     target = torch.cat([part.target.cpu() for part in parts])
-    return Explanation(np.concatenate(frames), logits, target, cams, labels, model)
+    return Explanation(np.concatenate(frames), logits, target, cams, labels, model, activation)
 
 
 def as_photo(image: Photo) -> Image.Image:

@@ -30,6 +30,7 @@ from das_explain.cam.engine import (
     resolve_blocks,
 )
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.nn.answers import Answers
 from das_explain.nn.carried import carry_on
 from das_explain.nn.running import as_found, check_logits
 from das_explain.nn.stages import Layout, Reading, readings_of
@@ -88,8 +89,9 @@ def explain_with(
         given = parse_layouts(layouts, modules)
         readings = readings_of(network, modules, shapes, (images.shape[-2], images.shape[-1]), given)
         cams: dict[str, Cam] = {}
+        answering = Answers(network)  # pytorch-grad-cam knows logits (N, K) only
         for name, module in modules.items():
-            raw, logits = _one_block(METHODS[method], network, images, targets, name, module, readings[name])
+            raw, logits = _one_block(METHODS[method], answering, images, targets, name, module, readings[name])
             cams[name] = normalize(raw.to(images.device), size)
     return Maps(logits, targets, cams)
 

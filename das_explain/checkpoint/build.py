@@ -103,6 +103,11 @@ def head_name(network: nn.Module) -> str | None:
     return names[-1] if names else None
 
 
+def classes_answered(rows: int) -> int:
+    """The classes of a head of so many rows: one logit tells two classes apart."""
+    return 2 if rows == 1 else rows
+
+
 def class_count_of(network: nn.Module) -> int | None:
     """The rows of the layer that gives the logits; ``None`` where none of them is linear."""
     rows = [module.out_features for module in network.modules() if isinstance(module, nn.Linear)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from das_explain.checkpoint.build import MAX_CLASSES
+from das_explain.checkpoint.build import MAX_CLASSES, classes_answered
 from das_explain.checkpoint.labels import check_labels
 from das_explain.data.geometry import FILTERS, Preprocess
 from das_explain.errors import DasExplainError
@@ -103,7 +103,7 @@ def check_config(values: Any, path: Path) -> ModelConfig:
         num_classes=num_classes,
         attention=entry("attention", str, "none"),
         arguments=entry("arguments", dict, {}),
-        labels=None if labels is None else check_labels(labels, str(path), num_classes),
+        labels=None if labels is None else check_labels(labels, str(path), classes_answered(num_classes)),
         preprocess=check_preprocess(entry("preprocess", dict, {}), path),
         training=None if values.get("training") is None else entry("training", dict),
         task=task,
@@ -124,8 +124,10 @@ def check_preprocess(values: Mapping[str, Any], path: Path | str) -> Preprocess:
     filters = ", ".join(FILTERS)
     check("interpolation", isinstance(values.get("interpolation"), str) and values["interpolation"] in FILTERS, filters)
     check("fit", values.get("fit") in ("crop", "squash"), "crop or squash")
-    check("mean", _three(values.get("mean"), -math.inf), "three numbers")
-    check("std", _three(values.get("std"), 0), "three positive numbers")
+    check("mean", _channels(values.get("mean"), -math.inf), "three numbers, or one for grey images")
+    check("std", _channels(values.get("std"), 0), "three positive numbers, or one for grey images")
+    if "mean" in values and "std" in values:
+        check("std", len(values["std"]) == len(values["mean"]), "as many numbers as preprocess.mean")
     return Preprocess.from_config(dict(values))
 
 
@@ -133,10 +135,10 @@ def _side(value: Any) -> bool:
     return type(value) is int and 1 <= value <= MAX_SIDE
 
 
-def _three(value: Any, above: float) -> bool:
+def _channels(value: Any, above: float) -> bool:
     return (
         isinstance(value, list)
-        and len(value) == 3
+        and len(value) in (1, 3)
         and all(type(v) in (int, float) and math.isfinite(v) and v > above for v in value)
     )
 

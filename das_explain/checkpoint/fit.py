@@ -17,6 +17,7 @@ from das_explain.checkpoint.build import backbone_defaults, build_network, head_
 from das_explain.checkpoint.wrappers import OPTIONAL, Candidate, best_reading, is_average
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.registry import ATTENTION, BACKBONES, attentions_of, default_gates
+from das_explain.nn.running import first_convolution
 from das_explain.text import plural
 
 GATE = re.compile(r"^(.*\.)?gate\d*\.")
@@ -99,6 +100,37 @@ def read_for(network: nn.Module, readings: Sequence[Candidate], source: str) -> 
             "architecture takes one of them"
         )
     return _with_its_head(network, reading)
+
+
+def for_weights(network: nn.Module, readings: Sequence[Candidate], source: str) -> nn.Module:
+    """The empty network for as many channels as a file's first convolution has: changed in place for grey images.
+
+    Raises:
+        DasExplainError: it takes neither grey nor RGB images.
+    """
+    channels = _channels_of_weights(network, read_for(network, readings, source).state)
+    if channels not in (1, 3):
+        raise DasExplainError(
+            f"{source}: its first convolution takes {channels} channels; only grey (1) and RGB (3) images can be explained"
+        )
+    return make_grey(network) if channels == 1 else network
+
+
+def make_grey(network: nn.Module) -> nn.Module:
+    """Gives the first convolution one channel in place of three: untrained, to be loaded. Changed in place."""
+    first = first_convolution(network)
+    if first is not None and first.in_channels == 3:
+        first.in_channels = 1
+        first.weight = nn.Parameter(first.weight.detach()[:, :1].clone(), requires_grad=first.weight.requires_grad)
+    return network
+
+
+def _channels_of_weights(network: nn.Module, state: Mapping[str, Tensor]) -> int:
+    """How many channels trained weights take, of a network that was built for RGB."""
+    first = first_convolution(network)
+    name = next((name for name, module in network.named_modules() if module is first), None)
+    weight = state.get(f"{name}.weight") if first is not None and first.in_channels == 3 else None
+    return int(weight.shape[1]) if weight is not None and weight.dim() == 4 else 3
 
 
 def _with_its_head(network: nn.Module, reading: Candidate) -> Candidate:

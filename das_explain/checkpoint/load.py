@@ -13,11 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from das_explain.checkpoint.answering import let_answer
 from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.fingerprint import fingerprint, intervened
 from das_explain.checkpoint.gating import put_gates
-from das_explain.checkpoint.labels import IMAGENET_CLASSES, check_labels, imagenet_labels, match_labels, read_labels
+from das_explain.checkpoint.inputs import GIVEN, carried_preprocess, differing, for_channels, prepare
+from das_explain.checkpoint.labels import IMAGENET_CLASSES, check_labels, imagenet_labels, read_labels
 from das_explain.checkpoint.manners import Manners, observe
+from das_explain.checkpoint.matching import match_labels
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.randomize import randomize
@@ -25,12 +28,11 @@ from das_explain.checkpoint.save import save_model
 from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import ModelSpec, parse_spec
 from das_explain.checkpoint.warm import warm_start
-from das_explain.data.geometry import Preprocess
 from das_explain.devices import find_device
 from das_explain.errors import DasExplainError, UsageError, first_line
 from das_explain.nn.interventions import intervene
 from das_explain.nn.registry import BACKBONES
-from das_explain.nn.stages import SCRIPTED, Layout, ends_in_front, probe
+from das_explain.nn.stages import SCRIPTED, Layout, ends_in_front
 
 __all__ = ["fingerprint", "load_model", "match_labels", "save_model", "warm_start"]
 
@@ -46,13 +48,18 @@ def load_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     layout: Mapping[str, str] | None = None,
+    resize: int | None = None,
+    interpolation: str | None = None,
+    logits: str | None = None,
+    activation: str | None = None,
 ) -> LoadedModel:
     """Loads the model that ``spec`` names, strictly, in float32 and eval mode; or takes a network that is in memory.
 
     Args:
-        spec: ``[NAME=]SPEC`` (``checkpoint.spec`` lists the forms), or a classifier (N, 3, H, W) -> (N, classes) in
-            float32. Such a network is used as it is, not copied: later changes of its weights count, and its mode and
-            gradients are left alone.
+        spec: ``[NAME=]SPEC`` (``checkpoint.spec`` lists the forms), or a classifier (N, C, H, W) -> (N, classes) in
+            float32, C being 3 (RGB) or 1 (grey). Such a network is used as it is, not copied: later changes of its weights
+            count, and its mode and gradients are left alone. It may return its logits in a tuple, a dictionary or a
+            dataclass, or one number per image, the logit z of class 1 against class 0: two classes, -z and z.
         name: overrides the spec's name; of a network in memory, default: its class.
         device: default: CUDA if there is one, else the CPU; a network in memory stays where it is.
         labels: class names in logit order, or a file of them; overrides the model's own. A model of 1000 classes
@@ -62,11 +69,17 @@ def load_model(
             else 224. Photos are resized so that the frame holds the usual 224/256 of their shorter side.
         layout: block -> ``nchw``, ``nhwc``, ``tokens`` or ``tokens:PREFIX``, how its output is read as a map; default: by
             what the network knows of itself, else by its shape, where that admits one reading.
-        mean, std: per channel, for values in [0, 1]; default: what the checkpoint says, else ImageNet's.
+        mean, std: per channel, for values in [0, 1]; default: what the checkpoint or the network says (timm's
+            ``pretrained_cfg``, torchvision's ``weights``, transformers' ``processor``), else ImageNet's.
+        resize: pixels of the shorter side before the frame is cropped; ``interpolation``: ``nearest``, ``bilinear``,
+            ``bicubic`` or ``lanczos``; defaults as above.
+        logits: dotted name of the module whose output the logits are, where the network goes on to probabilities.
+        activation: what makes confidences of logits: ``softmax``, ``sigmoid`` (several classes may be right at once) or
+            ``none`` (they are probabilities); default: what the network tells, else ``softmax``.
 
     Returns:
         A model whose ``config`` holds ``architecture``, ``attention``, ``arguments``, ``num_classes``, ``training``
-        (what a model directory stores), ``gates`` and ``weights`` (what its gates are replaced with, which of its
+        (what a model directory stores; ``rows`` of its head are 1 for two classes told apart by one logit), ``gates`` and ``weights`` (what its gates are replaced with, which of its
         weights are random, or ``None``), and whose ``assumptions`` are sentences on choices made for the user.
 
     Raises:
@@ -90,16 +103,13 @@ def load_model(
             f"{parsed.text} is a detector, and this explains classifiers; das-explain evaluate {parsed.text} COCO.json "
             "measures its AP, das-explain models show says what is in it"
         )
-    opened.preprocess = _prepared(opened.preprocess, size, mean, std)
-    if opened.preprocess_taken and size is None:
-        height, width = opened.preprocess.geometry.size
-        whose = f"{width} x {height}, {opened.preprocess_taken}"
-        opened.notes.insert(0, f"{parsed.text}: nothing says how its input was prepared; taken as {whose}")
+    given = {"size": size, "resize": resize, "interpolation": interpolation, "mean": mean, "std": std}
+    _prepare_input(opened, parsed, {key: value for key, value in given.items() if value is not None})
     if isinstance(spec, nn.Module):
-        opened.num_classes = _classes_of(spec, opened.preprocess.geometry.size)
         network, mark = spec if device is None else _moved(spec, parsed.name, target), fingerprint(spec)
     else:
         network, mark = prepare_network(opened, parsed, target)
+    network = _with_logits(network, opened, parsed, logits, activation)
     found = find_blocks(network, opened.architecture, opened.preprocess.geometry.size, blocks)
     manners = _manners(network, found, opened, parsed, _layouts(layout, network))
     if not blocks and ends_in_front(network, list(found)):
@@ -113,7 +123,7 @@ def load_model(
         spec=parsed.text,
         network=network,
         blocks=found,
-        labels=_labels(opened, labels, parsed.text),
+        labels=_labels(opened, labels or parsed.shared.get("labels"), parsed.text),
         preprocess=opened.preprocess,
         fingerprint=mark,
         config=about(opened, parsed),
@@ -148,6 +158,8 @@ def about(opened: Opened, parsed: ModelSpec) -> dict[str, Any]:
         "attention": opened.attention,
         "arguments": opened.arguments,
         "num_classes": opened.num_classes,
+        "rows": opened.rows,
+        "activation": opened.activation,
         "training": opened.training,
         "gates": parsed.gates,
         "weights": parsed.weights,
@@ -192,32 +204,56 @@ def _in_memory(network: nn.Module, name: str | None) -> tuple[ModelSpec, Opened]
     return parsed, Opened(network, f"{kind.__module__}.{kind.__qualname__}", preprocess_taken=whose)
 
 
-def _classes_of(network: nn.Module, size: tuple[int, int]) -> int:
+def _prepare_input(opened: Opened, parsed: ModelSpec, arguments: dict[str, Any]) -> None:
+    """Sets ``opened.preprocess``: as the checkpoint or the network says, as the user says in its place; notes on it."""
+    given = {key: value for key, value in parsed.shared.items() if key in GIVEN} | arguments
+    if opened.preprocess_taken and (carried := carried_preprocess(opened.network, parsed.text)):
+        opened.preprocess, where = carried
+        opened.preprocess_taken = None
+        if "." in where:
+            opened.notes.append(f"{parsed.text}: its input is prepared as {where} says")
+    known, text = opened.preprocess, parsed.text
+    used, assumed = for_channels(prepare(known, given, text), opened.network, text)
+    if opened.preprocess_taken and "size" not in given:
+        height, width = used.geometry.size
+        whose = f"{width} x {height}, {opened.preprocess_taken}"
+        opened.notes.insert(0, f"{text}: nothing says how its input was prepared; taken as {whose}")
+    if assumed and not {"mean", "std"} & given.keys():
+        opened.notes.append(assumed)
+    if not opened.preprocess_taken and (told := differing(known, used, given)):
+        opened.notes.append(f"{text}: its input is prepared otherwise than it says itself: {told}")
+    opened.preprocess = used
+
+
+def _with_logits(
+    network: nn.Module, opened: Opened, parsed: ModelSpec, logits: str | None, activation: str | None
+) -> nn.Module:
+    """The network, or ``Answers`` of it where its output is not logits (N, K); what that tells goes to ``opened``.
+
+    Networks that are built by name answer with logits, so that only others are looked at.
+    """
+    opened.rows = opened.num_classes
+    logits, activation = logits or parsed.shared.get("logits"), activation or parsed.shared.get("activation")
+    known = opened.num_classes is not None and opened.num_classes > 1
+    if known and not logits and not activation:
+        return network
     try:
-        return probe(network, size).num_classes
+        found = let_answer(
+            network,
+            opened.preprocess.geometry.size,
+            parsed.text,
+            logits=logits,
+            activation=activation or opened.activation,
+        )
+    except UsageError:
+        raise
     except DasExplainError as error:
-        raise DasExplainError(f"{error} (size=160 says that it takes images of another size)") from error
-
-
-def _prepared(
-    preprocess: Preprocess,
-    size: int | tuple[int, int] | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-) -> Preprocess:
-    """What a checkpoint says of its input, with what the caller says in its place."""
-    if size is not None:
-        sides = (size, size) if isinstance(size, int) else tuple(size)
-        if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-            raise UsageError(f"size must be a side or (height, width) in pixels, not {size!r}")
-        preprocess = preprocess.resized(sides)
-    changed = preprocess.to_config()
-    for key, values in (("mean", mean), ("std", std)):
-        if values is not None:
-            changed[key] = [float(value) for value in values]
-            if len(changed[key]) != 3 or (key == "std" and min(changed[key]) <= 0):
-                raise UsageError(f"{key} must be three {'positive ' * (key == 'std')}numbers, not {values!r}")
-    return Preprocess.from_config(changed)
+        how = "size=160" if parsed.kind == "memory" else "?size=160 after the spec"
+        hint = f" ({how} says that it takes images of another size)" if "does not take an image" in str(error) else ""
+        raise DasExplainError(f"{parsed.text}: {error}{hint}") from error
+    opened.num_classes, opened.activation = found.classes, found.activation
+    opened.notes += found.notes
+    return found.network
 
 
 def _moved(network: nn.Module, name: str, device: torch.device) -> nn.Module:

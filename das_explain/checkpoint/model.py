@@ -14,7 +14,7 @@ from PIL import Image
 from das_explain.cam.explanation import Explanation, Photo, explain_images
 from das_explain.cam.fast import FastCopies
 from das_explain.checkpoint.blocks import find_blocks
-from das_explain.checkpoint.labels import match_labels
+from das_explain.checkpoint.matching import match_labels
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import UsageError
 from das_explain.nn.stages import Layout
@@ -57,6 +57,11 @@ class LoadedModel:
         """Sentences on what was assumed where the checkpoint does not say it, and may change a number."""
         notes: list[str] = self.config.get("notes", [])
         return notes
+
+    @property
+    def activation(self) -> str:
+        """What makes confidences of its logits: ``softmax``, ``sigmoid`` or ``none`` (they are probabilities already)."""
+        return str(self.config.get("activation") or "softmax")
 
     @property
     def device(self) -> torch.device:
@@ -113,6 +118,7 @@ class LoadedModel:
             device=self.device,
             layouts=self.layouts,
             alone=self.alone,
+            activation=self.activation,
         )
 
     def _modules(self, blocks: str | Sequence[str] | None) -> dict[str, torch.nn.Module]:

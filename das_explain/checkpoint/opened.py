@@ -27,7 +27,8 @@ class Opened:
     architecture is somebody's own Python. ``num_classes`` is ``None`` where only running the network tells. ``task`` is
     ``classification`` or ``detection`` (the network is then a detector, which has no ``preprocess`` of its own).
     ``notes`` are sentences a person should read: choices made on their behalf. ``preprocess_taken`` says whose
-    ``preprocess`` is, where nothing tells how the network's own input was prepared; else it is ``None``.
+    ``preprocess`` is, where nothing tells how the network's own input was prepared; else it is ``None``. ``activation`` is
+    what makes confidences of its logits (``nn.answers.ACTIVATIONS``), ``None`` where a look at it tells. ``rows``: as ``num_classes``, but 1 for two classes that are told apart by one logit.
     """
 
     network: nn.Module
@@ -41,3 +42,5 @@ class Opened:
     notes: list[str] = field(default_factory=list)
     preprocess_taken: str | None = None
     task: str = "classification"
+    activation: str | None = None
+    rows: int | None = None

@@ -5,34 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from das_explain.checkpoint.config import MAX_SIDE
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.checkpoint.wrappers import Candidate
-from das_explain.data.geometry import Preprocess
 from das_explain.errors import UsageError
 from das_explain.text import plural
 
 
 def only(spec: ModelSpec, *known: str) -> dict[str, Any]:
     """The options of a spec of published weights. Raises UsageError for one that is not ``known``."""
-    if unknown := [key for key in spec.options if key not in known]:
+    if unknown := [key for key in spec.arguments if key not in known]:
         takes = f"it takes {', '.join(known)}" if known else "published weights take none"
         raise UsageError(f"{spec.text}: unknown option {unknown[0]!r}; {takes}")
-    return dict(spec.options)
-
-
-def of_size(preprocess: Preprocess, size: str | None, text: str) -> Preprocess:
-    """The same at another size, if one is given: ``160``, or ``HEIGHTxWIDTH``.
-
-    Raises:
-        UsageError: ``size`` is no size; ``text`` is the spec, for the message.
-    """
-    if size is None:
-        return preprocess
-    sides = size.split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdigit() and 1 <= int(side) <= MAX_SIDE for side in sides):
-        raise UsageError(f"{text}: size={size} must be a side or HEIGHTxWIDTH, in pixels")
-    return preprocess.resized((int(sides[0]), int(sides[-1])))
+    return spec.arguments
 
 
 def peeled_notes(file: Path, reading: Candidate) -> list[str]:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from das_explain.errors import DasExplainError
-from das_explain.nn.running import as_found
+from das_explain.nn.answers import refusal
+from das_explain.nn.running import as_found, channels_of
 
 SEED = 0
 
@@ -65,10 +66,9 @@ def _from_block_on(network: nn.Module, size: tuple[int, int], block: str) -> lis
     handles = [module.register_forward_pre_hook(note) for module in network.modules()]
     try:
         with as_found(network):
-            network(torch.zeros(1, 3, *size, device=like.device, dtype=like.dtype))
+            network(torch.zeros(1, channels_of(network), *size, device=like.device, dtype=like.dtype))
     except Exception as error:  # somebody else's network: whatever it raises is the answer
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DasExplainError(f"the network does not take an image of 3x{size[0]}x{size[1]}: {reason}") from error
+        raise DasExplainError(refusal(network, size, error)) from error
     finally:
         for handle in handles:
             handle.remove()

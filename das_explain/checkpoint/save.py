@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from das_explain.checkpoint.build import build_network, class_count_of
+from das_explain.checkpoint.build import build_network, class_count_of, classes_answered
 from das_explain.checkpoint.config import CARD, CONFIG, WEIGHTS, ModelConfig
-from das_explain.checkpoint.fit import describe, differences
+from das_explain.checkpoint.fit import describe, differences, make_grey
 from das_explain.checkpoint.labels import check_labels
 from das_explain.checkpoint.modulation import arguments_to_write
 from das_explain.checkpoint.wrappers import best_reading, candidates
@@ -63,6 +63,8 @@ def save_model(
     if num_classes is None:
         raise DasExplainError("the network has no linear layer that gives logits: say num_classes")
     built = build_network(architecture, attention, num_classes, arguments, task)
+    if preprocess is not None and preprocess.channels == 1:
+        make_grey(built)
     expected, places = built.state_dict(), places_of(built)
     if places:  # where gates stand by default is for others' networks a matter of the version
         arguments["gates"] = list(places)
@@ -77,7 +79,7 @@ def save_model(
         num_classes=num_classes,
         attention=attention,
         arguments=arguments_to_write(attention, arguments),
-        labels=None if labels is None else check_labels(list(labels), "labels", num_classes),
+        labels=None if labels is None else check_labels(list(labels), "labels", classes_answered(num_classes)),
         preprocess=preprocess or Preprocess(),
         training=None if training is None else dict(training),
         task=task,

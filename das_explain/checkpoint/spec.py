@@ -9,8 +9,8 @@
     hf:USER/REPO[@REVISION]               such a folder on the Hugging Face Hub
     python:MODULE:FACTORY[@FILE]          your own network, and a weight file for it
 
-``NAME=`` before a spec names the model; ``?key=value&key=value`` after one (all but directories and hf) sets options:
-``size``, ``labels`` and ``entry`` are read here, every other one is an argument of the network.
+``NAME=`` before a spec names the model; ``?key=value&key=value`` after one sets options: those of ``SHARED`` with any,
+``entry`` (which weights of a file) and arguments of the network with files, torchvision's, timm's and Python's.
 
 Any spec may end in suffixes, in any order:
 
@@ -41,7 +41,9 @@ FORMS = (
     "a model directory, FILE.pth@ARCH[:ATTENTION], torchvision:NAME[:WEIGHTS], timm:NAME, hf:USER/REPO "
     "or python:MODULE:FACTORY[@FILE]"
 )
-RAW = ("labels", "entry", "size")  # options that keep their text
+SHARED = ("labels", "logits", "activation", "size", "resize", "interpolation", "fit", "mean", "std")
+"""Options of any spec: what is known of a model besides its weights. Every other option is the source's."""
+RAW = (*SHARED, "entry")  # options that keep their text
 SUFFIXES = {
     "attention": (
         re.compile(rf"({'|'.join(ATTENTION)})(@[^\s+@]+)?"),
@@ -58,9 +60,10 @@ class ModelSpec:
     """A model spec, taken apart. Nothing is opened yet.
 
     ``text`` is the spec without its name. ``target`` is the directory, architecture, published name, repository or
-    Python module; ``variant`` the attention, weights, revision or factory; ``file`` the weight file. ``attention`` is
-    ``NAME`` or ``NAME@BLOCK,...`` of the gates to be added, ``gates`` what the gates are replaced with, of
-    ``INTERVENTIONS``, ``weights`` is ``random`` or ``random:BLOCK``; or ``None``, each.
+    Python module; ``variant`` the attention, weights, revision or factory; ``file`` the weight file. ``options`` are
+    ``shared``, those of ``SHARED``, and ``arguments``, the source's. ``attention`` is ``NAME`` or ``NAME@BLOCK,...`` of the
+    gates to be added, ``gates`` what the gates are replaced with, of ``INTERVENTIONS``, ``weights`` is ``random`` or
+    ``random:BLOCK``; or ``None``, each.
     """
 
     text: str
@@ -73,6 +76,16 @@ class ModelSpec:
     attention: str | None = None
     gates: str | None = None
     weights: str | None = None
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """The options that any spec may have, as they were written."""
+        return {key: value for key, value in self.options.items() if key in SHARED}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The other options: what the source makes of them."""
+        return {key: value for key, value in self.options.items() if key not in SHARED}
 
     @property
     def suffixes(self) -> str:
@@ -96,20 +109,33 @@ def parse_spec(text: str, name: str | None = None) -> ModelSpec:
     body, options = split_options(text)
     kind, colon, rest = body.partition(":")
     if Path(text).is_dir():
-        fields: dict[str, Any] = {"kind": "directory", "target": text}
-        options, default = {}, Path(text).resolve().name or "model"
-    elif shipped := shipped_models().get(text):
-        fields, default = {"kind": "directory", "target": str(shipped)}, text
+        body, options = text, {}
+    if Path(body).is_dir():
+        fields: dict[str, Any] = {"kind": "directory", "target": body}
+        default = Path(body).resolve().name or "model"
+    elif shipped := shipped_models().get(body):
+        fields, default = {"kind": "directory", "target": str(shipped)}, body
     elif colon and kind in KINDS:
         fields, default = _PARSERS[kind](rest, text)
     else:
         fields, default = _file(body, text)
-    if options and fields["kind"] == "hf":
-        raise UsageError(f"{text}: a model directory on the Hub takes no ?options")
+    foreign = [key for key in options if key not in SHARED]
+    if foreign and fields["kind"] in ("hf", "directory"):
+        takes = f"it takes {', '.join(SHARED)}"
+        raise UsageError(f"{text}: a model directory takes no option {foreign[0]!r}; {takes}")
     text, default = text + _joined(suffixes), default + _joined(suffixes)
     name = default if name is None else name.strip()
     chosen: dict[str, Any] = {key: suffixes.get(key) for key in SUFFIXES}
     return ModelSpec(text=text, name=name, options=options, **chosen, **fields)
+
+
+def with_option(text: str, key: str, value: str) -> str:
+    """The spec with one of ``SHARED`` set, unless it sets it itself."""
+    body, suffixes = _split_suffixes(text.strip())
+    options = split_options(body)[1]
+    if key in options:
+        return text
+    return f"{body}{'&' if options else '?'}{key}={value}{_joined(suffixes)}"
 
 
 def _split_suffixes(text: str) -> tuple[str, dict[str, str]]:

@@ -36,12 +36,13 @@ def timm_preprocess(config: Mapping[str, Any], text: str) -> dict[str, Any]:
         DasExplainError: the network takes no RGB images.
     """
     channels, height, width = config["input_size"]
-    if channels != 3:
-        raise DasExplainError(f"{text} takes images of {channels} channels; only RGB can be explained")
+    if channels not in (1, 3):
+        raise DasExplainError(f"{text} takes images of {channels} channels; only grey and RGB can be explained")
+    interpolation = config.get("interpolation") or "bicubic"  # what a configuration lacks is timm's default
     return {
         "size": [height, width],
-        "resize": int(min(height, width) / config["crop_pct"]),
-        "interpolation": config["interpolation"] if config["interpolation"] in FILTERS else "bicubic",
+        "resize": int(min(height, width) / (config.get("crop_pct") or 0.875)),
+        "interpolation": interpolation if interpolation in FILTERS else "bicubic",
         "fit": "squash" if config.get("crop_mode") == "squash" else "crop",
         "mean": list(config["mean"]),
         "std": list(config["std"]),

@@ -24,7 +24,11 @@ def arguments_of_network(network: nn.Module) -> dict[str, bool]:
 
 def published_preprocess(weights: Any) -> Preprocess:
     """How published weights (a member of a ``WeightsEnum``) want their photos."""
-    preset = weights.transforms()
+    return preset_preprocess(weights.transforms())
+
+
+def preset_preprocess(preset: Any) -> Preprocess:
+    """torchvision's ``ImageClassification`` preset, which weights' ``transforms`` are, as ours."""
     size = preset.crop_size * 2 if len(preset.crop_size) == 1 else preset.crop_size
     geometry = Geometry(tuple(size), preset.resize_size[0], preset.interpolation.value)
     return Preprocess(geometry, tuple(preset.mean), tuple(preset.std))

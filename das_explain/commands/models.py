@@ -119,7 +119,7 @@ def pack(
         architecture=config["architecture"],
         attention=config["attention"],
         arguments=config["arguments"],
-        num_classes=config["num_classes"],
+        num_classes=config["rows"],
         labels=model.labels,
         preprocess=model.preprocess,
         training=config["training"],

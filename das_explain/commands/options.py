@@ -149,10 +149,26 @@ class Models:
             "checkpoint's own unless given.",
         ),
     ] = ()
+    logits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE",
+            rich_help_panel=MODELS,
+            help="The module whose output the logits are, where a network goes on to probabilities; its own output unless "
+            "given.",
+        ),
+    ] = None
     precision: Annotated[
         str,
         typer.Option(metavar="fp32|bf16", rich_help_panel=MODELS, help="bf16 where the processor is quick at it."),
     ] = "fp32"
+
+    def __post_init__(self) -> None:
+        """``--logits`` is an option of every model's spec that does not say it itself."""
+        if self.logits:
+            from das_explain.checkpoint.spec import with_option
+
+            object.__setattr__(self, "model", tuple(with_option(each, "logits", self.logits) for each in self.model))
 
     @property
     def block_names(self) -> tuple[str, ...]:

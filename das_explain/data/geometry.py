@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow's mode L
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -91,21 +92,35 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What a model expects of its input: a frame (``geometry``) with values ``(x / 255 - mean) / std``, RGB."""
+    """What a model expects of its input: a frame (``geometry``) with values ``(x / 255 - mean) / std``.
+
+    ``mean`` and ``std`` hold three numbers, for RGB, or one: the network takes grey images (Pillow's mode L).
+    """
 
     geometry: Geometry = Geometry()
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    @property
+    def channels(self) -> int:
+        """Of the network's input: 3, or 1."""
+        return len(self.mean)
 
     def normalize(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, 3, H, W), on the same device and in the same layout."""
+        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, C, H, W), on the same device and in the same layout."""
+        return self.standardize((_grey(frames) if self.channels == 1 else frames).float().div_(255))
+
+    def standardize(self, photos: torch.Tensor) -> torch.Tensor:
+        """float (N, 3, H, W) or (N, C, H, W) in [0, 1], overwritten where it has C channels -> (N, C, H, W), normalised."""
         import torch
 
-        mean, std = (torch.tensor(each, device=frames.device).view(1, 3, 1, 1) for each in (self.mean, self.std))
-        return frames.float().div_(255).sub_(mean).div_(std)  # in place: float() has made a copy
+        mean, std = (torch.tensor(each, device=photos.device).view(1, -1, 1, 1) for each in (self.mean, self.std))
+        if self.channels == 1 and photos.shape[1] == 3:
+            photos = (photos * torch.tensor(LUMA, device=photos.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        return photos.sub_(mean).div_(std)
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """One photo (any PIL mode) -> float32 (3, H, W)."""
+        """One photo (any PIL mode) -> float32 (C, H, W)."""
         import torch
 
         frame = torch.from_numpy(self.geometry.frame(image.convert("RGB")).copy()).permute(2, 0, 1)
@@ -132,3 +147,11 @@ class Preprocess:
             tuple(config.get("mean", IMAGENET_MEAN)),
             tuple(config.get("std", IMAGENET_STD)),
         )
+
+
+def _grey(frames: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, 3, H, W) -> uint8 (N, 1, H, W), to the level as Pillow makes RGB grey: by whole numbers."""
+    import torch
+
+    red, green, blue = frames.int().split(1, 1)
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).to(torch.uint8)

@@ -55,7 +55,7 @@ class Logits:
 
     ``values`` float32 (n, K) are the logits of the classes ``classes`` int32 (n, K): all of them, in order, up to
     ``MOST_CLASSES``, else the ``KEPT_CLASSES`` highest and the target's. ``log_sum`` float64 (n,) is the logarithm of
-    the sum of the exponentials of all. ``target`` int32 (n,) is the class whose map was made.
+    the sum of the exponentials of all (``keep_logits``). ``target`` int32 (n,) is the class whose map was made.
     """
 
     values: np.ndarray
@@ -76,13 +76,21 @@ class Logits:
             return np.exp(self.values.max(1, initial=-np.inf).astype(np.float64) - self.log_sum)
 
 
-def keep_logits(logits: np.ndarray, target: np.ndarray) -> Logits:
-    """Logits float32 (n, K) of all classes and the explained class int (n,) -> what the evidence keeps of them."""
+def keep_logits(logits: np.ndarray, target: np.ndarray, activation: str = "softmax") -> Logits:
+    """Logits float32 (n, K) of all classes and the explained class int (n,) -> what the evidence keeps of them.
+
+    With the activation ``sigmoid``, or ``none`` (they are probabilities), ``log_sum`` is such that ``confidence`` is the
+    highest logit's probability by it.
+    """
     count = logits.shape[1]
     target = target.astype(np.int32)
     with np.errstate(invalid="ignore", over="ignore"):
         top = logits.max(1, keepdims=True, initial=-np.inf).astype(np.float64)
-        log_sum = np.log(np.exp(logits.astype(np.float64) - top).sum(1)) + top[:, 0]
+        if activation == "softmax":
+            log_sum = np.log(np.exp(logits.astype(np.float64) - top).sum(1)) + top[:, 0]
+        else:
+            probability = top[:, 0] if activation == "none" else 1 / (1 + np.exp(-top[:, 0]))
+            log_sum = top[:, 0] - np.log(probability)
     classes = np.broadcast_to(np.arange(count, dtype=np.int32), logits.shape)
     if count > MOST_CLASSES:
         kept = np.sort(np.argsort(-logits, axis=1, kind="stable")[:, :KEPT_CLASSES], axis=1)

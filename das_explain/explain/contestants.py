@@ -12,8 +12,8 @@ from torch import nn
 
 from das_explain.cam.fast import fast_copy
 from das_explain.cam.methods import METHODS
-from das_explain.checkpoint.labels import LabelMatch, match_labels
 from das_explain.checkpoint.load import load_model
+from das_explain.checkpoint.matching import LabelMatch, match_labels
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.measures.probe import BASELINES
@@ -50,13 +50,17 @@ class ExplainOptions:
 
 @dataclass
 class Contestant:
-    """A loaded model, ready to be explained: the network to run, the blocks to explain, class name -> logit."""
+    """A loaded model, ready to be explained: the network to run, the blocks to explain, class name -> logit.
+
+    ``other_logit``: another reading of the classes' names, where they allow two (``checkpoint.matching``).
+    """
 
     model: LoadedModel
     network: nn.Module
     blocks: dict[str, nn.Module]
     logit: dict[str, int] = field(default_factory=dict)
     assumptions: list[str] = field(default_factory=list)
+    other_logit: dict[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -166,7 +170,7 @@ def _contestant(
     network, blocks = fast_copy(
         model.network, model.usual_blocks, size, method=options.method, precision=options.precision
     )
-    logit = match_labels(labels, model, label_map) if labels else LabelMatch()
+    logit = _matched(labels, model, label_map, options.target) if labels else LabelMatch()
     assumptions = [*model.assumptions, *logit.assumptions]
     if options.target not in ("label", "predicted") and options.target not in logit:
         try:
@@ -175,4 +179,18 @@ def _contestant(
             raise UsageError(
                 f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted"
             ) from None
-    return Contestant(model, network, blocks, dict(logit), assumptions)
+    return Contestant(model, network, blocks, dict(logit), assumptions, logit.other)
+
+
+def _matched(labels: Sequence[str], model: LoadedModel, label_map: Mapping[str, str] | None, target: str) -> LabelMatch:
+    """The data's classes as logits. Only a target that is the label needs them."""
+    try:
+        return match_labels(labels, model, label_map)
+    except UsageError:
+        raise
+    except DasExplainError as error:
+        if target == "label":
+            raise
+        return LabelMatch(
+            assumptions=[f"{error}; nothing is said about what is right (--target {target} needs no labels)"]
+        )

@@ -75,7 +75,9 @@ class Explainer:
         for contestant in self.contest.contestants:
             explanation = self.explain_model(contestant, seen, targets)
             target = explanation.target.cpu().numpy()
-            evidence.logits[contestant.name] = keep_logits(explanation.logits.cpu().numpy(), target)
+            evidence.logits[contestant.name] = keep_logits(
+                explanation.logits.cpu().numpy(), target, contestant.model.activation
+            )
             for block, cam in explanation.cams.items():
                 maps = BlockMaps(cam.native.float().cpu().numpy(), cam.raw_max.float().cpu().numpy())
                 evidence.maps[Key(contestant.name, block)] = maps

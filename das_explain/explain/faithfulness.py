@@ -31,7 +31,15 @@ def measure_faithfulness(
     measured = {}
     with as_found(contestant.network), _precision(device, options):
         normalize = _normalizer(contestant)
-        probe = Probe.of(contestant.answering, normalize, frames, explanation.target, seeds=seeds, batch=len(seen))
+        probe = Probe.of(
+            contestant.answering,
+            normalize,
+            frames,
+            explanation.target,
+            contestant.model.activation,
+            seeds=seeds,
+            batch=len(seen),
+        )
         how = MeasureOptions(probe=probe, baseline=options.baseline)
         for block, cam in explanation.cams.items():
             masks = torch.zeros_like(cam.map, dtype=torch.bool)  # they play no part
@@ -46,10 +54,7 @@ def _normalizer(contestant: Contestant) -> Callable[[torch.Tensor], torch.Tensor
     preprocess = contestant.model.preprocess
 
     def normalize(photos: torch.Tensor) -> torch.Tensor:
-        mean, std = (
-            torch.tensor(each, device=photos.device).view(1, 3, 1, 1) for each in (preprocess.mean, preprocess.std)
-        )
-        return ((photos - mean) / std).contiguous(memory_format=torch.channels_last)
+        return preprocess.standardize(photos.clone()).contiguous(memory_format=torch.channels_last)
 
     return normalize
 

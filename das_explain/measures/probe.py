@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from das_explain.errors import UsageError
+from das_explain.nn.answers import confidences
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Probe:
 
     ``images``: float32 (N, 3, H, W) in [0, 1], the frames that the network saw, at the maps' size, not normalised.
     ``probability(photos, rows)``: photos float32 (M, 3, H, W), rows int64 (M,), of which of the N photos each is a
-    changed copy -> float (M,) in [0, 1], the probability (softmax) of the class that was explained for that photo.
+    changed copy -> float (M,) in [0, 1], the probability of the class that was explained for that photo.
     ``seeds``: int64 (N,), one per photo; default: 0 to N - 1. ``batch``: photos given to the network at once.
     """
 
@@ -37,14 +38,20 @@ class Probe:
 
     @staticmethod
     def of(
-        network: nn.Module, normalize: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, **options: Any
+        network: nn.Module,
+        normalize: Callable[[Tensor], Tensor],
+        images: Tensor,
+        targets: Tensor,
+        activation: str = "softmax",
+        **options: Any,
     ) -> Probe:
-        """A probe of a classifier: ``normalize`` makes of frames what it takes, ``targets`` int64 (N,) are its logits."""
+        """A probe of a classifier: ``normalize`` makes of frames what it takes, ``targets`` int64 (N,) are its logits,
+        of which ``activation`` makes probabilities."""
 
         def probability(photos: Tensor, rows: Tensor) -> Tensor:
             with torch.no_grad():
                 logits = network(normalize(photos)).float()
-            return logits.softmax(1).gather(1, targets[rows].view(-1, 1))[:, 0]
+            return confidences(logits, activation).gather(1, targets[rows].view(-1, 1))[:, 0]
 
         return Probe(images, probability, **options)
 

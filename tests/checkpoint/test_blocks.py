@@ -112,7 +112,7 @@ def test_an_unknown_block_lists_the_blocks_and_close_names() -> None:
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (nn.Sequential(nn.Conv2d(1, 2, 1)), "the network does not take an image of 3x8x8: "),
+        (nn.Sequential(nn.Conv2d(3, 2, 9)), "the network does not take an image of 3x8x8: "),
         (
             nn.Conv2d(3, 2, 1),
             r"must return logits \(N, classes\)",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,11 @@ from torch import nn
 from das_explain.checkpoint.labels import (
     check_labels,
     imagenet_labels,
-    match_labels,
     read_label_map,
     read_labels,
     sidecar,
 )
+from das_explain.checkpoint.matching import is_imagenet, match_labels, synsets
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError, UsageError
@@ -77,21 +76,58 @@ def test_nothing_to_match_is_no_error() -> None:
     assert match_labels([], model(PETS)) == {}
 
 
-@pytest.mark.parametrize("labels", [None, imagenet_labels()])
-def test_synsets_by_timm_s_table(labels: list[str] | None) -> None:
-    pytest.importorskip("timm")
+WORDS = [", ".join(words) for words in synsets().values()]
+
+
+@pytest.mark.parametrize("labels", [None, imagenet_labels(), WORDS, list(synsets())])
+def test_imagenet_s_ids_need_no_package(labels: list[str] | None) -> None:
     data = ["n03000684", "n01440764", "n02102040", "n99999999"]  # chain saw, tench, English springer
     found = match_labels(data, model(labels, 1000))
     assert found == {"n03000684": 491, "n01440764": 0, "n02102040": 217}
     assert [imagenet_labels()[index] for index in found.values()] == ["chain saw", "tench", "English springer"]
+    assert match_labels(["n02085620-Chihuahua", "n02123045_tabby"], model(labels, 1000)) == {
+        "n02085620-Chihuahua": 151,
+        "n02123045_tabby": 281,
+    }
 
 
-def test_synsets_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "timm.data", None)
-    data = [f"n{i:08d}" for i in reversed(range(1000))]
-    assert match_labels(data, model(imagenet_labels())) == {name: int(name[1:]) for name in data}
-    with pytest.raises(DasExplainError, match=r"synset ids need timm: pip install 'das-explain\[timm\]'$"):
-        match_labels(data[:10], model(imagenet_labels()))
+def test_the_table_of_imagenet_is_timm_s_and_torchvision_s() -> None:
+    assert list(synsets()) == sorted(synsets()) and len(synsets()) == 1000
+    differing = [
+        label
+        for label, words in zip(imagenet_labels(), synsets().values())
+        if label.casefold() not in [word.casefold() for word in words]
+    ]
+    assert differing == ["crane bird", "maillot tank suit"]
+    timm = pytest.importorskip("timm.data")
+    assert list(synsets()) == timm.ImageNetInfo("imagenet-1k").label_names()
+
+
+def test_synonyms() -> None:
+    listed = model(["tench, Tinca tinca", "goldfish, Carassius auratus", "crane", "crane, bird"])
+    found = match_labels(["Tinca_tinca", "goldfish", "crane"], listed)
+    assert found == {"Tinca_tinca": 0, "goldfish": 1, "crane": 2}
+    assert found.assumptions == ["net: of the data's 3 classes, 2 are matched by synonyms, first 'Tinca_tinca'"]
+    assert match_labels(["tench, Tinca tinca"], model(["tench", "goldfish"])) == {"tench, Tinca tinca": 0}
+    imagenet = match_labels(["tabby_cat", "Egyptian cat", "crane", "rose hip"], model(imagenet_labels(), 1000))
+    assert imagenet == {"tabby_cat": 281, "Egyptian cat": 285, "crane": 517, "rose hip": 989}
+    assert match_labels(["tench", "crane"], model(WORDS, 1000)) == {
+        "tench": 0
+    }  # what two classes are called is neither
+
+
+def test_composed_and_decomposed_letters_are_the_same() -> None:
+    assert match_labels(["caf\u00e9", "Noe\u0308l"], model(["cafe\u0301", "no\u00ebl"])) == {
+        "caf\u00e9": 0,
+        "Noe\u0308l": 1,
+    }
+    assert match_labels(["caf\u00e9"], model(["cafe\u0301", "x"])).assumptions == []
+
+
+def test_a_thousand_other_classes_are_not_imagenet_s() -> None:
+    assert is_imagenet([word.upper() for word in WORDS])
+    assert not is_imagenet(list(reversed(WORDS)))
+    assert not is_imagenet([f"c{i}" for i in range(1000)])
 
 
 def test_synsets_of_another_model_are_not_guessed() -> None:
@@ -174,12 +210,46 @@ def test_a_guess_is_said(data: list[str], labels: list[str] | None, count: int, 
         assert part in sentence
 
 
-def test_synsets_in_sorted_order_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "timm.data", None)
-    found = match_labels([f"n{i:08d}" for i in range(1000)], model(imagenet_labels()))
+TWELVE = [str(number) for number in range(12)]
+
+
+def test_folders_of_numbers_are_sorted_as_imagefolder_sorts_and_both_readings_are_told() -> None:
+    found = match_labels(TWELVE, model(None, 12))
+    assert found == {name: index for index, name in enumerate(sorted(TWELVE))}  # 0 1 10 11 2 3 ...
+    assert (found["10"], found["2"], found["9"]) == (2, 4, 11)
+    assert found.other == {name: int(name) for name in TWELVE}
     assert found.assumptions == [
-        "net: of the data's 1000 classes: ImageNet's ids matched in sorted order, without timm's table"
+        "net: of the data's 12 classes: the model's classes have no names and the data's are numbers; matched in sorted "
+        "order, as torchvision's ImageFolder would, so that '10' is class 2; if it is class 10, say so: --label-map FILE.csv "
+        "(data,model)"
     ]
+    assert match_labels(TWELVE, model(None, 12), {name: name for name in TWELVE}) == found.other
+
+
+def test_numbers_whose_two_orders_agree_are_one_reading() -> None:
+    padded = [f"{number:02}" for number in range(12)]
+    for names in (padded, TWELVE[:10]):
+        found = match_labels(names, model(None, len(names)))
+        assert found == {name: int(name) for name in names}
+        assert found.other == {}
+        assert found.assumptions[0].endswith("the names are numbers; taken for the numbers of the model's classes")
+
+
+def test_some_of_the_numbers_are_indices_and_the_count_is_told() -> None:
+    found = match_labels(["10", "2"], model(None, 12))
+    assert found == {"10": 10, "2": 2}
+    assert found.assumptions[0].endswith("taken for the numbers of the model's classes, of which there are 12")
+    named = match_labels(TWELVE, model([f"c{number}" for number in TWELVE]))
+    assert (named["10"], named.other["10"]) == (10, 2)
+    assert named.assumptions[0].endswith("and not for places in their sorted order")
+
+
+@pytest.mark.parametrize("names", [["train", "val"], ["Test", "train", "Validation"]])
+def test_the_parts_of_a_data_set_are_no_classes(names: list[str]) -> None:
+    for labels, count in ((None, len(names)), (["cat", "dog"], 2), (None, 1000)):
+        with pytest.raises(DasExplainError, match=f"are parts of a data set, not classes: .* as in DATA/{names[0]}$"):
+            match_labels(names, model(labels, count))
+    assert match_labels(names, model(names)) == {name: index for index, name in enumerate(names)}
 
 
 # --- label maps

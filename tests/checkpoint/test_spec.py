@@ -87,7 +87,10 @@ def test_the_given_name_wins() -> None:
         ("timm:", "write timm:NAME"),
         ("hf:alone", "write hf:USER/REPO"),
         ("hf:../etc/passwd", "write hf:USER/REPO"),
-        ("hf:user/repo?size=3", "a model directory on the Hub takes no ?options"),
+        (
+            "hf:user/repo?alpha=3",
+            "a model directory takes no option 'alpha'; it takes labels, logits, activation, size",
+        ),
         ("python:nets", "write python:MODULE:FACTORY[@FILE]"),
         ("python:nets:os.system('x')", "write python:MODULE:FACTORY[@FILE]"),
         ("w.pth@resnet18?alpha=1&alpha=2", "cannot read the option 'alpha=2'"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from das_explain.checkpoint.build import build_network
 from das_explain.checkpoint.config import CONFIG, WEIGHTS, check_config
-from das_explain.checkpoint.fit import described, load_strict
+from das_explain.checkpoint.fit import described, load_strict, make_grey
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights
 from das_explain.checkpoint.modulation import arguments_read
 from das_explain.checkpoint.opened import Opened
@@ -25,6 +25,8 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         network = build_network(config.architecture, config.attention, config.num_classes, arguments, config.task)
     except UsageError as error:  # the request was fine, the directory is not
         raise DasExplainError(f"{directory / CONFIG}: {error}") from None
+    if config.preprocess.channels == 1:
+        make_grey(network)
     wanted = described(config.architecture, config.attention)
     load_strict(network, readings, source=str(directory / WEIGHTS), wanted=wanted)
     return Opened(

@@ -69,6 +69,7 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         labels=_labels(config, path),
         preprocess=preprocess,
         training={"source": f"a folder of transformers', {directory.name}"},
+        activation="sigmoid" if config.problem_type == "multi_label_classification" else None,
         notes=notes,
         preprocess_taken=None if (directory / PREPROCESSOR).is_file() else "as ImageNet's usually is",
     )
@@ -90,6 +91,15 @@ def _preprocess(directory: Path, config: Mapping[str, Any]) -> tuple[Preprocess,
     values = read_json(path)
     if not isinstance(values, dict):
         raise DasExplainError(f"{path} describes no preprocessing")
+    return processor_preprocess(values, path)
+
+
+def processor_preprocess(values: Mapping[str, Any], path: Path | str) -> tuple[Preprocess, list[str]]:
+    """What an image processor's configuration says, and what had to be assumed; ``path`` is for messages.
+
+    Raises:
+        DasExplainError: it is not as transformers writes it.
+    """
     try:
         placed = _placing(values)
         factor = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1

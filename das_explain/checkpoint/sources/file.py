@@ -16,14 +16,15 @@ from das_explain.checkpoint.fit import (
     class_count,
     class_count_like,
     described,
+    for_weights,
     infer_arguments,
     infer_gates,
     load_strict,
     read_for,
 )
-from das_explain.checkpoint.labels import read_labels, sidecar
+from das_explain.checkpoint.labels import sidecar
 from das_explain.checkpoint.opened import Opened
-from das_explain.checkpoint.options import of_size, peeled_notes
+from das_explain.checkpoint.options import peeled_notes
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.checkpoint.timm_networks import network_preprocess
 from das_explain.checkpoint.torchvision_networks import arguments_of_weights, usual_preprocess
@@ -39,8 +40,8 @@ def open_file(spec: ModelSpec) -> Opened:
         UsageError: no architecture, or one, an attention or an option that does not exist.
         DasExplainError: the file cannot be read, or is not of that network.
     """
-    options = dict(spec.options)
-    size, labels, entry = (options.pop(key, None) for key in ("size", "labels", "entry"))
+    options = spec.arguments
+    entry = options.pop("entry", None)
     file, architecture, attention = spec.file, spec.target, spec.variant or "none"
     assert file is not None  # of this kind of spec
     readings = read_weights(file, entry)
@@ -50,9 +51,9 @@ def open_file(spec: ModelSpec) -> Opened:
     theirs = architecture.partition(":")[0] in THEIRS
     build = _build_theirs if theirs else _build_ours
     network, arguments, num_classes = build(file, readings, architecture, attention, options)
+    network = for_weights(network, readings, str(file))
     wanted, ask = described(architecture, attention), f"{file}@{{}}"
     reading = load_strict(network, readings, source=str(file), wanted=wanted, ask=ask)
-    preprocess = of_size(_usual_preprocess(architecture, network, spec.text), size, spec.text)
     whose = architecture if theirs else "ImageNet"
     return Opened(
         network=network,
@@ -60,10 +61,10 @@ def open_file(spec: ModelSpec) -> Opened:
         attention=attention,
         arguments=arguments,
         num_classes=num_classes,
-        labels=read_labels(Path(labels)) if labels else sidecar(file),
-        preprocess=preprocess,
+        labels=sidecar(file),
+        preprocess=_usual_preprocess(architecture, network, spec.text),
         notes=peeled_notes(file, reading),
-        preprocess_taken=None if size else f"as {whose}'s usually is",
+        preprocess_taken=f"as {whose}'s usually is",
     )
 
 

@@ -13,14 +13,13 @@ from torch import nn
 
 from das_explain.checkpoint.files import read_weights
 from das_explain.checkpoint.fit import load_strict
-from das_explain.checkpoint.labels import read_labels, sidecar
+from das_explain.checkpoint.labels import sidecar
 from das_explain.checkpoint.opened import Opened
-from das_explain.checkpoint.options import of_size, peeled_notes
+from das_explain.checkpoint.options import peeled_notes
 from das_explain.checkpoint.randomize import seeded
 from das_explain.checkpoint.spec import ModelSpec
-from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError, first_line
-from das_explain.nn.stages import SCRIPTED, probe
+from das_explain.nn.stages import SCRIPTED
 
 
 def open_python(spec: ModelSpec) -> Opened:
@@ -30,30 +29,21 @@ def open_python(spec: ModelSpec) -> Opened:
         UsageError: an option that is none.
         DasExplainError: the code cannot be imported or fails, gives no network, or one that the weights do not fit.
     """
-    options = dict(spec.options)
-    size, labels, entry = (options.pop(key, None) for key in ("size", "labels", "entry"))
-    preprocess = of_size(Preprocess(), size, spec.text)
+    options = spec.arguments
+    entry = options.pop("entry", None)
     network = _call(spec, options)
     notes: list[str] = []
     if spec.file:
         readings = read_weights(spec.file, entry)
         wanted = f"{spec.target}:{spec.variant}"
         notes = peeled_notes(spec.file, load_strict(network, readings, source=str(spec.file), wanted=wanted))
-    try:
-        num_classes = probe(network.float(), preprocess.geometry.size).num_classes
-    except DasExplainError as error:
-        raise DasExplainError(f"{spec.text}: {error} (?size=160 after the spec sets another size)") from error
-    if labels is None and spec.file:
-        labels = sidecar(spec.file)
     return Opened(
         network=network,
         architecture=f"python:{spec.target}:{spec.variant}",
         arguments=options,
-        num_classes=num_classes,
-        labels=read_labels(Path(labels)) if isinstance(labels, str) else labels,
-        preprocess=preprocess,
+        labels=sidecar(spec.file) if spec.file else None,
         notes=notes,
-        preprocess_taken=None if size else "as ImageNet's usually is",
+        preprocess_taken="as ImageNet's usually is",
     )
 
 

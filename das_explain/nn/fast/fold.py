@@ -22,7 +22,7 @@ from torchvision.models.resnet import ResNet
 
 from das_explain.nn.backbones.resnet import BranchedResNet
 from das_explain.nn.fast.fused import BLOCKS, FusedBlock, FusedConv2d, FusedStem, fusible
-from das_explain.nn.running import as_found, check_logits
+from das_explain.nn.running import as_found, channels_of, check_logits
 
 NETWORKS = (ResNet, BranchedResNet)
 NAMED_PAIRS = {kind.forward for kind in (*BLOCKS, *NETWORKS)}
@@ -65,7 +65,7 @@ def folded(network: nn.Module, keep: Collection[nn.Module] = (), *, dtype: torch
 def same_logits(network: nn.Module, twin: nn.Module, size: tuple[int, int]) -> bool:
     """Whether a float32 or float64 copy answers a random image of ``size`` (height, width) as the network does."""
     generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, 3, *size, generator=generator).to(next(network.parameters()))
+    image = torch.randn(1, channels_of(network), *size, generator=generator).to(next(network.parameters()))
     with as_found(network):
         expected, logits = (check_logits(each(image), 1) for each in (network, twin))
     return bool((logits - expected).abs().max() <= 1e-3 * expected.abs().max())

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from das_explain.errors import DasExplainError, first_line
-from das_explain.nn.running import as_found, check_logits
+from das_explain.errors import DasExplainError
+from das_explain.nn.answers import refusal
+from das_explain.nn.running import as_found, channels_of, check_logits
 
 SCRIPTED = "TorchScript, which cannot be watched at work; give the Python network that it was made from"
 
@@ -45,9 +46,9 @@ class Probe:
 
 
 def probe_images(network: nn.Module, size: tuple[int, int], count: int = 2) -> Tensor:
-    """``count`` photos of noise for ``network``, float (count, 3, H, W), the same ones each time."""
+    """``count`` photos of noise for ``network``, float (count, C, H, W), the same ones each time."""
     like = next(network.parameters(), torch.empty(0))
-    noise = torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(count, channels_of(network), *size, generator=torch.Generator().manual_seed(0))
     return noise.to(like.device, like.dtype)
 
 
@@ -70,8 +71,7 @@ def probe(network: nn.Module, size: tuple[int, int]) -> Probe:
     except DasExplainError:
         raise
     except Exception as error:  # somebody else's network: whatever it raises is the answer
-        reason = first_line(error)
-        raise DasExplainError(f"the network does not take an image of 3x{size[0]}x{size[1]}: {reason}") from error
+        raise DasExplainError(refusal(network, size, error)) from error
 
 
 def _watched(network: nn.Module, images: Tensor) -> Probe:

@@ -98,7 +98,7 @@ def test_torchvision_s_random_weights_are_the_same_each_time() -> None:
             "resnet50 has no weights 'V3'; it has IMAGENET1K_V1, IMAGENET1K_V2, and none for random",
         ),
         ("torchvision:resnet50:none?alpha=1", "unknown option 'alpha'; it takes num_classes"),
-        ("torchvision:resnet50?size=3", "unknown option 'size'; published weights take none"),
+        ("torchvision:resnet50?alpha=3", "unknown option 'alpha'; published weights take none"),
         ("torchvision:resnet50:none?num_classes=many", "must be a whole number in 1..1000000, not 'many'"),
         ("timm:resnet5O", "timm has no model 'resnet5O'; did you mean resnet50"),
         ("timm:hf-hub:someone/evil", "timm has no model 'hf-hub:someone/evil'"),
