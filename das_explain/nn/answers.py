@@ -143,9 +143,13 @@ def look_at_answer(network: nn.Module, size: tuple[int, int]) -> Answer:
     try:
         try:
             output, outputs = _run(network, images)
+        except DasExplainError:
+            raise
         except Exception:  # some take one at a time
             images = images[:1]
             output, outputs = _run(network, images)
+    except DasExplainError:  # what it answers with is none
+        raise
     except Exception as error:  # somebody else's network: whatever it raises is the answer
         raise DasExplainError(refusal(network, size, error)) from error
     logits = check_logits(output, len(images)).detach().float()
