@@ -174,14 +174,23 @@ def describe(found: Differences, expected: Mapping[str, Tensor], state: Mapping[
 
 def advise(readings: Sequence[Candidate], ask: str | None = None) -> str:
     """The end of an error message: the likely architecture of a file, beginning with a semicolon."""
+    from das_explain.checkpoint.recognise import recognise  # which compares by what stands here
+
     score, likely = likely_architecture(readings)
+    theirs = recognise(readings) if score < 1 else []
+    if theirs and theirs[0].share == 1:
+        asked = f": ask for {' or '.join(ask.format(name) for name in theirs[0].names)}" if ask else ""
+        return f"; it is {' or '.join(theirs[0].names)}{asked}"
+    if score == 1:
+        return f"; it is {likely}{f': ask for {ask.format(likely)}' if ask else ''}"
+    if theirs and theirs[0].share > score:
+        score, likely = theirs[0].share, theirs[0].names[0]
     if score < LIKELY:
         return (
-            "; no architecture of the registry resembles it: torchvision:NAME or timm:NAME after the @ names one of "
-            "theirs, python:MODULE:FACTORY@FILE loads any network of your own"
+            "; no network of the registry's, torchvision's or timm's resembles it: python:MODULE:FACTORY@FILE loads any "
+            "network of your own"
         )
-    asked = f": ask for {ask.format(likely)}" if ask else ""
-    return f"; it is {likely}{asked}" if score == 1 else f"; {int(100 * score)}% of its keys fit {likely}{asked}"
+    return f"; {int(100 * score)}% of its keys and shapes are those of {likely}, which is not enough to load it"
 
 
 def _advise_for(
@@ -190,7 +199,7 @@ def _advise_for(
     """What may be wrong with a file that fits no known architecture better than ``network``; ``None`` if one does."""
     expected, given = _sized(network.state_dict()), _sized(state)
     share = len(expected & given) / len(expected | given)
-    if share < max(LIKELY, likely_architecture(readings)[0]):
+    if share < max(LIKELY, likely_architecture(readings)[0]) or _is_another_s(readings):
         return None
     head = f"{head_name(network)}."
     if found.missing and all(key.startswith(head) for key in found.missing):
@@ -202,6 +211,12 @@ def _advise_for(
     else:
         reason = "it is of a variant of this network; python:MODULE:FACTORY@FILE loads any network of your own"
     return f"; all else fits: {reason}"
+
+
+def _is_another_s(readings: Sequence[Candidate]) -> bool:
+    from das_explain.checkpoint.recognise import recognise  # which compares by what stands here
+
+    return any(each.share == 1 for each in recognise(readings))
 
 
 def _sized(state: Mapping[str, Tensor]) -> set[tuple[str, tuple[int, ...]]]:

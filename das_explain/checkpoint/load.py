@@ -207,7 +207,8 @@ def _in_memory(network: nn.Module, name: str | None) -> tuple[ModelSpec, Opened]
 def _prepare_input(opened: Opened, parsed: ModelSpec, arguments: dict[str, Any]) -> None:
     """Sets ``opened.preprocess``: as the checkpoint or the network says, as the user says in its place; notes on it."""
     given = {key: value for key, value in parsed.shared.items() if key in GIVEN} | arguments
-    if opened.preprocess_taken and (carried := carried_preprocess(opened.network, parsed.text)):
+    own = parsed.kind in ("python", "memory")  # of a file's network the library's configuration is of other weights
+    if own and (carried := carried_preprocess(opened.network, parsed.text)):
         opened.preprocess, where = carried
         opened.preprocess_taken = None
         if "." in where:

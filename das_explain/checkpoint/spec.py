@@ -160,10 +160,24 @@ def _joined(suffixes: Mapping[str, str | None]) -> str:
 
 
 def _split_name(text: str) -> tuple[str | None, str]:
+    """``NAME=`` and the rest. A file or folder may have ``=`` in its name: what is there is no model's name."""
     head, equals, tail = text.partition("=")
-    if not equals or re.search(r"[/\\@:?]", head) or Path(text).exists():
+    if not equals or re.search(r"[/\\@:?]", head) or _begins_with_a_path(text):
         return None, text
     return head.strip(), tail.strip()
+
+
+def _begins_with_a_path(text: str) -> bool:
+    """Whether there is a file or folder of that name, or of what stands before an ``@`` or a ``?`` of it."""
+    ends = [len(text), *(place for place, sign in enumerate(text) if sign in "@?")]
+    return any(_exists(text[:end]) for end in ends)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long for a name
+        return False
 
 
 def split_options(text: str) -> tuple[str, dict[str, Any]]:
@@ -194,6 +208,8 @@ def _value(text: str) -> Any:
 
 
 def _torchvision(rest: str, text: str) -> tuple[dict[str, Any], str]:
+    if file := _file_of("torchvision", rest):
+        return file
     architecture, _, weights = rest.partition(":")
     if not architecture or ":" in weights:
         raise UsageError(f"{text}: write torchvision:NAME or torchvision:NAME:WEIGHTS")
@@ -204,7 +220,20 @@ def _torchvision(rest: str, text: str) -> tuple[dict[str, Any], str]:
 def _timm(rest: str, text: str) -> tuple[dict[str, Any], str]:
     if not rest:
         raise UsageError(f"{text}: write timm:NAME")
+    if file := _file_of("timm", rest):
+        return file
+    kind, colon, place = rest.partition(":")
+    if colon and kind == "local-dir" and place:
+        return {"kind": "directory", "target": place}, Path(place).resolve().name or "model"
     return {"kind": "timm", "target": rest}, rest
+
+
+def _file_of(source: str, rest: str) -> tuple[dict[str, Any], str] | None:
+    """``NAME@FILE``: the network of that name with a weight file."""
+    name, at, file = rest.partition("@")
+    if not at or not re.fullmatch(r"[\w.-]+", name) or not file:
+        return None
+    return {"kind": "file", "target": f"{source}:{name}", "file": Path(file)}, Path(file).stem
 
 
 def _hub(rest: str, text: str) -> tuple[dict[str, Any], str]:

@@ -67,7 +67,7 @@ def test_missing_foreign_and_misshapen_keys_are_named_three_at_a_time() -> None:
     assert message(network, state).startswith(
         "w.pth does not fit the network: 4 keys missing (1.weight, 1.bias, 1.running_mean and 1 more), "
         "4 foreign keys (bn.1.weight, bn.1.bias, bn.1.running_mean and 1 more), "
-        "1 other shape (0.weight is 4x1x3x3, not 4x3x3x3); no architecture of the registry resembles it"
+        "1 other shape (0.weight is 4x1x3x3, not 4x3x3x3); no network of the registry's, torchvision's or timm's resembles it"
     )
 
 
@@ -116,7 +116,7 @@ def test_a_near_miss_says_how_near() -> None:
     state = blank("resnet18")
     del state["layer4.1.conv2.weight"]
     text = message(build_network("resnet50"), state, ask="w.pth@{}")
-    assert text.endswith("; 99% of its keys fit resnet18: ask for w.pth@resnet18")
+    assert text.endswith("; 99% of its keys and shapes are those of resnet18, which is not enough to load it")
 
 
 @pytest.mark.parametrize(

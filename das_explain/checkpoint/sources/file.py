@@ -19,18 +19,21 @@ from das_explain.checkpoint.fit import (
     for_weights,
     infer_arguments,
     infer_gates,
+    likely_architecture,
     load_strict,
     read_for,
 )
 from das_explain.checkpoint.labels import sidecar
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.options import peeled_notes
+from das_explain.checkpoint.recognise import choose, close_names, has_network, recognise
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.checkpoint.timm_networks import network_preprocess
 from das_explain.checkpoint.torchvision_networks import arguments_of_weights, usual_preprocess
-from das_explain.checkpoint.wrappers import Candidate
+from das_explain.checkpoint.wrappers import Candidate, best_reading
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.nn.registry import BACKBONES
 
 
 def open_file(spec: ModelSpec) -> Opened:
@@ -45,9 +48,11 @@ def open_file(spec: ModelSpec) -> Opened:
     file, architecture, attention = spec.file, spec.target, spec.variant or "none"
     assert file is not None  # of this kind of spec
     readings = read_weights(file, entry)
+    notes: list[str] = []
     if not architecture:
-        advice = advise(readings, f"{file}@{{}}")
-        raise UsageError(f"{file}: say which network it belongs to, {file}@ARCH[:ATTENTION]{advice}")
+        architecture, attention, notes = _recognised(file, readings)
+    elif ":" not in architecture and architecture not in BACKBONES:
+        architecture = _found(architecture, readings)
     theirs = architecture.partition(":")[0] in THEIRS
     build = _build_theirs if theirs else _build_ours
     network, arguments, num_classes = build(file, readings, architecture, attention, options)
@@ -63,9 +68,54 @@ def open_file(spec: ModelSpec) -> Opened:
         num_classes=num_classes,
         labels=sidecar(file),
         preprocess=_usual_preprocess(architecture, network, spec.text),
-        notes=peeled_notes(file, reading),
+        notes=[*notes, *peeled_notes(file, reading)],
         preprocess_taken=f"as {whose}'s usually is",
     )
+
+
+def _recognised(file: Path, readings: Sequence[Candidate]) -> tuple[str, str, list[str]]:
+    """The architecture and attention that a file's tensors are of, and a sentence on it.
+
+    Raises:
+        UsageError: they are nobody's, or those of several networks that answer differently.
+    """
+    share, ours = likely_architecture(readings)
+    if share == 1:
+        architecture, _, attention = ours.partition(":")
+        return architecture, attention or "none", [f"{file}: recognised by its tensors as {ours}"]
+    best = next(iter(recognise(readings)), None)
+    if best is None or best.share < 1:
+        advice = advise(readings, f"{file}@{{}}")
+        raise UsageError(f"{file}: say which network it belongs to, {file}@ARCH[:ATTENTION]{advice}")
+    chosen, others = choose(best.names, file)
+    if not chosen:
+        asked = " or ".join(f"{file}@{name}" for name in others)
+        raise UsageError(
+            f"{file}: its tensors are those of several networks, which answer differently: ask for {asked}"
+        )
+    same = f"; {', '.join(others)} would have the same" if others else ""
+    return chosen, "none", [f"{file}: recognised by its tensors as {chosen}{same}"]
+
+
+def _found(name: str, readings: Sequence[Candidate]) -> str:
+    """A bare name as torchvision's or timm's; where both have one, whose keys the file has.
+
+    Raises:
+        UsageError: nobody has a network of that name.
+    """
+    known = [f"{source}:{name}" for source in THEIRS if has_network(source, name)]
+    if not known:
+        close = close_names(name)
+        hint = f"; did you mean {' or '.join(close)}?" if close else "; das-explain models lists those with attention"
+        raise UsageError(f"unknown architecture {name!r}: neither torchvision nor timm has it{hint}")
+    if len(known) == 1:
+        return known[0]
+
+    def fitting(architecture: str) -> int:
+        expected = build_network(architecture).state_dict()
+        return len(expected.keys() & best_reading(readings, expected).state.keys())
+
+    return max(known, key=fitting)
 
 
 Built = tuple[nn.Module, dict[str, Any], int]

@@ -80,14 +80,15 @@ def test_the_wrong_architecture_is_answered_with_the_right_one(plain: Path, gate
         r"does not fit resnet18: 102 keys missing \(conv1.weight, bn1.weight, bn1.bias and 99 more\), ", text
     )
     assert text.endswith(f"; it is mobilenet_v2: ask for {plain}@mobilenet_v2")
-    with pytest.raises(UsageError, match=r"say which network it belongs to, .*@ARCH\[:ATTENTION\]; it is mobilenet_v2"):
-        load_model(str(plain))
+    model = load_model(f"{gated}?size=32", device="cpu")
+    assert (model.config["architecture"], model.config["attention"]) == ("mobilenet_v2", "das")
+    assert f"{gated}: recognised by its tensors as mobilenet_v2:das" in model.assumptions
 
 
 @pytest.mark.parametrize(
     ("tail", "message"),
     [
-        ("@vgg16", "unknown architecture 'vgg16'; known are resnet18, "),
+        ("@vgg61", "unknown architecture 'vgg61': neither torchvision nor timm has it; did you mean vgg16"),
         ("@resnet18:sad", "unknown attention 'sad'; known are none, das"),
         ("@mobilenet_v2?stem=small", "mobilenet_v2 with attention none takes no 'stem'; it takes no arguments"),
         ("@mobilenet_v2?alpha=0.1", "takes no 'alpha'"),
