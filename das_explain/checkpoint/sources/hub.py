@@ -8,6 +8,8 @@ from typing import Any
 from das_explain.checkpoint.config import CONFIG, WEIGHTS
 from das_explain.checkpoint.files import hub_cache
 from das_explain.checkpoint.layouts import FILES, read_folder
+from das_explain.checkpoint.layouts.transformers import PREPROCESSOR
+from das_explain.checkpoint.online import is_reachable
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.errors import DasExplainError, first_line
@@ -28,11 +30,14 @@ def open_hub(spec: ModelSpec) -> Opened:
         directory = None
     if directory is None or not all((directory / file).is_file() for file in (CONFIG, WEIGHTS)):
         try:
+            if not is_reachable():
+                raise DasExplainError("the Hub cannot be reached")
             directory = Path(snapshot_download(**fetch))
         except Exception as error:  # as above
             raise DasExplainError(
                 f"{spec.text} is not in the Hugging Face cache ({hub_cache()}) and could not be fetched "
-                f"({first_line(error)}); download {CONFIG} and {WEIGHTS} of {spec.target} into a folder and name that"
+                f"({first_line(error)}); download {CONFIG}, {WEIGHTS} and, if it has one, {PREPROCESSOR} of "
+                f"https://huggingface.co/{spec.target} into a folder and name that"
             ) from error
     try:
         return read_folder(directory)

@@ -37,11 +37,13 @@ def test_a_model_directory_on_the_hub(hub: Path, tmp_path: Path) -> None:
 def test_the_hub_offline_says_what_to_do(hub: Path, tmp_path: Path) -> None:
     text = refused("hf:someone/das-net")
     assert text.startswith(f"hf:someone/das-net is not in the Hugging Face cache ({hub}) and could not be fetched (")
-    assert text.endswith("; download config.json and model.safetensors of someone/das-net into a folder and name that")
+    assert text.endswith(
+        "; download config.json, model.safetensors and, if it has one, preprocessor_config.json of "
+        "https://huggingface.co/someone/das-net into a folder and name that"
+    )
     (tmp_path / "config.json").write_text("{}")
     cache(hub, "someone/das-net", {"config.json": tmp_path / "config.json"})  # half a download
-    assert refused("hf:someone/das-net").startswith("hf:someone/das-net: ")
-    assert refused("hf:someone/das-net").endswith("is no model directory: it has no model.safetensors")
+    assert refused("hf:someone/das-net").startswith("hf:someone/das-net is not in the Hugging Face cache")
 
 
 def test_a_repository_of_timm_s_layout(hub: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,30 @@ def test_timm_offline_says_so(hub: Path) -> None:
     assert text.startswith(f"timm:test_resnet: the weights are not in the Hugging Face cache ({hub}) and could not be")
 
 
+def test_timm_offline_answers_quickly_with_what_to_put_where(tmp_path: Path, monkeypatch) -> None:
+    """On a machine that has no network and does not know it."""
+    timm = pytest.importorskip("timm")
+    from huggingface_hub import constants
+
+    silent = socket.create_server(("127.0.0.1", 0))  # takes calls and never answers
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    start = time.monotonic()
+    text = refused("timm:test_resnet")
+    assert time.monotonic() - start < 2
+    assert text.endswith(
+        "put model.safetensors of https://huggingface.co/timm/test_resnet.r160_in1k anywhere and write timm:test_resnet@FILE, "
+        "or config.json and model.safetensors into a folder and name that"
+    )
+    start = time.monotonic()
+    assert "download config.json, model.safetensors and" in refused("hf:someone/net")
+    assert time.monotonic() - start < 4
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "model.safetensors")
+    there = {"model.safetensors": tmp_path / "model.safetensors"}
+    cache(tmp_path / "hub", "timm/test_resnet.r160_in1k", there)
+    assert load_model("timm:test_resnet", device="cpu").config["architecture"] == "timm:test_resnet"
+
+
 def test_timm_without_weights() -> None:
     pytest.importorskip("timm")
     first, second = (
@@ -46,7 +72,7 @@ def test_timm_without_weights() -> None:
     )
     assert first.fingerprint == second.fingerprint
     assert (first.config["num_classes"], first.labels) == (6, None)
-    assert list(first.blocks) == ["bn1", "blocks.1", "blocks.2", "blocks.3", "bn2"]
+    assert list(first.blocks) == ["blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4"]
 
 
 def test_timm_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
