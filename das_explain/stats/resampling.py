@@ -10,6 +10,8 @@ RESAMPLES = 9999
 SEED = 20
 _BATCH_ELEMENTS = 1_000_000  # of one block of resamples, to bound memory (8 MB) whatever the number of images
 _ABREAST = 32
+_KEPT_BYTES = 24_000_000
+_kept: dict[tuple[int, int], np.ndarray] = {}  # what was drawn, by resamples and n: tables ask for the same n
 
 
 def batches(n: int) -> Iterator[int]:
@@ -21,10 +23,25 @@ def batches(n: int) -> Iterator[int]:
 
 def draws(n: int) -> Iterator[np.ndarray]:
     """How often each of n values is drawn, float64 (resamples of a batch, n): each row sums to n."""
+    small, start = np.min_scalar_type(n), 0
+    if RESAMPLES * n * small.itemsize > _KEPT_BYTES:
+        yield from (drawn.astype(float) for drawn in _drawn(n))
+        return
+    key = RESAMPLES, n
+    kept = _kept.pop(key) if key in _kept else np.concatenate([drawn.astype(small) for drawn in _drawn(n)])
+    _kept[key] = kept  # as the last one: the first is what was not asked for longest
+    while sum(each.nbytes for each in _kept.values()) > _KEPT_BYTES:
+        del _kept[next(iter(_kept))]
+    for size in batches(n):
+        yield kept[start : start + size].astype(float)
+        start += size
+
+
+def _drawn(n: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(SEED)
     for size in batches(n):
         drawn = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(float)
+        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
 
 
 def signs(n: int) -> Iterator[np.ndarray]:
