@@ -24,3 +24,12 @@ def find_device(device: str | torch.device | None) -> torch.device:
         return torch.device(device)
     except RuntimeError:
         raise UsageError(f"unknown device {device!r}; write cpu, cuda, cuda:1 or mps") from None
+
+
+def describe_device(device: torch.device) -> str:
+    """What kind of device it is, with the name of a graphics card: what numbers may depend on beyond rounding.
+
+    >>> describe_device(torch.device("cpu"))
+    'cpu'
+    """
+    return f"{device.type} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

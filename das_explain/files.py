@@ -7,13 +7,19 @@ import json
 import math
 import os
 import platform
-import tempfile
-from collections.abc import Callable
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from das_explain.errors import UsageError
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.text import spelled
 
+PART = re.compile(r"\.das-explain-[0-9]+-.+")
+"""What a file or folder is called until it is whole. One that is still called so has lost its process."""
+MOST_BYTES = 1 << 30  # of a file that is read as a whole: COCO's own have 500 MB
 PACKAGES = ("das-explain", "torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "pillow", "grad-cam")
 
 
@@ -22,14 +28,74 @@ def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
 
     Whoever reads ``path`` finds the old file or the new one, never a part. Where ``write`` raises, ``path`` is left as
     it was and nothing else stays behind. The temporary name is the process's own and ends like ``path``, for writers
-    that go by the suffix.
+    that go by the suffix. An OSError names ``path``, whatever the writer knew of it.
     """
-    part = path.with_name(f".{path.stem[:100]}.{os.getpid()}.part{path.suffix}")
+    part = part_of(path)
     try:
+        part.unlink(missing_ok=True)  # a dead process may have had our number; nothing is written through a link
         write(part)
         os.replace(part, path)
+    except OSError as error:
+        raise naming(error, path) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_new(path: Path) -> Iterator[BinaryIO]:
+    """A binary file to write part by part, under its name when it is left without an error. As ``replace_file``."""
+    part = part_of(path)
+    try:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
+            yield file
+        os.replace(part, path)
+    except OSError as error:
+        raise naming(error, path) if error.filename in (None, str(part)) else error from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def part_of(path: Path) -> Path:
+    """What this process calls ``path`` until it is whole; ``PART`` matches it."""
+    return path.with_name(f".das-explain-{os.getpid()}-{path.stem[:100]}{path.suffix}")
+
+
+def naming(error: OSError, path: Path) -> OSError:
+    """The same error of ``path``: a full disk, for one, is reported without a name by most who write files."""
+    if error.errno is None:
+        return OSError(*error.args)
+    return OSError(error.errno, os.strerror(error.errno), str(path))
+
+
+def is_regular(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is there that can be read to its end: no folder, no pipe, no device, which may never end."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):  # ValueError: NUL in the name
+        return False
+
+
+def read_regular(path: Path, what: str = "file", *, most: int = MOST_BYTES) -> bytes:
+    """All bytes of a file that somebody else made: of a regular one, and of no more than ``most``. ``what`` it should be.
+
+    Raises:
+        UsageError: there is no such file, or it is a folder, a pipe, a device.
+        DasExplainError: it is too large, or cannot be read.
+    """
+    where = spelled(str(path), backslash=False)
+    try:
+        told = os.stat(path)
+        if not stat.S_ISREG(told.st_mode):
+            kind = "a folder" if stat.S_ISDIR(told.st_mode) else "a device or a pipe"
+            raise UsageError(f"{where} is {kind} where a {what} is expected")
+        if told.st_size > most:
+            raise DasExplainError(f"{where} is too large for a {what} ({told.st_size:,} bytes, at most {most:,})")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
+        raise UsageError(f"no such {what}: {where}") from None
+    except OSError as error:
+        raise DasExplainError(f"cannot read {where}: {error.strerror or error}") from None
 
 
 def write_text_whole(path: Path, text: str) -> None:
@@ -44,7 +110,7 @@ def write_json(path: Path, content: Any) -> None:
     write_text_whole(path, text.encode("utf-8", "backslashreplace").decode())
 
 
-def json_line(record: dict[str, Any]) -> bytes:
+def json_line(record: Any) -> bytes:
     """A record as a line of a ``.jsonl`` file. Raises ValueError for NaN, which JSON does not have."""
     return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogateescape")
 
@@ -74,14 +140,3 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return versions
-
-
-def check_folder(out: Path) -> None:
-    """Raises UsageError unless files can be written to ``out``, be it there or still to be made. Leaves no trace."""
-    try:
-        there = next(path for path in (out, *out.absolute().parents) if path.exists())
-        if not there.is_dir():
-            raise UsageError(f"--out {there} is a file; name a folder")
-        tempfile.TemporaryDirectory(dir=there).cleanup()
-    except OSError as error:
-        raise UsageError(f"cannot write to --out {out}: {error.strerror or error}; choose another folder") from None

@@ -28,17 +28,20 @@ def plural(count: int, noun: str, nouns: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
-def spelled(name: str) -> str:
+def spelled(name: str, *, backslash: bool = True) -> str:
     """A name as it stands in tables, shards and logs: printable, on one line, valid Unicode, and never that of another.
 
     Bytes that are no UTF-8 (which Python holds as lone surrogates) and control characters are escaped, and so is the
-    backslash, which is why `unspelled` finds the way back.
+    backslash, which is why `unspelled` finds the way back; not with ``backslash=False``, for people on a terminal.
 
     >>> spelled("a\\udcff.png"), spelled("back\\\\slash")
     ('a\\\\udcff.png', 'back\\\\\\\\slash')
     """
     return "".join(
-        c.encode("unicode_escape").decode() if c == "\\" or category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in name
+        c.encode("unicode_escape").decode()
+        if (backslash and c == "\\") or category(c) in ("Cc", "Cs", "Zl", "Zp")
+        else c
+        for c in name
     )
 
 

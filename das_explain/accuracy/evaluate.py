@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import chain, combinations, islice
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,7 +13,8 @@ import pandas as pd
 from das_explain.accuracy import classifiers as accuracy
 from das_explain.accuracy.average_precision import METRICS, AveragePrecision, average_precision, coco_eval, percentiles
 from das_explain.accuracy.detectors import detect, load_detector
-from das_explain.accuracy.folder import Request, check_folder, write_results
+from das_explain.accuracy.folder import Request, begin, identity_of, write_evaluation
+from das_explain.accuracy.journal import Journal
 from das_explain.batches.load import load_batches
 from das_explain.batches.workers import killed_workers_told
 from das_explain.data.coco.objects import open_objects
@@ -22,7 +22,6 @@ from das_explain.data.dataset import open_dataset
 from das_explain.data.draw import draw_sample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.explain.contestants import Contestant, ExplainOptions, load_contest
-from das_explain.files import write_text_whole
 
 if TYPE_CHECKING:
     from das_explain.data.coco.objects import ObjectDataset
@@ -33,11 +32,13 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Measured:
-    """The tables by file name without ``.csv``, how many rows have which status, and sentences for a person."""
+    """The tables by file name without ``.csv``, how many rows have which status, sentences for a person, and image ->
+    why it could not be read."""
 
     tables: dict[str, pd.DataFrame]
     counts: dict[str, int]
     notes: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 def measure_classifiers(request: Request, progress: Progress = lambda done, of: None) -> Measured:
@@ -63,16 +64,26 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
     )
     contestants, geometries = contest.contestants, contest.geometries
     models = [_about(each.model, each.name) for each in contestants]
-    check_folder(request, models, dataset.fingerprint)
-    with killed_workers_told():
-        batches = load_batches(
-            dataset.source, samples, geometries, batch_size=request.batch or BATCH, workers=request.workers
+    begin(request, models, dataset.fingerprint)
+    batch = request.batch or BATCH
+    with (
+        killed_workers_told(),
+        Journal(request.out, identity_of(request, models, dataset.fingerprint), batch) as journal,
+    ):
+        rows, before = [row for rows in journal.done for row in rows], len(journal.done)
+        batches = load_batches(dataset.source, samples[before:], geometries, batch_size=batch, workers=request.workers)
+        predicted = accuracy.predict(
+            contestants, batches, len(samples) - before, lambda done, _: progress(before + done, len(samples))
         )
-        rows = list(accuracy.predict(contestants, batches, len(samples), progress))
+        while mine := list(islice(predicted, len(contestants))):
+            journal.add(mine)
+            rows += mine
     predictions = pd.DataFrame(rows, columns=accuracy.PREDICTIONS).astype({"rank": "Int64"})
     counts = dict(Counter(predictions["status"]))
     if "ok" not in counts:
-        raise DasExplainError(f"not one image could be scored: {_words(counts)}")
+        reasons = [message for message in predictions["message"] if message]
+        said = f"not one image could be scored: {_words(counts)}"
+        raise DasExplainError(f"{said}; {reasons[0]}" if reasons else said)
     classes = {each.name: each.model.config["num_classes"] for each in contestants}
     tables = {
         "predictions": predictions,
@@ -85,8 +96,11 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
         f"{name}: no top-5, as it has only {count} classes" for name, count in classes.items() if count <= accuracy.K
     ]
     notes += [each for contestant in contestants for each in _other_reading(contestant, predictions)]
-    write_results(request, models, dataset.fingerprint, len(samples), tables, counts, contest.assumptions)
-    return Measured(tables, counts, notes)
+    write_evaluation(
+        request, models, dataset.fingerprint, len(samples), tables, counts, assumptions=contest.assumptions
+    )
+    unread = predictions[predictions["status"] == "unreadable"]
+    return Measured(tables, counts, notes, dict(zip(unread["image"], unread["message"])))
 
 
 def _other_reading(contestant: Contestant, predictions: pd.DataFrame) -> Iterator[str]:
@@ -129,15 +143,26 @@ def measure_detectors(
     if len(set(names)) < len(names):
         raise UsageError("two detectors have the same name: write NAME=SPEC")
     models = [_about(each, each.name) for each in detectors]
-    check_folder(request, models, data.fingerprint)
+    begin(request, models, data.fingerprint)
     images, tested, found = [], [], [[] for _ in detectors]
-    with killed_workers_told():
-        for sample, message, results in detect(detectors, data, samples, workers=request.workers, progress=progress):
+    with killed_workers_told(), Journal(request.out, identity_of(request, models, data.fingerprint)) as journal:
+        before = len(journal.done)
+        new = detect(
+            detectors,
+            data,
+            samples[before:],
+            workers=request.workers,
+            progress=lambda done, _: progress(before + done, len(samples)),
+        )
+        known = ((sample, *line) for sample, line in zip(samples, journal.done))
+        for number, (sample, message, results) in enumerate(chain(known, new)):
+            if number >= before:
+                journal.add([message, results])
             images.append(_image_row(sample, message, data, dict(zip(names, results))))
             if not message:
                 tested.append(sample)
-                for mine, new in zip(found, results):
-                    mine += new
+                for mine, each in zip(found, results):
+                    mine += each
     counts = dict(Counter(row["status"] for row in images))
     if not tested:
         raise DasExplainError(f"not one image could be read: {images[0]['message']}")
@@ -166,10 +191,8 @@ def measure_detectors(
         for name, unknown in lacking.items()
         if unknown
     ]
-    write_results(request, models, data.fingerprint, len(samples), tables, counts)
-    for number, mine in enumerate(found, 1):
-        write_text_whole(request.out / f"detections-{number}.json", json.dumps(mine))
-    return Measured(tables, counts, notes)
+    write_evaluation(request, models, data.fingerprint, len(samples), tables, counts, found)
+    return Measured(tables, counts, notes, {row["image"]: row["message"] for row in images if row["message"]})
 
 
 def _about(model: Any, name: str) -> dict[str, str]:

@@ -1,15 +1,17 @@
-"""The folder of an evaluation: what was asked for, and whether and how its tables are written there.
+"""The folder of an evaluation: what was asked for, whose it is, and that it is whole or says that it is not.
 
     evaluation.json   what was measured: command, models, data, versions, counts by status
     predictions.csv   classifiers: a row per image and model; accuracy.csv, classes.csv, comparison.csv follow from it
     images.csv        detectors: a row per image; ap.csv, classes.csv, comparison.csv; detections-N.json of each model
 
-They are written at the end; the same command measures anew and replaces them.
+They are written at the end; ``unfinished.jsonl`` keeps what was measured until then, and the same command goes on from
+there. Of an evaluation that is finished the same command measures anew and replaces them.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,9 +21,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from das_explain.errors import DasExplainError
+from das_explain.accuracy.journal import JOURNAL
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.tables import write_rows
-from das_explain.files import package_versions, six_digits, write_json
+from das_explain.files import is_regular, package_versions, six_digits, write_json, write_text_whole
+from das_explain.folders import check_folder, inside, remove_written
 
 MANIFEST, SCHEMA = "evaluation.json", 1
 TABLES = ("predictions.csv", "accuracy.csv", "images.csv", "ap.csv", "classes.csv", "comparison.csv")
@@ -53,59 +57,79 @@ class Request:
     overwrite: bool = False
 
 
-def _identity(request: Request, models: Sequence[dict[str, str]], fingerprint: str) -> dict[str, Any]:
+def identity_of(request: Request, models: Sequence[dict[str, str]], fingerprint: str) -> dict[str, Any]:
+    """What must be equal for an evaluation to be the same one."""
     sample = {"sample": request.sample, "stratified": request.stratified, "seed": request.seed}
     return {"schema": SCHEMA, "models": list(models), "data": request.data, "data_fingerprint": fingerprint, **sample}
 
 
-def check_folder(request: Request, models: Sequence[dict[str, str]], fingerprint: str) -> None:
-    """Whether the results may be written there: into a new folder, or in place of the same evaluation's."""
-    path = request.out / MANIFEST
-    if request.overwrite:
-        return
-    if path.is_file():
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-            same = all(there.get(key) == value for key, value in _identity(request, models, fingerprint).items())
-        except (OSError, ValueError, AttributeError):
-            same = False
-        if not same:
-            raise DasExplainError(
-                f"{request.out} holds another evaluation: another --out keeps it, --overwrite replaces it"
-            )
-    elif taken := [name for name in TABLES if (request.out / name).exists()]:
-        raise DasExplainError(f"{request.out / taken[0]} is of something else: name another --out, or --overwrite it")
+def check_out(out: Path) -> dict[str, Any] | None:
+    """What ``evaluation.json`` says of an evaluation in ``out``; ``None`` where none is.
+
+    Raises UsageError for a folder that cannot be written, or that holds files of these names which are not ours.
+    """
+    check_folder(out)
+    path = inside(out, MANIFEST)
+    try:
+        there = json.loads(path.read_text(encoding="utf-8")) if is_regular(path) else None
+    except (OSError, ValueError, RecursionError):
+        there = None
+    if isinstance(there, dict) and isinstance(there.get("versions"), dict) and "das-explain" in there["versions"]:
+        return there
+    if taken := [name for name in (MANIFEST, *TABLES, JOURNAL) if os.path.lexists(out / name)]:
+        raise UsageError(f"{out / taken[0]} is of something else: name another --out")
+    return None
 
 
-def write_results(
+def begin(request: Request, models: Sequence[dict[str, str]], fingerprint: str) -> None:
+    """Makes the folder this evaluation's: it is new, or holds the same one, or may be replaced."""
+    there, identity = check_out(request.out), identity_of(request, models, fingerprint)
+    identity = json.loads(json.dumps(identity))
+    same = there is not None and all(there.get(key) == value for key, value in identity.items())
+    if there is not None and not same and not request.overwrite:
+        raise DasExplainError(
+            f"{request.out} holds another evaluation: another --out keeps it, --overwrite replaces it"
+        )
+    request.out.mkdir(parents=True, exist_ok=True)
+    if there is None:
+        write_json(inside(request.out, MANIFEST), {**identity, "complete": False, "versions": package_versions()})
+
+
+def write_evaluation(
     request: Request,
     models: Sequence[dict[str, str]],
     fingerprint: str,
     count: int,
     tables: dict[str, pd.DataFrame],
     counts: dict[str, int],
+    found: Sequence[Sequence[dict[str, Any]]] = (),
     assumptions: Sequence[str] = (),
 ) -> None:
-    """Replaces what an evaluation left there. Raises DasExplainError if the disk takes no more."""
+    """The manifest first, which says that the tables are being written, and last, that they are whole."""
+    manifest = {
+        **identity_of(request, models, fingerprint),
+        "command": sys.argv,
+        "images": count,
+        "counts": counts,
+        "assumptions": list(assumptions),
+        "draws": request.draws,
+        "versions": package_versions(),
+    }
     try:
-        request.out.mkdir(parents=True, exist_ok=True)
-        for name in (*TABLES, MANIFEST, *(path.name for path in request.out.glob("detections-*.json"))):
-            (request.out / name).unlink(missing_ok=True)
+        before = check_out(request.out) or {}
+        known = before.get("models") if isinstance(before.get("models"), list) else []
+        write_json(inside(request.out, MANIFEST), {**manifest, "complete": False})
+        old = [f"detections-{number}.json" for number in range(1, 1 + max(len(known), len(models)))]
+        remove_written(request.out, [*TABLES, *old])
         for name, table in tables.items():
             if len(table):
-                write_rows(request.out / f"{name}.csv", list(table.columns), _records(table))
-        manifest = {
-            **_identity(request, models, fingerprint),
-            "command": sys.argv,
-            "images": count,
-            "counts": counts,
-            "assumptions": list(assumptions),
-            "draws": request.draws,
-            "versions": package_versions(),
-        }
-        write_json(request.out / MANIFEST, manifest)
+                write_rows(inside(request.out, f"{name}.csv"), list(table.columns), _records(table))
+        for number, mine in enumerate(found, 1):
+            write_text_whole(inside(request.out, f"detections-{number}.json"), json.dumps(mine))
+        write_json(inside(request.out, MANIFEST), {**manifest, "complete": True})
+        remove_written(request.out, [JOURNAL])
     except OSError as error:
-        raise DasExplainError(f"cannot write to {request.out}: {error.strerror}") from None
+        raise DasExplainError(f"cannot write to {error.filename or request.out}: {error.strerror}") from None
 
 
 def _records(table: pd.DataFrame) -> Iterable[dict[str, Any]]:

@@ -26,13 +26,15 @@ from das_explain.batches.workers import killed_workers_told, read_ahead
 from das_explain.data.coco.write import SHAPES, CocoWriter
 from das_explain.data.dataset import Dataset
 from das_explain.errors import UsageError
-from das_explain.files import json_line, write_json
+from das_explain.files import json_line, open_new, package_versions, write_json
+from das_explain.folders import inside
 from das_explain.segment import NetworkSegmenter, Segmenter
 from das_explain.segment.compare import AGAINST, summarize_agreement
 from das_explain.segment.masks import DataMasks
 from das_explain.segment.names import FileNames
 from das_explain.segment.writers import (
     COLUMNS,
+    STORY,
     MaskItem,
     MaskWriter,
     Row,
@@ -83,14 +85,16 @@ def export_masks(
         "data": {"spec": dataset.spec, "fingerprint": dataset.fingerprint, "images": len(samples)},
         "segmenter": {"name": segmenter.name, **segmenter.identity()},
         "against": None if against is None else against.fingerprint,
+        "versions": package_versions(),
     }
-    claim_folder(out, overwrite)
+    names = FileNames()
+    stems = [names.give(sample.name) for sample in samples]
     try:
-        write_json(out / "segment.json", {**story, "complete": False})
-        names = FileNames()
+        claim_folder(out, overwrite)
+        write_json(inside(out, STORY), {**story, "complete": False, "stems": stems})
         tasks = [
-            MaskItem(sample, names.give(sample.name), None if against is None else against.samples[sample.index])
-            for sample in samples
+            MaskItem(sample, stem, None if against is None else against.samples[sample.index])
+            for sample, stem in zip(samples, stems)
         ]
         exporter = MaskWriter(dataset.source, segmenter, human, out.resolve(), shapes, overlays)
         categories = dataset.labels or ("object",)
@@ -105,7 +109,7 @@ def export_masks(
         with (
             killed_workers_told(),
             CocoWriter(out / "coco.json", categories, {"description": f"R by {segmenter.name}"}) as coco,
-            (out / "regions.jsonl").open("wb") as regions,
+            open_new(out / "regions.jsonl") as regions,
         ):
             for number, item in enumerate(items, 1):
                 if item.photo is not None:
@@ -126,7 +130,7 @@ def export_masks(
             write_table(out / "against.csv", AGAINST, agreements)
             write_json(out / "against.json", summary)
         counts = dict(sorted(Counter(row["status"] for row in rows).items()))
-        write_json(out / "segment.json", {**story, "counts": counts, "complete": True})
+        write_json(out / STORY, {**story, "counts": counts, "complete": True, "stems": stems})
     except OSError as error:
         raise unwritable(out, error) from None
     return Exported(rows, counts, agreements, summary)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from das_explain.errors import DasExplainError
+from das_explain.signals import leave_to_parent
 
 PREFETCH = 2  # batches ahead, per worker
 HANDFUL = 4  # photos that are decoded before a process has started
@@ -99,6 +100,7 @@ def _as_it_is(item: Any) -> Any:
 def _prepare_worker(_: int) -> None:
     """One thread in an OpenCV that the worker loads itself (torch's loader has done the same for torch); no orphans."""
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
+    leave_to_parent()
     end_with_parent()
 
 

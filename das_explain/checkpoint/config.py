@@ -16,6 +16,7 @@ from das_explain.checkpoint.build import MAX_CLASSES, classes_answered
 from das_explain.checkpoint.labels import check_labels
 from das_explain.data.geometry import FILTERS, Preprocess
 from das_explain.errors import DasExplainError
+from das_explain.files import read_regular
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -71,9 +72,7 @@ def read_config(path: Path) -> ModelConfig:
 def read_json(path: Path) -> Any:
     """What a JSON file of a stranger holds. Raises DasExplainError when it is too large or no JSON."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DasExplainError(f"{path} is too large for a model's description")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_regular(path, "model's description", most=MAX_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise DasExplainError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from None
 

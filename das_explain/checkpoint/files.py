@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from das_explain.checkpoint.pickled import load_tensors
 from das_explain.checkpoint.wrappers import Candidate, candidates
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, UsageError, first_line
 
 
 def read_weights(path: Path, entry: str | None = None) -> list[Candidate]:
@@ -28,7 +28,8 @@ def read_weights(path: Path, entry: str | None = None) -> list[Candidate]:
             ``wrappers.ENTRIES``.
 
     Raises:
-        DasExplainError: no such file; not a weight file; it names what no checkpoint has reason to; no state dict in it.
+        UsageError: no such file.
+        DasExplainError: not a weight file; it names what no checkpoint has reason to; no state dict in it.
     """
     return candidates(_read(Path(path)), str(path), entry)
 
@@ -57,7 +58,7 @@ def _read(path: Path) -> Any:
     if path.is_dir():
         raise DasExplainError(f"{path} is a folder, not a weight file{_what_folder(path)}")
     if not path.is_file():
-        raise DasExplainError(f"no such weight file: {path}")
+        raise UsageError(f"no such weight file: {path}")
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -71,10 +72,22 @@ def _read(path: Path) -> Any:
         return load_tensors(path, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise DasExplainError(_refusal(path, start, str(error))) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (
+        SafetensorError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        MemoryError,
+        RecursionError,
+    ) as error:
         if "TorchScript" in str(error):
             raise DasExplainError(f"{path} is a TorchScript archive; save model.state_dict() instead") from None
-        reason = _kind(start) if path.suffix.lower() != ".safetensors" else str(error).splitlines()[0]
+        reason = _kind(start) if path.suffix.lower() != ".safetensors" else first_line(error)
         raise DasExplainError(f"{path} cannot be read as weights ({reason})") from None
 
 

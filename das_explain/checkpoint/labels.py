@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, first_line
+from das_explain.files import read_regular
 
 IMAGENET_CLASSES = 1000
 MAX_BYTES = 64 * 2**20
@@ -16,18 +18,15 @@ def read_labels(path: Path) -> list[str]:
     """Class names in logit order from a text file, one per line, or a JSON list.
 
     Raises:
-        DasExplainError: no such file, not text, not a list of names.
+        UsageError: no such file.
+        DasExplainError: not text, not a list of names.
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DasExplainError(f"{path} is too large for a list of class names")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, "file of class names", most=MAX_BYTES).decode("utf-8-sig")
         labels = json.loads(text) if path.suffix.lower() == ".json" else text.rstrip().splitlines()
-    except FileNotFoundError:
-        raise DasExplainError(f"no such file of class names: {path}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise DasExplainError(f"{path} cannot be read as class names: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise DasExplainError(f"{path} cannot be read as class names: {first_line(error)}") from None
     if isinstance(labels, list):
         labels = [label.strip() if isinstance(label, str) else label for label in labels]
     return check_labels(labels, str(path))
@@ -63,18 +62,17 @@ def read_label_map(path: Path) -> dict[str, str]:
     """Class of the data -> class of the model, from a CSV file with the columns ``data`` and ``model``.
 
     Raises:
-        DasExplainError: no such file, not text, another header, a row without both, or one class of the data twice.
+        UsageError: no such file.
+        DasExplainError: not text, another header, a row without both, or one class of the data twice.
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            columns = list(reader.fieldnames or [])
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise DasExplainError(f"no such label map: {path}") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise DasExplainError(f"{path} cannot be read as a label map: {error}") from None
+        text = read_regular(path, "label map", most=MAX_BYTES).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+        columns = list(reader.fieldnames or [])
+        rows = [(reader.line_num, row) for row in reader]
+    except (ValueError, csv.Error) as error:
+        raise DasExplainError(f"{path} cannot be read as a label map: {first_line(error)}") from None
     if not {"data", "model"} <= set(columns):
         raise DasExplainError(
             f"{path}: a label map has the columns data,model; this has {', '.join(columns) or 'none'}"

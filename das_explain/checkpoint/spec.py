@@ -34,6 +34,7 @@ from das_explain.checkpoint.shipped import shipped_models
 from das_explain.errors import UsageError
 from das_explain.nn.interventions import INTERVENTIONS
 from das_explain.nn.registry import ATTENTION
+from das_explain.text import spelled
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".th", ".tar")
 KINDS = ("torchvision", "timm", "hf", "python")
@@ -124,7 +125,7 @@ def parse_spec(text: str, name: str | None = None) -> ModelSpec:
         takes = f"it takes {', '.join(SHARED)}"
         raise UsageError(f"{text}: a model directory takes no option {foreign[0]!r}; {takes}")
     text, default = text + _joined(suffixes), default + _joined(suffixes)
-    name = default if name is None else name.strip()
+    name = spelled(default) if name is None else name.strip()
     chosen: dict[str, Any] = {key: suffixes.get(key) for key in SUFFIXES}
     return ModelSpec(text=text, name=name, options=options, **chosen, **fields)
 

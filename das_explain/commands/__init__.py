@@ -17,7 +17,7 @@ from das_explain.commands.evaluate import evaluate
 from das_explain.commands.figure import figure
 from das_explain.commands.gate import gate
 from das_explain.commands.heatmap import heatmap
-from das_explain.commands.help import Command, Group, Stopped
+from das_explain.commands.help import Command, Group
 from das_explain.commands.models import app as models
 from das_explain.commands.profile import profile
 from das_explain.commands.report import report
@@ -27,13 +27,34 @@ from das_explain.commands.sfd import sfd
 from das_explain.commands.study import study
 from das_explain.commands.topics import help_page
 from das_explain.commands.train import train
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, one_line
+from das_explain.signals import Stopped, exit_status, heard_signals
+from das_explain.text import spelled
 
-RESUMED = ("sfd", "demo", "segment", "train", "study")
+_CONTINUED = "what is done is kept: the same command goes on from there"
+_AS_BEFORE = "tables and report are as they were: the same command makes them anew"
+_SO_FAR = "the figures and tables so far are in --out: the same command makes all of them anew"
+GOES_ON = {
+    **dict.fromkeys(("sfd", "demo", "segment", "train", "evaluate", "study"), _CONTINUED),
+    **dict.fromkeys(("score", "compare", "report"), _AS_BEFORE),
+    **dict.fromkeys(("heatmap", "gate"), _SO_FAR),
+}
+"""What becomes of a command that was stopped."""
+EXIT_STATUSES = {
+    0: "done; images that could not be read are named with their reasons",
+    1: "failed: a broken file, a full disk, not one image that could be read",
+    2: "wrong request: a path that is not there, an --out that cannot be written, an unknown option or name",
+    130: "stopped by Ctrl-C",
+    143: "stopped by SIGTERM",
+}
+"""What every command ends with."""
 
 app = typer.Typer(
     cls=Group,
-    help="Shows whether an attention gate makes a CNN look at the object: maps, sfd score, comparison.",
+    help="Shows whether an attention gate makes a CNN look at the object: maps, sfd score, comparison.\n\n"
+    "Exit status of every command: "
+    + "; ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUSES.items())
+    + ".",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -65,22 +86,25 @@ def options(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line on stderr and exit code 2 (usage) or 1, without a traceback."""
+    """Entry point: whatever ends a command is one line on stderr and a status of ``EXIT_STATUSES``, without a traceback."""
     os.environ["MPLBACKEND"] = "agg"  # figures go into files, whatever a notebook or a desktop has set
     try:
-        app()
-    except (Stopped, KeyboardInterrupt):
-        goes_on = "; the same command continues where it was" if set(sys.argv[1:2]) & set(RESUMED) else ""
-        print(f"das-explain: stopped{goes_on}", file=sys.stderr)
-        sys.exit(Stopped.exit_code)
+        with heard_signals():
+            app()
+    except Stopped:
+        goes_on = GOES_ON.get(next((word for word in sys.argv[1:2]), ""), "")
+        _end(f"stopped{goes_on and f'; {goes_on}'}", exit_status())
     except DasExplainError as error:
-        print(f"das-explain: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(one_line(error), error.exit_code)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # the disk is full, a folder is gone: no fault of the program's
         if error.filename is None and error.strerror is None:
             raise
         where = "" if error.filename is None else f"{error.filename}: "
-        print(f"das-explain: {where}{error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        _end(f"{where}{error.strerror}", 1)
+
+
+def _end(sentence: str, status: int) -> None:
+    print(f"das-explain: {spelled(sentence, backslash=False)}", file=sys.stderr)
+    sys.exit(status)

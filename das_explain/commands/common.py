@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from das_explain.commands.readable import check_readable
 from das_explain.text import cut_middle, plural
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def run_and_publish(
             out,
             progress=explaining,
             finding=finding,
+            scoring=scoring.to_json(),
             check=lambda run: check_options(scoring, run),
             **collecting,
         )
@@ -61,7 +63,8 @@ def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool) -
     print_tables(run)
     if report:
         print(f"report      {publish(run)}")
-    print(f"tables      {run.folder / 'scores.csv'} and beside it")
+    print(f"tables      {run.path('scores.csv')} and beside it")
+    check_readable(run.photos())
 
 
 def print_notes(dataset: Dataset) -> None:
@@ -130,6 +133,8 @@ def print_tables(run: Run) -> None:
     """The summary, the comparison, every measure beside its nulls, the statuses that are not ok, and what was assumed."""
     from das_explain.evidence.tables import read_table
 
+    if run.part:
+        print(f"unfinished  only {run.part}: the same sfd command makes the rest")
     rows = [
         (
             row.model,
@@ -154,12 +159,13 @@ def print_tables(run: Run) -> None:
     ]
     columns = ("block", "comparison", "difference", "95 % interval", "p, adjusted", "wins")
     print_table(columns, rows, title="comparison")
+    part = run.part and f" ({run.part}: the run is unfinished)"
     for sentence in run.manifest.get("verdicts", []):
-        print(f"verdict     {sentence}")
+        print(f"verdict     {sentence}{part or ''}")
     for sentence in run.manifest.get("region_uncertainty", []):
-        print(f"verdict     {sentence}")
+        print(f"verdict     {sentence}{part or ''}")
     print_lifts(run.table("lift"))
-    scores = read_table(run.folder / "scores.csv", only=("image", "status"))
+    scores = read_table(run.path("scores.csv"), only=("image", "status"))
     others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
     if len(others):
         counted = (

@@ -25,9 +25,11 @@ def compare(
     from das_explain.commands.common import score_and_publish
     from das_explain.evidence.join import join_runs
     from das_explain.evidence.run import Run
+    from das_explain.folders import check_folder
     from das_explain.scoring.options import ScoreOptions
     from das_explain.scoring.run import check_options
 
+    check_folder(out)
     opened = [Run.open(run) for run in runs]
     before = opened[0].manifest.get("scoring")
     options = score_options(scoring, ScoreOptions.from_json(before) if before else None)

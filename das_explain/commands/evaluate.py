@@ -65,9 +65,10 @@ def evaluate(
     Example: das-explain evaluate plain=plain.pth@resnet50 das=das.pth@resnet50:das photos/
     """
     from das_explain.accuracy.evaluate import measure_classifiers, measure_detectors
-    from das_explain.accuracy.folder import Request
+    from das_explain.accuracy.folder import Request, check_out
     from das_explain.checkpoint.spec import parse_spec
     from das_explain.commands.common import progress_bars
+    from das_explain.commands.readable import print_unread
     from das_explain.data.coco.objects import is_object_spec
     from das_explain.errors import UsageError
 
@@ -76,6 +77,7 @@ def evaluate(
     if not specs:
         raise UsageError(f"evaluate what on {data}? das-explain evaluate MODEL {data}, or --model NAME=SPEC")
     folder = out or Path("runs") / "evaluate" / "-".join(_plain(parse_spec(each).name) for each in specs)
+    check_out(folder)  # before models are loaded
     request = Request(
         models=tuple(specs),
         data=data,
@@ -103,6 +105,7 @@ def evaluate(
         _print_accuracy(measured)
     for note in measured.notes:
         print(f"note        {note}")
+    print_unread(measured.unread)
     if others := {status: count for status, count in measured.counts.items() if status != "ok"}:
         print("not scored  " + ", ".join(f"{count} {status}" for status, count in others.items()))
     print(f"tables      {folder}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -51,15 +52,25 @@ def figure(
 
     Example: das-explain figure runs/mine --kind grid,readings --width 7.16 --format pdf,svg
     """
+    from das_explain.errors import UsageError
     from das_explain.evidence.run import Run
+    from das_explain.evidence.staging import new_figures
     from das_explain.figures.kinds import FigureOptions, save_figures
-    from das_explain.files import check_folder
+    from das_explain.folders import check_folder
 
-    opened, folder = Run.open(run), out or run / "figures"
-    check_folder(folder)
+    opened, wanted = Run.open(run), out or run / "figures"
+    check_folder(wanted)
+    if out is None:
+        opened.lock()
+    if not opened.is_scored:
+        raise UsageError(f"{run} has no tables of the evidence that is there: das-explain score {run} makes them")
+    if opened.part:
+        print(f"unfinished  only {opened.part}: say so in the caption")
     kinds = comma_separated(kind)
     options = FigureOptions(width, measure, tuple(images or ()), comma_separated(blocks), colormap)
-    for path in save_figures(opened, kinds, folder, options, comma_separated(formats)):
-        print(f"figure      {path}")
+    with new_figures(opened) if out is None else nullcontext(out) as folder:
+        paths = save_figures(opened, kinds, folder, options, comma_separated(formats))
+    for path in paths:
+        print(f"figure      {wanted / path.name}")
     if "grid" in kinds and all(image.isdecimal() for image in images or ()):
         print("photos      spread evenly over the ranks of the difference, not picked: say so in the caption")

@@ -50,7 +50,8 @@ def gate(
     Example: das-explain gate photos/ -m das=das.pth@resnet50:das --figures 20
     """
     from das_explain.commands.common import load_explainer, open_photos, progress_bars
-    from das_explain.files import check_folder
+    from das_explain.commands.readable import check_readable, records
+    from das_explain.folders import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
@@ -76,6 +77,7 @@ def gate(
             progress=progress,
         )
     _print(summary)
+    check_readable(records(out / "regions.jsonl"))
     print(f"figures, arrays and tables  {out}")
 
 

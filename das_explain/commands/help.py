@@ -14,7 +14,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import UsageError
+from das_explain.signals import Stopped
 
 COMMON, DATA, MODELS, MAPS = "Common options", "Data", "Models", "Maps"
 SCORING, REGION, FINDERS, RUNNING = "Scoring", "Region R", "Finding R with networks", "Running"
@@ -26,12 +27,6 @@ _BadCommandLine: Any = typer.BadParameter.__base__  # click's UsageError, wherev
 
 
 _Base: Any = object  # TyperCommand or TyperGroup, in the classes below
-
-
-class Stopped(DasExplainError):
-    """Ctrl-C, which Typer would take for itself."""
-
-    exit_code = 130
 
 
 class _OneDialect(_Base):
@@ -74,8 +69,8 @@ def _one_line_errors() -> Iterator[None]:
         where = error.ctx.command_path if error.ctx else "das-explain"
         message = error.format_message().rstrip(".")
         raise UsageError(f"{' '.join(message.split())}; see {where} --help") from None
-    except KeyboardInterrupt:
-        raise Stopped("stopped") from None
+    except KeyboardInterrupt:  # which Typer would take for itself
+        raise Stopped from None
 
 
 def _page(command: Any, context: Any, width: int) -> Iterator[str]:

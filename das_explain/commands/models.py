@@ -98,14 +98,17 @@ def pack(
     """
     from das_explain.checkpoint.load import load_model, save_model
     from das_explain.errors import DasExplainError, UsageError
+    from das_explain.files import read_regular
+    from das_explain.folders import check_folder
 
+    check_folder(directory)
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file; name a directory to write")
     if directory.is_dir() and any(directory.iterdir()) and not force:
         raise UsageError(f"{directory} is not empty; --force replaces the model in it")
     try:
-        text = card.read_text(encoding="utf-8") if card else None
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_regular(card, "model card").decode("utf-8") if card else None
+    except UnicodeDecodeError as error:
         raise DasExplainError(f"{card} cannot be read as a model card: {error}") from None
     model = load_model(spec, device="cpu", labels=labels)
     config = model.config

@@ -24,7 +24,8 @@ def report(
     from das_explain.scoring.run import score_run
 
     opened = Run.open(run)
-    if not (run / "scores.csv").exists():
+    opened.lock()
+    if not opened.is_scored:
         score_run(opened)
     print_tables(opened)
     print(f"report      {publish(opened, single_file=single_file)}")

@@ -26,6 +26,7 @@ def score(
     """
     from das_explain.commands.common import score_and_publish
     from das_explain.evidence.run import Run
+    from das_explain.folders import check_folder
     from das_explain.scoring.options import ScoreOptions
     from das_explain.scoring.run import check_options
 
@@ -33,6 +34,8 @@ def score(
     before = opened.manifest.get("scoring")
     options = score_options(scoring, ScoreOptions.from_json(before) if before else None)
     check_options(options, opened)
+    if out is not None:
+        check_folder(out)
     if out is None:
         opened.lock()
     else:

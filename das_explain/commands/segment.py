@@ -38,8 +38,14 @@ def segment(
 
     Example: das-explain segment photos/ --out masks/
     """
+    from das_explain.segment.writers import check_claim
+
+    # Before photos are listed and torch is imported: a wrong path is told at once.
+    check_claim(out, running.overwrite)
+
     from das_explain.batches.export import export_masks
     from das_explain.commands.common import print_agreement, print_notes, progress_bars
+    from das_explain.commands.readable import check_readable, records
     from das_explain.data.dataset import open_dataset
     from das_explain.errors import UsageError
     from das_explain.segment.choose import choose_segmenter
@@ -71,6 +77,7 @@ def segment(
             writing=writing,
         )
     print("masks       " + ", ".join(f"{count} {status}" for status, count in exported.counts.items()))
+    check_readable(records(out / "regions.jsonl"))
     if exported.agreement is not None:
         print_agreement(exported)
     print(f"written     {out / 'masks.csv'} and beside it")

@@ -41,7 +41,7 @@ def sfd(
     """
     from das_explain.commands.common import run_and_publish
     from das_explain.data.dataset import open_dataset
-    from das_explain.files import check_folder
+    from das_explain.folders import check_folder
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from das_explain.data.images import printable
 from das_explain.data.rows import Box, one_spelling, read_rows, row_boxes
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import UsageError
+from das_explain.files import is_regular, read_regular
 from das_explain.types import Sample
 
 Named = tuple[str | None, Box]  # the object's class, where the file tells it
@@ -88,7 +89,7 @@ def _entries(path: Path) -> Iterator[tuple[str, list[Named]]]:
             raise UsageError(f"{printable(path)} holds no XML files of boxes")
         for file in files:
             yield file.relative_to(path).with_suffix("").as_posix(), _read_xml(file)
-    elif not path.is_file():
+    elif not is_regular(path):
         raise UsageError(f"no such file or folder of boxes: {printable(path)}")
     elif path.suffix.lower() == ".xml":
         yield path.stem, _read_xml(path)
@@ -129,12 +130,9 @@ def _read_localization(path: Path) -> Iterator[tuple[str, list[Named]]]:
 
 def _read_xml(path: Path) -> list[Named]:
     where = printable(path)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise DasExplainError(f"cannot read {where}: {error.strerror}") from None
-    if len(text) > MAX_XML or b"<!ENTITY" in text:  # what a few objects need is plain, and short
-        raise UsageError(f"{where} is not a file of boxes: it is too long or defines entities of its own")
+    text = read_regular(path, "file of boxes", most=MAX_XML)
+    if b"<!ENTITY" in text:  # what a few objects need is plain
+        raise UsageError(f"{where} is not a file of boxes: it defines entities of its own")
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:

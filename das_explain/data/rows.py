@@ -14,7 +14,8 @@ import unicodedata
 from pathlib import Path
 
 from das_explain.data.images import printable
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import UsageError
+from das_explain.files import read_regular
 from das_explain.text import spelled
 
 _CORNERS = ("x0", "y0", "x1", "y1")
@@ -25,11 +26,9 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """(line number, {column: cell}) of every row that is not blank; columns in lower case."""
     where = printable(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular(path, "CSV").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{where} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8") from None
-    except OSError as error:
-        raise DasExplainError(f"cannot read {where}: {error.strerror}") from None
     if (byte := text.find("\0")) >= 0:  # UTF-16 without a mark; csv minds it in Python 3.10 only
         raise UsageError(f"{where} is not UTF-8 text (NUL at character {byte}): save it as CSV in UTF-8")
     header = text.lstrip().split("\n", 1)[0]

@@ -25,6 +25,7 @@ def collect(
     seed: int = 0,
     stratified: bool = False,
     engine: str = "local",
+    scoring: dict[str, Any] | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
     finding: Progress = no_progress,
@@ -33,7 +34,8 @@ def collect(
     """Begins, or continues, the run in ``out`` until its evidence is whole.
 
     ``plan.samples`` were drawn from ``dataset`` with ``seed``. ``progress`` is told of images explained, of all of them;
-    ``finding`` of masks made on the way. ``check`` is shown the run before anything is written or explained.
+    ``finding`` of masks made on the way. ``scoring``: how the run is to be scored, for whoever finds it cut off. ``check``
+    is shown the run before anything is written or explained.
 
     Raises:
         UsageError: options, names or blocks that do not exist or do not go together.
@@ -44,6 +46,8 @@ def collect(
     explainer = plan.explainer()
     manifest = _manifest(plan, dataset, explainer, seed, stratified) | {"engine": engine}
     check(Run(out, manifest))
+    if scoring is not None:
+        manifest["scoring"] = scoring
     run = Run.start(out, manifest, plan.samples, overwrite=overwrite)
     missing = run.shards.missing()
     total = len(plan.samples)
@@ -52,6 +56,7 @@ def collect(
     shards = how.run(plan, missing, explainer, lambda done, of: progress(before + done, total), finding)
     for shard in shards:
         run.shards.write(shard.number, shard.table)
+    run.record_makers()
     return run
 
 

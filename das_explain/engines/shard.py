@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from das_explain.devices import describe_device
 from das_explain.engines import Shard
 from das_explain.evidence.codec import SCHEMA, encode
+from das_explain.evidence.provenance import maker, stamped
 from das_explain.evidence.shards import shard_range
 from das_explain.explain.explainer import Explainer
 from das_explain.explain.plan import Plan
@@ -31,6 +33,7 @@ def make_shards(
     }
     order = [[plan.samples[i] for i in part] for number in numbers for part in parts[number]]
     batches = explainer.batches(plan.source, order, plan.segmenter, workers=workers, finding=finding)
+    made_by = maker(describe_device(explainer.contest.contestants[0].device))
     done, total = 0, sum(map(len, ranges.values()))
     for number in numbers:
         tables = []
@@ -39,4 +42,5 @@ def make_shards(
             tables.append(encode(explainer.explain(batch)))
             done += len(batch)
             progress(done, total)
-        yield Shard(number, pa.concat_tables(tables).combine_chunks() if tables else SCHEMA.empty_table())
+        table = pa.concat_tables(tables).combine_chunks() if tables else SCHEMA.empty_table()
+        yield Shard(number, stamped(table, made_by))

@@ -13,9 +13,9 @@ import numpy as np
 
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.codec import encode
-from das_explain.evidence.run import ALL, Run
+from das_explain.evidence.provenance import makers, sentences
+from das_explain.evidence.run import ALL, MADE_OF, RESULTS, Run
 from das_explain.evidence.values import Evidence, Key, Photo
-from das_explain.files import check_folder
 
 Renaming = dict[str, str]  # a model's name in its run -> in the joined one, of those that are taken
 
@@ -23,7 +23,8 @@ Renaming = dict[str, str]  # a model's name in its run -> in the joined one, of 
 def join_runs(runs: Sequence[Run], out: Path, check: Callable[[Run], None] = lambda _: None) -> Run:
     """Puts the evidence of runs together in ``out``, to be scored there.
 
-    They must agree in data, sample, segmenter and options, and in how each photo fared. A model that is in several runs
+    They must agree in data, sample, segmenter and options, and in how each photo fared. Of unfinished runs those images
+    are taken that all have; the joined run is unfinished, too. A model that is in several runs
     is taken once; several of one name are copies of one design, or, if they differ in more than their weights, get their
     run's folder as a prefix. Where the masks that the runs found
     differ, the first run's is R for all, and ``run.json`` says on how many images. ``check`` is shown the joined run
@@ -31,27 +32,27 @@ def join_runs(runs: Sequence[Run], out: Path, check: Callable[[Run], None] = lam
 
     Raises:
         UsageError: fewer than two runs, or ``out`` is not empty.
-        DasExplainError: the runs differ, by the first difference; a run is not whole.
+        DasExplainError: the runs differ, by the first difference, or have no image in common.
     """
     if len(runs) < 2:
         raise UsageError("compare needs two runs or more: name their folders")
     for run in runs:
         _check_alike(runs[0], run)
-        if run.shards.missing():
-            raise DasExplainError(f"{run.folder}: parts of the evidence are missing: run its sfd command again first")
+    numbers = sorted(set.intersection(*(set(run.shards.there()) for run in runs)))
+    if not numbers:
+        raise DasExplainError(f"{runs[0].folder} and the others have no image in common yet: run their sfd again first")
     names = _names(runs)
     joined = Run(out, _manifest(runs, names))
     check(joined)
-    check_folder(out)
-    out.mkdir(parents=True, exist_ok=True)
-    if any(out.iterdir()):
-        raise UsageError(f"--out {out} is not empty; choose another folder")
-    joined.lock()
-    shutil.copyfile(runs[0].folder / "sample.csv", out / "sample.csv")
+    joined.claim()
+    shutil.copyfile(runs[0].path("sample.csv"), joined.path("sample.csv"))
     seen = _Masks()
-    for number, parts in enumerate(zip(*(run.evidence(ALL) for run in runs), strict=True)):
+    for number, *parts in zip(numbers, *(run.evidence(ALL, numbers) for run in runs), strict=True):
         joined.shards.write(number, encode(_merged(runs, parts, names.renamings, seen)))
-    joined.manifest["explaining_assumptions"] += seen.sentences(len(joined.sample))
+    made_by = makers([(run.shards.path(number), run.shards.images(number)) for run in runs for number in numbers])
+    told = {sentence for run in runs for sentence in sentences(run.manifest.get("made_by", []))}
+    notes = [each for each in joined.manifest["explaining_assumptions"] if each not in told]
+    joined.manifest["explaining_assumptions"] = [*notes, *sentences(made_by), *seen.sentences(len(joined.seen))]
     joined.save_manifest()
     return joined
 
@@ -162,10 +163,10 @@ def _manifest(runs: Sequence[Run], names: _Names) -> dict[str, Any]:
         notes.append(
             f"{group} names checkpoints of several runs: they are taken for {len(names.groups[group])} copies of one design"
         )
-    made = ("command", "created", "device", "versions", "seed")
+    made = ("command", "created", "device", "versions", "made_by", "seed")
     parts = [{"folder": str(run.folder), **{name: run.manifest.get(name) for name in made}} for run in runs]
-    scored = ("counts", "assumptions", "verdicts", "region_uncertainty")
-    rest = {name: value for name, value in runs[0].manifest.items() if name not in scored}
+    left_out = (*RESULTS, *MADE_OF, "figures", "made_by")
+    rest = {name: value for name, value in runs[0].manifest.items() if name not in left_out}
     joined = {
         "models": models,
         "groups": names.groups,

@@ -9,6 +9,7 @@ scores.csv, measures.csv, nulls.csv, summary.csv, comparison.csv, lift.csv ...  
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
@@ -19,19 +20,31 @@ import numpy as np
 import pandas as pd
 
 from das_explain.data.geometry import Geometry, Preprocess
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.codec import SCHEMA as EVIDENCE
 from das_explain.evidence.codec import SCORING_COLUMNS, decode
+from das_explain.evidence.ownership import (
+    LOCK,
+    MANIFEST,
+    own_manifest,
+    read_manifest,
+    written_names,
+)
+from das_explain.evidence.provenance import makers, sentences
 from das_explain.evidence.shards import Shards, shard_range
 from das_explain.evidence.tables import SAMPLE, TABLES, read_table, write_rows
 from das_explain.evidence.values import Evidence
-from das_explain.files import check_folder, package_versions, write_json
+from das_explain.files import package_versions, write_json
+from das_explain.folders import check_folder, inside, remove_parts, remove_written
+from das_explain.text import spelled
 from das_explain.types import Sample
 
 SCHEMA = 2
 IDENTITY = ("schema", "models", "data", "sample", "options", "segmenter", "seed")
 """Entries of the manifest that decide the evidence: a folder is continued only when all of them agree. How it is made
 (batch, workers, engine, device) and how it is scored are none of them."""
+MADE_OF = ("copied_from", "joined")
+"""Entries of a run that was made of others."""
 
 
 class Run:
@@ -57,15 +70,14 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
-        """An existing run. Raises DasExplainError when the folder holds none, or one of another version."""
+        """An existing run. Raises UsageError when the folder holds none, DasExplainError for one of another version."""
         folder = Path(folder)
-        path = folder / "run.json"
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise DasExplainError(f"{folder} holds no run: run.json is missing; name the --out of an sfd run") from None
-        except (OSError, ValueError) as error:
-            raise DasExplainError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        path = folder / MANIFEST
+        if not folder.is_dir():
+            raise UsageError(f"{spelled(str(folder))} is no folder; name the --out of an sfd run")
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise UsageError(f"{folder} holds no run: run.json is missing; name the --out of an sfd run")
         if not isinstance(manifest, dict):
             raise DasExplainError(f"{path} holds no JSON object: was it written by another program?")
         if manifest.get("schema") != SCHEMA:
@@ -76,6 +88,10 @@ class Run:
         for name, kind in (("models", list), ("data", dict), ("sample", list), ("options", dict), ("groups", dict)):
             if not isinstance(manifest.get(name), kind):
                 raise DasExplainError(f"{path} has no usable {name!r}: was it written by another program?")
+        if not all(isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in manifest["models"]):
+            raise DasExplainError(f"{path} does not name its models: was it written by another program?")
+        if not all(isinstance(name, str) for name in manifest["sample"]):
+            raise DasExplainError(f"{path} does not name its images: was it written by another program?")
         return cls(folder, manifest)
 
     @classmethod
@@ -84,9 +100,12 @@ class Run:
     ) -> Run:
         """Begins a run in ``folder``, or continues the same run that was cut off there.
 
+        ``run.json`` is written first and replaced last, so that whoever is killed in between can begin again.
+
         Raises:
-            DasExplainError: the folder holds another run's results (``overwrite`` replaces them), or something that
-                is no run, or another process is writing to it.
+            UsageError: the folder cannot be written, or holds something that is no run of ours.
+            DasExplainError: the folder holds another run's results (``overwrite`` replaces them), or another process
+                is writing to it.
         """
         manifest = json.loads(json.dumps({"schema": SCHEMA, **manifest, "sample": [s.name for s in samples]}))
         manifest |= {
@@ -94,39 +113,50 @@ class Run:
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
         check_folder(folder)
+        before = own_manifest(folder)
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, manifest)
         run.lock()
-        if (folder / "run.json").exists():
-            if changed := run._differences():
+        if before is not None:
+            if changed := run._differences(before):
                 if not overwrite and run._has_results():
                     raise DasExplainError(
                         f"{folder} holds the results of another run (other {', '.join(changed)}): "
                         "choose another --out, or --overwrite to replace them"
                     )
-                run._clear()
+                remove_written(folder, written_names(folder, before))
             else:
-                manifest["created"] = cls.open(folder).manifest.get("created")
-        elif any(entry.name != ".lock" for entry in folder.iterdir()):
-            raise DasExplainError(f"--out {folder} is not empty and holds no run; choose another folder")
+                kept = {name: before[name] for name in ("created", "figures", *MADE_OF) if name in before}
+                run.manifest |= kept
         run.save_manifest()
         rows = ({"index": s.index, "image": s.name, "label": s.label} for s in samples)
-        write_rows(folder / "sample.csv", SAMPLE, rows)
+        write_rows(run.path("sample.csv"), SAMPLE, rows)
         return run
+
+    def claim(self) -> None:
+        """Makes the folder this run's, which was made of others: it is empty, or a killed process began the same there.
+
+        Raises UsageError for any other folder.
+        """
+        check_folder(self.folder)
+        before = own_manifest(self.folder) if self._is_there() else None
+        if before is not None and ("scored" in before or self._differences(before, (*IDENTITY, *MADE_OF))):
+            raise UsageError(f"--out {spelled(str(self.folder))} is not empty; choose another folder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock()
+        self.save_manifest()
 
     def copy_to(self, out: Path) -> Run:
         """The same evidence in another folder, to be scored otherwise there; links where the disk allows it."""
-        check_folder(out)
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise DasExplainError(f"--out {out} is not empty; choose another folder")
-        copy = Run(out, json.loads(json.dumps(self.manifest)))
-        copy.lock()
-        copy.save_manifest()
-        shutil.copyfile(self.folder / "sample.csv", out / "sample.csv")
-        copy.shards.folder.mkdir()
+        manifest = {name: value for name, value in self.manifest.items() if name not in (*RESULTS, "figures")}
+        origin = {"copied_from": os.path.realpath(self.folder)}
+        copy = Run(out, json.loads(json.dumps(manifest | origin)))
+        copy.claim()
+        shutil.copyfile(self.path("sample.csv"), copy.path("sample.csv"))
+        copy.path("evidence").mkdir(exist_ok=True)
         for number in self.shards.present():
             source, target = self.shards.path(number), copy.shards.path(number)
+            target.unlink(missing_ok=True)  # of a copy that was cut off
             try:
                 target.hardlink_to(source)
             except OSError:
@@ -137,6 +167,27 @@ class Run:
     def sample(self) -> list[str]:
         """The names of the images, in the drawn order."""
         return self.manifest["sample"]
+
+    @property
+    def seen(self) -> list[str]:
+        """The names of the images whose evidence is there: all of ``sample``, unless the run is unfinished."""
+        shards = self.shards
+        ranges = (shard_range(number, len(self.sample)) for number in shards.there())
+        return [name for each in ranges for name in self.sample[each.start : each.stop]]
+
+    @property
+    def part(self) -> str | None:
+        """``k of n images``, what the tables were made of where the run was unfinished then; ``None`` for all of them."""
+        scored = self.manifest.get("scored")
+        if not isinstance(scored, dict) or scored.get("images") == scored.get("of"):
+            return None
+        return f"{scored.get('images')} of {scored.get('of')} images"
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the tables are whole and belong to the evidence that is there."""
+        scored = self.manifest.get("scored")
+        return isinstance(scored, dict) and scored.get("images") == len(self.seen) and self.path("scores.csv").exists()
 
     @property
     def models(self) -> list[str]:
@@ -160,16 +211,17 @@ class Run:
     def evidence(
         self, columns: Sequence[str] = SCORING_COLUMNS, numbers: Sequence[int] | None = None
     ) -> Iterator[Evidence]:
-        """The evidence, shard by shard, in the drawn order; ``columns=ALL`` with the frames; ``numbers``: of some shards.
+        """The evidence that is there, shard by shard, in the drawn order (``seen``), or that of some shards, ``numbers``;
+        ``columns=ALL`` with the frames.
 
-        Raises DasExplainError for a shard that is missing, damaged, or of other images than the run's.
+        Raises DasExplainError for a shard that is damaged, or of other images than the run's.
         """
         geometries = {model: geometry.key for model, geometry in self.geometries.items()}
         sizes = {geometry.key: geometry.size for geometry in self.geometries.values()}
         segmenter = self.manifest.get("segmenter")
         looked_for = isinstance(segmenter, dict) and segmenter.get("name") != "none"
         shards = self.shards
-        for number in range(len(shards)) if numbers is None else numbers:
+        for number in shards.there() if numbers is None else numbers:
             evidence = decode(shards.read(number, columns))
             wanted = shard_range(number, len(self.sample))
             if [photo.image for photo in evidence.photos] != self.sample[wanted.start : wanted.stop]:
@@ -183,48 +235,65 @@ class Run:
                     evidence.masks.setdefault(key, np.zeros((len(evidence.shown), *size), bool))
             yield evidence
 
+    def photos(self) -> Iterator[dict[str, Any]]:
+        """``image``, ``status`` and ``message`` of every image whose evidence is there, in order."""
+        for number in self.shards.there():
+            yield from self.shards.read(number, ("image", "status", "message")).to_pylist()
+
     def table(self, name: str) -> pd.DataFrame:
         """A table of this run as a pandas DataFrame; labels and names stay text, whatever they look like."""
-        return read_table(self.folder / f"{name}.csv", TABLES.get(name, ()))
+        return read_table(self.path(f"{name}.csv"), TABLES.get(name, ()))
+
+    def path(self, name: str) -> Path:
+        """Where a file of the run is, or will be. Raises DasExplainError where a link leads out of the folder."""
+        return inside(self.folder, name)
+
+    def record_makers(self) -> None:
+        """Writes into ``run.json`` who made the evidence, and, where it was not one alone, among what is assumed."""
+        shards, before = self.shards, sentences(self.manifest.get("made_by", []))
+        made_by = makers([(shards.path(number), shards.images(number)) for number in shards.there()])
+        notes = [each for each in self.manifest["explaining_assumptions"] if each not in before]
+        self.manifest |= {"made_by": made_by, "explaining_assumptions": [*notes, *sentences(made_by)]}
+        self.save_manifest()
 
     def save_manifest(self) -> None:
         """Writes ``run.json``."""
-        write_json(self.folder / "run.json", self.manifest)
+        write_json(self.path(MANIFEST), self.manifest)
 
     def lock(self) -> None:
-        """Keeps other processes from writing to the folder, until this one ends. Raises DasExplainError."""
+        """Keeps other processes from writing to the folder until this one ends, and removes what killed ones left.
+
+        Raises UsageError where it cannot be written, DasExplainError where another process is writing to it.
+        """
         from filelock import FileLock, Timeout
 
-        self._lock = FileLock(self.folder / ".lock")
+        check_folder(self.folder)
+        self._lock = FileLock(self.path(LOCK))
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise DasExplainError(f"another process is writing to {self.folder}; choose another --out") from None
+        except OSError as error:
+            raise UsageError(f"cannot write to {self.folder}: {error.strerror or error}") from None
+        for name in ("", "evidence", "figures"):
+            remove_parts(self.path(name))
 
-    def _differences(self) -> list[str]:
-        """What sets this run apart from the one that the folder holds; a run that cannot be read differs in all."""
-        try:
-            before = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return ["run.json"]
-        if not isinstance(before, dict):
-            return ["run.json"]
+    def _is_there(self) -> bool:
+        return self.folder.is_dir() and any(self.folder.iterdir())
+
+    def _differences(self, before: dict[str, Any], entries: Sequence[str] = IDENTITY) -> list[str]:
+        """What sets this run apart from the one of that ``run.json``."""
         if before.get("schema") != SCHEMA:
             return ["schema"]
-        return [key for key in IDENTITY if before.get(key) != self.manifest.get(key)]
+        return [key for key in entries if before.get(key) != self.manifest.get(key)]
 
     def _has_results(self) -> bool:
         """Whether anything was found: a run that failed before, for wrong weights perhaps, is nothing to lose."""
         journal = self.folder / "journal.jsonl"  # of schema 1
-        return any(self.shards.folder.glob("part-*.parquet")) or (journal.exists() and journal.stat().st_size > 0)
-
-    def _clear(self) -> None:
-        """Removes what a run has written, and nothing else that may lie in the folder."""
-        self.shards.clear()
-        for folder in ("frames", "report", "figures"):
-            shutil.rmtree(self.folder / folder, ignore_errors=True)
-        for name in ("run.json", "journal.jsonl", *(f"{table}.csv" for table in TABLES)):
-            (self.folder / name).unlink(missing_ok=True)
+        found = any(self.path("evidence").glob("part-*.parquet")) or self.path("scores.csv").exists()
+        return found or (journal.exists() and journal.stat().st_size > 0)
 
 
+RESULTS = ("scored", "counts", "assumptions", "verdicts", "region_uncertainty")
+"""Entries of ``run.json`` that scoring wrote."""
 ALL = tuple(EVIDENCE.names)

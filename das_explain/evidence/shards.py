@@ -8,7 +8,6 @@ makes the same one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,15 +16,20 @@ import pyarrow.parquet as pq
 
 from das_explain.errors import DasExplainError
 from das_explain.evidence.codec import OPTIONAL, SCHEMA
-from das_explain.files import replace_file
+from das_explain.files import is_regular, replace_file
+from das_explain.folders import inside
 
 SIZE = 64  # images of a shard; a smaller one costs more to open, a larger one more work when a run is killed
-_NAME = re.compile(r"part-(\d{5,})\.parquet")
 
 
 def shard_range(number: int, count: int) -> range:
     """Which of ``count`` images, in the drawn order, are in the shard."""
     return range(number * SIZE, min((number + 1) * SIZE, count))
+
+
+def shard_name(number: int) -> str:
+    """The file of a shard."""
+    return f"part-{number:05d}.parquet"
 
 
 def shard_count(count: int) -> int:
@@ -52,8 +56,8 @@ class Shards:
         return place // SIZE
 
     def path(self, number: int) -> Path:
-        """Where a shard is, or will be."""
-        return self.folder / f"part-{number:05d}.parquet"
+        """Where a shard is, or will be. Raises DasExplainError where a link leads out of the run's folder."""
+        return inside(self.folder.parent, f"{self.folder.name}/{shard_name(number)}")
 
     def present(self) -> list[int]:
         """The shards that are there, whole: right schema, right images."""
@@ -64,9 +68,13 @@ class Shards:
         there = set(self.present())
         return [number for number in range(len(self)) if number not in there]
 
+    def there(self) -> list[int]:
+        """The shards of which there is a file, whole or damaged: what reading goes through."""
+        return [number for number in range(len(self)) if self.path(number).exists()]
+
     def write(self, number: int, table: pa.Table) -> None:
         """Puts a shard under its final name, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path(number).parent.mkdir(parents=True, exist_ok=True)
         # Maps and pictures hardly compress; the rest is small.
         how = {"compression": "zstd", "compression_level": 1, "use_dictionary": _DICTIONARY, "write_statistics": False}
         replace_file(self.path(number), lambda part: pq.write_table(table, part, **how))
@@ -74,6 +82,8 @@ class Shards:
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """A shard's table, or some of its columns. Raises DasExplainError if it is not there, or damaged."""
         path = self.path(number)
+        if path.exists() and not is_regular(path):
+            raise DasExplainError(f"{path} is no file: remove it and run the same sfd command again")
         try:
             there = pq.read_schema(path).names
             wanted = [name for name in columns or SCHEMA.names if name in there or name not in OPTIONAL]
@@ -86,16 +96,12 @@ class Shards:
                 f"{path} is damaged ({reason}): delete it and run the same sfd command again"
             ) from None
 
-    def clear(self) -> None:
-        """Removes all shards, and what a killed writer left."""
-        if self.folder.is_dir():
-            for path in self.folder.iterdir():
-                if _NAME.fullmatch(path.name) or path.name.startswith(".part-"):
-                    path.unlink()
-
     def _whole(self, number: int) -> bool:
+        path = self.path(number)
+        if not is_regular(path):
+            return False
         try:
-            metadata = pq.read_metadata(self.path(number))
+            metadata = pq.read_metadata(path)
         except (OSError, pa.ArrowException):
             return False
         wanted = shard_range(number, self.count)

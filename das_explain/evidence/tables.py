@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from das_explain.errors import DasExplainError
+from das_explain.files import is_regular, naming, part_of, replace_file
 
 SCORES = (
     "image", "model", "block", "label", "target", "predicted", "confidence", "correct", "cam_max", "r_area",
@@ -118,6 +119,9 @@ REPEATED = TEXT - {
 }  # few different values: kept as categories
 
 
+LONGEST_HEADER = 1 << 16  # bytes
+
+
 def read_table(path: Path, columns: Sequence[str] = (), *, only: Sequence[str] | None = None) -> pd.DataFrame:
     """A CSV of a run. ``columns`` must be there; ``only`` these are read, all texts as categories.
 
@@ -141,6 +145,9 @@ def read_parts(
 
 def _types(path: Path, columns: Sequence[str], only: Sequence[str] | None) -> dict[str, Any]:
     """Which columns of the file are read, and as what."""
+    with path.open("rb") as file:  # pandas looks for its end in all of the file
+        if len(file.readline(LONGEST_HEADER)) == LONGEST_HEADER:
+            raise DasExplainError(f"{path} has a first line without an end: was it written by another program?")
     names = list(pd.read_csv(path, nrows=0).columns)
     missing = [name for name in (only or columns) if name not in names]
     if missing:
@@ -167,6 +174,8 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 @contextmanager
 def _one_line(path: Path) -> Iterator[None]:
     """What reading a CSV may run into, said on one line."""
+    if path.exists() and not is_regular(path):
+        raise DasExplainError(f"{path} is no file: move it away and score the run again")
     try:
         yield
     except pd.errors.EmptyDataError:
@@ -182,24 +191,30 @@ class TableWriter:
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path, self.columns = path, list(columns)
-        self.partial = path.with_name(f".{path.name}.partial")
+        self.partial = part_of(path)
 
     def __enter__(self) -> TableWriter:
-        self._file = self.partial.open("w", encoding="utf-8", newline="")
+        self.partial.unlink(missing_ok=True)
+        self._file = self.partial.open("x", encoding="utf-8", newline="")
         csv.writer(self._file, lineterminator="\n").writerow(self.columns)
         return self
 
     def add(self, table: pd.DataFrame) -> None:
         """Appends rows; numbers with six significant digits, NaN and None as empty cells."""
-        table.to_csv(
-            self._file, index=False, header=False, columns=self.columns, float_format="%.6g", lineterminator="\n"
-        )
+        how = {"index": False, "header": False, "float_format": "%.6g", "lineterminator": "\n"}
+        try:
+            table.to_csv(self._file, columns=self.columns, **how)
+        except OSError as error:
+            raise naming(error, self.path) from None
 
     def __exit__(self, kind: Any, *_: Any) -> None:
-        self._file.close()
-        if kind is None:
-            os.replace(self.partial, self.path)
-        else:
+        try:
+            self._file.close()
+            if kind is None:
+                os.replace(self.partial, self.path)
+        except OSError as error:
+            raise naming(error, self.path) from None
+        finally:
             self.partial.unlink(missing_ok=True)
 
 
@@ -211,9 +226,11 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
     """Rows as dictionaries, one at a time; ``None`` is an empty cell."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([row[column] for column in columns] for row in rows)
-    os.replace(partial, path)
+
+    def write(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([row[column] for column in columns] for row in rows)
+
+    replace_file(path, write)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -15,6 +17,7 @@ from das_explain.cam.methods import METHODS
 from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.matching import LabelMatch, match_labels
 from das_explain.checkpoint.model import LoadedModel
+from das_explain.checkpoint.spec import parse_spec
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.measures.probe import BASELINES
 from das_explain.nn.running import OneByOne
@@ -140,6 +143,9 @@ def load_contest(
         UsageError: a model, a block or a target class that does not exist.
         DasExplainError: a model that cannot be loaded, labels that do not match.
     """
+    name_copies(
+        [each if isinstance(each, LoadedModel) else parse_spec(str(each)) for each in models if not _is_module(each)]
+    )
     files = list(label_files) or [None] * len(models)
     loaded = [
         each
@@ -147,20 +153,41 @@ def load_contest(
         else load_model(each, device=device, blocks=blocks or None, labels=file, layout=layouts)
         for each, file in zip(models, files, strict=True)
     ]
-    groups: dict[str, list[str]] = {}
-    for model in loaded:
-        groups.setdefault(model.name, []).append(model.name)
-    for group, members in groups.items():
+    groups = name_copies(loaded)
+    for group in groups:
         for changed in ("gates", "weights"):
             if len({model.config.get(changed) for model in loaded if model.name == group}) > 1:
                 raise UsageError(
                     f"{group} names models with other +{changed}=: copies of one design they are not; name each"
                 )
-        if len(members) > 1:
-            members[:] = [f"{group}#{copy + 1}" for copy in range(len(members))]
     names = {group: iter(members) for group, members in groups.items()}
     loaded = [replace(model, name=next(names[model.name])) for model in loaded]
     return Contest([_contestant(model, labels, options, label_map) for model in loaded], groups)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+def name_copies(models: Sequence[_Named]) -> dict[str, list[str]]:
+    """Name -> what its models are called in the run: itself, or ``NAME#1`` and so on where it was given several times.
+
+    Raises UsageError where two models would be called the same.
+    """
+    counts = Counter(model.name for model in models)
+    groups = {
+        name: [name] if count == 1 else [f"{name}#{copy}" for copy in range(1, count + 1)]
+        for name, count in counts.items()
+    }
+    for name, count in Counter(chain.from_iterable(groups.values())).items():
+        if count > 1:
+            raise UsageError(f"two models would be called {name}, a copy and one that was given that name: rename it")
+    return groups
+
+
+def _is_module(model: object) -> bool:
+    return isinstance(model, nn.Module)
 
 
 def _contestant(

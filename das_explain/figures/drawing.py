@@ -26,6 +26,7 @@ from matplotlib.ticker import MaxNLocator
 from das_explain.cam import colours
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.figures.lettering import fit, inches, plain
+from das_explain.files import replace_file
 from das_explain.measures import MEASURES
 
 COLUMN, PAGE = 3.5, 7.16  # inches: one column, two columns
@@ -65,10 +66,11 @@ def save(figure: Figure, stem: str | Path, formats: Sequence[str] = ("png", "pdf
         with matplotlib.rc_context(fonts), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box is drawn in its place
             for path, kind in zip(paths, formats, strict=True):
-                figure.savefig(path, dpi=DPI, format=kind, **how[kind])
+                settings = {"dpi": DPI, "format": kind, **how[kind]}
+                replace_file(path, lambda part, settings=settings: figure.savefig(part, **settings))
     except OSError as error:
         raise DasExplainError(
-            f"cannot write the figure {stem}: {error.strerror or error}; choose another --out"
+            f"cannot write the figure {error.filename or stem}: {error.strerror or error}; choose another --out"
         ) from None
     return paths
 

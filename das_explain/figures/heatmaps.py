@@ -16,12 +16,14 @@ from das_explain.errors import DasExplainError, one_line
 from das_explain.evidence.tables import SCORES, write_rows
 from das_explain.evidence.values import Evidence, Key, Photo
 from das_explain.explain.explainer import Explainer, pixels
-from das_explain.files import check_folder, json_line
+from das_explain.files import json_line, replace_file
+from das_explain.folders import check_folder, inside
 from das_explain.scoring.memory import model_facts
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.rows import score_rows
 from das_explain.scoring.scorer import Scorer
 from das_explain.segment import Segmenter
+from das_explain.signals import Stopped
 from das_explain.types import Progress, no_progress
 
 Row = dict[str, Any]
@@ -62,36 +64,44 @@ def write_heatmaps(
     regions: list[Row] = []
     taken: set[str] = set()
     failed: list[str] = []
-    with killed_workers_told():
-        batches = explainer.batches(
-            dataset.source, dataset.samples, segmenter, batch=batch, workers=workers, finding=finding
-        )
-        for loaded in batches:
-            _, seen = loaded.readable()
-            evidence = explainer.explain(loaded, frames=False)
-            frames = {geometry: pixels(seen, geometry) for geometry in seen.frames}
-            table = score_rows(scorer.models, evidence, scorer.score(evidence)).astype(object)
-            records = table.where(table.notna(), None).to_dict("records")
-            rows += records
-            regions += [asdict(photo) for photo in evidence.photos]
-            per_image = len(records) // len(evidence)
-            for row, position in enumerate(evidence.shown):
-                mine = records[position * per_image : (position + 1) * per_image]
-                view = _View(evidence.one(row), {geometry: each[row] for geometry, each in frames.items()})
-                # The suffix keeps a photo from being overwritten where --out is its own folder.
-                name = view.photo.image
-                stem = out / f"{unique_stem(name, taken)}-heatmap"
-                try:
-                    figures.save(_figure(view, mine), stem)
-                    _save_maps(stem, view)
-                except (OSError, DasExplainError) as error:  # one image's files: the others' are still worth having
-                    failed.append(f"{name}: {one_line(error)}")
-    write_rows(out / "heatmaps.csv", SCORES, rows)
-    (out / "regions.jsonl").write_bytes(b"".join(map(json_line, regions)))
+    try:
+        with killed_workers_told():
+            batches = explainer.batches(
+                dataset.source, dataset.samples, segmenter, batch=batch, workers=workers, finding=finding
+            )
+            for loaded in batches:
+                _, seen = loaded.readable()
+                evidence = explainer.explain(loaded, frames=False)
+                frames = {geometry: pixels(seen, geometry) for geometry in seen.frames}
+                table = score_rows(scorer.models, evidence, scorer.score(evidence)).astype(object)
+                records = table.where(table.notna(), None).to_dict("records")
+                rows += records
+                regions += [asdict(photo) for photo in evidence.photos]
+                per_image = len(records) // len(evidence)
+                for row, position in enumerate(evidence.shown):
+                    mine = records[position * per_image : (position + 1) * per_image]
+                    view = _View(evidence.one(row), {geometry: each[row] for geometry, each in frames.items()})
+                    # The suffix keeps a photo from being overwritten where --out is its own folder.
+                    name = view.photo.image
+                    stem = out / f"{unique_stem(name, taken)}-heatmap"
+                    try:
+                        figures.save(_figure(view, mine), stem)
+                        _save_maps(stem, view)
+                    except (OSError, DasExplainError) as error:  # one image's files: the others' are still worth having
+                        failed.append(f"{name}: {one_line(error)}")
+    except Stopped:  # the figures so far keep their table
+        _write_tables(out, rows, regions)
+        raise
+    _write_tables(out, rows, regions)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise DasExplainError(f"{failed[0]}{more}; everything else is in {out}")
     return rows
+
+
+def _write_tables(out: Path, rows: Sequence[Row], regions: Sequence[Row]) -> None:
+    write_rows(inside(out, "heatmaps.csv"), SCORES, rows)
+    replace_file(inside(out, "regions.jsonl"), lambda part: part.write_bytes(b"".join(map(json_line, regions))))
 
 
 def unique_stem(name: str, taken: set[str]) -> str:
@@ -183,4 +193,4 @@ def _save_maps(stem: Path, view: _View) -> None:
             maps = view.evidence.maps[key]
             arrays[f"{name}/{key.block}"] = maps.native[0]
             arrays[f"{name}/{key.block}/cam_max"] = maps.raw_max[0]
-    np.savez_compressed(stem.with_name(stem.name + ".npz"), **arrays)
+    replace_file(stem.with_name(stem.name + ".npz"), lambda part: np.savez_compressed(part, **arrays))

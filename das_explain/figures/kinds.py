@@ -94,8 +94,8 @@ def _name(run: Run, kind: str, options: FigureOptions, pair: tuple[str, str] | N
 def _values(run: Run, measure: str) -> pd.DataFrame:
     """scores.csv, or of measures.csv the rows of one measure."""
     if measure == "sfd":
-        return read_table(run.folder / "scores.csv", only=(*COLUMNS, "sfd"))
-    table = read_table(run.folder / "measures.csv", only=(*COLUMNS, "measure", "value"))
+        return read_table(run.path("scores.csv"), only=(*COLUMNS, "sfd"))
+    table = read_table(run.path("measures.csv"), only=(*COLUMNS, "measure", "value"))
     mine = table[table["measure"] == measure]
     if mine.empty:
         raise UsageError(f"{run.folder} was scored without {measure}: das-explain score RUN --measure {measure}")
@@ -129,7 +129,7 @@ def _paired(run: Run, options: FigureOptions) -> Iterator[Drawn]:
 
 
 def _readings(run: Run, options: FigureOptions) -> Iterator[Drawn]:
-    if not (run.folder / "readings.csv").exists():
+    if not (run.path("readings.csv")).exists():
         raise UsageError(f"{run.folder} was scored without readings: das-explain score RUN --readings")
     readings = run.table("readings")
     default = ScoreOptions.from_json(run.manifest["scoring"]).reading

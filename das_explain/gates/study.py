@@ -18,12 +18,13 @@ from das_explain.batches.workers import killed_workers_told
 from das_explain.cam.engine import upsample
 from das_explain.data.dataset import Dataset
 from das_explain.errors import UsageError
-from das_explain.evidence.tables import TableWriter, write_rows, write_table
+from das_explain.evidence.tables import write_rows, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.explain.contestants import Contestant
 from das_explain.explain.explainer import Explainer, Inputs, pixels, wanted_targets
 from das_explain.figures.heatmaps import unique_stem
 from das_explain.files import json_line, replace_file, six_digits
+from das_explain.folders import inside
 from das_explain.gates.effects import (
     EFFECT_COLUMNS,
     TRAINED,
@@ -49,6 +50,7 @@ from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.rows import score_rows
 from das_explain.scoring.scorer import Scorer
 from das_explain.segment import Segmenter
+from das_explain.signals import Stopped
 from das_explain.types import Progress, no_progress
 
 Record = dict[str, Any]
@@ -151,32 +153,45 @@ def study_gates(
     regions: list[Record] = []
     taken: set[str] = set()
     done = 0
-    with killed_workers_told(), TableWriter(out / "gates.csv", EFFECT_COLUMNS) as writer:
-        batches = explainer.batches(
-            dataset.source, dataset.samples, segmenter, batch=batch, workers=workers, finding=finding
-        )
-        for loaded in batches:
-            seen = [model.look(loaded) for model in models]
-            regions += [asdict(photo) for photo in seen[0].evidence.photos]
-            table = _by_image([each.effects for each in seen], len(loaded))
-            writer.add(table)
-            effects.append(table)
-            for row, position in enumerate(seen[0].evidence.shown):
-                for model in seen:
-                    described += _describe_gates(model, row)
-                    if drawn is None or done + position < drawn:
-                        points = _points(model, row, at)
-                        suffix = f"-{_file_part(model.contestant.name)}" if len(seen) > 1 else ""
-                        name = Path(model.photo(row).image).with_suffix("").as_posix() + suffix + "-gate.npz"
-                        stem = out / unique_stem(name, taken)
-                        figures.save(gate_figure(_lay_out(model, row, points)), stem)
-                        _save_arrays(stem, model, row, points)
-            done += len(loaded)
-            progress(done, len(dataset.samples))
-    write_rows(out / "attention.csv", ATTENTION_COLUMNS, described)
-    replace_file(out / "regions.jsonl", lambda part: part.write_bytes(b"".join(map(json_line, regions))))
-    summary = summarize_effects(pd.concat(effects, ignore_index=True))
-    write_table(out / "effects.csv", summary)
+    try:
+        with killed_workers_told():
+            batches = explainer.batches(
+                dataset.source, dataset.samples, segmenter, batch=batch, workers=workers, finding=finding
+            )
+            for loaded in batches:
+                seen = [model.look(loaded) for model in models]
+                regions += [asdict(photo) for photo in seen[0].evidence.photos]
+                table = _by_image([each.effects for each in seen], len(loaded))
+                effects.append(table)
+                for row, position in enumerate(seen[0].evidence.shown):
+                    for model in seen:
+                        described += _describe_gates(model, row)
+                        if drawn is None or done + position < drawn:
+                            points = _points(model, row, at)
+                            suffix = f"-{_file_part(model.contestant.name)}" if len(seen) > 1 else ""
+                            name = Path(model.photo(row).image).with_suffix("").as_posix() + suffix + "-gate.npz"
+                            stem = out / unique_stem(name, taken)
+                            figures.save(gate_figure(_lay_out(model, row, points)), stem)
+                            _save_arrays(stem, model, row, points)
+                done += len(loaded)
+                progress(done, len(dataset.samples))
+    except Stopped:  # the figures so far keep their tables
+        if effects:
+            _write_tables(out, effects, described, regions)
+        raise
+    return _write_tables(out, effects, described, regions)
+
+
+def _write_tables(
+    out: Path, effects: Sequence[pd.DataFrame], described: Sequence[Record], regions: Sequence[Record]
+) -> pd.DataFrame:
+    """Writes the four tables; the summary."""
+    table = pd.concat(effects, ignore_index=True)
+    summary = summarize_effects(table)
+    write_table(inside(out, "gates.csv"), table[list(EFFECT_COLUMNS)])
+    write_rows(inside(out, "attention.csv"), ATTENTION_COLUMNS, described)
+    replace_file(inside(out, "regions.jsonl"), lambda part: part.write_bytes(b"".join(map(json_line, regions))))
+    write_table(inside(out, "effects.csv"), summary)
     return summary
 
 
@@ -287,7 +302,7 @@ def _save_arrays(stem: Path, model: _Seen, row: int, points: Points) -> None:
             arrays[f"{name}/modulation"] = view.modulation[row].numpy()
             _, places, _ = _places(view, row, points, geometry.size)
             arrays[f"{name}/places"] = frame_to_photo(places, geometry, photo)
-    np.savez_compressed(stem.with_name(stem.name + ".npz"), **arrays)
+    replace_file(stem.with_name(stem.name + ".npz"), lambda part: np.savez_compressed(part, **arrays))
 
 
 def _file_part(name: str) -> str:

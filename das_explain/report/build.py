@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from das_explain.errors import DasExplainError
+from das_explain.evidence.ownership import figure_names, is_page
 from das_explain.evidence.run import Run
-from das_explain.files import write_text_whole
+from das_explain.files import is_regular, write_text_whole
+from das_explain.folders import replace_folder
 from das_explain.report import doubts, pairs
 from das_explain.report.gallery import LIMIT, Gallery
 from das_explain.report.page import all_tables, page
@@ -51,11 +53,12 @@ def build_report(run_dir: Path) -> Path:
     Raises DasExplainError, on one line, for a missing or broken run folder or a disk that cannot be written.
     """
     results = Results.read(Run.open(run_dir))
-    target = results.run.folder / "report"
-    if target.is_dir() and any(target.iterdir()) and not (target / "index.html").is_file():
+    target = results.run.path("report")
+    figures = figure_names(results.manifest)
+    if target.is_dir() and any(target.iterdir()) and not _is_report(target / "data.js"):
         raise DasExplainError(f"{target} exists and is no report: move it away, then build the report again")
-    with writing(target), staged(target) as staging:
-        files = _copy_files(results.run.folder, staging / "files")
+    with writing(target), replace_folder(target, lambda name: is_page(name, figures)) as staging:
+        files = _copy_files(results.run, staging / "files")
         _write(results, staging, LIMIT, files)
     return target / "index.html"
 
@@ -66,7 +69,9 @@ def build_single_file(run_dir: Path) -> Path:
     Raises DasExplainError as ``build_report`` does.
     """
     results = Results.read(Run.open(run_dir))
-    target = results.run.folder / "report.html"
+    target = results.run.path("report.html")
+    if target.exists() and not _is_report(target):
+        raise DasExplainError(f"{target} exists and is no report: move it away, then build the report again")
     with writing(target), tempfile.TemporaryDirectory() as folder:
         _write(results, Path(folder), SINGLE_LIMIT, [])
         write_text_whole(target, as_one_file(Path(folder)))
@@ -92,16 +97,20 @@ def _write(results: Results, folder: Path, limit: int, files: list[str]) -> None
     )
 
 
-def _copy_files(run: Path, folder: Path) -> list[str]:
+def _copy_files(run: Run, folder: Path) -> list[str]:
     """Copies the small tables and the figures of a run into a new folder; their names, in order."""
-    tables = [run / f"{name}.csv" for name in SMALL_TABLES]
-    figures = sorted(path for path in (run / "figures").glob("*") if path.suffix in (".png", ".pdf", ".svg"))
-    found = [path for path in [*tables, *figures] if path.is_file() and not path.is_symlink()]
+    names = [f"{name}.csv" for name in SMALL_TABLES] + [f"figures/{name}" for name in figure_names(run.manifest)]
+    found = [path for path in map(run.path, names) if is_regular(path)]
     if found:
         folder.mkdir()
     for path in found:
         shutil.copyfile(path, folder / path.name)
     return [path.name for path in found]
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file holds a report's data: nobody else's page is ever replaced."""
+    return is_regular(path) and b"window.DAS = {" in path.read_bytes()
 
 
 @contextmanager
@@ -111,34 +120,3 @@ def writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DasExplainError(f"{target} cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def staged(target: Path) -> Iterator[Path]:
-    """An empty folder beside ``target`` that takes its place on success and vanishes on failure."""
-    fresh, old = target.with_name(".report.new"), target.with_name(".report.old")
-    _remove(fresh)
-    _remove(old)
-    fresh.mkdir()
-    try:
-        yield fresh
-        if target.is_symlink() or target.exists():
-            target.rename(old)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder, a file or a link (never what it points to), if there is one."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)

@@ -110,7 +110,7 @@ class Gallery:
 
     def _entries(self, chosen: set[int]) -> Iterator[dict[str, Any]]:
         """The chosen images, shard by shard."""
-        parts = read_parts(self.results.run.folder / "scores.csv", SCORES, rows=PART)
+        parts = read_parts(self.results.run.path("scores.csv"), SCORES, rows=PART)
         rows = (row for part in parts for row in part.itertuples(index=False))
         grouped = groupby(rows, key=lambda row: row.image)
         index = 0

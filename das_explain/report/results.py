@@ -118,8 +118,8 @@ class Results:
 
     @property
     def count(self) -> int:
-        """How many images the run has."""
-        return len(self.run.sample)
+        """How many images the tables are of: all of the run's, unless it is unfinished."""
+        return len(self.run.seen)
 
     @property
     def part(self) -> str:
@@ -208,7 +208,7 @@ def _texts(value: Any) -> bool:
 
 def _optional(run: Run, name: str) -> pd.DataFrame:
     """A small table that a run may lack: it is then empty."""
-    there = (run.folder / f"{name}.csv").is_file()
+    there = (run.path(f"{name}.csv")).is_file()
     return _as_text(run.table(name)) if there else pd.DataFrame(columns=list(TABLES[name]))
 
 
@@ -220,16 +220,17 @@ def _as_text(table: pd.DataFrame) -> pd.DataFrame:
 def _tally(run: Run, models: tuple[str, ...], blocks: tuple[str, ...]) -> Tally:
     tally = Tally()
     columns = ["image", "model", "block", "label", "target", "correct", "sfd", "status"]
+    sample = run.seen
     if run.sample:
         done = 0
-        tally.label = np.full(len(run.sample), -1, np.int32)
-        for part in whole_images(read_parts(run.folder / "scores.csv", only=columns, rows=PART)):
-            done += _add_scores(run, tally, part, models, blocks, done)
-        if done != len(run.sample):
-            raise _misfit(run, f"has rows of {done} of {len(run.sample)} images")
-    if (run.folder / "nulls.csv").is_file():
+        tally.label = np.full(len(sample), -1, np.int32)
+        for part in whole_images(read_parts(run.path("scores.csv"), only=columns, rows=PART)):
+            done += _add_scores(run, sample, tally, part, models, blocks, done)
+        if done != len(sample):
+            raise _misfit(run, f"has rows of {done} of {len(sample)} images")
+    if (run.path("nulls.csv")).is_file():
         only = ["model", "block", "null", "measure", "value", "status"]
-        for part in read_parts(run.folder / "nulls.csv", only=only, rows=PART):
+        for part in read_parts(run.path("nulls.csv"), only=only, rows=PART):
             part = part[(part["null"] == "shuffled") & (part["measure"] == "sfd") & part["status"].isin(SCORED)]
             for (model, block), rows in part.groupby(["model", "block"], observed=True):
                 at, counts = Key(str(model), str(block)), histogram(rows["value"].to_numpy())
@@ -255,14 +256,20 @@ def whole_images(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
 
 
 def _add_scores(
-    run: Run, tally: Tally, part: pd.DataFrame, models: tuple[str, ...], blocks: tuple[str, ...], done: int
+    run: Run,
+    sample: list[str],
+    tally: Tally,
+    part: pd.DataFrame,
+    models: tuple[str, ...],
+    blocks: tuple[str, ...],
+    done: int,
 ) -> int:
     """Counts the rows of some images, the next ones after ``done``; returns how many images they are."""
     names = part["image"].to_numpy(dtype=object)
     new = np.concatenate([[True], names[1:] != names[:-1]])
     count = int(new.sum())
     ranks = done - 1 + np.cumsum(new)
-    if not np.array_equal(names[new], np.array(run.sample[done : done + count], dtype=object)):
+    if not np.array_equal(names[new], np.array(sample[done : done + count], dtype=object)):
         raise _misfit(run, "names other images than run.json, or in another order")
     model = pd.Categorical(part["model"], categories=models).codes
     block = pd.Categorical(part["block"], categories=blocks).codes
@@ -276,7 +283,7 @@ def _add_scores(
             if mine.any():
                 at = Key(name, layer)
                 if at not in tally.sfd:
-                    tally.sfd[at] = np.full(len(run.sample), np.nan, np.float32)
+                    tally.sfd[at] = np.full(len(sample), np.nan, np.float32)
                 tally.sfd[at][ranks[mine]] = value[mine]
         first = pd.Series(ranks[model == m]).drop_duplicates().index  # a model's first row of each image
         judged = part["correct"].to_numpy(dtype=np.float64)[model == m][first]
@@ -300,10 +307,10 @@ def _add_scores(
 
 def _add_measures(run: Run, tally: Tally) -> None:
     """Adds all rows of measures.csv to their means."""
-    if not (run.folder / "measures.csv").is_file():
+    if not (run.path("measures.csv")).is_file():
         return
     only = ["measure", "model", "block", "value", "status"]
-    for part in read_parts(run.folder / "measures.csv", only=only, rows=PART):
+    for part in read_parts(run.path("measures.csv"), only=only, rows=PART):
         scored = part[part["status"].isin(SCORED)]
         for (measure, model, block), rows in scored.groupby(["measure", "model", "block"], observed=True, sort=False):
             at = str(measure), Key(str(model), str(block))
@@ -311,7 +318,7 @@ def _add_measures(run: Run, tally: Tally) -> None:
 
 
 def _misfit(run: Run, what: str) -> DasExplainError:
-    return DasExplainError(f"{run.folder / 'scores.csv'} {what}: score the run again")
+    return DasExplainError(f"{run.path('scores.csv')} {what}: score the run again")
 
 
 def histogram(values: np.ndarray) -> np.ndarray:

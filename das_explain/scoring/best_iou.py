@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
 from das_explain.cam.engine import upsample
-from das_explain.evidence.run import Run
 from das_explain.evidence.tables import BEST_IOU, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.measures.iou import IouByThreshold
@@ -40,11 +40,10 @@ class BestIou:
                 masks = torch.from_numpy(evidence.masks[geometry][some])
                 curve.add(upsample(native, evidence.sizes[geometry]), masks)
 
-    def write(self, run: Run) -> None:
-        """Writes the table, or removes it where IoU was not asked for."""
-        path = run.folder / "best_iou.csv"
+    def write(self, folder: Path) -> None:
+        """Writes the table into ``folder``, where IoU was asked for."""
+        path = folder / "best_iou.csv"
         if not self._curves:
-            path.unlink(missing_ok=True)
             return
         rows = [
             (*key, curve.count, self._threshold, self._own[key] / curve.count if curve.count else np.nan, *curve.best())

@@ -44,18 +44,17 @@ def copies_of(run: Run) -> dict[str, str]:
 
 def write_designs(
     run: Run,
+    folder: Path,
     scores: pd.DataFrame,
     frame: Callable[..., pd.DataFrame],
     readings: ReadingTable | None,
     options: ScoreOptions,
 ) -> None:
-    """Writes the tables of designs; of a run without copies there are none.
+    """Writes the tables of designs into ``folder``; of a run without copies there are none.
 
     ``scores`` is scores.csv; ``frame(measures, nulls=...)`` gives the scored rows of measures, or of their nulls, long.
     """
-    groups, folder = copies_of(run), run.folder
-    for name in OF_DESIGNS:
-        (folder / f"{name}.csv").unlink(missing_ok=True)
+    groups = copies_of(run)
     if not groups:
         return
     write_table(folder / "designs.csv", compare_groups(scores, groups))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
 from das_explain.cam.engine import upsample
-from das_explain.evidence.run import Run
 from das_explain.evidence.tables import write_table
 from das_explain.evidence.values import Evidence
 from das_explain.measures.sfd import MEASURE
@@ -69,12 +69,10 @@ class RegionTable:
         table = pd.DataFrame({"image": images, "sfd": result.values.numpy()[counts]})
         self._parts.append(table.assign(model=model, block=block, region=region)[list(COLUMNS)])
 
-    def write(self, run: Run) -> list[str]:
-        """Writes both tables where there are other masks, else removes them; what they say, a sentence for each pair."""
-        paths = [run.folder / f"{name}.csv" for name in ("region_ranges", "region_uncertainty")]
+    def write(self, folder: Path) -> list[str]:
+        """Writes both tables into ``folder`` where there are other masks; what they say, a sentence for each pair."""
+        paths = [folder / f"{name}.csv" for name in ("region_ranges", "region_uncertainty")]
         if not any(map(len, self._parts)):
-            for path in paths:
-                path.unlink(missing_ok=True)
             return []
         values = pd.concat(self._parts, ignore_index=True)
         flips = region_flips(values, self._baseline(values)) if self._options.pairs else region_flips(values.iloc[:0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pandas as pd
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence import tables
 from das_explain.evidence.run import Run
+from das_explain.evidence.staging import new_tables
 from das_explain.evidence.tables import TableWriter, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.measures import MEASURES
@@ -35,22 +37,23 @@ COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "sta
 def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress = no_progress) -> None:
     """Writes a run's tables, in the data set's order, and what they rest on into ``run.json``.
 
+    All tables are new or all are as they were. Those of an unfinished run are of the images whose evidence is there, and
+    ``run.json`` says so (``scored``; ``Run.part``).
+
     ``options``: how; ``None``: as the run was scored before, or by default. ``progress`` is told of images.
 
     Raises:
         UsageError: an option that does not exist, or does not go with these models.
-        DasExplainError: evidence is missing or damaged, or the disk cannot be written.
+        DasExplainError: there is no evidence, or it is damaged, or the disk cannot be written.
     """
     if options is None:
         before = run.manifest.get("scoring")
         options = ScoreOptions.from_json(before) if before else ScoreOptions()
     options = options.resolved()
     check_options(options, run)
-    if missing := run.shards.missing():
-        raise DasExplainError(
-            f"{run.folder}: {len(missing)} of {len(run.shards)} parts of the evidence are missing: run the same sfd "
-            "command again to make them"
-        )
+    images = run.seen
+    if run.sample and not images:
+        raise DasExplainError(f"{run.folder}: no part of the evidence is there yet: run the same sfd command again")
     models = read_model_facts(run)
     values, centres, regions = _Values(models, options), Centres(), RegionTable(options)
     best_iou = BestIou(models, options)
@@ -65,9 +68,10 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         readings = ReadingTable(models, options) if options.readings else None
         if readings is not None:
             open_files.callback(readings.close)
+        folder = open_files.enter_context(new_tables(run))
         with ExitStack() as written:
             writers = {
-                name: written.enter_context(TableWriter(run.folder / f"{name}.csv", columns))
+                name: written.enter_context(TableWriter(folder / f"{name}.csv", columns))
                 for name, columns in (("scores", tables.SCORES), ("measures", tables.MEASURES), ("nulls", tables.NULLS))
             }
             first = 0
@@ -87,17 +91,21 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
                     readings.add(evidence, scored)
                 first += len(evidence.shown)
                 done += len(evidence)
-                progress(done, len(run.sample))
-        scores = tables.read_table(run.folder / "scores.csv", only=COMPARED)
-        _write_statistics(run, scores, values, options)
-        write_verdict_tables(run, scores, values.frame(options.measures, nulls=False), centres, options)
-        run.manifest["verdicts"] = write_readings(run, readings, scores, options)
-        best_iou.write(run)
-        run.manifest["region_uncertainty"] = regions.write(run)
-        write_designs(run, scores, values.frame, readings, options)
+                progress(done, len(images))
+        scores = tables.read_table(folder / "scores.csv", only=COMPARED)
+        _write_statistics(folder, scores, values, options)
+        write_verdict_tables(run, folder, scores, values.frame(options.measures, nulls=False), centres, options)
+        run.manifest["verdicts"] = write_readings(folder, readings, scores, options)
+        best_iou.write(folder)
+        run.manifest["region_uncertainty"] = regions.write(folder)
+        write_designs(run, folder, scores, values.frame, readings, options)
+        run.manifest["scoring"] = options.to_json()
+    part = (
+        [] if len(images) == len(run.sample) else [f"the run is unfinished: {len(images)} of {len(run.sample)} images"]
+    )
     run.manifest["counts"] = dict(sorted(counts.items()))
-    run.manifest["scoring"] = options.to_json()
-    run.manifest["assumptions"] = [*run.manifest.get("explaining_assumptions", []), *notes.sentences()]
+    run.manifest["assumptions"] = [*part, *run.manifest.get("explaining_assumptions", []), *notes.sentences()]
+    run.manifest["scored"] = {"images": len(images), "of": len(run.sample)}
     run.save_manifest()
 
 
@@ -192,16 +200,16 @@ def _names(count: int) -> list[str]:
     return [f"{number:09d}" for number in range(count)]
 
 
-def _write_statistics(run: Run, scores: pd.DataFrame, values: _Values, options: ScoreOptions) -> None:
-    write_table(run.folder / "summary.csv", summarize(scores))
+def _write_statistics(folder: Path, scores: pd.DataFrame, values: _Values, options: ScoreOptions) -> None:
+    write_table(folder / "summary.csv", summarize(scores))
     compared = compare(scores, baseline=options.baseline) if options.pairs else pd.DataFrame(columns=COMPARISON)
-    write_table(run.folder / "comparison.csv", compared)
+    write_table(folder / "comparison.csv", compared)
     lifts = [
         lift_over_nulls(values.frame([measure], nulls=False), values.frame([measure], nulls=True))
         for measure in values.options.measures
     ]
     lifts = [lift for lift in lifts if len(lift)]
-    write_table(run.folder / "lift.csv", pd.concat(lifts) if lifts else pd.DataFrame(columns=list(tables.LIFT)))
+    write_table(folder / "lift.csv", pd.concat(lifts) if lifts else pd.DataFrame(columns=list(tables.LIFT)))
 
 
 class _Assumptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,47 +61,46 @@ def centre_distance(masks: np.ndarray) -> np.ndarray:
 
 
 def write_verdict_tables(
-    run: Run, scores: pd.DataFrame, measures: pd.DataFrame, centres: Centres, options: ScoreOptions
+    run: Run, folder: Path, scores: pd.DataFrame, measures: pd.DataFrame, centres: Centres, options: ScoreOptions
 ) -> None:
-    """Writes statuses, exclusions, strata, effect sizes and measures beside one another; but for the statuses all are of
-    pairs of models.
+    """Writes into ``folder`` statuses, exclusions, strata, effect sizes and measures beside one another; but for the
+    statuses all are of pairs of models.
 
     ``scores`` is scores.csv, ``measures`` the scored rows of all measures, long.
     """
-    folder, baseline = run.folder, options.baseline
+    baseline = options.baseline
     write_table(folder / "statuses.csv", count_statuses(scores))
     if not options.pairs:
-        for name in OF_PAIRS:
-            (folder / f"{name}.csv").unlink(missing_ok=True)
         return
     excluded = compare_with_exclusions(scores, baseline=baseline)
     write_table(folder / "exclusions.csv", excluded.assign(holds=excluded["holds"].astype(int)))
-    write_table(folder / "strata.csv", compare_strata(scores, images=centres.table(run.sample), baseline=baseline))
+    write_table(folder / "strata.csv", compare_strata(scores, images=centres.table(run.seen), baseline=baseline))
     write_table(folder / "effect_sizes.csv", effect_sizes(scores, baseline=baseline))
-    _write_agreement(run, measures, baseline)
+    _write_agreement(folder, measures, baseline)
 
 
-def _write_agreement(run: Run, measures: pd.DataFrame, baseline: str | None) -> None:
+def _write_agreement(folder: Path, measures: pd.DataFrame, baseline: str | None) -> None:
     better = {name: measure.higher_is_better for name, measure in MEASURES.items()}
     if baseline is not None:  # a measure that has no value of it compares nothing
         having = measures.loc[measures["model"] == baseline, "measure"].astype(str).unique()
         measures = measures[measures["measure"].astype(str).isin(having)]
     comparisons = compare_measures(measures, baseline)
-    write_table(run.folder / "measure_comparison.csv", comparisons)
-    write_table(run.folder / "agreement.csv", rank_agreement(measures, better, baseline))
+    write_table(folder / "measure_comparison.csv", comparisons)
+    write_table(folder / "agreement.csv", rank_agreement(measures, better, baseline))
     known = "sfd" in names(comparisons, "measure")
     signs = sign_agreement(comparisons, better) if known else pd.DataFrame(columns=list(SIGNS))
-    write_table(run.folder / "signs.csv", signs)
+    write_table(folder / "signs.csv", signs)
 
 
-def write_readings(run: Run, readings: ReadingTable | None, scores: pd.DataFrame, options: ScoreOptions) -> list[str]:
-    """Writes readings.csv, if readings were asked for; what they say of each pair's difference, a sentence each."""
-    path = run.folder / "readings.csv"
+def write_readings(
+    folder: Path, readings: ReadingTable | None, scores: pd.DataFrame, options: ScoreOptions
+) -> list[str]:
+    """Writes readings.csv into ``folder``, if readings were asked for; what they say of each pair's difference, a sentence
+    each."""
     if readings is None or not options.pairs:
-        path.unlink(missing_ok=True)
         return []
     said = []
-    with TableWriter(path, READINGS) as writer:
+    with TableWriter(folder / "readings.csv", READINGS) as writer:
         for part in readings.parts(pairs_of(scores, options.baseline)):
             writer.add(part)
             said.append(sensitivity(part, options.reading))

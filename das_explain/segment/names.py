@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-
-from das_explain.data.images import printable
-from das_explain.errors import DasExplainError
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
@@ -36,17 +32,6 @@ class FileNames:
             number += 1
         self._taken.add(candidate.lower())
         return candidate
-
-
-def inside(folder: Path, relative: str) -> Path:
-    """``folder / relative``, its parent folders made. Raises ``DasExplainError`` if a link there leads out of it."""
-    path = folder / relative
-    root = folder.resolve()
-    if not path.parent.resolve().is_relative_to(root) or path.is_symlink():
-        where = f"{printable(path)} leads out of {printable(folder)}"
-        raise DasExplainError(f"{where}: remove the link, or choose another --out")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _safe(part: str) -> str:

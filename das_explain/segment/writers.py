@@ -10,7 +10,6 @@ import contextlib
 import csv
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,15 +21,18 @@ from PIL import Image
 from das_explain.data.coco.write import annotation
 from das_explain.data.images import MAX_MASK_PIXELS, full_size, printable
 from das_explain.errors import DasExplainError, UsageError, one_line
-from das_explain.files import replace_file
+from das_explain.files import PART, is_regular, replace_file
+from das_explain.folders import check_folder, inside, remove_parts, remove_written
 from das_explain.segment import Segmenter
 from das_explain.segment.compare import against_row, agreement
 from das_explain.segment.masks import DataMasks
-from das_explain.segment.names import inside
 from das_explain.segment.overlay import draw_overlay
 from das_explain.types import Region, Sample
 
 COLUMNS = ("image", "label", "mask", "status", "prompt", "score", "iou", "boxes", "message", "name")
+STORY = "segment.json"  # written first and removed last: it names whose folder this is, and the files of each photo
+FILES = ("masks.csv", "regions.jsonl", "coco.json", "against.csv", "against.json")
+ENDINGS = {"masks": ".png", "overlays": ".jpg", "photos": ".png"}  # folder -> of its files
 Row = dict[str, Any]
 
 
@@ -89,7 +91,7 @@ class MaskWriter:
         region, item.region = item.region, None
         if not item.row["image"]:
             item.row["image"] = f"photos/{item.stem}.png"
-            image.save(inside(self.out, item.row["image"]))
+            _save(image, self.out, item.row["image"])
         item.row |= _columns_of(region)
         shape = self._write_mask(item.row, item.stem, region, image)
         human = self.human.region(item.human, image) if self.human is not None else None
@@ -98,7 +100,7 @@ class MaskWriter:
         if self.overlays:
             overlay = f"overlays/{item.stem}.jpg"
             drawn = draw_overlay(image, region, human.mask if human is not None else None)
-            drawn.save(inside(self.out, overlay), quality=88)
+            _save(drawn, self.out, overlay, quality=88)
             if item.agreement is not None:
                 item.agreement["overlay"] = overlay
         item.listed = {"name": self._listed_name(item.sample, item.row), "size": full_size(image), "shape": shape}
@@ -129,7 +131,7 @@ class MaskWriter:
         if mask.shape != size[::-1]:
             mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
         row["mask"] = f"masks/{stem}.png"
-        Image.fromarray(mask.astype(np.uint8) * 255).save(inside(self.out, row["mask"]), optimize=True)
+        _save(Image.fromarray(mask.astype(np.uint8) * 255), self.out, row["mask"], optimize=True)
         return annotation(mask, self.shapes) if mask.any() else None
 
 
@@ -146,6 +148,12 @@ def _record(item: MaskItem, detail: dict[str, Any], size: tuple[int, int]) -> Ma
         "region": detail,
     }
     return item
+
+
+def _save(image: Image.Image, out: Path, name: str, **how: Any) -> None:
+    path = inside(out, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda part: image.save(part, **how))
 
 
 def unwritable(out: Path, error: OSError) -> DasExplainError:
@@ -169,26 +177,51 @@ def _columns_of(region: Region) -> Row:
     }
 
 
-def claim_folder(out: Path, overwrite: bool) -> None:
-    """Makes ``out``, or clears what this command wrote there before; refuses a folder that holds anything else."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {printable(out)} is a file; name a folder")
-    if not out.exists() or not any(out.iterdir()):
-        out.mkdir(parents=True, exist_ok=True)
-        return
+def check_claim(out: Path, overwrite: bool) -> Row | None:
+    """What ``segment.json`` says of masks that may be replaced in ``out``; ``None`` if the folder is new or empty.
+
+    Raises UsageError for a folder that cannot be written, or that holds anything else; DasExplainError for links in it
+    that lead elsewhere.
+    """
+    check_folder(out)
+    if not out.is_dir() or all(PART.fullmatch(entry.name) for entry in out.iterdir()):
+        return None
+    path = inside(out, STORY)
     try:
-        complete = json.loads((out / "segment.json").read_text(encoding="utf-8"))["complete"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"--out {printable(out)} is not empty and holds no masks; choose another") from None
-    if complete and not overwrite:
+        story = json.loads(path.read_text(encoding="utf-8")) if is_regular(path) else None
+    except (OSError, ValueError, RecursionError):
+        story = None
+    if not _is_ours(story):
+        raise UsageError(f"--out {printable(out)} is not empty and holds no masks; choose another")
+    if story["complete"] and not overwrite:
         raise UsageError(
             f"{printable(out)} holds masks, perhaps corrected by hand: choose another --out, or --overwrite"
         )
-    for name in ("masks", "overlays", "photos"):
-        path = out / name
-        path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
-    for name in ("masks.csv", "regions.jsonl", "coco.json", "against.csv", "against.json"):
-        (out / name).unlink(missing_ok=True)
+    return story
+
+
+def claim_folder(out: Path, overwrite: bool) -> None:
+    """Makes ``out``, or removes what this command wrote there before, and nothing else. Raises as ``check_claim``."""
+    story = check_claim(out, overwrite)
+    out.mkdir(parents=True, exist_ok=True)
+    for folder in (out, *(path for name in ("masks", "overlays", "photos") for path in _folders(inside(out, name)))):
+        remove_parts(folder)
+    if story is not None:
+        stems = [stem for stem in story["stems"] if isinstance(stem, str) and ".." not in stem.split("/")]
+        files = [f"{folder}/{stem}{end}" for folder, end in ENDINGS.items() for stem in stems]
+        remove_written(out, [*files, *FILES])
+
+
+def _is_ours(story: Any) -> bool:
+    """Whether this command wrote that ``segment.json``."""
+    known = isinstance(story, dict) and isinstance(story.get("complete"), bool) and isinstance(story.get("stems"), list)
+    return known and isinstance(story.get("versions"), dict) and "das-explain" in story["versions"]
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir() or folder.is_symlink():
+        return []
+    return [folder, *(below for entry in sorted(folder.iterdir()) for below in _folders(entry))]
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:

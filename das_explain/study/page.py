@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from das_explain.folders import replace_folder
 from das_explain.report import words as phrases
-from das_explain.report.build import HERE, staged, writing
+from das_explain.report.build import HERE, writing
 from das_explain.report.page import environment
 from das_explain.report.tables import Table
 from das_explain.study import gallery, words
@@ -19,12 +20,17 @@ TEMPLATES = Path(__file__).parent / "templates"
 ABOVE = ("outcome", "differences", "lifts", "readings", "variance", "correlations")  # of the tables; others fold
 
 
+def _is_page(name: str) -> bool:
+    """Whether a file of ``report/`` is the page's: whatever else lies there is kept."""
+    return name in ("index.html", "report.js", "report.css") or name.startswith(("figures/", "images/"))
+
+
 def write_page(
     results: Results, tables: Mapping[str, Table], figures: Sequence[Path], command: str, created: str
 ) -> Path:
     """Writes ``report/`` in the study's folder: ``index.html``, style, script, figures and pictures; the page's path."""
     target = results.folder / "report"
-    with writing(target), staged(target) as folder:
+    with writing(target), replace_folder(target, _is_page) as folder:
         for name in ("figures", "images"):
             (folder / name).mkdir()
         for path in figures:

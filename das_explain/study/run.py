@@ -10,7 +10,8 @@ from pathlib import Path
 
 from das_explain.checkpoint.config import WEIGHTS
 from das_explain.errors import UsageError
-from das_explain.files import check_folder, write_json, write_text_whole
+from das_explain.files import write_json, write_text_whole
+from das_explain.folders import check_folder
 from das_explain.report.tables import Table
 from das_explain.study import figures, tables
 from das_explain.study.page import write_page

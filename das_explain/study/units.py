@@ -15,8 +15,9 @@ from das_explain.checkpoint.config import CONFIG, WEIGHTS
 from das_explain.errors import DasExplainError
 from das_explain.files import sha256_of
 from das_explain.study.schema import Study
+from das_explain.train.folder import check_same_run, identity_of
 from das_explain.train.recipe import load_recipe
-from das_explain.train.run import check_same_run, identity_of, is_finished, train
+from das_explain.train.run import is_finished, train
 from das_explain.train.schema import Recipe
 from das_explain.train.task import CHECKPOINT, MODEL, Task, create_task
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from das_explain.errors import DasExplainError
+from das_explain.files import open_new
 from das_explain.nn import create_model
 from das_explain.train.card import describe, model_card, score
 from das_explain.train.data import TrainingData, without_traceback
@@ -58,8 +60,9 @@ class Classification:
         recipe, data = self.recipe, self.data
         prepare_to_ship(network, recipe)
         outcomes = {}
-        with (out / PREDICTIONS).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+        with open_new(out / PREDICTIONS) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+            writer = csv.writer(text, lineterminator="\n")
             writer.writerow(("set", "image", "label", "predicted", "confidence"))
             for name, frames in data.tests.items():
                 with console.status(f"testing on {name}: {len(frames)} images"):
@@ -67,6 +70,7 @@ class Classification:
                 writer.writerows((name, *row) for row in rows)
                 outcomes[name] = score([row[1] for row in rows], [row[2] for row in rows])
                 console.print(f"{name}: {describe(outcomes[name])}", highlight=False)
+            text.detach()
         training, card = model_card(
             recipe, data, outcomes, log_rows(out), precision=resolve_precision(recipe), command=command
         )

@@ -24,9 +24,8 @@ from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.module import TrainingModule
 from das_explain.train.schedules import create_optimizer, lr_factor
 from das_explain.train.schema import Augment, Input, Recipe, Schedule
-from das_explain.train.task import MODEL, log_rows
+from das_explain.train.task import DETECTIONS, MODEL, log_rows
 
-DETECTIONS = "detections.json"
 MEASURES = ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg")
 
 

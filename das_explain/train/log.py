@@ -18,9 +18,9 @@ from torch import Tensor
 from das_explain.errors import DasExplainError
 from das_explain.files import write_text_whole
 from das_explain.train.card import clock
-from das_explain.train.task import LOG, RANDOM_VIEWS
+from das_explain.train.task import BOARD, LOG, RANDOM_VIEWS
 
-HELD_OUT, BOARD, VIEWS = "held_out_", "tensorboard", " on random training views"
+HELD_OUT, VIEWS = "held_out_", " on random training views"
 
 
 class Means:

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from das_explain.errors import UsageError, one_line
+from das_explain.files import read_regular
 from das_explain.train.schema import Recipe, build_recipe
 from das_explain.train.strict import close_matches
 
 UNTOLD = ("loop.workers", "loop.device", "loop.devices", "loop.nodes")  # settings that no description speaks of
+
+MOST_BYTES = 1 << 20  # of a recipe
 
 
 def available_recipes() -> dict[str, str]:
@@ -37,9 +40,8 @@ def load_recipe(recipe: str | Path, settings: Sequence[str] = ()) -> Recipe:
     name = str(recipe)
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
-        if not path.is_file():
-            raise UsageError(f"no recipe file {name}")
-        name, tree = path.stem, _on_base(parse_tree(path.read_text("utf-8"), f"recipe {path.stem}"))
+        text = read_regular(path, "recipe", most=MOST_BYTES).decode("utf-8", "backslashreplace")
+        name, tree = path.stem, _on_base(parse_tree(text, f"recipe {path.stem}"))
     else:
         tree = _read_shipped(name)
     if any(setting.partition("=")[0] not in UNTOLD for setting in settings):
@@ -97,7 +99,7 @@ def read_yaml(text: str, where: str) -> Any:
     )
     try:
         return yaml.load(text, Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not YAML: {one_line(error)}") from None
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import signal
 import threading
 import warnings
@@ -18,10 +16,13 @@ from rich.console import Console
 from das_explain.checkpoint.config import CONFIG
 from das_explain.errors import DasExplainError, UsageError, missing_package, one_line
 from das_explain.files import write_json
+from das_explain.folders import remove_parts
+from das_explain.signals import Stopped, exit_status
 from das_explain.train.data import without_traceback
+from das_explain.train.folder import check_out, check_same_run, clear, identity_of
 from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.schema import Recipe
-from das_explain.train.task import CHECKPOINT, LOG, MODEL, PREDICTIONS, STATE, Task, create_task
+from das_explain.train.task import CHECKPOINT, MODEL, STATE, Task, create_task
 
 try:
     import lightning
@@ -31,10 +32,9 @@ except ImportError:
     raise missing_package("lightning", "train", "training") from None
 
 from das_explain.train.callbacks import Average, LastCheckpoint, Plateau
-from das_explain.train.log import BOARD, EpochLog
+from das_explain.train.log import EpochLog
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-FREE = ("description", "loop.workers")  # settings that change no result: a run goes on with others
 
 
 def train(
@@ -58,16 +58,19 @@ def train(
     Raises:
         DasExplainError: ``out`` holds another run, the data or the model cannot be used, the loss is no number.
     """
-    out, task = Path(out), create_task(recipe)
+    out = Path(out)
+    check_out(out)
+    task = create_task(recipe)
     with _quiet_lightning():
         trainer = _trainer(recipe, out)
     leader = trainer.is_global_zero
     console = console if console and leader else Console(quiet=True)
     if leader:  # the others find the folder as it is, so that none sees it half changed
         identity = identity_of(recipe, task)
-        if not resume:
-            _clear(out)
-        check_same_run(out, identity)
+        if resume:
+            check_same_run(out, identity)
+        else:
+            clear(out)
     if (leader or resume) and is_finished(out):
         console.print(f"{out} is finished already (--no-resume trains anew)", highlight=False)
         return out / MODEL
@@ -75,6 +78,7 @@ def train(
     network = task.build(console)
     if leader:
         out.mkdir(parents=True, exist_ok=True)
+        remove_parts(out)
         write_json(out / STATE, identity)
     processes = f"{trainer.world_size} processes, " if trainer.world_size > 1 else ""
     console.print(
@@ -126,11 +130,12 @@ def _fit(trainer, task: Task, network, recipe: Recipe, out: Path, console: Conso
     trainer.callbacks += [*average, *plateau, log, last]
     with _quiet_lightning():
         try:
-            trainer.fit(task.module(network), ckpt_path=checkpoint if resume and checkpoint.is_file() else None)
-        except (SystemExit, KeyboardInterrupt):
+            known = checkpoint if resume and checkpoint.is_file() else None
+            trainer.fit(task.module(network), ckpt_path=known, weights_only=True)
+        except (SystemExit, KeyboardInterrupt, Stopped):  # Lightning makes the first of the second
             done = f"epoch {last.epochs} of {recipe.schedule.epochs}"
-            error = DasExplainError(f"stopped; the same command goes on after {done}")
-            error.exit_code = 130
+            error = DasExplainError(f"stopped; what is done is kept: the same command goes on after {done}")
+            error.exit_code = exit_status()
             raise error from None
         except DasExplainError as error:
             raise without_traceback(error) from None
@@ -139,44 +144,6 @@ def _fit(trainer, task: Task, network, recipe: Recipe, out: Path, console: Conso
 def is_finished(out: Path) -> bool:
     """Whether the run in ``out`` has been trained, tested and written, whichever run that is."""
     return (out / MODEL / CONFIG).is_file()
-
-
-def identity_of(recipe: Recipe, task: Task) -> dict:
-    """What must be equal for a run to go on: the recipe, but for settings that change no result, and the data."""
-    return {"recipe": recipe.to_dict(), "data": task.fingerprints, "labels": task.labels}
-
-
-def check_same_run(out: Path, identity: dict) -> None:
-    """Raises DasExplainError if ``out`` holds another run than that of ``identity_of``; a new folder holds none."""
-    path = out / STATE
-    if not path.is_file():
-        return
-    try:
-        there = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        raise DasExplainError(f"{path} cannot be read: --no-resume starts anew in {out}") from None
-    here, there = _flat(identity), _flat(there)
-    for key in {**here, **there}:
-        if here.get(key) != there.get(key) and key.removeprefix("recipe.") not in FREE:
-            change = f"{key.removeprefix('recipe.')} is {there.get(key)!r} there, {here.get(key)!r} now"
-            raise DasExplainError(
-                f"{out} holds another run ({change}): another --out keeps it, --no-resume replaces it"
-            )
-
-
-def _flat(tree: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
-
-
-def _clear(out: Path) -> None:
-    for name in (STATE, LOG, CHECKPOINT, PREDICTIONS):
-        (out / name).unlink(missing_ok=True)
-    for name in (MODEL, BOARD):
-        if (out / name).is_dir():
-            shutil.rmtree(out / name)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from das_explain.train.module import TrainingModule
 
 STATE, LOG, CHECKPOINT, PREDICTIONS, MODEL = "run.json", "log.csv", "last.ckpt", "predictions.csv", "model"
+DETECTIONS, BOARD = "detections.json", "tensorboard"
 """What a run's folder holds."""
 RANDOM_VIEWS = "random_views_"  # before the name of an accuracy in the log that is on random training views
 TASKS = {  # Recipe.task -> a class that takes the recipe

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 import typer
 from PIL import Image
+from typer.testing import CliRunner
 
 from das_explain import commands
 from das_explain.commands.help import Command, Group
@@ -275,13 +278,34 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "das-explain: runs/scores.csv: No space left on device\n"
 
 
-@pytest.mark.parametrize(("command", "told"), [("sfd", "; the same command continues where it was"), ("models", "")])
-def test_ctrl_c_is_one_line(monkeypatch, capsys, command: str, told: str):
+KEPT = "; what is done is kept: the same command goes on from there"
+STOPPED = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("number", "status"), STOPPED)
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        *((name, KEPT) for name in ("sfd", "segment", "train", "evaluate")),
+        ("heatmap", "; the figures and tables so far are in --out: the same command makes all of them anew"),
+        ("score", "; tables and report are as they were: the same command makes them anew"),
+        ("models", ""),
+    ],
+)
+def test_ctrl_c_and_sigterm_are_one_line(monkeypatch, capsys, command: str, told: str, number, status):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     stopping = typer.Typer(cls=Group)
 
     @stopping.command(command, cls=Command)
     def stop() -> None:
-        raise KeyboardInterrupt
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except Exception:
+            pytest.fail("who catches every error does not catch a signal")
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)  # of an impatient user: cleaning up is not cut off
+            time.sleep(0.01)
 
     @stopping.command("other", cls=Command)
     def other() -> None: ...
@@ -290,5 +314,15 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys, command: str, told: str):
     monkeypatch.setattr(sys, "argv", ["das-explain", command])
     with pytest.raises(SystemExit) as stopped:
         commands.main()
-    assert stopped.value.code == 130
+    assert stopped.value.code == status
     assert capsys.readouterr().err == f"das-explain: stopped{told}\n"
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_exit_statuses_are_one_table_in_help_and_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "run-files.md").read_text(encoding="utf-8")
+    told = " ".join(CliRunner().invoke(commands.app, ["--help"]).output.split())
+    assert list(commands.EXIT_STATUSES) == [0, 1, 2, 130, 143]
+    for status, meaning in commands.EXIT_STATUSES.items():
+        assert f"| {status} | {meaning} |" in page
+        assert f"{status} {meaning}" in told

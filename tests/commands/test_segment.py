@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 from das_explain.commands import app
 from das_explain.data.dataset import open_dataset
 from das_explain.errors import DasExplainError
+from das_explain.folders import inside
 from das_explain.segment import FINDERS, create_segmenter
-from das_explain.segment.names import FileNames, inside
+from das_explain.segment.names import FileNames
 from tests.models import model_directory
 from tests.photos import store, store_mask
 from tests.segment.fake_finder import BrightFinder, bright_photo
@@ -217,10 +219,27 @@ def test_masks_corrected_by_hand_are_not_lost(photos, tmp_path):
 def test_a_stopped_segment_goes_on(photos, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "segment.json").write_text('{"complete": false}')
-    (out / "coco.json.partial").write_text("half")
+    (out / ".das-explain-999-segment.json").write_text("half")
     run("segment", photos, "--out", out, "--workers", 0)
-    assert not (out / "coco.json.partial").exists()
+    story = json.loads((out / "segment.json").read_text())
+    (out / "segment.json").write_text(json.dumps({**story, "complete": False}))
+    (out / ".das-explain-999-coco.json").write_text("half")
+    (out / "masks" / "cat" / ".das-explain-999-0.png").write_text("half")
+    (out / "masks" / "cat" / "drawn by hand.png").write_text("mine")
+    run("segment", photos, "--out", out, "--workers", 0)
+    assert not list(out.rglob(".das-explain*"))
+    assert (out / "masks" / "cat" / "drawn by hand.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("story", ['{"complete": false}', '{"complete": true, "stems": []}', "[]", "{"])
+def test_a_folder_of_somebody_else_is_refused_and_stays(photos, tmp_path, story):
+    out = tmp_path / "out"
+    store_mask(expected(1), out / "masks" / "cat" / "0.png")
+    (out / "segment.json").write_text(story)
+    before = (out / "masks" / "cat" / "0.png").read_bytes()
+    refused = CliRunner().invoke(app, ["segment", str(photos), "--out", str(out), "--overwrite"])
+    assert "is not empty and holds no masks" in str(refused.exception)
+    assert (out / "masks" / "cat" / "0.png").read_bytes() == before
 
 
 def test_against_human_masks(photos, tmp_path):
@@ -302,6 +321,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path):
     assert len({name.lower() for name in given}) == len(given)
     for name in given:
         path = inside(out, f"masks/{name}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
         assert path.resolve().is_relative_to((out / "masks").resolve())
         assert all(part and not part.startswith(".") and part.isprintable() for part in name.split("/"))
@@ -326,10 +346,14 @@ def test_a_link_inside_of_out_is_not_followed(photos, tmp_path):
     (out / "masks").symlink_to(elsewhere)
     with pytest.raises(DasExplainError, match="leads out of"):
         inside(out, "masks/x.png")
-    (out / "segment.json").write_text('{"complete": false}')
+    (out / "masks").unlink()
     run("segment", photos, "--out", out, "--workers", 0)
-    assert not list(elsewhere.iterdir())
-    assert not (out / "masks").is_symlink()
+    shutil.move(out / "masks", elsewhere)
+    (out / "masks").symlink_to(elsewhere / "masks")
+    before = {path: path.read_bytes() for path in elsewhere.rglob("*.png")}
+    refused = CliRunner().invoke(app, ["segment", str(photos), "--out", str(out), "--workers", "0", "--overwrite"])
+    assert "leads out of" in str(refused.exception)
+    assert {path: path.read_bytes() for path in elsewhere.rglob("*.png")} == before
 
 
 def test_hostile_file_names_in_the_data(tmp_path):

@@ -22,7 +22,7 @@ from das_explain.explain.contestants import ExplainOptions, load_contest
 from das_explain.explain.explainer import Explainer
 from das_explain.figures import heatmaps
 from das_explain.figures.heatmaps import unique_stem, write_heatmaps
-from das_explain.files import check_folder
+from das_explain.folders import check_folder
 from das_explain.scoring.options import ScoreOptions
 from das_explain.segment import create_segmenter
 from tests.models import model_directory

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.run import ALL, Run
 from das_explain.evidence.values import Key
 from das_explain.report import build, build_report
@@ -307,7 +307,7 @@ def no_status(run):
         (lambda run: edit_manifest(run, sample=[1]), "does not name its images"),
         (lambda run: edit_manifest(run, sample=["b.jpg"]), "names other images than run.json"),
         (lambda run: edit_manifest(run, sample=["a.jpg", "b.jpg"]), "has rows of 1 of 2 images"),
-        (lambda run: (run / "evidence/part-00000.parquet").unlink(), "part-00000.parquet is missing"),
+        (lambda run: (run / "evidence/part-00000.parquet").unlink(), "names other images than run.json"),
         (truncated, "part-00000.parquet is damaged"),
         (huge_mask, "the evidence is damaged"),
         (huge_map, "the evidence is damaged"),
@@ -339,8 +339,10 @@ def test_the_page_knows_every_status_and_which_count():
 
 
 def test_a_folder_that_is_none(tmp_path):
-    with pytest.raises(DasExplainError, match="holds no run"):
+    with pytest.raises(UsageError, match="is no folder; name the --out of an sfd run"):
         build_report(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="holds no run"):
+        build_report(tmp_path)
 
 
 def test_a_failure_half_way_leaves_the_old_report_whole(tmp_path, monkeypatch):
@@ -367,23 +369,24 @@ def test_what_is_no_report_is_not_replaced(tmp_path):
     assert (folder / "report/thesis.tex").read_text() == "years of work"
 
 
-def test_an_old_report_that_is_a_link_is_replaced_and_its_goal_untouched(tmp_path):
+def test_a_report_that_is_a_link_out_of_the_folder_is_refused_and_its_goal_untouched(tmp_path):
     folder = make_run(tmp_path / "run", [Item("a.jpg")])
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "index.html").write_text("mine")
     (folder / "report").symlink_to(elsewhere)
-    build_report(folder)
-    assert not (folder / "report").is_symlink()
+    with pytest.raises(DasExplainError, match="leads out of"):
+        build_report(folder)
     assert (elsewhere / "index.html").read_text() == "mine"
 
 
 def test_leftovers_of_a_killed_build_do_no_harm(tmp_path):
     folder = make_run(tmp_path / "run", [Item("a.jpg")])
-    (folder / ".report.new/images").mkdir(parents=True)
     (folder / ".report.old").mkdir()
+    (folder / ".report.old/notes.txt").write_text("mine")
     assert build_report(folder).is_file()
     assert not list(folder.glob(".report*"))
+    assert (folder / "report/notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

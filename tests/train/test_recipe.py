@@ -125,5 +125,5 @@ def test_a_recipe_file_is_checked_like_a_shipped_one(tmp_path):
     path.write_text("- a list\n")
     with pytest.raises(UsageError, match="expected keys and values"):
         load_recipe(path)
-    with pytest.raises(UsageError, match="no recipe file"):
+    with pytest.raises(UsageError, match="no such recipe"):
         load_recipe(tmp_path / "none.yaml")

@@ -24,6 +24,7 @@ from das_explain.data.masks import match_names
 from das_explain.data.rows import one_spelling
 from das_explain.data.sources import Listing, Source, region_from_mask, turn_along
 from das_explain.errors import DasExplainError, UsageError, one_line
+from das_explain.files import read_regular
 from das_explain.types import Region, Sample
 
 
@@ -130,7 +131,7 @@ def read_coco(file: str) -> CocoFile:
 def _read_version(file: str, *version: int) -> CocoFile:
     where = printable(file)
     try:
-        content = json.loads(Path(file).read_bytes())
+        content = json.loads(read_regular(Path(file), "COCO file"))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is no JSON: {one_line(error)[:100]}") from None
     parts: list[Any] = [content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")]

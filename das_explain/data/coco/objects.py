@@ -9,7 +9,6 @@ Boxes are (x, y, width, height) in pixels, as COCO has them.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from das_explain.data.coco.masks import CocoFile, read_coco
 from das_explain.data.images import ImageError, decode_image, full_size, printable, stored_turn
 from das_explain.data.sources import path_of
 from das_explain.errors import UsageError
+from das_explain.files import sha256_of
 from das_explain.types import Sample
 
 _BACK = {Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270}
@@ -111,7 +111,7 @@ def open_objects(spec: str) -> ObjectDataset:
     names = [_file_name(image, where) for image in file.images]
     root = Path(folder).expanduser() if at else _image_folder(path, names[0])
     samples = tuple(Sample(name, i, path=root / name) for i, name in enumerate(names))
-    return ObjectDataset(spec, file, samples, categories, hashlib.sha256(path.read_bytes()).hexdigest())
+    return ObjectDataset(spec, file, samples, categories, sha256_of(path))
 
 
 def corners(annotations: list[dict[str, Any]]) -> np.ndarray:

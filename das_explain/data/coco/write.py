@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from das_explain.data.coco import rle
+from das_explain.files import part_of
 
 SHAPES = ("polygons", "rle")
 
@@ -39,12 +40,13 @@ class CocoWriter:
         self.path = path
         self.category = {name: number for number, name in enumerate(categories, 1)}
         self.info = info
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = part_of(path)
         self._images: list[dict[str, Any]] = []
         self._annotations = 0
 
     def __enter__(self) -> CocoWriter:
-        self._file = self._partial.open("w", encoding="ascii", newline="\n")
+        self._partial.unlink(missing_ok=True)
+        self._file = self._partial.open("x", encoding="ascii", newline="\n")
         self._file.write('{"info":' + json.dumps(self.info) + ',\n"annotations":[')
         return self
 
@@ -68,4 +70,4 @@ class CocoWriter:
         if kind is None:
             self._partial.replace(self.path)
         else:
-            self._partial.unlink()
+            self._partial.unlink(missing_ok=True)

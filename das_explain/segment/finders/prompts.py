@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from das_explain.data.images import printable
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import UsageError
+from das_explain.files import read_regular
 
 FIELD = "{label}"
 _WORDNET = re.compile(r"n\d{8}(?:[\s_-]+|$)")
@@ -71,15 +72,16 @@ class Prompts:
         return f"{_tidy(self.template.replace(FIELD, name))}."
 
 
+MAX_BYTES = 1 << 24  # of a CSV of prompts
+
+
 def read_overrides(path: Path) -> dict[str, str]:
     """A CSV with the columns ``label,prompt`` -> label and phrase. Raises ``UsageError``, with the line."""
     where = printable(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular(path, "CSV of prompts", most=MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"{where} is not UTF-8 text: save it as CSV in UTF-8") from None
-    except OSError as error:
-        raise DasExplainError(f"cannot read {where}: {error.strerror}") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     columns = [name.strip().lower() for name in reader.fieldnames or []]
     if "label" not in columns or "prompt" not in columns:

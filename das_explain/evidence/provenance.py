@@ -1,0 +1,61 @@
+"""Who made a shard: the versions of the tool and of torch, and the device, in the shard's own metadata.
+
+A run may go on on another machine, or after an update. Its numbers then come from both, and it says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from das_explain.files import package_versions
+
+KEY = b"das-explain"
+Maker = dict[str, str]
+
+
+def maker(device: str) -> Maker:
+    """This process, whose networks run on ``device``."""
+    versions = package_versions()
+    return {"das-explain": versions["das-explain"], "torch": versions["torch"], "device": device}
+
+
+def stamped(table: pa.Table, made_by: Maker) -> pa.Table:
+    """The table, with its maker in the metadata."""
+    return table.replace_schema_metadata({KEY: json.dumps(made_by, sort_keys=True)})
+
+
+def maker_of(path: Path) -> Maker:
+    """Who made the shard; empty where it does not say."""
+    try:
+        made_by = json.loads((pq.read_schema(path).metadata or {}).get(KEY, b"{}"))
+    except (OSError, ValueError, RecursionError, pa.ArrowException):
+        return {}
+    known = isinstance(made_by, dict) and all(isinstance(value, str) for value in made_by.values())
+    return made_by if known else {}
+
+
+def makers(parts: Sequence[tuple[Path, int]]) -> list[dict[str, Any]]:
+    """What ``run.json`` says of who made shards, given with their numbers of images: a maker each, and its ``images``."""
+    counted: dict[str, int] = {}
+    for path, images in parts:
+        made_by = json.dumps(maker_of(path), sort_keys=True)
+        counted[made_by] = counted.get(made_by, 0) + images
+    return [{**json.loads(made_by), "images": images} for made_by, images in counted.items()]
+
+
+def sentences(made_by: object) -> list[str]:
+    """What people are told where several made a run; ``made_by`` as in ``run.json``."""
+    if not isinstance(made_by, list) or len(made_by) < 2 or not all(isinstance(each, dict) for each in made_by):
+        return []
+    told = [
+        f"{each.get('images')} images with das-explain {each.get('das-explain', 'of an unknown version')}, "
+        f"torch {each.get('torch', 'of an unknown version')} on {each.get('device', 'an unknown device')}"
+        for each in made_by
+    ]
+    return ["the evidence was not made under one roof: " + "; ".join(told)]

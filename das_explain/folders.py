@@ -1,0 +1,114 @@
+"""Folders that are written to: only inside of them, and nothing is removed but what was written by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.files import PART, part_of
+from das_explain.text import spelled
+
+
+def check_folder(out: Path) -> None:
+    """Raises UsageError unless files can be written to ``out``, be it there or still to be made. Leaves no trace."""
+    try:
+        there = next(path for path in (out, *out.absolute().parents) if path.exists() or path.is_symlink())
+        if not there.is_dir():
+            what = "a link that leads nowhere" if not there.exists() else "a file"
+            raise UsageError(f"--out {spelled(str(there))} is {what}; name a folder")
+        tempfile.TemporaryDirectory(prefix=f".das-explain-{os.getpid()}-", dir=there).cleanup()
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot write to --out {spelled(str(out))}: {reason}; choose another folder") from None
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """``folder / relative``. Raises DasExplainError if a link there leads out of ``folder``: what is asked for lies
+    elsewhere then, and is neither read nor written."""
+    path = folder / relative
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise DasExplainError(
+            f"{spelled(str(path))} leads out of {spelled(str(folder))} by a link: remove the link, or choose another folder"
+        )
+    return path
+
+
+def remove_written(folder: Path, names: Iterable[str]) -> None:
+    """Removes files that were written under these names, relative to ``folder``, and folders that this leaves empty.
+
+    Links are removed, never what they lead to; where a folder stands under a name, it is somebody else's and stays.
+    """
+    parents = set()
+    for name in names:
+        path = inside(folder, str(Path(name).parent)) / Path(name).name
+        if path.is_symlink() or path.is_file():
+            path.unlink(missing_ok=True)
+        parents |= {parent for parent in Path(name).parents if parent.name}
+    for parent in sorted(parents, key=lambda each: -len(each.parts)):
+        if (folder / parent).is_dir() and not (folder / parent).is_symlink() and not any((folder / parent).iterdir()):
+            (folder / parent).rmdir()
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what killed processes left half-written in ``folder``, which nobody else may be writing to."""
+    for path in parts_in(folder):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_folder(target: Path, is_ours: Callable[[str], bool]) -> Iterator[Path]:
+    """An empty folder beside ``target`` that takes its place on success and vanishes on failure.
+
+    What somebody else has put into ``target`` is kept: files whose name, relative to it, ``is_ours`` denies.
+    """
+    fresh, old = part_of(target), target.with_name(f".{target.name}.old")
+    _settle(target, old, is_ours)  # what a killed process began
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        yield fresh
+        if target.is_symlink() or target.exists():
+            target.rename(old)
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        _settle(target, old, is_ours)
+
+
+def _settle(target: Path, old: Path, is_ours: Callable[[str], bool]) -> None:
+    """Ends a replacement: ``old`` is back under its name if nothing new is there, else what is not ours moves over."""
+    if not target.exists() and (old.exists() or old.is_symlink()):
+        old.rename(target)
+    if old.is_symlink():
+        old.unlink()
+    for name in files_below(old):
+        if not is_ours(name) and not (target / name).exists():  # else the new one has written a file of that name
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (old / name).rename(target / name)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def files_below(folder: Path) -> list[str]:
+    """The files and links in a folder and its subfolders, relative, with slashes; nothing behind a link."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    found = []
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            found += [f"{entry.name}/{name}" for name in files_below(entry)]
+        else:
+            found.append(entry.name)
+    return found
+
+
+def parts_in(folder: Path) -> list[Path]:
+    """What is there half-written: files and folders whose name says so."""
+    return [path for path in folder.iterdir() if PART.fullmatch(path.name)] if folder.is_dir() else []
