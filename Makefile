@@ -1,5 +1,6 @@
 # make demo   the main job on what the project ships, from a clean checkout
 # make test   the test suite
+# make stress kills at every step, hostile files; the suite does a part of it
 # make lint   format, lint, layers, types (BIN=FOLDER/ takes the tools from there, BIN= from the path)
 # make package   the wheel and the sdist, each tried in a clean environment
 # make docs   the site, in site/
@@ -7,13 +8,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin/
 
-.PHONY: demo test lint package docs clean
+.PHONY: demo test stress lint package docs clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/das-explain demo
 
 test: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m pytest -n auto
+
+stress: $(VENV)/installed-for-tests
+	$(VENV)/bin/python -m pytest -n auto -m stress tests/evidence tests/hostile
 
 lint: $(if $(filter $(VENV)/bin/,$(BIN)),$(VENV)/installed-for-tests)
 	$(BIN)ruff format --check .

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from das_explain.errors import DasExplainError, first_line
 from das_explain.files import read_regular
+from das_explain.text import cut_middle, spelled
 
 IMAGENET_CLASSES = 1000
 MAX_BYTES = 64 * 2**20
@@ -36,8 +37,10 @@ def check_labels(labels: object, source: str, num_classes: int | None = None) ->
     """``labels`` as a list of printable names, one for each class; ``source`` is for messages."""
     if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
         raise DasExplainError(f"{source}: class names must be a list of texts")
+    if not labels:
+        raise DasExplainError(f"{source} names no class")
     if bad := [label for label in labels if not label or not label.isprintable()]:
-        raise DasExplainError(f"{source}: {bad[0]!r} is no class name (empty, or with unprintable characters)")
+        raise DasExplainError(f"{source}: {bad[0][:100]!r} is no class name (empty, or with unprintable characters)")
     if num_classes is not None and len(labels) != num_classes:
         raise DasExplainError(f"{source} names {len(labels)} classes, but the model has {num_classes}")
     return list(labels)
@@ -75,7 +78,7 @@ def read_label_map(path: Path) -> dict[str, str]:
         raise DasExplainError(f"{path} cannot be read as a label map: {first_line(error)}") from None
     if not {"data", "model"} <= set(columns):
         raise DasExplainError(
-            f"{path}: a label map has the columns data,model; this has {', '.join(columns) or 'none'}"
+            f"{path}: a label map has the columns data,model; this has {cut_middle(spelled(', '.join(columns)), 200) or 'none'}"
         )
     mapped: dict[str, str] = {}
     for line, row in rows:

@@ -18,6 +18,7 @@ from pathlib import Path
 from das_explain.data.images import printable
 from das_explain.errors import UsageError
 from das_explain.files import read_regular
+from das_explain.text import cut_middle
 
 FIELD = "{label}"
 _WORDNET = re.compile(r"n\d{8}(?:[\s_-]+|$)")
@@ -83,16 +84,18 @@ def read_overrides(path: Path) -> dict[str, str]:
     except UnicodeDecodeError:
         raise UsageError(f"{where} is not UTF-8 text: save it as CSV in UTF-8") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-    columns = [name.strip().lower() for name in reader.fieldnames or []]
+    try:
+        columns = reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise UsageError(f"{where}, line {reader.line_num}: not valid CSV ({error})") from None
     if "label" not in columns or "prompt" not in columns:
-        raise UsageError(
-            f"{where} must have the columns label,prompt; its first line is {','.join(columns) or 'empty'}"
-        )
-    reader.fieldnames = columns
+        found = cut_middle(printable(",".join(columns)), 200) or "empty"
+        raise UsageError(f"{where} must have the columns label,prompt; its first line is {found}")
     overrides: dict[str, str] = {}
-    for row in reader:
+    for line, row in rows:
         label, wanted = (row["label"] or "").strip(), _tidy(row["prompt"] or "")
-        at = f"{where}, line {reader.line_num}"
+        at = f"{where}, line {line}"
         if None in row:
             raise UsageError(f'{at}: more cells than columns; put a label with commas in quotes "a, b"')
         if not label or not wanted:
