@@ -146,9 +146,13 @@ class _Search:
             return list(named) if same and len(named) >= FEWEST_REPEATED else []
         lists = self._repeated()
         last = {self.usable[name].cells for name in outermost[-1:]}
-        if {self.usable[names[0]].cells for names in lists} != last:
+        if not lists or {self.usable[names[0]].cells for names in lists} != last:
             return []
         blocks = [name for names in lists for name in names]
+        began = min(self.usable[name].call.began for name in blocks)
+        before = [name for name in outermost if self.usable[name].call.finished < began]
+        if before and not ends_in_front(self.network, before):  # other stages
+            return []
         return blocks if len(blocks) >= FEWEST_REPEATED else []
 
     def _repeated(self) -> list[list[str]]:

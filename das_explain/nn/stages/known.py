@@ -108,9 +108,16 @@ def _prefixes(module: nn.Module) -> tuple[int, ...] | None:
                 kind = re.sub(r"_?\d+$", "", name.rpartition(".")[2])
                 counted[kind] = parameter.shape[-2] if parameter.dim() > 1 else 1
         told = sum(counted.values())
-        if not told and type(module).__module__.partition(".")[0] not in ("timm", "torchvision", "transformers"):
+        if not told and _library(module) not in ("timm", "torchvision", "transformers"):
             return None  # somebody's own: it may keep them otherwise
     return (told, 0) if told else (0,)
+
+
+def _library(module: nn.Module) -> str:
+    """The package that a network comes from, or the one that it wraps."""
+    while len(children := list(module.children())) == 1:
+        (module,) = children
+    return type(module).__module__.partition(".")[0]
 
 
 def _grid(module: nn.Module, frame: Size) -> Size | None:
