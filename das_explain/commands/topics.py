@@ -15,11 +15,13 @@ A model is named by a SPEC, wherever a command takes one:
 
   DIR                         a model directory: this project's, timm's or transformers' layout
   collage-resnet18            a network that comes with das-explain, by its short name
-  FILE@ARCH[:ATTENTION]       a weight file (.pth .pt .ckpt .safetensors ...) and its network;
-                              ARCH: a name that das-explain models lists, torchvision:NAME or
-                              timm:NAME; ATTENTION: das and others, see das-explain models
+  FILE[@ARCH[:ATTENTION]]     a weight file (.pth .pt .ckpt .safetensors ...) and its network;
+                              ARCH: a name that das-explain models lists, or any of
+                              torchvision's or timm's (torchvision:NAME, timm:NAME); without it the
+                              file is recognised by its tensors; ATTENTION: das and others, see
+                              das-explain models
   torchvision:NAME[:WEIGHTS]  torchvision's weights, the best unless named; none: random ones
-  timm:NAME                   timm's pretrained weights
+  timm:NAME                   timm's pretrained weights; timm:NAME@FILE: its network with a file's
   hf:USER/REPO[@REVISION]     a model directory on the Hugging Face Hub
   python:MODULE:FACTORY[@FILE]
                               your own: FACTORY() of MODULE gives the network, FILE its weights
@@ -31,9 +33,12 @@ Before it:
 
 After it:
 
-  ?key=value&key=value        size=224 (side of the input), labels=FILE (class names), entry=KEY
-                              (which weights of a checkpoint), or arguments of the network, such
-                              as alpha=0.1; not after a directory or hf:
+  ?key=value&key=value        of any SPEC: size=224 or 192x256, resize=256, mean=0.5,0.5,0.5,
+                              std=0.5, interpolation=bicubic, fit=crop|squash (the input; one number
+                              for grey images), labels=FILE (class names), logits=MODULE (whose
+                              output the logits are), activation=softmax|sigmoid|none; of a file also
+                              entry=KEY (which of its weights) and arguments of the network, such
+                              as alpha=0.1
   +attention=NAME[@BLOCK,...] untrained gates put into a network that has none, NAME as das: in a
                               backbone of das-explain models where its paper puts them, in any
                               other after the stages, or after BLOCK; a das gate starts near 1
