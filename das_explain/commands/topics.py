@@ -34,11 +34,11 @@ Before it:
 After it:
 
   ?key=value&key=value        of any SPEC: size=224 or 192x256, resize=256, mean=0.5,0.5,0.5,
-                              std=0.5, interpolation=bicubic, fit=crop|squash (the input; one number
-                              for grey images), labels=FILE (class names), logits=MODULE (whose
-                              output the logits are), activation=softmax|sigmoid|none; of a file also
-                              entry=KEY (which of its weights) and arguments of the network, such
-                              as alpha=0.1
+                              std=0.5, interpolation=bicubic, fit=crop|squash (the input; one
+                              number for grey images), labels=FILE (class names), logits=MODULE
+                              (whose output the logits are), activation=softmax|sigmoid|none; of a
+                              file also entry=KEY (which of its weights) and arguments of the
+                              network, such as alpha=0.1
   +attention=NAME[@BLOCK,...] untrained gates put into a network that has none, NAME as das: in a
                               backbone of das-explain models where its paper puts them, in any
                               other after the stages, or after BLOCK; a das gate starts near 1
