@@ -68,7 +68,7 @@ def copies_figure(results: Results, data: str) -> Figure:
 def accuracy_figure(results: Results, data: str) -> Figure:
     """Mean sfd of every copy against the share of photos that it gets right, a panel per block."""
     wide = COLUMN if len(results.blocks) <= 2 else PAGE
-    figure = Figure(figsize=(wide, 1.9), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(wide, 2.0), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, len(results.blocks), squeeze=False)[0]
     copies = results.of("copies", data=data)
     right = copies[copies["measure"] == TOP1].set_index("model")["mean"]
@@ -78,7 +78,7 @@ def accuracy_figure(results: Results, data: str) -> Figure:
         row = results.row("correlations", data=data, measure="sfd", block=block)
         if row is not None and np.isfinite(row.r):
             panel.set_title(
-                f"{fit(block, 1, TEXT)}, r = {row.r:+.2f} [{row.ci_low:+.2f}, {row.ci_high:+.2f}]", size=TEXT, pad=3
+                f"{fit(block, 1, TEXT)}\nr = {row.r:+.2f} [{row.ci_low:+.2f}, {row.ci_high:+.2f}]", size=SMALL, pad=3
             )
     panels[0].set_ylabel(f"mean {title_of('sfd')}", size=TEXT, labelpad=1)
     keys = [

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from das_explain.checkpoint.config import CARD
+from das_explain.errors import UsageError
 from das_explain.files import write_text_whole
 from das_explain.study.run import SUMMARY
+from das_explain.study.summary import HEAD
 from das_explain.study.units import Unit
 
 
 def publish(out: Path, units: Sequence[Unit], folder: Path, given: Mapping[str, str]) -> Path:
     """Copies ``README.md`` (the summary), ``tables/``, ``figures/`` and ``cards/`` of a finished study into ``folder``.
 
-    Where the study was told where something lies (``given``), the copies say ``${name}`` in its place, and ``${out}`` for
-    the study's own folder: a path of one machine is of no use on another. Returns the README's path.
+    Where the study was told where something lies (``given``), the copies say ``${name}`` in place of the path, and
+    ``${out}`` for the study's own folder: a path of one machine is of no use on another. Returns the README's path.
+
+    Raises UsageError for a folder that holds something else.
     """
-    places = {path: f"${{{name}}}" for name, path in given.items() if path} | {str(out): "${out}"}
+    readme = folder / "README.md"
+    if folder.exists() and any(folder.iterdir()) and not _is_summary(readme):
+        raise UsageError(f"--publish {folder} holds something else: name a new folder, or that of a study")
+    values = {**given, "out": str(out)}
+    places = {value: f"${{{name}}}" for name, value in values.items() if "/" in value or os.sep in value}
 
     def text(path: Path, target: Path) -> None:
         content = path.read_text(encoding="utf-8")
@@ -29,7 +38,7 @@ def publish(out: Path, units: Sequence[Unit], folder: Path, given: Mapping[str, 
 
     for name in ("tables", "figures", "cards"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    text(out / SUMMARY, folder / "README.md")
+    text(out / SUMMARY, readme)
     for path in sorted((out / "tables").glob("*.csv")):
         text(path, folder / "tables" / path.name)
     (folder / "figures").mkdir()
@@ -38,4 +47,8 @@ def publish(out: Path, units: Sequence[Unit], folder: Path, given: Mapping[str, 
             shutil.copyfile(path, folder / "figures" / path.name)
     for unit in units:
         text(unit.model / CARD, folder / "cards" / f"{unit.name}.md")
-    return folder / "README.md"
+    return readme
+
+
+def _is_summary(path: Path) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(HEAD)

@@ -64,13 +64,15 @@ def run_study(
             explained; ``scoring``: of photos scored.
 
     Raises:
-        UsageError: an option that does not exist.
+        UsageError: an option that does not exist, a folder of something else.
         DasExplainError: a unit's folder holds another run, a unit cannot be trained, photos or masks cannot be used.
     """
     resources.check()
     if keep not in KEEP:
         raise UsageError(f"--keep {keep!r} is unknown; choose among {', '.join(KEEP)}")
     check_folder(out)
+    if out.is_dir() and not (out / STUDY).is_file() and {path.name for path in out.iterdir()} - {"units"}:
+        raise UsageError(f"--out {out} holds something else: name a new folder, or that of a study")
     units = units_of(study, out)
     check_units(units)
     out.mkdir(parents=True, exist_ok=True)

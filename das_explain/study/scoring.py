@@ -74,7 +74,7 @@ def is_scored(study: Study, units: Sequence[Unit], name: str, out: Path) -> bool
 
 
 def _whole(folder: Path, wanted: Any, there: Any) -> bool:
-    return there == wanted and not Run.open(folder).shards.missing()
+    return there == wanted and (folder / "run.json").is_file() and not Run.open(folder).shards.missing()
 
 
 def _explain(

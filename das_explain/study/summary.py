@@ -12,11 +12,13 @@ from das_explain.study.results import Results
 from das_explain.study.tables import as_markdown
 from das_explain.train.card import clock
 
+HEAD = "# Study: "
+
 
 def summary(results: Results, tables: Mapping[str, Table], figures: Sequence[Path], command: Sequence[str]) -> str:
     """The text, in Markdown; figures are looked for in ``figures/`` beside it."""
     study = results.study
-    parts = [f"# Study: {study.name}", "", *([study.description, ""] if study.description else [])]
+    parts = [f"{HEAD}{study.name}", "", *([study.description, ""] if study.description else [])]
     parts += ["## What came out", "", *(f"- {line}" for line in words.sentences(results)), ""]
     parts += ["## What it may and may not claim", "", *(f"- {line}" for line in words.claims(results)), ""]
     for table in tables.values():

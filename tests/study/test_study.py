@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 pytest.importorskip("lightning")
 
 from das_explain.commands import app
+from das_explain.errors import UsageError
 from das_explain.evidence.tables import TABLES
 from das_explain.scoring.designs import OF_DESIGNS
+from das_explain.study.publish import publish
 from das_explain.study.run_units import Resources, run_units
 from das_explain.study.schema import load_study
 from das_explain.study.units import units_of
@@ -131,6 +133,13 @@ def test_a_finished_study_is_told_again_also_without_weights_and_published_witho
             assert str(tmp_path.parent) not in (folder / name).read_text().replace(str(small.parent), "")
             assert str(photos) not in (folder / name).read_text()
     assert "${photos}/photos.csv" in (folder / "README.md").read_text()
+    loaded, given = load_study(small, [f"photos={photos}"])
+    with pytest.raises(UsageError, match="holds something else"):
+        publish(out, units_of(loaded, out), photos, given)
+    publish(out, units_of(loaded, out), folder, {"photos": "photos"})  # a word, and no path: it stays a word
+    assert "of 8 photos" in (folder / "README.md").read_text()
+    foreign = study(small, photos, photos)
+    assert "holds something else" in str(foreign.exception)
     other = study(small, photos, out, "--set", "schedule.epochs=4")
     assert other.exit_code != 0
     assert "holds another run (schedule.epochs is 3 there, 4 now)" in str(other.exception)
