@@ -3,7 +3,7 @@
 const cards = document.getElementById("cards");
 const controls = document.getElementById("controls");
 const pagers = [document.getElementById("pager-top"), document.getElementById("pager-bottom")];
-const FIRST = 8; // cards that are built at once; the others of the page follow in the next frame
+const FIRST = 6; // cards that are built at once; the others of the page follow one by one
 const PRINTED = 12; // cards that the style sheet leaves on paper
 let chosen = [];
 let latest = null; // marks the newest view, so that an older one's cards do not follow it
@@ -199,9 +199,9 @@ function update(typing = false) {
   restyle({});
   const view = (latest = {});
   cards.setAttribute("aria-busy", "true");
+  for (const image of shown.slice(FIRST)) later(() => { if (view === latest) cards.append(card(image, openViewer)); });
   later(() => {
     if (view !== latest) return;
-    cards.append(...shown.slice(FIRST).map((image) => card(image, openViewer)));
     cards.removeAttribute("aria-busy");
     if (!isOwn()) rereadAll();
   });
