@@ -21,7 +21,6 @@ from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TABLES, read_parts
 from das_explain.evidence.values import Key
 from das_explain.statuses import SCORED
-from das_explain.text import plural
 
 PART = 4_000  # rows of a table that are in memory at a time
 BINS = 40  # of a histogram of sfd
@@ -124,10 +123,7 @@ class Results:
     @property
     def part(self) -> str:
         """``k of n images`` where the run was unfinished when it was scored; empty for all of them."""
-        scored = self.section("scored")
-        done, of = scored.get("images"), scored.get("of")
-        unfinished = isinstance(done, int) and isinstance(of, int) and done < of
-        return f"{done:,} of {plural(of, 'image')}" if unfinished else ""
+        return self.run.part or ""
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ def settings(results: Results) -> list[tuple[str, str]]:
     if without := without_region(results):
         counts = join([f"{plural(count, 'image')} {STATUSES[status]}" for status, count in without.items()])
         source += f". Without R: {counts}"
-    size, drawn = data.get("count"), results.count
+    size, drawn = data.get("count"), len(results.run.sample)
     where = str(data.get("spec", "not recorded"))
     if isinstance(size, int):
         by_class = ", evenly over the classes" if data.get("stratified") is True else ""

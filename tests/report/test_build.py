@@ -17,6 +17,7 @@ from das_explain.report import build, build_report
 from das_explain.report.payload import outline
 from das_explain.report.results import Results
 from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.run import score_run
 from das_explain.statuses import SCORED, STATUSES
 from tests.report.packets import read_packet
 from tests.report.synthetic_run import Item, make_run
@@ -419,13 +420,17 @@ def test_what_was_assumed_is_told(tmp_path):
 
 
 def test_an_unfinished_run_says_so_in_the_head_and_in_the_verdict(tmp_path):
-    folder = make_run(tmp_path / "run", [Item("a.jpg")])
+    items = [Item(f"{i}.jpg") for i in range(66)]
+    folder = make_run(tmp_path / "run", items, blocks=("layer4",), options=ScoreOptions(readings=False))
     assert 'class="unfinished"' not in build_report(folder).read_text(encoding="utf-8")
-    edit_manifest(folder, scored={"images": 1, "of": 3})
+    run = Run.open(folder)
+    run.shards.path(1).unlink()
+    score_run(run)
     text = Text(build_report(folder).read_text(encoding="utf-8")).text
     head, outcome = text.split("Outcome", 1)
-    assert "Unfinished: 1 of 3 images." in head
-    assert "On 1 of 3 images, the run is unfinished: " in outcome
+    assert "Unfinished: 64 of 66 images." in head
+    assert "On 64 of 66 images, the run is unfinished: " in outcome
+    assert len(data_of(folder / "report")["images"]) == 64
 
 
 def test_labels_for_all_are_one_class_for_every_model(tmp_path):
