@@ -88,7 +88,9 @@ def rerolled(network: nn.Module, block: str) -> Callable[[Tensor], Tensor]:
 BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
     r"torchvision:swin|timm:(swin_|swinv2_(?!cr)|mambaout|test_mambaout|sequencer|volo|samvit|hieradet|sam2_)": channels_last,
     r"torchvision:vit": tokens(1),
-    r"timm:(xcit|cait|twins|levit|.*mixer|gmlp|resmlp|vitamin|mvitv2\S* norm)": tokens(0),
+    r"timm:(xcit|cait|twins|levit|gmixer|mixer_|gmlp|resmlp|vitamin|efficientformer_\S* stages\.3|efficientvim)": tokens(
+        0
+    ),
     r"timm:convit\S* blocks\.[0-9]\.": tokens(0),
     r"timm:\S*(reg4)": tokens(5),
     r"timm:deit\S*distilled": tokens(2),
@@ -132,6 +134,7 @@ def examine(name: str) -> dict[str, Any]:
     row["sensible"] = len(blocks) == 2 and not any("in front of nearly all" in note for note in row["notes"])
     row["peer"] = {each: _peer_difference(name, network, images, each, cam.map) for each, cam in ours.items()}
     row["folded"], row["float32"] = _folded_difference(network, images, targets, blocks, model)
+    row["empty"] = [each for each, cam in ours.items() if not cam.raw_max.any()]  # nothing was compared
     wrong = [each for each, difference in row["peer"].items() if difference is not None and not difference <= PEER]
     if row["folded"] is not None and not row["folded"] <= max(FOLDED, 2 * row["float32"]):
         wrong.append("folded")
@@ -139,7 +142,11 @@ def examine(name: str) -> dict[str, Any]:
 
 
 def _calibrate(network: nn.Module, size: tuple[int, int]) -> None:
-    """Batch norms that fit: an uncalibrated random network has nothing but rounding in its maps."""
+    """Batch norms that fit, and a classifier that is not zero: else there is nothing, or rounding, in the maps."""
+    with seeded():
+        for module in network.modules():
+            if isinstance(module, nn.Linear) and not module.weight.any():
+                nn.init.normal_(module.weight, std=0.02)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
         return
@@ -224,6 +231,7 @@ def _line(row: dict[str, Any]) -> str:
         for block in row["blocks"]
     ]
     verdict = "WRONG" if "wrong" in row else "" if row["sensible"] else "NOT SENSIBLE"
+    verdict += f" EMPTY {', '.join(row['empty'])}" if row.get("empty") else ""
     times = f"{row['load_s']:.1f} + {row['explain_s']:.1f} s"
     return f"{row['network']:45} {'  |  '.join(each)}  |  folded {_shown(row['folded'])}  {times} {verdict}"
 

@@ -73,7 +73,9 @@ def ends_in_front(network: nn.Module, stages: Sequence[str]) -> bool:
     before = {*order[:last], *inside} - {name for name in order if stages[-1].startswith(f"{name}.")} - {""}
     modules = dict(network.named_modules())
     size = sum(each.numel() for name in before for each in modules[name].parameters(recurse=False))
-    return size < FRONT * sum(each.numel() for each in network.parameters())
+    learning = [name for name in order if any(True for _ in modules[name].parameters(recurse=False))]
+    few = len(before.intersection(learning)) < len(learning) / 2  # a small trunk may stand before a large classifier
+    return few and size < FRONT * sum(each.numel() for each in network.parameters())
 
 
 class _Search:
