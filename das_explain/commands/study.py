@@ -85,8 +85,9 @@ def study(
     loaded, given = load_study(path, settings or (), copies)
     from das_explain.study.run import run_study
     from das_explain.study.run_units import Resources
-    from das_explain.study.units import units_of
+    from das_explain.study.units import check_keep, units_of
 
+    check_keep(keep)
     if dry_run:
         _print_plan(loaded, out, jobs, keep)
         return
@@ -148,7 +149,7 @@ def _print_plan(study: Study, out: Path, jobs: int, keep: str) -> None:
     print_table(("what", "done", "time of one", "time left", "disk"), rows, title=study.name)
     left, most = sum(line.left for line in lines), max(cost.checkpoint for cost in costs.values())
     print(
-        f"time left   {clock(left)}, timed one at a time with all processors; several at once (--jobs) may be quicker"
+        f"time left   {clock(left)}, timed one at a time with all processors; several at once (--jobs) may be quicker; tables and figures come on top"
     )
     print(f"disk        {_size(sum(line.bytes for line in lines))}, and {_size(jobs * most)} while {jobs} train")
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from das_explain.checkpoint.load import load_model
 from das_explain.data.dataset import open_dataset
 from das_explain.study.schema import Study
-from das_explain.study.units import KEEP, Unit
+from das_explain.study.units import Unit
 from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.module import TrainingModule
 from das_explain.train.schema import Recipe
@@ -114,7 +114,6 @@ def estimates(
     study: Study, units: Sequence[Unit], costs: dict[str, Cost], keep: str, scored: Sequence[str]
 ) -> list[Estimate]:
     """The units of each design, then each data set; ``scored`` are those that need not be scored again."""
-    assert keep in KEEP
     lines = []
     for design, cost in costs.items():
         mine = [unit for unit in units if unit.design == design]

@@ -20,7 +20,7 @@ from das_explain.study.run_units import Resources, Told, run_units
 from das_explain.study.schema import Study
 from das_explain.study.scoring import score_units
 from das_explain.study.summary import summary
-from das_explain.study.units import KEEP, Unit, check_units, drop_checkpoint, units_of
+from das_explain.study.units import Unit, check_keep, check_units, drop_checkpoint, units_of
 from das_explain.types import Progress, no_progress
 
 STUDY, SUMMARY = "study.json", "summary.md"
@@ -68,8 +68,7 @@ def run_study(
         DasExplainError: a unit's folder holds another run, a unit cannot be trained, photos or masks cannot be used.
     """
     resources.check()
-    if keep not in KEEP:
-        raise UsageError(f"--keep {keep!r} is unknown; choose among {', '.join(KEEP)}")
+    check_keep(keep)
     check_folder(out)
     if out.is_dir() and not (out / STUDY).is_file() and {path.name for path in out.iterdir()} - {"units"}:
         raise UsageError(f"--out {out} holds something else: name a new folder, or that of a study")

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from das_explain.checkpoint.config import CONFIG, WEIGHTS
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.files import sha256_of
 from das_explain.study.schema import Study
 from das_explain.train.folder import check_same_run, identity_of
@@ -22,6 +22,12 @@ from das_explain.train.schema import Recipe
 from das_explain.train.task import CHECKPOINT, MODEL, Task, create_task
 
 KEEP = ("none", "last", "all")
+
+
+def check_keep(keep: str) -> None:
+    """Raises UsageError for what is none of ``KEEP``."""
+    if keep not in KEEP:
+        raise UsageError(f"--keep {keep!r} is unknown; choose among {', '.join(KEEP)}")
 
 
 @dataclass(frozen=True)

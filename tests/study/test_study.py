@@ -109,6 +109,8 @@ def test_a_dry_run_prints_units_time_and_disk_and_makes_nothing(small: Path, pho
     for text in ("train none", "train das", "score on few", "0 of 2", "time left", "disk"):
         assert text in done.output
     assert not (tmp_path / "out").exists()
+    refused = study(small, photos, tmp_path / "out", "--dry-run", "--keep", "some")
+    assert "--keep 'some' is unknown; choose among none, last, all" in str(refused.exception)
 
 
 def test_a_finished_study_is_told_again_also_without_weights_and_published_without_paths(
