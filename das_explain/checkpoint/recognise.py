@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from das_explain.checkpoint.build import build_network
-from das_explain.checkpoint.fit import class_count_like, differences, read_for
+from das_explain.checkpoint.contents import class_count_like, read_for
+from das_explain.checkpoint.differences import differences
 from das_explain.checkpoint.wrappers import OPTIONAL, Candidate
 from das_explain.errors import DasExplainError
 from das_explain.nn.backbones.timm_networks import check_timm

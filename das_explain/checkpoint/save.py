@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from das_explain.checkpoint.build import build_network, class_count_of, classes_answered
 from das_explain.checkpoint.config import CARD, CONFIG, WEIGHTS, ModelConfig
-from das_explain.checkpoint.fit import describe, differences, make_grey
+from das_explain.checkpoint.contents import make_grey
+from das_explain.checkpoint.differences import describe, differences
 from das_explain.checkpoint.labels import check_labels
 from das_explain.checkpoint.modulation import arguments_to_write
 from das_explain.checkpoint.wrappers import best_reading, candidates

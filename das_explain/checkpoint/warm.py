@@ -8,9 +8,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from das_explain.checkpoint.advice import advise
+from das_explain.checkpoint.arguments import gate_of
 from das_explain.checkpoint.build import head_name
+from das_explain.checkpoint.differences import Differences, describe, differences
 from das_explain.checkpoint.files import read_weights
-from das_explain.checkpoint.fit import Differences, advise, describe, differences, gate_of
 from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import parse_spec
 from das_explain.checkpoint.wrappers import OPTIONAL, Candidate, best_reading, candidates

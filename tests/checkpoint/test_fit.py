@@ -6,14 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from das_explain.checkpoint.advice import likely_architecture
+from das_explain.checkpoint.arguments import class_count, infer_arguments
 from das_explain.checkpoint.build import build_network
-from das_explain.checkpoint.fit import (
-    class_count,
-    differences,
-    infer_arguments,
-    likely_architecture,
-    load_strict,
-)
+from das_explain.checkpoint.differences import differences
+from das_explain.checkpoint.fit import load_strict
 from das_explain.checkpoint.wrappers import Candidate
 from das_explain.errors import DasExplainError
 from das_explain.nn import ATTENTION, BACKBONES, create_model

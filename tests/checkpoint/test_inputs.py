@@ -169,7 +169,7 @@ def test_grey_weight_files_load_pack_and_load_again(architecture: str, tmp_path:
     if architecture.startswith("timm:"):
         pytest.importorskip("timm")
     from das_explain.checkpoint.build import build_network
-    from das_explain.checkpoint.fit import make_grey
+    from das_explain.checkpoint.contents import make_grey
 
     torch.manual_seed(0)
     network = make_grey(build_network(architecture, num_classes=3))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from das_explain.checkpoint.averages import complete_averages
-from das_explain.checkpoint.fit import read_for
+from das_explain.checkpoint.contents import read_for
 from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.wrappers import best_reading, candidates
 from das_explain.errors import DasExplainError

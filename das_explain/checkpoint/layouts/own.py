@@ -7,7 +7,8 @@ from typing import Any
 
 from das_explain.checkpoint.build import build_network
 from das_explain.checkpoint.config import CONFIG, WEIGHTS, check_config
-from das_explain.checkpoint.fit import described, load_strict, make_grey
+from das_explain.checkpoint.contents import make_grey
+from das_explain.checkpoint.fit import described, load_strict
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights
 from das_explain.checkpoint.modulation import arguments_read
 from das_explain.checkpoint.opened import Opened

@@ -8,21 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from das_explain.checkpoint.advice import advise, likely_architecture
+from das_explain.checkpoint.arguments import class_count, infer_arguments, infer_gates
 from das_explain.checkpoint.build import THEIRS, build_network, check_architecture, check_arguments
 from das_explain.checkpoint.config import check_preprocess
+from das_explain.checkpoint.contents import class_count_like, for_weights, read_for
 from das_explain.checkpoint.files import read_weights
-from das_explain.checkpoint.fit import (
-    advise,
-    class_count,
-    class_count_like,
-    described,
-    for_weights,
-    infer_arguments,
-    infer_gates,
-    likely_architecture,
-    load_strict,
-    read_for,
-)
+from das_explain.checkpoint.fit import described, load_strict
 from das_explain.checkpoint.labels import sidecar
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.options import peeled_notes

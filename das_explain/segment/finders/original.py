@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from das_explain.checkpoint.differences import describe, differences
 from das_explain.checkpoint.files import read_weights
-from das_explain.checkpoint.fit import describe, differences
 from das_explain.checkpoint.wrappers import Candidate, best_reading
 from das_explain.errors import DasExplainError, first_line
 from das_explain.segment.finders.build import State, build_detector, build_sam, hush
