@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from unicodedata import category
+import re
+from unicodedata import category, normalize
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
@@ -52,3 +53,12 @@ def unspelled(name: str) -> str:
     True
     """
     return name.encode("latin-1", "backslashreplace").decode("unicode_escape")
+
+
+def loose(name: str) -> str:
+    """A class's name without what its spellings differ in: case, spaces, underscores, hyphens, Unicode's form.
+
+    >>> loose("Fire_Hydrant"), loose("fire  hydrant")
+    ('fire hydrant', 'fire hydrant')
+    """
+    return re.sub(r"[\s_-]+", " ", normalize("NFKC", name)).strip().casefold()

@@ -29,6 +29,7 @@ class Sample:
 
     ``name`` is unique in its data set and stable between runs (a relative path with forward slashes, or an index made
     into one); it is the ``image`` column of every table. ``boxes`` are xyxy in pixels of the upright image.
+    ``mask_values``: what stands for the object in its mask, where that was said (``--mask-value``).
 
     >>> Sample("cats/one.jpg", 0, label="cats", boxes=((10.0, 20.0, 110.0, 90.0),)).label
     'cats'
@@ -40,6 +41,7 @@ class Sample:
     path: Path | None = None
     mask_path: Path | None = None
     boxes: tuple[tuple[float, float, float, float], ...] = ()
+    mask_values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

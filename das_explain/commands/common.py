@@ -75,10 +75,9 @@ def print_notes(dataset: Dataset) -> None:
 
 def print_assumed(contest: Contest, segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
     """A line on each thing that is assumed of the models, their labels and the data's masks: a run lists them itself."""
-    from das_explain.data.assumptions import assume_of_masks
+    from das_explain.segment.masks import assume_of_regions
 
-    of_masks = assume_of_masks(samples) if segmenter is not None and segmenter.name == "masks" else []
-    for sentence in (*contest.assumptions, *of_masks):
+    for sentence in (*contest.assumptions, *assume_of_regions(segmenter, samples)):
         print(f"assumed     {sentence}")
 
 
@@ -210,7 +209,9 @@ def open_photos(specs: Sequence[str], photos: Data, regions: Regions) -> Dataset
 
     from das_explain.data.dataset import open_any
 
-    dataset = open_any(specs, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root)
+    dataset = open_any(
+        specs, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root, objects=regions.objects()
+    )
     return replace(dataset, samples=photos.draw(dataset))
 
 

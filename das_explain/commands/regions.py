@@ -11,6 +11,7 @@ import typer
 from das_explain.commands.help import COMMON, FINDERS, REGION
 
 if TYPE_CHECKING:
+    from das_explain.data.mask_options import MaskOptions
     from das_explain.segment.choose import RegionOptions
 
 
@@ -52,6 +53,21 @@ class Regions:
         ),
     ] = None
     box_masks: Annotated[bool, _region("--box-masks", help="R is the rectangles in the CSV, or in --boxes.")] = False
+    mask_value: Annotated[
+        str | None,
+        _region(
+            metavar="VALUE|FILE",
+            help="What stands for the object in masks of several classes: numbers, colours (#c08080) or categories of a "
+            "COCO file, with commas between them; or a CSV (label,value or image,value), or CVAT's labelmap.txt; what "
+            "the masks themselves tell unless given.",
+        ),
+    ] = None
+    instances: Annotated[str, _region(metavar="all|largest", help="Which objects of a mask with several are R.")] = (
+        "all"
+    )
+    crowd: Annotated[
+        bool, _region("--crowd", help="R takes in a COCO file's crowd regions (iscrowd); it leaves them out otherwise.")
+    ] = False
     prompt: Annotated[
         str | None, _finder(metavar="TEXT", help='What the detector is asked for; "{label}" unless given.')
     ] = None
@@ -95,6 +111,12 @@ class Regions:
     segmenter_device: Annotated[
         str | None, _finder(metavar="NAME", help="Where these networks run; as --device unless given.")
     ] = None
+
+    def objects(self) -> MaskOptions:
+        """Which objects of the masks are R."""
+        from das_explain.data.mask_options import MaskOptions
+
+        return MaskOptions(self.mask_value, self.instances, self.crowd)
 
     def options(self, device: str | None = None) -> RegionOptions:
         """For ``choose_segmenter``; ``device``: where the other networks run. Masks and boxes belong to the data."""

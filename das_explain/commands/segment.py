@@ -50,12 +50,16 @@ def segment(
     from das_explain.errors import UsageError
     from das_explain.segment.choose import choose_segmenter
 
-    dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root)
+    dataset = open_dataset(
+        data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root, objects=regions.objects()
+    )
     human = None
     if against is not None and against_data:
         raise UsageError("--against and --against-data contradict each other: give one of them")
     if against is not None:
-        human = open_dataset(data, masks=against, boxes=regions.boxes, split=photos.split, root=photos.root)
+        human = open_dataset(
+            data, masks=against, boxes=regions.boxes, split=photos.split, root=photos.root, objects=regions.objects()
+        )
     elif against_data:
         if regions.segmenter in ("auto", "masks") and not regions.box_masks:
             raise UsageError("--against-data needs another source of masks than the data: give --segmenter")

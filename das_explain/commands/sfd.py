@@ -45,7 +45,9 @@ def sfd(
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
-    dataset = open_dataset(data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root)
+    dataset = open_dataset(
+        data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root, objects=regions.objects()
+    )
 
     from das_explain.explain.plan import Plan
     from das_explain.segment.choose import choose_segmenter

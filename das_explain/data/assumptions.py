@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from das_explain.data.sources import find_unconfirmed_turns
+from das_explain.data.coco.masks import CocoMasks
+from das_explain.data.images import ImageError
+from das_explain.data.sources import Files, Source, find_unconfirmed_turns
 from das_explain.text import plural
 from das_explain.types import Sample
 
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
+OF_FILES = {  # a note of mask_pixels -> what it says of these masks
+    "soft": "with soft values (mattes, soft or resized edges): an object's pixel is one above half the mask's maximum",
+    "void": "with class numbers in which 255 is void (in colours #e0e0c0): no part of R",
+    "several": "with several class numbers or colours: all but the background is R; --mask-value says which of them is "
+    "the photo's class, --instances largest takes one",
+    "whole": "with several class numbers or colours, none of them 0 or black: all is R, the whole photo; --mask-value says "
+    "which of them is the object",
+    "voc": "in PASCAL VOC's palette: R is the photo's class by its number there",
+}
+OF_COCO = {  # a note of coco.masks -> what it says of these photos
+    "loose": "whose label is a category of the COCO file without regard to case, spaces, _ and - or by a synonym",
+    "any": "whose label is no category of the COCO file: all annotations of the photo are R; --mask-value FILE.csv "
+    "(label,value) says which category is which class",
+    "unlabelled": "without a label and with annotations of several categories in the COCO file: all of them are R; "
+    "--mask-value says which category is",
+    "crowd": "with crowd regions (iscrowd) of the object in the COCO file: no part of R; --crowd takes them in",
+    "broken": "with shapes in the COCO file that enclose nothing or cannot be read: R is the others",
+    "holes": "with outlines within the outline of one object in the COCO file: taken as holes",
+}
 
 
-def assume_of_masks(samples: Sequence[Sample]) -> list[str]:
-    """One sentence for each assumption about the samples' masks; none where there is nothing to assume."""
+def assume_of_masks(samples: Sequence[Sample], source: Source | None = None) -> list[str]:
+    """One sentence for each assumption about the samples' masks; none where there is nothing to assume.
+
+    Of a ``source`` that reads them from files each mask is decoded for it.
+    """
     told = []
-    if lossy := [each for each in samples if each.mask_path is not None and each.mask_path.suffix.lower() in LOSSY]:
+    masked = [sample for sample in samples if sample.mask_path is not None]
+    if isinstance(source, CocoMasks):
+        told += _tell(masked, map(source.notes, masked), "photo", "first", OF_COCO)
+    elif lossy := [each for each in masked if each.mask_path is not None and each.mask_path.suffix.lower() in LOSSY]:
         told.append(
             f"{plural(len(lossy), 'mask')}, first that of {lossy[0].name}, stored as JPEG, which scatters small values: an "
             "object's pixel is one above half the file's maximum"
         )
+    if isinstance(source, Files):
+        with ThreadPoolExecutor() as threads:  # Pillow decodes without the interpreter's lock
+            told += _tell(masked, threads.map(_of_file(source), masked), "mask", "first that of", OF_FILES)
+    if any(each.mask_values for each in masked) and (rest := [each for each in masked if not each.mask_values]):
+        told.append(f"{plural(len(rest), 'photo')}, first {rest[0].name}, not named in --mask-value: read without it")
     if guessed := find_unconfirmed_turns(samples):
         told.append(
             f"{plural(len(guessed), 'photo')}, first {guessed[0].name}, with an EXIF orientation that the "
@@ -26,3 +59,28 @@ def assume_of_masks(samples: Sequence[Sample]) -> list[str]:
             "photos upright, or give each mask the orientation tag of its photo"
         )
     return told
+
+
+def _of_file(source: Files) -> Callable[[Sample], Sequence[str]]:
+    def notes(sample: Sample) -> Sequence[str]:
+        try:
+            return source.read_pixels(sample, sample.mask_path).notes if sample.mask_path is not None else ()
+        except ImageError:  # the run will tell
+            return ()
+
+    return notes
+
+
+def _tell(
+    samples: Sequence[Sample], notes: Iterable[Sequence[str]], noun: str, first: str, words: dict[str, str]
+) -> list[str]:
+    """One sentence for each of the ``words`` that is a note of some of the samples."""
+    found: dict[str, list[str]] = {}
+    for sample, mine in zip(samples, notes):
+        for note in mine:
+            found.setdefault(note, []).append(sample.name)
+    return [
+        f"{plural(len(found[note]), noun)}, {first} {found[note][0]}, {told}"
+        for note, told in words.items()
+        if note in found
+    ]

@@ -24,6 +24,7 @@ from PIL import Image
 from das_explain.data.boxes import attach_boxes
 from das_explain.data.coco.masks import with_coco
 from das_explain.data.images import EXTENSIONS, ImageError, printable
+from das_explain.data.mask_options import MaskOptions, with_options
 from das_explain.data.masks import attach_mask_table, attach_masks
 from das_explain.data.sources import Listing, Source, file_listing
 from das_explain.data.sources.folder import list_folder, list_images
@@ -78,12 +79,14 @@ def open_dataset(
     boxes: Path | None = None,
     split: str | None = None,
     root: Path | None = None,
+    objects: MaskOptions = MaskOptions(),
 ) -> Dataset:
     """Lists the samples of a data spec without reading an image.
 
     ``masks``: for folders and CSVs, a folder of mask images, a CSV of them (see ``data.masks``) or a COCO file
     (``data.coco``); ``boxes``: for them, rectangles from another file (``data.boxes``); ``split``: for
-    specs with a colon, ``test`` unless given; ``root``: where torchvision's data sets lie. Raises ``UsageError``.
+    specs with a colon, ``test`` unless given; ``root``: where torchvision's data sets lie; ``objects``: which
+    objects of the masks are R. Raises ``UsageError``.
 
     >>> data = open_dataset("collage:3")
     >>> [sample.label for sample in data.samples], data.has_masks
@@ -100,7 +103,8 @@ def open_dataset(
         if boxes is not None:
             raise UsageError(f"--boxes goes with a folder or a CSV, not with {spec}")
         module, function = SOURCES[kind].split(":")
-        return _dataset(spec, getattr(importlib.import_module(module), function)(rest, split=split, root=root))
+        listing = getattr(importlib.import_module(module), function)(rest, split=split, root=root)
+        return _dataset(spec, with_options(listing, objects))
     if split is not None:
         raise UsageError(f"--split goes with {', '.join(SOURCES)}, not with {spec}")
     path = Path(spec).expanduser()
@@ -120,7 +124,7 @@ def open_dataset(
         listing = list_table(path)
     if boxes is not None:
         listing = file_listing(attach_boxes(listing.samples, boxes), notes=listing.notes)
-    return _dataset(spec, _with_masks(listing, masks))
+    return _dataset(spec, _with_masks(listing, masks, objects))
 
 
 def open_any(
@@ -130,6 +134,7 @@ def open_any(
     boxes: Path | None = None,
     split: str | None = None,
     root: Path | None = None,
+    objects: MaskOptions = MaskOptions(),
 ) -> Dataset:
     """A data spec as ``open_dataset`` takes it, or image files and folders named one by one.
 
@@ -138,26 +143,28 @@ def open_any(
     single = specs[0]
     is_data = single.partition(":")[0] in SOURCES or Path(single).is_dir() or single.lower().endswith(".csv")
     if len(specs) == 1 and is_data:
-        return open_dataset(single, masks=masks, boxes=boxes, split=split, root=root)
+        return open_dataset(single, masks=masks, boxes=boxes, split=split, root=root, objects=objects)
     for flag, value in (("--boxes", boxes), ("--split", split), ("--root", root)):
         if value is not None:
             raise UsageError(f"{flag} goes with data, not with images named one by one")
-    return open_images(specs, masks=masks)
+    return open_images(specs, masks=masks, objects=objects)
 
 
-def open_images(paths: Sequence[str | Path], *, masks: Path | None = None) -> Dataset:
+def open_images(
+    paths: Sequence[str | Path], *, masks: Path | None = None, objects: MaskOptions = MaskOptions()
+) -> Dataset:
     """A data set of image files named one by one (folders give all images inside), unlabelled, in the order given."""
     listing = list_images([Path(path).expanduser() for path in paths])
-    return _dataset(" ".join(map(str, paths)), _with_masks(listing, masks))
+    return _dataset(" ".join(map(str, paths)), _with_masks(listing, masks, objects))
 
 
-def _with_masks(listing: Listing, masks: Path | None) -> Listing:
-    if masks is None:
-        return listing
-    if masks.suffix.lower() == ".json" and not masks.is_dir():
-        return with_coco(listing, masks)
-    attach = attach_mask_table if masks.suffix.lower() == ".csv" and not masks.is_dir() else attach_masks
-    return file_listing(attach(listing.samples, masks), notes=listing.notes)
+def _with_masks(listing: Listing, masks: Path | None, objects: MaskOptions) -> Listing:
+    if masks is not None and masks.suffix.lower() == ".json" and not masks.is_dir():
+        return with_coco(listing, masks, objects)
+    if masks is not None:
+        attach = attach_mask_table if masks.suffix.lower() == ".csv" and not masks.is_dir() else attach_masks
+        listing = file_listing(attach(listing.samples, masks), notes=listing.notes)
+    return with_options(listing, objects)
 
 
 def _dataset(spec: str, listing: Listing) -> Dataset:

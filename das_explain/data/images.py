@@ -1,4 +1,4 @@
-"""Image files in, upright 8-bit RGB or a boolean mask out; whatever cannot be read becomes one clear line.
+"""Image files in, upright 8-bit RGB out; whatever cannot be read becomes one clear line.
 
 Only raster formats that Pillow decodes by itself are opened (``FORMATS``): a PostScript file in a folder of photos must
 not start Ghostscript. The pixel limit is ours and per format, and no warning reaches the terminal.
@@ -91,20 +91,14 @@ def full_size(image: Image.Image) -> tuple[int, int]:
     return image.info.get("full_size", image.size)
 
 
-def decode_mask(path: str | os.PathLike[str], *, background: int = 0) -> np.ndarray:
-    """Reads a mask file: bool (H, W), true where the object is. Raises ``ImageError``.
-
-    Object is every non-zero pixel (8-bit 0/255, 0/1, class numbers, 1-bit, 16-bit, colours), and in particular:
-    with partial transparency every pixel that is not fully transparent; in a palette image every pixel that is not
-    black, or, where black is not used, not entry 0; in a JPEG, whose compression scatters small values around, every
-    pixel above half its maximum. ``background`` is the value that is not object in files that number things otherwise.
-    """
+def load_mask(path: str | os.PathLike[str]) -> Image.Image:
+    """A mask file, decoded and turned upright (EXIF), its values as stored. Raises ``ImageError``."""
     with _open_image(path) as image:
         if image.width * image.height > MAX_MASK_PIXELS:
             raise ImageError(f"{printable(path)}: {_too_large(image)}; make the mask smaller together with its photo")
         image.load()
         _make_upright(image)
-        return _object_pixels(image) if background == 0 else np.asarray(image) != background
+        return image
 
 
 def stored_turn(path: str | os.PathLike[str]) -> Image.Transpose | None:
@@ -146,30 +140,6 @@ def _deep_to_8bit(values: np.ndarray) -> np.ndarray:
         low, high = 0.0, fitting[0]
     scale = 255.0 / (high - low) if high > low else 0.0
     return np.rint((values - low) * scale).astype(np.uint8)
-
-
-def _object_pixels(image: Image.Image) -> np.ndarray:
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        alpha = np.asarray(image.convert("RGBA"))[..., 3]
-        if alpha.min() < 255 and alpha.max() > 0:
-            return np.asarray(alpha > 0)
-    if image.format in ("JPEG", "MPO"):
-        grey = np.asarray(image.convert("L"))
-        return np.asarray(grey > int(grey.max()) / 2)
-    if image.mode == "P":
-        entries = np.asarray(image)
-        colour = _to_rgb(image)
-        return np.asarray(entries != 0) if colour.all() else colour
-    if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
-        values = np.asarray(image)
-        found = values != 0
-        return np.asarray(found & ~np.isnan(values) if values.dtype.kind == "f" else found)
-    return _to_rgb(image)
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """bool (H, W), true where a pixel is not black."""
-    return np.asarray(np.asarray(image.convert("RGB")).any(axis=-1))
 
 
 def _make_upright(image: Image.Image) -> bool:

@@ -11,6 +11,7 @@ import io
 import math
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from das_explain.data.images import printable
@@ -22,8 +23,11 @@ _CORNERS = ("x0", "y0", "x1", "y1")
 Box = tuple[float, float, float, float]
 
 
-def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, {column: cell}) of every row that is not blank; columns in lower case."""
+def read_rows(path: Path, keys: Sequence[str] = ("image",)) -> list[tuple[int, dict[str, str]]]:
+    """(line number, {column: cell}) of every row that is not blank; columns in lower case.
+
+    ``keys``: columns of which the file has one or more, and each row a cell in one of them.
+    """
     where = printable(path)
     try:
         text = read_regular(path, "CSV").decode("utf-8-sig")
@@ -41,7 +45,7 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             if not any(cell.strip() for cell in cells):
                 continue
             if not columns:
-                columns = _columns(cells, where)
+                columns = _columns(cells, where, keys)
                 continue
             if len(cells) > len(columns):
                 raise UsageError(
@@ -50,8 +54,8 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
                 )
             row = dict(zip(columns, cells))
             row = {name: cell if name == "image" else cell.strip() for name, cell in row.items()}
-            if not row.get("image", "").strip():
-                raise UsageError(f"{where}, line {reader.line_num}: the image cell is empty")
+            if not any(row.get(key, "").strip() for key in keys):
+                raise UsageError(f"{where}, line {reader.line_num}: the {' or '.join(keys)} cell is empty")
             rows.append((reader.line_num, row))
     except csv.Error as error:
         raise UsageError(f"{where}, line {reader.line_num}: not valid CSV ({error})") from None
@@ -60,12 +64,15 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _columns(cells: list[str], where: str) -> list[str]:
+def _columns(cells: list[str], where: str, keys: Sequence[str]) -> list[str]:
     columns = [cell.strip().lower() for cell in cells]
-    if "image" not in columns:
+    if not set(keys) & set(columns):
         found = ", ".join(printable(cell)[:40] for cell in cells[:8])
-        raise UsageError(f"{where} has no column image (its first line reads: {found}); expected image[,label][,mask]")
-    for name in ("image", "label", "mask", "boxes", *_CORNERS):
+        expected = "image[,label][,mask]" if keys == ("image",) else " or ".join(f"{key},value" for key in keys)
+        raise UsageError(
+            f"{where} has no column {' or '.join(keys)} (its first line reads: {found}); expected {expected}"
+        )
+    for name in ("image", "label", "mask", "boxes", "value", *_CORNERS):
         if columns.count(name) > 1:
             raise UsageError(f"{where} has two columns {name}")
     corners = [name for name in _CORNERS if name in columns]

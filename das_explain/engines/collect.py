@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from das_explain.data.assumptions import assume_of_masks
 from das_explain.data.dataset import Dataset
 from das_explain.engines import create_engine
 from das_explain.evidence.run import Run
 from das_explain.explain.explainer import Explainer
 from das_explain.explain.plan import Plan
+from das_explain.segment.masks import assume_of_regions
 from das_explain.types import Progress, no_progress
 
 
@@ -62,7 +62,6 @@ def collect(
 
 def _manifest(plan: Plan, dataset: Dataset, explainer: Explainer, seed: int, stratified: bool) -> dict[str, Any]:
     contest, segmenter = explainer.contest, plan.segmenter
-    masks = assume_of_masks(plan.samples) if segmenter is not None and segmenter.name == "masks" else []
     return {
         "command": sys.argv,
         "seed": seed,
@@ -79,5 +78,5 @@ def _manifest(plan: Plan, dataset: Dataset, explainer: Explainer, seed: int, str
         },
         "options": asdict(plan.options),
         "segmenter": {"name": "none"} if segmenter is None else {"name": segmenter.name, **segmenter.identity()},
-        "explaining_assumptions": [*contest.assumptions, *masks],
+        "explaining_assumptions": [*contest.assumptions, *assume_of_regions(segmenter, plan.samples)],
     }

@@ -14,7 +14,8 @@ from torch import nn
 
 from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.model import LoadedModel
-from das_explain.data.images import as_rgb, decode_image, decode_mask
+from das_explain.data.images import as_rgb, decode_image
+from das_explain.data.mask_pixels import cut_soft, decode_mask
 from das_explain.data.sources import region_from_mask
 from das_explain.errors import UsageError
 from das_explain.explain.contestants import Contest, ExplainOptions, load_contest
@@ -133,7 +134,9 @@ class _Memory:
         mask = self.masks[sample.index]
         if mask is None:
             return Region(None, "no_mask")
-        return region_from_mask(decode_mask(mask) if isinstance(mask, (str, Path)) else np.asarray(mask) > 0, size)
+        return region_from_mask(
+            decode_mask(mask) if isinstance(mask, (str, Path)) else cut_soft(np.asarray(mask)).mask, size
+        )
 
     def region(self, sample: Sample, image: Image.Image) -> Region:
         """The same, for a decoded photo."""

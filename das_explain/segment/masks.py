@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from das_explain.data.assumptions import assume_of_masks
 from das_explain.data.images import full_size
 from das_explain.errors import UsageError
 from das_explain.types import Region, Sample
 
 if TYPE_CHECKING:
     from das_explain.data.dataset import Dataset
+    from das_explain.segment import Segmenter
 
 
 class DataMasks:
@@ -28,7 +31,7 @@ class DataMasks:
                 f"{dataset.spec} has no masks: give a folder of them (--masks DIR), a column mask in the CSV, "
                 "or rectangles (columns x0,y0,x1,y1 and --box-masks)"
             )
-        self._source = dataset.source
+        self.source = dataset.source
         self._data = dataset.spec
 
     def identity(self) -> dict[str, Any]:
@@ -37,8 +40,13 @@ class DataMasks:
 
     def region(self, sample: Sample, image: Image.Image) -> Region:
         """The sample's mask; shrunk with a photo that was decoded below its full size."""
-        region = self._source.read_mask(sample, full_size(image))
+        region = self.source.read_mask(sample, full_size(image))
         if region.mask is None or region.mask.shape == (image.height, image.width):
             return region
         small = Image.fromarray(region.mask).resize(image.size, Image.Resampling.NEAREST)
         return replace(region, mask=np.asarray(small))
+
+
+def assume_of_regions(segmenter: Segmenter | None, samples: Sequence[Sample]) -> list[str]:
+    """One sentence for each assumption about the masks of the data, if R comes from them."""
+    return assume_of_masks(samples, segmenter.source) if isinstance(segmenter, DataMasks) else []

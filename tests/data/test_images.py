@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from das_explain.data import images as imageio
-from das_explain.data.images import ImageError, decode_image, decode_mask, full_size
+from das_explain.data.images import ImageError, decode_image, full_size
+from das_explain.data.mask_pixels import decode_mask
 from tests.photos import CORNERS, HEIGHT, STORED, WIDTH, corners, object_mask, photo, store
 
 

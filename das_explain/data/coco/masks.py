@@ -1,7 +1,7 @@
 """``--masks FILE.json``: masks from a COCO file, as annotation tools write and read it: polygons or RLE.
 
-An image's region R is the union of its annotations; of those in the category of the sample's label only, if the file
-knows such a category. An image that the file lists without annotations has no object, says the file: ``no_object``.
+An image's region R is the union of its annotations, crowd regions left out; of those in the category of the sample's
+label only, if the file knows such a category. An image that the file lists without annotations has no object, says the file: ``no_object``.
 """
 
 from __future__ import annotations
@@ -9,23 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import defaultdict
-from dataclasses import dataclass, replace
-from functools import lru_cache
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from das_explain.data.coco import rle
+from das_explain.data.coco import shapes
+from das_explain.data.coco.file import Choice, choose_annotations, read_coco
 from das_explain.data.images import ImageError, printable
+from das_explain.data.mask_options import MaskOptions
 from das_explain.data.masks import match_names
 from das_explain.data.rows import one_spelling
 from das_explain.data.sources import Listing, Source, region_from_mask, turn_along
-from das_explain.errors import DasExplainError, UsageError, one_line
-from das_explain.files import read_regular
+from das_explain.errors import one_line
 from das_explain.types import Region, Sample
+
+_UPLOADED = re.compile(r"[0-9a-f]{8}-")
 
 
 @dataclass(frozen=True)
@@ -34,48 +36,71 @@ class CocoMasks:
 
     photos: Source
     file: str
+    objects: MaskOptions = field(default_factory=MaskOptions)
 
     def read(self, sample: Sample) -> Image.Image:
         """The photo, as the other source reads it."""
         return self.photos.read(sample)
 
     def read_mask(self, sample: Sample, size: tuple[int, int]) -> Region:
-        """The union of the annotations of the image that ``sample.mask_path`` numbers."""
+        """The union of the annotations of the image that ``sample.mask_path`` numbers, or the largest of them."""
         if sample.mask_path is None:
             return Region(None, "no_mask")
-        file = read_coco(self.file)
-        image = file.images[int(sample.mask_path.name)]
-        chosen = file.annotations_of(image, sample.label)
-        if not chosen:
-            return Region(None, "no_object", {"message": f"{printable(self.file)} lists no object for it"})
+        choice = self.choose(sample)
+        if not choice.annotations:
+            what = "nothing but crowd regions (--crowd takes them in)" if "crowd" in choice.notes else "no object"
+            return Region(None, "no_object", {"message": f"{printable(self.file)} lists {what} for it"})
         try:
-            own = (int(image.get("width") or size[0]), int(image.get("height") or size[1]))
-            masks = [_shape(annotation, own) for annotation in chosen]
-            if any(mask.shape != masks[0].shape for mask in masks):
-                raise ValueError("its annotations have different sizes")
-            return region_from_mask(turn_along(np.logical_or.reduce(masks), sample, size), size)
-        except (ValueError, TypeError, OverflowError, ImageError) as error:
-            number = printable(str(chosen[0].get("image_id")))
-            message = f"{printable(self.file)}, image {number}: {' '.join(str(error).split())}"
-            return Region(None, "mask_unreadable", {"message": message})
+            masks, _ = self._draw(choice, size)
+            mask = max(masks, key=np.count_nonzero) if self.objects.largest else np.logical_or.reduce(masks)
+            return region_from_mask(turn_along(mask, sample, size), size)
+        except (ValueError, ImageError) as error:
+            number = printable(str(choice.image.get("id")))
+            return Region(
+                None, "mask_unreadable", {"message": f"{printable(self.file)}, image {number}: {one_line(error)}"}
+            )
+
+    def choose(self, sample: Sample) -> Choice:
+        """The annotations that make the sample's R."""
+        file = read_coco(self.file)
+        image = file.images[int(str(sample.mask_path))]
+        return choose_annotations(file, image, sample.label, sample.mask_values, crowd=self.objects.crowd)
+
+    def notes(self, sample: Sample) -> tuple[str, ...]:
+        """Words of ``assumptions.OF_COCO``: what is assumed of this sample's annotations."""
+        choice = self.choose(sample)
+        try:
+            _, drawing = self._draw(choice, shapes.extent(choice.annotations))
+        except ValueError:  # the run will tell
+            drawing = ()
+        return (*choice.notes, *drawing)
+
+    def _draw(self, choice: Choice, size: tuple[int, int]) -> tuple[list[np.ndarray], tuple[str, ...]]:
+        """The masks, bool (H, W), of those annotations that have a usable shape, in the size that the file tells
+        (else ``size``), and notes. Raises ``ValueError`` if none has one."""
+        drawn, problem, notes = [], None, set()
+        try:
+            own = (int(choice.image.get("width") or size[0]), int(choice.image.get("height") or size[1]))
+        except (TypeError, ValueError, OverflowError):
+            own = size
+        for annotation in choice.annotations:
+            try:
+                mask, mine = shapes.draw(annotation, own)
+            except (ValueError, TypeError, OverflowError) as error:
+                problem = problem or error
+                notes.add("broken")
+                continue
+            drawn.append(mask)
+            notes |= {*mine, *(("broken",) if not mask.any() else ())}
+        if not drawn:
+            raise ValueError(str(problem or "no annotation"))
+        fitting = [mask for mask in drawn if mask.shape == own[::-1]] or drawn
+        if any(mask.shape != fitting[0].shape for mask in fitting):
+            raise ValueError("its annotations have different sizes")
+        return fitting, tuple(sorted(notes | {"broken"} if len(fitting) < len(drawn) else notes))
 
 
-@dataclass(frozen=True)
-class CocoFile:
-    """A COCO file, read: its images, the annotations by image id, category id -> name."""
-
-    images: list[dict[str, Any]]
-    annotations: dict[Any, list[dict[str, Any]]]
-    categories: dict[Any, str]
-
-    def annotations_of(self, image: dict[str, Any], label: str | None) -> list[dict[str, Any]]:
-        """The annotations that make R for an image with this label."""
-        mine = self.annotations.get(image["id"], [])
-        known = {number for number, name in self.categories.items() if name == label}
-        return [each for each in mine if each.get("category_id") in known] if known else mine
-
-
-def with_coco(listing: Listing, path: Path) -> Listing:
+def with_coco(listing: Listing, path: Path, objects: MaskOptions = MaskOptions()) -> Listing:
     """A listing with the masks of a COCO file in place of any it had, matched as ``attach_masks`` does.
 
     Raises:
@@ -86,70 +111,34 @@ def with_coco(listing: Listing, path: Path) -> Listing:
     file = read_coco(str(path))
     names = [str(image.get("file_name", "")).replace("\\", "/") for image in file.images]
     told = [f"of {printable(name)} in {printable(path)}" for name in names]
-    exact = {one_spelling(sample.name) for sample in listing.samples}
-    found = match_names(
-        listing.samples,
-        [name if one_spelling(name) in exact else os.path.splitext(name)[0] for name in names],
-        told,
-        path,
+    found = match_names(listing.samples, _as_photos(names, listing.samples), told, path)
+    # The position in the file stands for a path: a source may add what only it understands.
+    samples = objects.attach(
+        [replace(sample, mask_path=None if i is None else Path(str(i))) for sample, i in zip(listing.samples, found)]
     )
-    samples, contents = [], []
-    for sample, content, i in zip(listing.samples, listing.contents, found):
-        # The position in the file stands for a path: a source may add what only it understands.
-        samples.append(replace(sample, mask_path=None if i is None else Path(str(i))))
-        mine = None if i is None else [file.images[i], file.annotations_of(file.images[i], sample.label)]
-        contents.append(f"{content} {hashlib.sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()}")
-    source = CocoMasks(listing.source, str(path))
-    return Listing(source, tuple(samples), tuple(contents), has_masks=True, notes=listing.notes)
+    source = CocoMasks(listing.source, str(path), objects)
+    contents = []
+    for sample, content in zip(samples, listing.contents):
+        choice = source.choose(sample) if sample.mask_path is not None else None
+        mine = None if choice is None else [choice.image, choice.annotations]
+        digest = hashlib.sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()
+        contents.append(f"{content} {digest}{' largest' * objects.largest}")
+    return Listing(source, samples, tuple(contents), has_masks=True, notes=listing.notes)
 
 
-def _shape(annotation: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """One annotation as bool (H, W)."""
-    segmentation = annotation.get("segmentation")
-    if isinstance(segmentation, dict):
-        return rle.decode(segmentation)
-    if isinstance(segmentation, list) and segmentation:
-        return rle.fill(segmentation, size)
-    raise ValueError("an annotation has no segmentation (only a box?); draw its outline")
+def _as_photos(names: Sequence[str], samples: Sequence[Sample]) -> list[str]:
+    """The file's names of its images as ``match_names`` takes them: without endings, unless they are photos' as they are.
 
-
-def read_coco(file: str) -> CocoFile:
-    """A COCO file, checked as far as its lists and their links go; read once as long as it stays the same.
-
-    Raises:
-        UsageError: it is no COCO file.
-        DasExplainError: it cannot be read.
+    Label Studio puts eight hexadecimal digits and a hyphen before the names of uploaded photos: taken away where only
+    that makes it a photo's.
     """
-    try:
-        told = os.stat(file)
-        return _read_version(file, told.st_mtime_ns, told.st_size)
-    except OSError as error:
-        raise DasExplainError(f"cannot read {printable(file)}: {error.strerror}") from None
-
-
-@lru_cache(maxsize=2)
-def _read_version(file: str, *version: int) -> CocoFile:
-    where = printable(file)
-    try:
-        content = json.loads(read_regular(Path(file), "COCO file"))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where} is no JSON: {one_line(error)[:100]}") from None
-    parts: list[Any] = [content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")]
-    if not all(isinstance(part, list) and all(isinstance(each, dict) for each in part) for part in parts):
-        raise UsageError(f"{where} is no COCO file: it needs the lists images and annotations")
-    images, annotations = parts
-    try:
-        by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-        for annotation in annotations:
-            by_image[annotation["image_id"]].append(annotation)
-        numbers = {image["id"] for image in images}
-        if len(numbers) < len(images):
-            raise UsageError(f"{where}: two images have the same id")
-        categories = {
-            each["id"]: str(each["name"]) for each in content.get("categories") or [] if isinstance(each, dict)
-        }
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{where} is no COCO file: an image, annotation or category lacks a usable {error}") from None
-    if lost := set(by_image) - numbers:
-        raise UsageError(f"{where}: an annotation belongs to image {printable(str(lost.pop()))}, which is not listed")
-    return CocoFile(images, dict(by_image), categories)
+    exact = {one_spelling(sample.name) for sample in samples}
+    stems = {os.path.splitext(name)[0].rsplit("/", 1)[-1] for name in exact}
+    found = []
+    for name in names:
+        stem = name if one_spelling(name) in exact else os.path.splitext(name)[0]
+        last = stem.rpartition("/")[2]
+        if one_spelling(last) not in stems and one_spelling(last[9:]) in stems and _UPLOADED.match(last):
+            stem = last[9:]
+        found.append(stem)
+    return found

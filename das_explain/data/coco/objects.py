@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from das_explain.data.coco.masks import CocoFile, read_coco
+from das_explain.data.coco.file import CocoFile, read_coco
 from das_explain.data.images import ImageError, decode_image, full_size, printable, stored_turn
 from das_explain.data.sources import path_of
 from das_explain.errors import UsageError

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,12 +19,12 @@ from PIL import Image
 from das_explain.data.images import (
     ImageError,
     decode_image,
-    decode_mask,
     has_turn,
     printable,
     stored_turn,
     turned_unseen,
 )
+from das_explain.data.mask_pixels import MaskPixels, read_mask_file
 from das_explain.errors import UsageError
 from das_explain.files import sha256_of
 from das_explain.types import Region, Sample
@@ -68,9 +68,10 @@ def path_of(sample: Sample) -> Path:
 
 @dataclass(frozen=True)
 class Files:
-    """Photos and masks in files (``sample.path``, ``sample.mask_path``); ``background`` as in ``decode_mask``."""
+    """Photos and masks in files (``sample.path``, ``sample.mask_path``); ``background`` and ``largest`` as in ``read_mask_file``."""
 
     background: int = 0
+    largest: bool = False
 
     def read(self, sample: Sample) -> Image.Image:
         """Decodes ``sample.path``."""
@@ -81,10 +82,17 @@ class Files:
         if sample.mask_path is None:
             return Region(None, "no_mask")
         try:
-            mask = turn_along(decode_mask(sample.mask_path, background=self.background), sample, size)
+            pixels = self.read_pixels(sample, sample.mask_path)
+            region = region_from_mask(turn_along(pixels.mask, sample, size), size)
         except ImageError as error:
             return Region(None, "mask_unreadable", {"message": str(error)})
-        return region_from_mask(mask, size)
+        return replace(region, detail={"message": pixels.missing}) if pixels.missing else region
+
+    def read_pixels(self, sample: Sample, path: Path) -> MaskPixels:
+        """The file as it is, with what is assumed of it. Raises ``ImageError``."""
+        return read_mask_file(
+            path, background=self.background, wanted=sample.mask_values, label=sample.label, largest=self.largest
+        )
 
 
 def turn_along(mask: np.ndarray, sample: Sample, size: tuple[int, int]) -> np.ndarray:
