@@ -30,7 +30,7 @@ from das_explain.files import json_line, open_new, package_versions, write_json
 from das_explain.folders import inside
 from das_explain.segment import NetworkSegmenter, Segmenter
 from das_explain.segment.compare import AGAINST, summarize_agreement
-from das_explain.segment.masks import DataMasks
+from das_explain.segment.masks import DataMasks, assume_of_regions
 from das_explain.segment.names import FileNames
 from das_explain.segment.writers import (
     COLUMNS,
@@ -47,12 +47,14 @@ from das_explain.types import Progress, Sample
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the rows of masks.csv, images by status, and the agreement if it was asked for."""
+    """What was written: the rows of masks.csv, images by status, the agreement if it was asked for, and what was assumed of
+    masks that came with the data or with ``against``."""
 
     rows: list[Row]
     counts: dict[str, int]
     against: list[Row]
     agreement: dict[str, Any] | None
+    assumptions: list[str]
 
 
 def export_masks(
@@ -80,12 +82,16 @@ def export_masks(
     if shapes not in SHAPES:
         raise UsageError(f"--coco {shapes!r} is unknown; choose among {', '.join(SHAPES)}")
     human = None if against is None else DataMasks(against)
+    assumptions = assume_of_regions(segmenter, samples)
+    if against is not None:
+        assumptions += assume_of_regions(human, [against.samples[sample.index] for sample in samples])
     story = {
         "command": sys.argv,
         "data": {"spec": dataset.spec, "fingerprint": dataset.fingerprint, "images": len(samples)},
         "segmenter": {"name": segmenter.name, **segmenter.identity()},
         "against": None if against is None else against.fingerprint,
         "versions": package_versions(),
+        "assumptions": list(dict.fromkeys(assumptions)),
     }
     names = FileNames()
     stems = [names.give(sample.name) for sample in samples]
@@ -133,4 +139,4 @@ def export_masks(
         write_json(out / STORY, {**story, "counts": counts, "complete": True, "stems": stems})
     except OSError as error:
         raise unwritable(out, error) from None
-    return Exported(rows, counts, agreements, summary)
+    return Exported(rows, counts, agreements, summary, story["assumptions"])

@@ -80,6 +80,8 @@ def segment(
             finding=finding,
             writing=writing,
         )
+    for sentence in exported.assumptions:
+        print(f"assumed     {sentence}")
     print("masks       " + ", ".join(f"{count} {status}" for status, count in exported.counts.items()))
     check_readable(records(out / "regions.jsonl"))
     if exported.agreement is not None:

@@ -1,4 +1,8 @@
-"""The shapes of COCO's annotations as bool masks: polygons, of which those inside another are holes, and RLE."""
+"""The shapes of COCO's annotations as bool masks: polygons, of which those inside another are holes, and RLE.
+
+pycocotools unites all polygons of an annotation. One that lies inside another would then say nothing, so whoever writes
+one means a hole: tools that know holes (Shapely, OpenCV's contours) list them so.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ def _draw_polygons(rings: Sequence[Any], size: tuple[int, int]) -> tuple[np.ndar
     parts, readable, problem = [], 0, None
     for ring in rings:
         try:
-            mask = rle.fill([ring], size)
+            mask = _fill(ring, size)
         except (ValueError, TypeError) as error:
             problem = error
             continue
@@ -60,6 +64,16 @@ def _draw_polygons(rings: Sequence[Any], size: tuple[int, int]) -> tuple[np.ndar
             mask[part.where] |= part.mask
     notes = ("broken",) * (len(parts) < len(rings))
     return mask, (*notes, *("holes",) * holes)
+
+
+def _fill(ring: Any, size: tuple[int, int]) -> np.ndarray:
+    """A polygon, or an RLE among them, as some tools list it."""
+    if not isinstance(ring, dict):
+        return rle.fill([ring], size)
+    mask = rle.decode(ring)
+    if mask.shape != size[::-1]:
+        raise ValueError("an RLE is of another size than its image")
+    return mask
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,235 @@
+"""Which pixels of a mask file are the object: areas counted by hand, in a mask of 60 x 40 whose object is 20 x 30."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from das_explain.data import voc
+from das_explain.data.images import ImageError
+from das_explain.data.mask_pixels import cut_soft, read_mask_file
+from tests.photos import HEIGHT, WIDTH, object_mask
+
+OBJECT = 20 * 30
+VOC = [voc.colour(number) for number in range(256)]
+
+
+def stored(pixels: np.ndarray | Image.Image, path: Path, mode: str | None = None) -> Path:
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path)
+    return path
+
+
+def indexed(entries: np.ndarray, colours: list[tuple[int, int, int]], path: Path) -> Path:
+    image = Image.fromarray(entries.astype(np.uint8), "P")
+    image.putpalette([value for colour in colours for value in colour])
+    image.save(path)
+    return path
+
+
+def noise(top: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, top + 1, (HEIGHT, WIDTH)).astype(np.uint8)
+
+
+def matte(alpha: np.ndarray, path: Path) -> Path:
+    return stored(np.dstack([np.full((HEIGHT, WIDTH, 3), 90, np.uint8), alpha.astype(np.uint8)]), path)
+
+
+def grey(values: np.ndarray, path: Path) -> Path:
+    return stored(values.astype(np.uint8), path)
+
+
+def colours(values: np.ndarray, path: Path) -> Path:
+    return stored(np.repeat(values.astype(np.uint8)[..., None], 3, axis=2), path)
+
+
+def red(values: np.ndarray, path: Path) -> Path:
+    return stored(np.dstack([values, values // 3, values * 0]).astype(np.uint8), path)
+
+
+def palette_of_greys(values: np.ndarray, path: Path) -> Path:
+    return indexed(values, [(value, value, value) for value in range(256)], path)
+
+
+EVERY_KIND = pytest.mark.parametrize("kind", [matte, grey, colours, red, palette_of_greys])
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("top", [2, 5])
+def test_noise_around_the_object_is_not_the_object(tmp_path, kind, top):
+    values = np.where(object_mask(), 255 - noise(top), noise(top))
+    found = read_mask_file(kind(values, tmp_path / "m.png"))
+    np.testing.assert_array_equal(found.mask, object_mask())
+    assert found.notes == ("soft",)
+
+
+@pytest.mark.parametrize("kind", [matte, grey, colours])
+def test_a_dark_background_is_not_the_object(tmp_path, kind):
+    found = read_mask_file(kind(np.where(object_mask(), 255, 3), tmp_path / "m.png"))
+    np.testing.assert_array_equal(found.mask, object_mask())
+    assert found.notes == ("soft",)
+
+
+@EVERY_KIND
+def test_a_blurred_edge_is_cut_where_it_is_half(tmp_path, kind):
+    image = Image.fromarray(object_mask().astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(3))
+    values = np.asarray(image)
+    found = read_mask_file(kind(values, tmp_path / "m.png"))
+    assert found.notes == ("soft",)
+    np.testing.assert_array_equal(found.mask, values > values.max() / 2)
+    assert abs(int(found.mask.sum()) - OBJECT) <= 12  # its one free corner is rounded
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("how", [Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS])
+def test_a_resized_mask_is_its_object(tmp_path, kind, how):
+    large = Image.fromarray(object_mask(4 * WIDTH, 4 * HEIGHT).astype(np.uint8) * 255)
+    moved = large.transform(large.size, Image.Transform.AFFINE, (1, 0, -2, 0, 1, 2))  # by half a pixel of the small one
+    values = np.asarray(moved.resize((WIDTH, HEIGHT), how))
+    assert 2 < len(np.unique(values)) < 40
+    found = read_mask_file(kind(values, tmp_path / "m.png"))
+    assert found.notes == ("soft",)
+    np.testing.assert_array_equal(found.mask, values > 127)
+
+
+def test_soft_masks_of_more_bits_and_fractions(tmp_path):
+    soft = np.where(object_mask(), 1.0, 0.0) * 0.9 + noise(2) / 255
+    np.testing.assert_array_equal(
+        read_mask_file(stored(soft.astype(np.float32), tmp_path / "m.tif")).mask, object_mask()
+    )
+    deep = (soft * 60000).astype(np.uint16)
+    np.testing.assert_array_equal(read_mask_file(stored(deep, tmp_path / "m.png")).mask, object_mask())
+    assert cut_soft(soft).notes == ("soft",)
+    np.testing.assert_array_equal(cut_soft(soft).mask, object_mask())
+    np.testing.assert_array_equal(cut_soft(object_mask()).mask, object_mask())
+    np.testing.assert_array_equal(cut_soft(np.where(object_mask(), 0.3, 0.0)).mask, object_mask())
+
+
+def test_the_unknown_band_of_a_matting_trimap(tmp_path):
+    values = np.zeros((HEIGHT, WIDTH))
+    values[10:, :20], values[8:10, :22], values[8:, 20:22] = 255, 128, 128
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (22 * 32, ("soft",))  # 128 is above half of 255; 255 is no void
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("value", [1, 7, 255])
+def test_a_mask_of_two_values_is_as_it_always_was(tmp_path, kind, value):
+    found = read_mask_file(kind(object_mask() * value, tmp_path / "m.png"))
+    np.testing.assert_array_equal(found.mask, object_mask())
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("opaque", [255, 254, 200])
+def test_a_matte_that_hides_nothing_leaves_it_to_the_colours(tmp_path, opaque):
+    pixels = np.dstack([*[object_mask() * 255] * 3, np.full((HEIGHT, WIDTH), opaque)]).astype(np.uint8)
+    np.testing.assert_array_equal(read_mask_file(stored(pixels, tmp_path / "m.png")).mask, object_mask())
+
+
+# ---- class numbers
+
+
+def scene() -> np.ndarray:
+    """A dog (12) of 600 pixels with a void edge (255) of 80, a person (15) of 10 x 10."""
+    values = np.zeros((HEIGHT, WIDTH), int)
+    values[8:, :22] = 255
+    values[10:, :20] = 12
+    values[:10, 40:50] = 15
+    return values
+
+
+DOG, PERSON, EDGE = 600, 100, 22 * 32 - 600
+
+
+@pytest.mark.parametrize("kind", [grey, palette_of_greys, lambda values, path: indexed(values, VOC, path)])
+def test_void_is_no_part_of_the_object(tmp_path, kind):
+    found = read_mask_file(kind(scene(), tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (DOG + PERSON, ("void", "several"))
+    one = np.where(scene() == 15, 0, scene())
+    found = read_mask_file(kind(one, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (DOG, ("void",))
+
+
+def test_void_among_vocs_colours(tmp_path):
+    pixels = np.array(VOC, np.uint8)[scene()]
+    found = read_mask_file(stored(pixels, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (DOG + PERSON, ("void", "several"))
+
+
+def test_nothing_but_void_is_an_object_unless_the_palette_is_vocs(tmp_path):
+    values = object_mask() * 255
+    assert read_mask_file(grey(values, tmp_path / "a.png")).mask.sum() == OBJECT  # 0/255
+    assert read_mask_file(indexed(values, VOC, tmp_path / "b.png")).mask.sum() == 0
+
+
+@pytest.mark.parametrize(("label", "area"), [("dog", DOG), ("Person", PERSON)])
+def test_vocs_palette_tells_which_number_is_the_photos_class(tmp_path, label, area):
+    path = indexed(scene(), VOC, tmp_path / "m.png")
+    found = read_mask_file(path, label=label)
+    assert (int(found.mask.sum()), found.notes) == (area, ("voc",))
+    assert read_mask_file(path, label="zebra").notes == ("void", "several")  # told, not guessed
+    assert read_mask_file(path, label="cat").notes == ("void", "several")  # VOC's, but not in this file
+    assert read_mask_file(grey(scene(), tmp_path / "g.png"), label=label).notes == ("void", "several")
+
+
+def test_vocs_palette_is_pascal_vocs():
+    assert VOC[:4] == [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)]
+    assert [VOC[voc.number_of(name)] for name in ("cat", "person", "tvmonitor")] == [
+        (64, 0, 0),
+        (192, 128, 128),
+        (0, 64, 128),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "area"),
+    [(("12",), DOG), (("15",), PERSON), (("12", "15"), DOG + PERSON), (("255",), EDGE), (("#400080",), DOG)],
+)
+def test_a_value_says_what_the_object_is(tmp_path, wanted, area):
+    path = indexed(scene(), VOC, tmp_path / "m.png")
+    assert read_mask_file(path, wanted=wanted, label="person").mask.sum() == area
+    pixels = stored(np.array(VOC, np.uint8)[scene()], tmp_path / "c.png")
+    if wanted[0].startswith("#"):
+        assert read_mask_file(pixels, wanted=wanted).mask.sum() == area
+    else:
+        assert read_mask_file(grey(scene(), tmp_path / "g.png"), wanted=wanted).mask.sum() == area
+        with pytest.raises(ImageError, match=r"c\.png: it holds colours and no numbers: \d+ is to be a colour"):
+            read_mask_file(pixels, wanted=wanted)
+
+
+def test_a_value_that_the_mask_lacks_or_that_is_none(tmp_path):
+    path = grey(scene(), tmp_path / "m.png")
+    found = read_mask_file(path, wanted=("3",))
+    assert not found.mask.any()
+    assert found.missing == "the mask has no value 3; it has 0, 12, 15, 255"
+    for wrong in ("dog", "#12", "#gggggg"):
+        with pytest.raises(ImageError, match=rf"m\.png: '{wrong}' is"):
+            read_mask_file(path, wanted=(wrong,))
+
+
+def test_one_instance_or_all(tmp_path):
+    instances = np.zeros((HEIGHT, WIDTH))
+    instances[:10, :10], instances[20:30, 20:40], instances[35:, 50:] = 1, 2, 3
+    for path in (grey(instances, tmp_path / "g.png"), indexed(instances, VOC, tmp_path / "p.png")):
+        found = read_mask_file(path)
+        assert (int(found.mask.sum()), found.notes) == (100 + 200 + 50, ("several",))
+        found = read_mask_file(path, largest=True)
+        assert (int(found.mask.sum()), found.notes) == (200, ())
+        assert read_mask_file(path, wanted=("1", "3"), largest=True).mask.sum() == 100
+
+
+def test_numbers_without_a_background_are_the_whole_photo_and_noted(tmp_path):
+    trimap = np.where(object_mask(), 1, 2)
+    found = read_mask_file(grey(trimap, tmp_path / "m.png"))
+    assert found.mask.all()
+    assert found.notes == ("whole",)
+    assert read_mask_file(tmp_path / "m.png", wanted=("1",)).mask.sum() == OBJECT
+
+
+def test_many_instances_are_no_soft_mask(tmp_path):
+    values = np.kron(np.arange(150).reshape(10, 15) * 7 % 151, np.ones((4, 4), int))
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (149 * 16, ("several",))
