@@ -55,6 +55,11 @@ def unspelled(name: str) -> str:
     return name.encode("latin-1", "backslashreplace").decode("unicode_escape")
 
 
+def nfc(name: str) -> str:
+    """A name in Unicode's composed form, in which names are compared, whatever system they were written on."""
+    return normalize("NFC", name)
+
+
 def loose(name: str) -> str:
     """A class's name without what its spellings differ in: case, spaces, underscores, hyphens, Unicode's form.
 

@@ -1,28 +1,23 @@
-"""Which logit each class of a data set is: matching is loose in one place, here, and says how it went."""
+"""Which logit each class of a data set is, by name (``classnames``) or as a whole, and how that went."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from das_explain.checkpoint.labels import IMAGENET_CLASSES, imagenet_labels
+from das_explain.classnames import match_classes, synsets
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.text import loose
 
 if TYPE_CHECKING:
     from das_explain.checkpoint.model import LoadedModel
 
-SYNSET = re.compile(r"(n\d{8})(?:[\s_-].+)?", re.DOTALL)
-"""ImageNet's id of a class, alone or before its name (``n02085620-Chihuahua``)."""
 NUMBER = re.compile(r"[0-9]{1,9}")
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev", "holdout"])
-TABLE = Path(__file__).parent / "imagenet.txt"
 ALIKE = 0.9  # of a model's 1000 labels, how many have to be ImageNet's, each at its place
 
 
@@ -71,8 +66,8 @@ def match_labels(
     count = _count(model)
     found = _by_map(names, model, label_map) if label_map else {}
     told: list[str] = []
-    imagenet = count == IMAGENET_CLASSES and is_imagenet(model.labels)
-    for how, each in _by_name([name for name in names if name not in found], model.labels, imagenet).items():
+    rest = [name for name in names if name not in found]
+    for how, each in match_classes(rest, model.labels, _synsets_of(model)).items():
         found |= each
         if each and how:
             told.append(f"{_classes(len(each))} matched {how}, first {next(iter(each))!r}")
@@ -94,54 +89,10 @@ def is_imagenet(labels: Sequence[str] | None) -> bool:
     if labels is None or labels == imagenet_labels():
         return True
     alike = sum(
-        not {_loose(part) for part in [label, *label.split(",")]}.isdisjoint(map(_loose, (synset, *words)))
+        not {loose(part) for part in [label, *label.split(",")]}.isdisjoint(map(loose, (synset, *words)))
         for label, (synset, words) in zip(labels, synsets().items())
     )
     return len(labels) == IMAGENET_CLASSES and alike >= ALIKE * IMAGENET_CLASSES
-
-
-@cache
-def synsets() -> dict[str, tuple[str, ...]]:
-    """ImageNet-1k's ids in the order of the logits, which is theirs, with WordNet's words for each."""
-    rows = (line.split("\t") for line in TABLE.read_text(encoding="utf-8").splitlines())
-    return {synset: tuple(words.split(", ")) for synset, words in rows}
-
-
-def _by_name(names: Sequence[str], labels: Sequence[str] | None, imagenet: bool) -> dict[str, dict[str, int]]:
-    """How -> name -> logit, the surest first; exact matches under no words."""
-    words = list(synsets().values()) if imagenet else [()] * len(labels or ())
-    rules: list[tuple[str, Callable[[str], Iterable[str]], list[set[str]]]] = []
-    if labels:
-        rules += [
-            ("", lambda name: [_nfc(name)], [{_nfc(label)} for label in labels]),
-            (
-                "without regard to case, spaces, _ and -",
-                lambda name: [_loose(name)],
-                [{_loose(each)} for each in labels],
-            ),
-        ]
-        spelled = [{_loose(part) for part in (*label.split(","), *word)} for label, word in zip(labels, words)]
-        rules.append(("by synonyms", lambda name: [_loose(name), *map(_loose, name.split(","))], spelled))
-    if imagenet:
-        rules.append(
-            ("", lambda name: [match[1]] if (match := SYNSET.fullmatch(name)) else [], [{each} for each in synsets()])
-        )
-    found: dict[str, dict[str, int]] = {}
-    rest = list(names)
-    exact = Counter(map(_nfc, labels or ()))
-    for how, spellings, table in rules:
-        index = _unique(table)
-        hits = {name: {index[each] for each in spellings(name) if each in index} for name in rest}
-        taken = {name: hit.pop() for name, hit in hits.items() if len(hit) == 1 and not exact[_nfc(name)] > 1}
-        found[how] = found.get(how, {}) | taken
-        rest = [name for name in rest if name not in taken]
-    return found
-
-
-def _unique(table: Sequence[set[str]]) -> dict[str, int]:
-    """Spelling -> logit, of spellings that only one logit has."""
-    times = Counter(each for spellings in table for each in spellings)
-    return {each: index for index, spellings in enumerate(table) for each in spellings if times[each] == 1}
 
 
 def _as_a_whole(
@@ -185,9 +136,7 @@ def _by_map(names: Sequence[str], model: LoadedModel, label_map: Mapping[str, st
         )
     count = _count(model)
     known: dict[str, int] = {}
-    for each in _by_name(
-        list(wanted.values()), model.labels, count == IMAGENET_CLASSES and is_imagenet(model.labels)
-    ).values():
+    for each in match_classes(list(wanted.values()), model.labels, _synsets_of(model)).values():
         known |= each
     found = {}
     for name, label in wanted.items():
@@ -221,31 +170,28 @@ def _of(model: LoadedModel) -> str:
     return f"{_some(model.labels)} ({count} classes)" if model.labels else f"{count} classes without names"
 
 
+def _synsets_of(model: LoadedModel) -> list[str]:
+    """ImageNet's ids of the model's classes, if they are ImageNet's."""
+    return list(synsets()) if _count(model) == IMAGENET_CLASSES and is_imagenet(model.labels) else []
+
+
 def _count(model: LoadedModel) -> int:
     return int(model.config.get("num_classes") or len(model.labels or ()))
 
 
 def _close(names: Sequence[str], labels: Sequence[str]) -> str:
     """The first few names that resemble a label: for the end of a message."""
-    spelled = {_loose(label): label for label in reversed(labels)}
+    spelled = {loose(label): label for label in reversed(labels)}
     pairs = [
         f"{spelled[close[0]]!r} for {name!r}"
         for name in names[:200]
-        if (close := get_close_matches(_loose(name), spelled, 1, 0.7))
+        if (close := get_close_matches(loose(name), spelled, 1, 0.7))
     ]
     return f"; near matches: {', '.join(pairs[:3])}" if pairs else ""
 
 
 def _classes(count: int) -> str:
     return f"{count} {'is' if count == 1 else 'are'}"
-
-
-def _nfc(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
-def _loose(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from das_explain.data.images import printable
 from das_explain.data.rows import one_spelling, read_rows
 from das_explain.data.sources import Files, Listing
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import UsageError
+from das_explain.files import read_regular
 from das_explain.text import loose
 from das_explain.types import Sample
 
@@ -113,12 +114,7 @@ def _of_table(path: Path) -> _Values:
 
 def _of_label_map(path: Path) -> _Values:
     """CVAT's ``labelmap.txt``: a class, its colour and more on each line, ``cat:128,0,0::``."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise DasExplainError(
-            f"cannot read {printable(path)}: {getattr(error, 'strerror', None) or 'no text'}"
-        ) from None
+    lines = read_regular(path, "label map").decode("utf-8-sig", "replace").splitlines()
     by_label: dict[str, tuple[str, ...]] = {}
     for number, line in enumerate(lines, 1):
         if line.lstrip().startswith("#") or not line.strip():

@@ -14,8 +14,9 @@ from das_explain.checkpoint.labels import (
     read_labels,
     sidecar,
 )
-from das_explain.checkpoint.matching import is_imagenet, match_labels, synsets
+from das_explain.checkpoint.matching import is_imagenet, match_labels
 from das_explain.checkpoint.model import LoadedModel
+from das_explain.classnames import synsets
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import DasExplainError, UsageError
 

@@ -87,7 +87,9 @@ def test_a_label_is_matched_to_its_category_as_labels_are(tmp_path, label, loose
 def test_categories_that_a_name_fits_once_and_twice():
     assert match_category("cafe\u0301", {1: "caf\u00e9", 2: "Cafe"}) == ({1}, False)  # NFC
     assert match_category("cat", {1: "cat", 2: "cat", 3: "Cat"}) == ({1, 2}, False)  # two of one name are both
-    assert match_category("fire hydrant", {1: "fire_hydrant", 2: "Fire-Hydrant"}) == ({1, 2}, True)
+    assert match_category("fire hydrant", {1: "fire_hydrant", 2: "Fire-Hydrant"}) == (set(), False)
+    assert match_category("n02123045", {1: "Tabby cat", 2: "dog"}) == ({1}, False)  # ImageNet's id
+    assert match_category("tabby", {1: "Tabby cat", 2: "dog"}) == ({1}, True)  # WordNet's synonym
     assert match_category("crane", {1: "crane, bird", 2: "crane, machine"}) == (set(), False)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from das_explain.data.assumptions import assume_of_masks
 from das_explain.data.dataset import open_any, open_dataset
 from das_explain.data.mask_options import MaskOptions
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import UsageError
 from tests.photos import HEIGHT, WIDTH, photo, store
 
 DOG, CAT = 600, 100
@@ -136,7 +136,7 @@ def test_a_table_of_values_that_cannot_be_used(data, text, message):
 
 
 def test_other_mistakes_are_one_line(data):
-    with pytest.raises(DasExplainError, match=r"cannot read .*none\.csv"):
+    with pytest.raises(UsageError, match=r"no such CSV: .*none\.csv"):
         opened(data, str(data / "none.csv"))
     (data / "labelmap.txt").write_text("cat:300,0,0::\n")
     with pytest.raises(UsageError, match="line 1: a label map has lines like"):

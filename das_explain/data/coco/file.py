@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
+from das_explain.classnames import match_classes, synset_of
 from das_explain.data.images import printable
 from das_explain.errors import DasExplainError, UsageError, one_line
 from das_explain.files import read_regular
-from das_explain.text import loose
 
 
 @dataclass(frozen=True)
@@ -68,29 +67,20 @@ def choose_annotations(
 
 
 def match_category(name: str, categories: dict[Any, str]) -> tuple[set[Any], bool]:
-    """The ids of the category that a class is, and whether it was found loosely; none where several fit.
+    """The ids of the category that a class is, by the rule of ``match_classes``, and whether it was found loosely.
 
-    Exactly (in Unicode's NFC), else without regard to case, spaces, underscores and hyphens, else by a synonym: names
-    with commas (``tench, Tinca tinca``) are lists of them.
+    Two categories of one name are both; none where several fit.
     """
-    for spell in (_exactly, _loosely, _by_synonyms):
-        mine = spell(name)
-        fitting = {number: each for number, each in categories.items() if not mine.isdisjoint(spell(each))}
-        if len({loose(each) for each in fitting.values()}) == 1:
-            return set(fitting), spell is not _exactly
-    return set(), False
+    label, is_loose = _match_label(name, tuple(dict.fromkeys(categories.values())))
+    return {number for number, each in categories.items() if each == label}, is_loose
 
 
-def _exactly(name: str) -> set[str]:
-    return {normalize("NFC", name)}
-
-
-def _loosely(name: str) -> set[str]:
-    return {loose(name)}
-
-
-def _by_synonyms(name: str) -> set[str]:
-    return {loose(name), *map(loose, name.split(","))} - {""}
+@lru_cache(maxsize=4096)  # a file has one list of categories, and many photos of one label
+def _match_label(name: str, labels: tuple[str, ...]) -> tuple[str | None, bool]:
+    for how, found in match_classes([name], labels, [synset_of(label) for label in labels]).items():
+        if name in found:
+            return labels[found[name]], how != ""
+    return None, False
 
 
 def read_coco(file: str) -> CocoFile:
