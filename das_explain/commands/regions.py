@@ -48,8 +48,8 @@ class Regions:
         Path | None,
         _region(
             metavar="BOXES",
-            help="Rectangles for boxes+sam and --box-masks: a CSV, ImageNet's LOC_val_solution.csv, PASCAL XML or a "
-            "folder of it; the data's own unless given.",
+            help="Rectangles for boxes+sam and --box-masks: a CSV, ImageNet's LOC_val_solution.csv, PASCAL XML; "
+            "the data's own unless given.",
         ),
     ] = None
     box_masks: Annotated[bool, _region("--box-masks", help="R is the rectangles in the CSV, or in --boxes.")] = False
@@ -57,17 +57,11 @@ class Regions:
         str | None,
         _region(
             metavar="VALUE|FILE",
-            help="What stands for the object in masks of several classes: numbers, colours (#c08080) or categories of a "
-            "COCO file, with commas between them; or a CSV (label,value or image,value), or CVAT's labelmap.txt; what "
-            "the masks themselves tell unless given.",
+            help="Number, #colour or category of R, or a CSV of them; all unless given.",
         ),
     ] = None
-    instances: Annotated[str, _region(metavar="all|largest", help="Which objects of a mask with several are R.")] = (
-        "all"
-    )
-    crowd: Annotated[
-        bool, _region("--crowd", help="R takes in a COCO file's crowd regions (iscrowd); it leaves them out otherwise.")
-    ] = False
+    instances: Annotated[str, _region(metavar="all|largest", help="Of several objects in a mask.")] = "all"
+    crowd: Annotated[bool, _region("--crowd", help="R takes in a COCO file's crowd regions.")] = False
     prompt: Annotated[
         str | None, _finder(metavar="TEXT", help='What the detector is asked for; "{label}" unless given.')
     ] = None
@@ -77,7 +71,7 @@ class Regions:
     ] = None
     detector: Annotated[
         str | None,
-        _finder(metavar="WEIGHTS", help="Grounding DINO's: hub id, folder or checkpoint; its authors' unless given."),
+        _finder(metavar="WEIGHTS", help="Grounding DINO's: hub id, folder, file; its authors' unless given."),
     ] = None
     sam: Annotated[
         str | None, _finder(metavar="WEIGHTS", help="SAM's: hub id, folder or checkpoint; its authors' unless given.")

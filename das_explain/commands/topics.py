@@ -84,6 +84,11 @@ Where the object is, region R, in this order unless --segmenter says otherwise:
 
   --masks                     a folder of images matched by name, a CSV (image,mask), a COCO file
   the data's own masks        of a CSV, of collage, of OxfordIIITPet
+    --mask-value VALUE|FILE   what of them is R where they hold several classes: numbers (15),
+                              colours (#c08080), categories of a COCO file, commas between them;
+                              or a CSV (label,value or image,value), or CVAT's labelmap.txt
+    --instances largest       one of several objects, in place of all
+    --crowd                   a COCO file's crowd regions (iscrowd) are R, too
   grounded-sam                found by networks for the photo's class, kept in a cache;
                               --prompt "a dog" where photos have no classes
   --box-masks                 rectangles of the CSV or of --boxes as they are, in place of masks
