@@ -119,10 +119,15 @@ def _of_label_map(path: Path) -> _Values:
     for number, line in enumerate(lines, 1):
         if line.lstrip().startswith("#") or not line.strip():
             continue
-        match = re.fullmatch(r"(.+?):(\d{1,3}),(\d{1,3}),(\d{1,3})(:.*)?", line.strip())
-        if match is None or max(int(match[i]) for i in (2, 3, 4)) > 255:
+        label, _, rest = line.strip().partition(":")
+        colour = rest.partition(":")[0]
+        if not colour:  # a class that no pixel was given to
+            continue
+        if not re.fullmatch(r"\d{1,3},\d{1,3},\d{1,3}", colour) or max(map(int, colour.split(","))) > 255:
             raise UsageError(f"{printable(path)}, line {number}: a label map has lines like cat:128,0,0::")
-        by_label[loose(match[1])] = ("#" + bytes(int(match[i]) for i in (2, 3, 4)).hex(),)
+        by_label[loose(label)] = ("#" + bytes(map(int, colour.split(","))).hex(),)
+    if not by_label:
+        raise UsageError(f"{printable(path)} names no colours: a label map has lines like cat:128,0,0::")
     return _Values(by_label=by_label)
 
 

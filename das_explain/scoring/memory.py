@@ -42,7 +42,8 @@ def score(
         models: specs, loaded models or networks; one, a list, or name -> model. Plain networks take
             ``load_model(network, labels=..., size=...)`` first.
         images: PIL images, arrays uint8 (H, W, 3) or paths.
-        masks: region R of each, bool or 0/1 (H, W) of the photo's size, a path, or ``None`` where there is none.
+        masks: region R of each, bool or 0/1 (H, W) of the photo's size, a path, or ``None`` where there is none. A soft
+            one (fractions, many grey values) is cut at half its maximum.
         labels: the images' classes; none: each model's prediction is explained.
         options: ``threshold``, ``scaling``, ``box``; ``method``, ``target``, ``precision``; ``blocks``, ``device``,
             ``batch``.

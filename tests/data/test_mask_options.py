@@ -138,9 +138,10 @@ def test_a_table_of_values_that_cannot_be_used(data, text, message):
 def test_other_mistakes_are_one_line(data):
     with pytest.raises(UsageError, match=r"no such CSV: .*none\.csv"):
         opened(data, str(data / "none.csv"))
-    (data / "labelmap.txt").write_text("cat:300,0,0::\n")
-    with pytest.raises(UsageError, match="line 1: a label map has lines like"):
-        opened(data, str(data / "labelmap.txt"))
+    for text, message in [("cat:300,0,0::\n", "line 1: a label map has lines"), ("cat:::\n", "names no colours")]:
+        (data / "labelmap.txt").write_text(text)
+        with pytest.raises(UsageError, match=message):
+            opened(data, str(data / "labelmap.txt"))
     with pytest.raises(UsageError, match="--instances is all or largest, not 'one'"):
         opened(data, instances="one")
     with pytest.raises(UsageError, match="--crowd goes with --masks FILE.json"):
