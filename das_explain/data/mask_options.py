@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from das_explain.data.images import printable
-from das_explain.data.rows import one_spelling, read_rows
+from das_explain.data.rows import one_spelling, read_rows, resolve
 from das_explain.data.sources import Files, Listing
 from das_explain.errors import UsageError
 from das_explain.files import read_regular
@@ -77,7 +78,7 @@ def with_options(listing: Listing, options: MaskOptions) -> Listing:
 
 @dataclass(frozen=True)
 class _Values:
-    """Values for all samples, or by the spelling of their labels or names."""
+    """Values for all samples, or by the spelling of their labels, or by their names or the places of their files."""
 
     for_all: tuple[str, ...] = ()
     by_label: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -85,6 +86,8 @@ class _Values:
 
     def of(self, sample: Sample) -> tuple[str, ...]:
         mine = self.by_image.get(one_spelling(sample.name), ())
+        if not mine and self.by_image and sample.path is not None:
+            mine = self.by_image.get(os.path.realpath(sample.path), ())
         return self.for_all or mine or self.by_label.get(loose(sample.label or ""), ())
 
 
@@ -104,8 +107,9 @@ def _of_table(path: Path) -> _Values:
     for line, row in read_rows(path, ("image", "label")):
         values = _split(row.get("value", ""), f"{printable(path)}, line {line}")
         if row.get("image", "").strip():
-            name = one_spelling(row["image"].strip().replace("\\", "/"))
-            by_image[name] = by_image.get(name, ()) + values
+            name, file = resolve(path.parent, row["image"])
+            for key in {one_spelling(name), os.path.realpath(file)}:
+                by_image[key] = by_image.get(key, ()) + values
         else:
             name = loose(row["label"])
             by_label[name] = by_label.get(name, ()) + values

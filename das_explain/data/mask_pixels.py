@@ -23,6 +23,7 @@ VOID = 255
 MANY = 32  # levels from which on a mask may be a smooth one
 BRIGHT = 128  # soft masks of few levels reach at least this
 SMOOTH = 4  # the usual step between neighbours that differ, in a smooth mask of 8 bits
+_LOSSY = ("JPEG", "MPO")
 _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -94,6 +95,8 @@ def read_mask_file(
     """
     image = load_mask(path)
     if wanted:
+        if image.format in _LOSSY:
+            raise ImageError(f"{printable(path)}: a JPEG keeps no numbers or colours: save the mask as PNG")
         try:
             return _pick(_numbers(image), wanted, largest)
         except ValueError as error:
@@ -105,10 +108,12 @@ def read_mask_file(
         found = np.asarray(alpha > int(alpha.max()) / 2)
         if alpha.max() > 0 and not found.all():  # else it hides nothing, and what it shows decides
             return MaskPixels(found, ("soft",) if _levels(alpha).size > 2 or alpha.min() > 0 else ())
-    if image.format in ("JPEG", "MPO"):
+    if image.format in _LOSSY:
         grey = np.asarray(image.convert("L"))
         return MaskPixels(np.asarray(grey > int(grey.max()) / 2))
     numbers = _numbers(image)
+    if numbers.palette is None and not numbers.are_colours and _is_hard(numbers.values):
+        return MaskPixels(_not_zero(numbers.values))
     levels = _brightness(image, numbers)
     if levels is not None and _is_soft(levels):
         return MaskPixels(np.asarray(levels > float(np.nanmax(levels)) / 2), ("soft",))
@@ -154,7 +159,7 @@ def _pick(numbers: _Numbers, wanted: Sequence[str], largest: bool) -> MaskPixels
     found = _largest(parts) if largest else np.logical_or.reduce(parts)
     if found.any():
         return MaskPixels(found)
-    held = [numbers.spell(int(each)) for each in np.unique(numbers.values)[:8]]
+    held = [numbers.spell(int(each)) for each in _levels(numbers.values)[:8]]
     return MaskPixels(found, missing=f"the mask has no value {' or '.join(wanted)}; it has {', '.join(held)}")
 
 
@@ -191,6 +196,11 @@ def _levels(values: np.ndarray) -> np.ndarray:
         return np.flatnonzero(np.bincount(values.ravel(), minlength=256))
     levels = np.unique(values)
     return np.asarray(levels[np.isfinite(levels)])
+
+
+def _is_hard(values: np.ndarray) -> bool:
+    """Whether all is zero or the highest value: what most masks are, and quicker told than all their levels."""
+    return bool(((values == 0) | (values == values.max())).all())
 
 
 def _is_soft(values: np.ndarray) -> bool:

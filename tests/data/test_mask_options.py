@@ -76,6 +76,14 @@ def test_a_table_says_which_value_each_photo_has(data):
     assert areas(opened(data, str(data / "v.csv"))) == {"Cat/y.png": CAT, "dog/x.png": DOG + CAT}
 
 
+def test_the_table_of_the_masks_may_say_their_values(data):
+    rows = ["image,mask,value", "../photos/dog/x.png,dog/x.png,1", "../photos/Cat/y.png,Cat/y.png,2"]
+    table = data / "masks" / "m.csv"
+    table.write_text("\n".join(rows))
+    dataset = open_dataset(data / "photos", masks=table, objects=MaskOptions(str(table)))
+    assert areas(dataset) == {"Cat/y.png": CAT, "dog/x.png": DOG}
+
+
 def test_cvats_label_map_says_which_colour_each_class_is(data):
     (data / "labelmap.txt").write_text(
         "# label:color_rgb:parts:actions\nbackground:0,0,0::\ndog:128,0,0::\ncat:0,128,0::\n"

@@ -210,6 +210,11 @@ def test_a_value_that_the_mask_lacks_or_that_is_none(tmp_path):
             read_mask_file(path, wanted=(wrong,))
 
 
+def test_numbers_are_not_looked_for_in_a_jpeg(tmp_path):
+    with pytest.raises(ImageError, match=r"m\.jpg: a JPEG keeps no numbers"):
+        read_mask_file(grey(scene(), tmp_path / "m.jpg"), wanted=("12",))
+
+
 def test_one_instance_or_all(tmp_path):
     instances = np.zeros((HEIGHT, WIDTH))
     instances[:10, :10], instances[20:30, 20:40], instances[35:, 50:] = 1, 2, 3
