@@ -47,11 +47,14 @@ def segment(
     from das_explain.commands.common import print_agreement, print_notes, progress_bars
     from das_explain.commands.readable import check_readable, records
     from das_explain.data.dataset import open_dataset
+    from das_explain.data.mask_options import MaskOptions
     from das_explain.errors import UsageError
     from das_explain.segment.choose import choose_segmenter
 
+    # What is said of masks is said of the human ones, if only they are there.
+    mine = regions.objects() if against is None or regions.masks is not None else MaskOptions()
     dataset = open_dataset(
-        data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root, objects=regions.objects()
+        data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root, objects=mine
     )
     human = None
     if against is not None and against_data:

@@ -275,6 +275,24 @@ def test_against_human_masks(photos, tmp_path):
     assert "1 human_no_mask" in printed
 
 
+def test_what_is_assumed_of_masks_is_told_and_a_value_settles_it(tmp_path):
+    values = np.zeros((8, 10), np.uint8)
+    values[:2], values[4:, 5:] = 1, 2
+    for folder, pixels in (("photos/cat", np.full((8, 10, 3), 90, np.uint8)), ("masks/cat", values)):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / folder / "x.png")
+    masks, out = ("segment", tmp_path / "photos", "--masks", tmp_path / "masks", "--workers", 0), tmp_path / "out"
+    printed = run(*masks, "--out", out)
+    assert "assumed     1 mask, first that of cat/x.png, with several class numbers or colours" in printed
+    assert "--mask-value says" in json.loads((out / "segment.json").read_text())["assumptions"][0]
+    assert "assumed  " not in run(*masks, "--out", tmp_path / "cat", "--mask-value", 2)
+    assert np.asarray(Image.open(tmp_path / "cat" / "masks" / "cat" / "x.png")).astype(bool).sum() == 20
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\ncat/x.png,5,4,10,8\n")  # the same 20 pixels
+    boxes = ("segment", tmp_path / "photos", "--boxes", tmp_path / "boxes.csv", "--box-masks", "--workers", 0)
+    run(*boxes, "--out", tmp_path / "b", "--against", tmp_path / "masks", "--mask-value", 2)
+    assert pd.read_csv(tmp_path / "b" / "against.csv")["iou"].tolist() == [1.0]
+
+
 def test_against_the_data_itself_and_photos_without_files(tmp_path):
     out = tmp_path / "out"
     printed = run("segment", "collage:3", "--out", out, "--workers", 0, "--segmenter", "grounded-sam", "--against-data")

@@ -530,7 +530,7 @@ def test_collage_for_real():
 
 @pytest.mark.parametrize("spec", ["collage:0", "collage:-3", "collage:many", "collage:train:x", "collage:1.5"])
 def test_collage_nonsense(spec):
-    with pytest.raises(UsageError, match=r"collage\[:train\|test\]\[:N\]"):
+    with pytest.raises(UsageError, match=r"collage\[:train\|test\]\[:\[SKIP\+\]N\]"):
         open_dataset(spec)
 
 
