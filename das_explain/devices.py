@@ -29,6 +29,7 @@ def find_device(device: str | torch.device | None) -> torch.device:
 def describe_device(device: torch.device) -> str:
     """What kind of device it is, with the name of a graphics card: what numbers may depend on beyond rounding.
 
+    >>> import torch
     >>> describe_device(torch.device("cpu"))
     'cpu'
     """

@@ -17,7 +17,7 @@ class DasExplainError(Exception):
     ...     Run.open("photos")
     ... except DasExplainError as error:
     ...     print(error)
-    photos holds no run: run.json is missing; name the --out of an sfd run
+    photos is no folder; name the --out of an sfd run
     """
 
     exit_code = 1

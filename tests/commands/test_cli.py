@@ -244,7 +244,7 @@ def test_heatmap_of_a_csv_has_scores(setting: dict, tmp_path: Path):
         (("sfd", "CSV", "--model", "PLAIN", "--out", "OUT", "--blocks", "layer8"), 2, "no block 'layer8'"),
         (("sfd", "CSV", "--model", "PLAIN", "--out", "CSV"), 2, "is a file; name a folder"),
         (("gate", "CSV", "--model", "PLAIN", "--out", "CSV"), 2, "is a file; name a folder"),
-        (("report", "nowhere"), 1, "holds no run"),
+        (("report", "nowhere"), 2, "is no folder; name the --out of an sfd run"),
         (("heatmap", "CSV", "--model", "PLAIN", "--out", "OUT", "--method", "magic"), 2, "--method 'magic'"),
         (("sfd", "FLAT", "--model", "PLAIN", "--out", "OUT"), 2, "mask"),
         (("demo", "--models", "nowhere", "--out", "OUT"), None, "nowhere"),

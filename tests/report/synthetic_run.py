@@ -206,7 +206,7 @@ def _random_tables(
     write_table(run.folder / "lift.csv", lift_over_nulls(measures[measures["measure"] == "sfd"], nulls))
     centres = Centres()
     centres._parts.append(rng.random(len(items)))  # as if the evidence had been read
-    write_verdict_tables(run, scores, measures, centres, ScoreOptions())
+    write_verdict_tables(run, run.folder, scores, measures, centres, ScoreOptions())
     write_table(run.folder / "readings.csv", _random_readings(blocks, models, rng))
     run.manifest |= {"scoring": ScoreOptions().resolved().to_json(), "assumptions": []}
 

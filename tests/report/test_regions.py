@@ -11,9 +11,9 @@ from das_explain.data.geometry import Geometry
 from das_explain.evidence.run import Run
 from das_explain.evidence.values import Photo
 from das_explain.report import build_report
-from das_explain.report.outcome import settings
 from das_explain.report.regions import region_entry, told
 from das_explain.report.results import Results
+from das_explain.report.settings import settings
 from tests.report.synthetic_run import Item, make_run
 
 IDENTITY = {

@@ -108,7 +108,7 @@ class Trap:
 
 def test_checkpoint_that_holds_code_is_not_run(tmp_path, capsys):
     torch.save({"model": {"feat_map.weight": torch.zeros(2)}, "args": Trap()}, tmp_path / "bad.pth")
-    with pytest.raises(DasExplainError, match="can run any code"):
+    with pytest.raises(DasExplainError, match="is not a SAM checkpoint"):
         OriginalSam(Weights("bad.pth", tmp_path / "bad.pth"), CPU)
     assert "this ran" not in capsys.readouterr().out
 

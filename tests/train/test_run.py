@@ -91,7 +91,7 @@ def test_loss_goes_down_and_the_model_directory_is_what_was_tested(tiny, tmp_pat
     "settings",
     [
         [*SMALL, "loop.workers=0"],
-        [*SMALL, "loop.workers=1", "loop.precision=bf16"],
+        [*SMALL, "loop.workers=1", "loop.precision=bf16", "optimizer.lr=0.01"],
         [
             *SMALL,
             "loop.ema=0.5",
