@@ -3,7 +3,7 @@
 Building all fourteen hundred to compare would take minutes. ``architectures.txt`` has a line for each set of names and
 shapes: its sketch, the ``SKETCH`` smallest of their hashes, whose overlap estimates the overlap of the sets (Broder 1997),
 then the networks that have it. The nearest are built, without values, and compared in full; what this version of a library
-does not have is passed over. ``write_table`` makes the file anew.
+does not have is passed over. ``python -m tests.checkpoint.architectures`` makes the file anew.
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
     """In full, with the first of the networks that can be built; ``None`` if none can."""
     for name in names:
         try:
-            network = _empty(name, 1000)
+            network = empty(name, 1000)
             reading = read_for(network, readings, name)
             classes = class_count_like(network.state_dict(), reading.state)
-            network = network if classes == 1000 else _empty(name, classes)
+            network = network if classes == 1000 else empty(name, classes)
             expected, state = network.state_dict(), read_for(network, readings, name).state
         except DasExplainError:
             continue
@@ -145,7 +145,7 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
     return None
 
 
-def _empty(name: str, classes: int) -> nn.Module:
+def empty(name: str, classes: int) -> nn.Module:
     """The network without values, where its library can make it so."""
     try:
         with torch.device("meta"):

@@ -10,8 +10,9 @@ import torchvision
 from torch import nn
 
 from das_explain.checkpoint.load import load_model
-from das_explain.checkpoint.recognise import TABLE, choose, close_names, recognise, sketch
+from das_explain.checkpoint.recognise import TABLE, choose, close_names, recognise, sketch, write_table
 from das_explain.checkpoint.wrappers import candidates
+from tests.checkpoint.architectures import shapes_of
 from tests.checkpoint.refusals import refused
 
 timm = pytest.importorskip("timm")
@@ -127,3 +128,12 @@ def test_all_of_torchvision_s_and_nearly_all_of_timm_s_networks_are_in_the_table
     assert len(mine & known) > 0.9 * len(mine)
     assert close_names("resnet5O")[0].startswith("resnet5")
     assert recognise(candidates({"a.weight": torch.ones(2, 2)}, "x")) == []
+
+
+def test_the_table_has_what_the_script_would_write(tmp_path: Path) -> None:
+    names = ("torchvision:shufflenet_v2_x0_5", "timm:resnet10t", "timm:test_vit")
+    write_table({name: shapes_of(name) for name in names}, tmp_path / "table.txt")
+    known = {each: line.split()[0] for line in TABLE.read_text("utf-8").splitlines() for each in line.split()[1:]}
+    for line in (tmp_path / "table.txt").read_text("utf-8").splitlines():
+        sketched, name = line.split()
+        assert known[name] == sketched
