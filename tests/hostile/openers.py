@@ -13,7 +13,8 @@ from das_explain.checkpoint.files import read_weights
 from das_explain.checkpoint.labels import read_label_map, read_labels
 from das_explain.data.coco.objects import open_objects
 from das_explain.data.dataset import open_dataset
-from das_explain.data.images import decode_image, decode_mask
+from das_explain.data.images import decode_image
+from das_explain.data.mask_pixels import decode_mask
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import read_table
 from das_explain.segment.finders.prompts import read_overrides
