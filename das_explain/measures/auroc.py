@@ -11,7 +11,7 @@ import math
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
-from das_explain.measures.ranking import Curve
+from das_explain.measures.ranking import Curve, dot
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -32,13 +32,14 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 
 
 def _area(curve: Curve) -> float:
-    on, off = int(curve.hits[0]), int(curve.pixels[0] - curve.hits[0])
+    pixels, hits = curve.pixels, curve.hits
+    on, off = hits[0], pixels[0] - hits[0]
     if not on or not off:
         return math.nan
-    pixels, hits = curve.pixels_at, curve.hits_at
-    # Each pixel off R is beaten by the hits above its level, and by half of those on it.
-    beaten = (pixels - hits) @ (curve.hits - hits / 2)
-    return float(beaten) / (on * off)
+    # Trapezoids under the hits over the misses: each pixel off R is beaten by the hits above its level, and by half of those
+    # on it. Written out, what a level adds to itself cancels, and misses become pixels.
+    beaten = (on * off + dot(pixels[:-1], hits[1:]) - dot(pixels[1:], hits[:-1])) / 2
+    return float(beaten / (on * off))
 
 
 MEASURE = Measure("auroc", False, (0.0, 1.0), True, compute, title="AUROC", reader=_area)

@@ -11,7 +11,7 @@ import math
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
-from das_explain.measures.ranking import Curve
+from das_explain.measures.ranking import Curve, dot
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -37,7 +37,8 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
 def _area(curve: Curve) -> float:
     if not curve.hits[0]:
         return math.nan
-    return float(curve.hits_at @ (curve.hits / curve.pixels)) / float(curve.hits[0])
+    precision = curve.hits / curve.pixels
+    return float((dot(curve.hits, precision) - dot(curve.hits[1:], precision[:-1])) / curve.hits[0])
 
 
 MEASURE = Measure("average_precision", False, (0.0, 1.0), True, compute, reader=_area)

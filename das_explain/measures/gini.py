@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
-from das_explain.measures.ranking import Curve
+from das_explain.measures.ranking import Curve, dot
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -38,7 +38,7 @@ def _gini(curve: Curve) -> float:
     # Over the pixels of one level the factors add up to pixels * (below - above): those below it less those above it.
     below_less_above = count - 2 * curve.pixels + pixels
     level = curve.level.astype(float)
-    return float((pixels * below_less_above) @ level) / (count * float(pixels @ level))
+    return dot(pixels * below_less_above, level) / (count * dot(pixels, level))
 
 
 MEASURE = Measure("gini", False, (0.0, 1.0), True, compute, title="Gini index", reader=_gini)
