@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
 
 from das_explain.engines import Shard
 from das_explain.engines.shard import make_shards
@@ -19,6 +21,29 @@ from das_explain.explain.plan import Plan
 from das_explain.types import Progress
 
 CPUS = 4  # of one actor without a GPU, or all there are
+
+
+@contextmanager
+def cluster() -> Iterator[ModuleType]:
+    """The module ``ray``, connected; what is started for it here ends with the block.
+
+    Raises:
+        DasExplainError: Ray is not installed, or an error of Ray's within the block, in one line.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise missing_package("ray", "ray", "--engine ray") from None
+    mine = not ray.is_initialized()
+    if mine:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    try:
+        yield ray
+    except ray.exceptions.RayError as error:
+        raise DasExplainError(f"--engine ray: {str(error).strip().splitlines()[-1]}") from None
+    finally:
+        if mine:
+            ray.shutdown()
 
 
 class Maker:
@@ -44,15 +69,9 @@ class RayEngine:
         self, plan: Plan, missing: Sequence[int], explainer: Explainer | None, progress: Progress, finding: Progress
     ) -> Iterator[Shard]:
         """In the order in which they are done."""
-        try:
-            import ray
+        with cluster() as ray:
             from ray.util import ActorPool
-        except ImportError:
-            raise missing_package("ray", "ray", "--engine ray") from None
-        mine = not ray.is_initialized()
-        if mine:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-        try:
+
             has = ray.cluster_resources()
             gpus, cpus = int(has.get("GPU", 0)), int(has.get("CPU", 1))
             each = min(CPUS, cpus)
@@ -68,8 +87,3 @@ class RayEngine:
                 done += shard.table.num_rows
                 progress(done, total)
                 yield shard
-        except ray.exceptions.RayError as error:
-            raise DasExplainError(f"--engine ray: {str(error).strip().splitlines()[-1]}") from None
-        finally:
-            if mine:
-                ray.shutdown()

@@ -130,7 +130,7 @@ def exclusions(results: Results) -> Table | None:
             Cell("yes" if row.holds == 1 else "no", strong=True),
         )
         rows.append(pairs.pair_row(results, row, *cells))
-    first, second = results.pairs[0] if len(results.pairs) == 1 else ("the first", "the second")
+    first, second = pairs.sides(results)
     columns = (
         *words("Block"),
         *pairs.heads(results),
@@ -165,7 +165,7 @@ def regions(results: Results) -> Table | None:
         for row in results.region_uncertainty.itertuples(index=False)
         if row.n > 0
     ]
-    first, second = results.pairs[0] if len(results.pairs) == 1 else ("the first", "the second")
+    first, second = pairs.sides(results)
     columns = (
         *words("Block"),
         *pairs.heads(results),

@@ -29,6 +29,11 @@ def model(results: Results, text: str, otherwise: str = "–") -> Cell:
     return replace(name(text or otherwise), model=results.number(text))
 
 
+def sides(results: Results) -> tuple[str, str]:
+    """What a heading calls the two models: by name where they are the same in all rows."""
+    return results.pairs[0] if len(results.pairs) == 1 else ("the first", "the second")
+
+
 def mean_heads(results: Results) -> tuple[Column, ...]:
     """Columns of both models' means, under their names where these are the same in all rows."""
     if len(results.pairs) != 1:

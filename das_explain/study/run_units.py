@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import time
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from das_explain.batches.workers import available_cpus, end_with_parent
-from das_explain.errors import DasExplainError, UsageError, missing_package
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.study.units import Unit, train_unit
 
 ENGINES = ("local", "ray")
@@ -121,25 +120,15 @@ def _environment(**values: str) -> Iterator[None]:
 
 def _on_ray(units: Sequence[Unit], resources: Resources, keep: str) -> Iterator[Outcome]:
     """A task each. Photos and the study's folder must lie under the same paths on every machine."""
-    try:
-        import ray
-    except ImportError:
-        raise missing_package("ray", "ray", "--engine ray") from None
-    mine = not ray.is_initialized()
-    if mine:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    try:
+    from das_explain.engines.ray import cluster
+
+    with cluster() as ray:
         task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(_on_worker)
         waiting = {task.remote(unit, keep, os.getcwd(), max(1, int(resources.cpus))): unit for unit in units}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
             waiting.pop(done[0])
             yield ray.get(done[0])
-    except ray.exceptions.RayError as error:
-        raise DasExplainError(f"--engine ray: {str(error).strip().splitlines()[-1]}") from None
-    finally:
-        if mine:
-            ray.shutdown()
 
 
 def _on_worker(unit: Unit, keep: str, folder: str, threads: int) -> Outcome:
