@@ -45,8 +45,8 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/installed-for-tests: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
-# Without what it asks for: opencv-python would overwrite the headless OpenCV. The rest of it is in the tests' packages.
-	$(VENV)/bin/python -m pip install --quiet --no-deps groundingdino-py==0.4.0
+# Without what they ask for: opencv-python would overwrite the headless OpenCV. The rest of it is in the tests' packages.
+	$(VENV)/bin/python -m pip install --quiet --no-deps groundingdino-py==0.4.0 quantus==0.6.0
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-for-docs: pyproject.toml | $(VENV)/bin/python

@@ -5,14 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from das_explain.batches.workers import available_cpus, end_with_parent
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.signals import leave_to_parent
 from das_explain.study.units import Unit, train_unit
 
 ENGINES = ("local", "ray")
@@ -46,11 +47,12 @@ def run_units(units: Sequence[Unit], resources: Resources, keep: str, told: Told
         return
     ways = {"local": _one_by_one if resources.jobs == 1 else _side_by_side, "ray": _on_ray}
     failures = []
-    for unit, seconds, failure in ways[resources.engine](missing, resources, keep):
-        if failure:
-            failures.append(failure)
-        else:
-            told(unit, seconds)
+    with closing(ways[resources.engine](missing, resources, keep)) as outcomes:
+        for unit, seconds, failure in outcomes:
+            if failure:
+                failures.append(failure)
+            else:
+                told(unit, seconds)
     if failures:
         raise DasExplainError(
             f"{len(failures)} of {len(missing)} units could not be trained: {'; '.join(failures)} (a study leaves no "
@@ -67,13 +69,13 @@ def _timed(unit: Unit, keep: str, workers: int | None = None) -> Outcome:
     return unit, time.perf_counter() - start, failure
 
 
-def _one_by_one(units: Sequence[Unit], resources: Resources, keep: str) -> Iterator[Outcome]:
+def _one_by_one(units: Sequence[Unit], resources: Resources, keep: str) -> Generator[Outcome, None, None]:
     for unit in units:
         yield _timed(unit, keep)
 
 
-def _side_by_side(units: Sequence[Unit], resources: Resources, keep: str) -> Iterator[Outcome]:
-    """Each process has its share of the processors, and trains unit after unit."""
+def _side_by_side(units: Sequence[Unit], resources: Resources, keep: str) -> Generator[Outcome, None, None]:
+    """Each process has its share of the processors, and trains unit after unit. Who stops does not wait for them."""
     jobs = min(resources.jobs, len(units))
     threads = max(1, available_cpus() // jobs)
     context = multiprocessing.get_context("spawn")
@@ -81,6 +83,7 @@ def _side_by_side(units: Sequence[Unit], resources: Resources, keep: str) -> Ite
         _environment(OMP_NUM_THREADS=str(threads)),
         ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=(threads,)) as pool,
     ):
+        others = set(multiprocessing.active_children())
         waiting = {pool.submit(_timed, unit, keep, threads - 1): unit for unit in units}
         try:
             while waiting:
@@ -95,11 +98,14 @@ def _side_by_side(units: Sequence[Unit], resources: Resources, keep: str) -> Ite
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others if waiting else ():
+                process.terminate()  # what a unit has trained is in its checkpoint, but for the epoch under way
 
 
 def _prepare(threads: int) -> None:
     import torch
 
+    leave_to_parent()
     end_with_parent()
     torch.set_num_threads(threads)
 
@@ -118,7 +124,7 @@ def _environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _on_ray(units: Sequence[Unit], resources: Resources, keep: str) -> Iterator[Outcome]:
+def _on_ray(units: Sequence[Unit], resources: Resources, keep: str) -> Generator[Outcome, None, None]:
     """A task each. Photos and the study's folder must lie under the same paths on every machine."""
     from das_explain.engines.ray import cluster
 

@@ -108,7 +108,7 @@ def train_unit(unit: Unit, keep: str = "last", workers: int | None = None) -> st
         try:
             train(recipe, unit.folder, console=console, command=shlex.join(unit.command()))
         except DasExplainError as error:
-            if error.exit_code == 130:
+            if error.exit_code > 128:  # it was stopped, and the study with it
                 raise
             console.print(str(error), markup=False)
             return f"{unit.name}: {error}"

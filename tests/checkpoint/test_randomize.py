@@ -110,6 +110,22 @@ def test_quantus_draws_from_the_same_distribution() -> None:
             assert torch.equal(mine, other), key
 
 
+@pytest.mark.parametrize("block", ["layer4", "layer3", "layer2", "layer1"])
+def test_quantus_cascade_resets_the_same_tensors_down_to_each_block(block: str) -> None:
+    """Its model parameter randomisation test goes layer by layer; here a step is a block, down to its first layer."""
+    pytest.importorskip("quantus")
+    from quantus.helpers.model.pytorch_model import PyTorchModel
+
+    network = learned(create_model("resnet18", "none", 3, stem="small")).eval()
+    before = snapshot(network)
+    theirs: set[str] = set()
+    for layer, step in PyTorchModel(network).get_random_layer_generator("top_down", seed=1):
+        if layer.startswith(block):
+            theirs = changed(before, step)
+    randomize(network, (32, 32), block)
+    assert changed(before, network) == theirs - {key for key in theirs if key.endswith("num_batches_tracked")}
+
+
 def test_weights_behind_a_parametrization_forget_too() -> None:
     network = nn.Sequential(parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     before = network[0].weight.clone()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -170,6 +172,35 @@ def test_killed_at_five_moments_it_ends_as_if_never_stopped(small: Path, photos:
     assert tables(out) == tables(whole)
     for path in sorted(whole.glob("units/*/model/*.safetensors")):
         assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no list of processes here")
+@pytest.mark.parametrize(
+    ("jobs", "number", "status"), [("1", signal.SIGTERM, 143), ("2", signal.SIGTERM, 143), ("2", signal.SIGINT, 130)]
+)
+def test_stopped_it_waits_for_no_unit_and_leaves_no_process(
+    small: Path, photos: Path, tmp_path: Path, jobs, number, status
+):
+    out = tmp_path / "out"
+    words = ["study", str(small), "--set", f"photos={photos}", "--set", "schedule.epochs=1000000", "--out", str(out)]
+    command = [sys.executable, "-m", "das_explain", *words, "--jobs", jobs]
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not (out / "units/none-0/last.ckpt").is_file():
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.05)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            process.send_signal(number)
+            told = process.communicate(timeout=300)[1]  # of a unit that would train for days
+        finally:
+            process.kill()
+    assert process.returncode == status, told
+    assert "the same command goes on" in told
+    assert not (out / "units/none-1").exists()
+    deadline = time.monotonic() + 60
+    while any(Path("/proc", child).exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_units_side_by_side_are_those_one_after_the_other(small: Path, photos: Path, whole: Path, tmp_path: Path):
