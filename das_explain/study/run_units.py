@@ -99,7 +99,7 @@ def _side_by_side(units: Sequence[Unit], resources: Resources, keep: str) -> Gen
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others if waiting else ():
-                process.terminate()  # what a unit has trained is in its checkpoint, but for the epoch under way
+                process.kill()  # its checkpoint has all but the epoch under way; Lightning would hear SIGTERM and go on
 
 
 def _prepare(threads: int) -> None:
