@@ -154,7 +154,12 @@ def test_a_finished_study_is_told_again_also_without_weights_and_published_witho
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_killed_at_five_moments_it_ends_as_if_never_stopped(small: Path, photos: Path, whole: Path, tmp_path: Path):
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_killed_at_five_moments_it_ends_as_if_nothing_was(
+    small: Path, photos: Path, whole: Path, tmp_path: Path, engine: str
+):
+    if engine == "ray":
+        pytest.importorskip("ray")
     out = tmp_path / "out"
     moments = (
         "units/none-0/last.ckpt",
@@ -163,7 +168,7 @@ def test_killed_at_five_moments_it_ends_as_if_never_stopped(small: Path, photos:
         "runs/all/evidence/part-00000.parquet",
         "tables/copies.csv",
     )
-    words = ["study", str(small), "--set", f"photos={photos}", "--out", str(out)]
+    words = ["study", str(small), "--set", f"photos={photos}", "--out", str(out), "--engine", engine]
     command = [sys.executable, str(Path(__file__).with_name("killed.py")), *(str(out / moment) for moment in moments)]
     done = subprocess.run([*command, "--", *words], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
