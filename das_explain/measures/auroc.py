@@ -10,8 +10,8 @@ import math
 
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
-from das_explain.measures.ranking import Curve, dot
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_order
+from das_explain.measures.ranking import Order
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -28,18 +28,16 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     >>> compute(maps, masks).values  # of four pairs three are in order, and one is tied
     tensor([0.8750], dtype=torch.float64)
     """
-    return from_curves(maps, masks, options, _area, needs_outside=True)
+    return from_order(maps, masks, options, _area, needs_outside=True)
 
 
-def _area(curve: Curve) -> float:
-    pixels, hits = curve.pixels, curve.hits
-    on, off = hits[0], pixels[0] - hits[0]
-    if not on or not off:
-        return math.nan
-    # Trapezoids under the hits over the misses: each pixel off R is beaten by the hits above its level, and by half of those
-    # on it. Written out, what a level adds to itself cancels, and misses become pixels.
-    beaten = (on * off + dot(pixels[:-1], hits[1:]) - dot(pixels[1:], hits[:-1])) / 2
-    return float(beaten / (on * off))
+def _area(order: Order) -> float:
+    ties = order.ties
+    on = len(order.places)
+    misses = ties.pixels - ties.hits  # pixels off R of the same weight
+    beaten = (ties.hits * (2 * (ties.below - ties.hits_below) + misses)).sum() / 2
+    pairs = on * (len(order.weights) - on)
+    return float(beaten / pairs) if pairs else math.nan
 
 
 MEASURE = Measure("auroc", False, (0.0, 1.0), True, compute, title="AUROC", reader=_area)

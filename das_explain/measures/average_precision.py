@@ -10,8 +10,8 @@ import math
 
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
-from das_explain.measures.ranking import Curve, dot
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_order
+from das_explain.measures.ranking import Order
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -31,14 +31,13 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     >>> compute(maps, masks).values  # (1/1 + 2/3) / 2
     tensor([0.8333], dtype=torch.float64)
     """
-    return from_curves(maps, masks, options, _area)
+    return from_order(maps, masks, options, _area)
 
 
-def _area(curve: Curve) -> float:
-    if not curve.hits[0]:
-        return math.nan
-    precision = curve.hits / curve.pixels
-    return float((dot(curve.hits, precision) - dot(curve.hits[1:], precision[:-1])) / curve.hits[0])
+def _area(order: Order) -> float:
+    ties, on = order.ties, len(order.places)
+    precision = (on - ties.hits_below) / (len(order.weights) - ties.below)
+    return float((ties.hits * precision).sum() / on) if on else math.nan
 
 
 MEASURE = Measure("average_precision", False, (0.0, 1.0), True, compute, reader=_area)

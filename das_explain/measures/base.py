@@ -65,7 +65,7 @@ class Measure:
     degenerate map: it gives a status of ``statuses.STATUSES``.
     ``bounds``: the least and the largest value. ``needs_network``: it has to run the network on changed photos.
     ``title``: what tables and figures for people call it; default: the name in words.
-    ``reader``: of a measure of ranks, what it reads from a map's curve, so that one curve serves all of them.
+    ``reader``: of a measure of ranks, what it reads from a map's sorted pixels, so that one sort serves all of them.
     """
 
     name: str
@@ -131,7 +131,7 @@ def judge(
     return torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=maps.device), status
 
 
-def from_curves(
+def from_order(
     maps: Tensor,
     masks: Tensor,
     options: MeasureOptions,
@@ -140,7 +140,7 @@ def from_curves(
     needs_object: bool = True,
     needs_outside: bool = False,
 ) -> Measured:
-    """A measure of ranks: what ``reader`` says of each map's curve that can be scored, see ``judge``."""
+    """A measure of ranks: what ``reader`` says of each map that can be scored, see ``judge``."""
     check_maps(maps, masks)
     _, status = judge(maps, regions_of(masks, options) if needs_object else None, needs_outside=needs_outside)
     ranking = ranking_of(maps, masks, options)

@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
-from das_explain.measures.ranking import Curve, dot
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_order
+from das_explain.measures.ranking import Order
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -29,16 +30,14 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     >>> compute(torch.tensor([[[0.0, 0.0, 0.0, 1.0]]]), torch.ones(1, 1, 4, dtype=torch.bool)).values
     tensor([0.7500], dtype=torch.float64)
     """
-    return from_curves(maps, masks, options, _gini, needs_object=False)
+    return from_order(maps, masks, options, _gini, needs_object=False)
 
 
-def _gini(curve: Curve) -> float:
-    pixels = curve.pixels_at
-    count = int(curve.pixels[0])
-    # Over the pixels of one level the factors add up to pixels * (below - above): those below it less those above it.
-    below_less_above = count - 2 * curve.pixels + pixels
-    level = curve.level.astype(float)
-    return dot(pixels * below_less_above, level) / (count * dot(pixels, level))
+def _gini(order: Order) -> float:
+    count = len(order.weights)
+    weights = order.weights.astype(float)
+    # Pixels of one weight may stand in any order: their factors add up to the same.
+    return float((np.arange(1 - count, count, 2) * weights).sum() / (count * weights.sum()))
 
 
 MEASURE = Measure("gini", False, (0.0, 1.0), True, compute, title="Gini index", reader=_gini)

@@ -3,59 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 
-class Curve(NamedTuple):
-    """One map, thresholded at each of its L distinct weights.
+class Ties(NamedTuple):
+    """The distinct weights that pixels of R have, ascending: whole numbers of pixels, int64 (L,) each.
 
-    ``level`` float32 (L,), ascending; ``pixels`` (L,): how many weigh at least that; ``hits`` (L,): how many of these lie
-    on R: whole numbers in float64, so that sums of their products are exact. Pixels of the same weight enter together, so
-    that no order among them has to be chosen.
+    ``below``: how many weigh less; ``hits_below``: how many of these lie on R; ``pixels``: how many weigh exactly that;
+    ``hits``: how many of these lie on R. Pixels of one weight are told of together, so that no order among them has to be
+    chosen.
     """
 
-    level: np.ndarray
+    below: np.ndarray
+    hits_below: np.ndarray
     pixels: np.ndarray
     hits: np.ndarray
 
-    @property
-    def pixels_at(self) -> np.ndarray:
-        """How many weigh exactly that: whole numbers, float64 (L,)."""
-        return _falls(self.pixels)
 
-    @property
-    def hits_at(self) -> np.ndarray:
-        """How many weigh exactly that and lie on R: whole numbers, float64 (L,)."""
-        return _falls(self.hits)
+class Order:
+    """The pixels of one map, sorted.
 
-
-def dot(a: np.ndarray, b: np.ndarray) -> float:
-    """Sum of products of (L,) and (L,), without BLAS: to wake its threads takes longer than so short a sum.
-
-    >>> dot(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
-    11.0
+    ``weights`` float32 (P,), ascending, none below 0; ``places`` int64 (K,): where in it the pixels of R stand, ascending;
+    among pixels of one weight those of R come last.
     """
-    return float(np.einsum("i,i->", a, b))
+
+    def __init__(self, weights: np.ndarray, places: np.ndarray) -> None:
+        self.weights, self.places = weights, places
+
+    @cached_property
+    def ties(self) -> Ties:
+        """R's pixels by their weights.
+
+        >>> Order(np.array([0.5, 0.5, 1.0], np.float32), np.array([1])).ties
+        Ties(below=array([0]), hits_below=array([0]), pixels=array([2]), hits=array([1]))
+        """
+        on_object = self.weights[self.places]
+        first = np.flatnonzero(np.append(True, on_object[1:] != on_object[:-1])[: len(on_object)])
+        after = np.append(first, len(self.places))[1:]
+        level, begin, end = on_object[first], self.places[first], self.places[after - 1] + 1
+        # Pixels off R come first among those of one weight.
+        shared = np.flatnonzero(self.weights[begin - 1] == level)
+        begin[shared] = np.searchsorted(self.weights, level[shared])
+        return Ties(begin, first, end - begin, after - first)
+
+    def on_object(self, place: int) -> int:
+        """How many of the pixels before ``place`` lie on R."""
+        return int(np.searchsorted(self.places, place))
 
 
-def _falls(counts: np.ndarray) -> np.ndarray:
-    falls = counts.copy()
-    falls[:-1] -= counts[1:]
-    return falls
-
-
-Reader: TypeAlias = Callable[[Curve], float]
-"""What one measure makes of a curve; NaN where nothing is on R, or nothing off it, and it needs that."""
+Reader: TypeAlias = Callable[[Order], float]
+"""What one measure makes of a map's pixels in order; NaN where nothing is on R, or nothing off it, and it needs that."""
 
 
 class Ranking:
-    """What is read from the curves of N maps (N, H, W), in float32, on their masks, bool (N, H, W).
+    """What is read from the sorted pixels of N maps (N, H, W), in float32, on their masks, bool (N, H, W).
 
-    A curve is made once, and all ``readers`` (functions of a ``Curve``) read it before it is dropped: it is three times
-    as large as its map.
+    A map is sorted once, and all ``readers`` (functions of an ``Order``) read it before the next one is.
     """
 
     def __init__(self, maps: Tensor, masks: Tensor, readers: Collection[Reader] = ()) -> None:
@@ -63,18 +70,19 @@ class Ranking:
         self._read: dict[int, dict[Reader, float]] = {}
 
     def value(self, row: int, reader: Reader) -> float:
-        """What a reader says of the curve of map ``row``, which must be finite."""
+        """What a reader says of map ``row``, which must be finite."""
         if reader not in self._read.get(row, ()):
-            curve = self.curve(row)
-            self._read[row] = {each: each(curve) for each in {*self.readers, reader}}
+            order = self.order(row)
+            self._read[row] = {each: each(order) for each in {*self.readers, reader}}
         return self._read[row][reader]
 
-    def curve(self, row: int) -> Curve:
-        """The curve of map ``row``, which must be finite.
+    def order(self, row: int) -> Order:
+        """The pixels of map ``row``, which must be finite.
 
         >>> import torch
-        >>> Ranking(torch.tensor([[[0.5, 1.0, 0.5]]]), torch.tensor([[[True, False, False]]])).curve(0)
-        Curve(level=array([0.5, 1. ], dtype=float32), pixels=array([3., 1.]), hits=array([1., 0.]))
+        >>> order = Ranking(torch.tensor([[[0.5, 1.0, 0.5]]]), torch.tensor([[[True, False, False]]])).order(0)
+        >>> order.weights, order.places
+        (array([0.5, 0.5, 1. ], dtype=float32), array([1]))
         """
         weights = self.maps[row].detach().float().cpu().numpy().ravel()
         if weights.min() < 0:
@@ -83,10 +91,6 @@ class Ranking:
         # Non-negative floats are ordered as their bits are; the sign's place, at the other end, says whether it is on R.
         keys = weights.view(np.uint32) << np.uint32(1) | (mask.view(np.uint8) != 0)
         keys.sort()
-        level = (keys >> np.uint32(1)).view(np.float32)
-        first = np.flatnonzero(np.append(True, level[1:] != level[:-1]))  # of each level
-        on_object = (keys & np.uint32(1)).view(np.int32)
-        from_below = np.cumsum(on_object, dtype=np.int32)
-        total = from_below[-1]
-        from_below -= on_object
-        return Curve(level[first], len(keys) - first.astype(np.float64), total - from_below[first].astype(np.float64))
+        places = np.flatnonzero((keys & np.uint32(1)) != 0)
+        keys >>= np.uint32(1)
+        return Order(keys.view(np.float32), places)

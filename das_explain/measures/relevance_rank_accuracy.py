@@ -11,8 +11,8 @@ import math
 import numpy as np
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_curves
-from das_explain.measures.ranking import Curve
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, from_order
+from das_explain.measures.ranking import Order
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -33,18 +33,19 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     >>> compute(maps, masks).values  # the first is on R, the second is with one half
     tensor([0.7500], dtype=torch.float64)
     """
-    return from_curves(maps, masks, options, _accuracy)
+    return from_order(maps, masks, options, _accuracy)
 
 
-def _accuracy(curve: Curve) -> float:
-    area = int(curve.hits[0])
+def _accuracy(order: Order) -> float:
+    area = len(order.places)
     if not area:
         return math.nan
-    last = int(np.count_nonzero(curve.pixels >= area)) - 1  # the level on which the |R|-th pixel stands
-    above = last + 1 < len(curve.pixels)
-    pixels, hits = (int(count[last + 1]) if above else 0 for count in (curve.pixels, curve.hits))
-    share = (int(curve.hits[last]) - hits) / (int(curve.pixels[last]) - pixels)
-    return (hits + share * (area - pixels)) / area
+    level = order.weights[len(order.weights) - area]  # of the |R|-th pixel
+    begin, end = (int(np.searchsorted(order.weights, level, side)) for side in ("left", "right"))
+    above = len(order.weights) - end
+    hits_above = area - order.on_object(end)
+    hits_at = order.on_object(end) - order.on_object(begin)
+    return (hits_above + hits_at * (area - above) / (end - begin)) / area
 
 
 MEASURE = Measure("relevance_rank_accuracy", False, (0.0, 1.0), True, compute, reader=_accuracy)

@@ -1,4 +1,4 @@
-"""Curves of maps: whatever the order of the pixels and however many are tied, they are exact."""
+"""Pixels in order: whatever the order of the pixels and however many are tied, they are exact."""
 
 from __future__ import annotations
 
@@ -30,17 +30,27 @@ def field(kind: str) -> torch.Tensor:
     "kind",
     ["noise", "faint", "half empty", "nearly one weight", "two levels", "uniform", "overshoot", "few pixels"],
 )
-def test_a_curve_counts_pixels_at_or_above_each_level(kind: str):
+def test_ties_count_pixels_below_and_at_each_weight_of_the_object(kind: str):
     maps = field(kind)
     masks = torch.rand(maps.shape, generator=GENERATOR) < 0.3
-    curve = Ranking(maps, masks).curve(0)
+    masks[0, 0, 0] = True
+    order = Ranking(maps, masks).order(0)
     weights, mask = maps.clamp(min=0).numpy().ravel(), masks.numpy().ravel()
-    assert np.array_equal(curve.level, np.unique(weights))
-    for place in np.linspace(0, len(curve.level) - 1, 40).astype(int):
-        above = weights >= curve.level[place]
-        assert (curve.pixels[place], curve.hits[place]) == (above.sum(), (above & mask).sum())
-    assert curve.pixels_at.sum() == weights.size and curve.hits_at.sum() == mask.sum()
-    assert curve.pixels_at[-1] == (weights == weights.max()).sum()
+    assert np.array_equal(order.weights, np.sort(weights))
+    levels = np.unique(weights[mask])
+    assert [len(each) for each in order.ties] == 4 * [len(levels)]
+    for place in np.linspace(0, len(levels) - 1, 40).astype(int):
+        below, at = weights < levels[place], weights == levels[place]
+        expected = [below.sum(), (below & mask).sum(), at.sum(), (at & mask).sum()]
+        assert [each[place] for each in order.ties] == expected
+    assert order.ties.hits.sum() == mask.sum()
+    for place in (0, 1, weights.size):
+        assert order.on_object(place) == (order.places < place).sum()
+
+
+def test_without_an_object_there_is_nothing_to_tell():
+    order = Ranking(torch.ones(1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.bool)).order(0)
+    assert [len(each) for each in order.ties] == [0, 0, 0, 0]
 
 
 def test_all_measures_together_say_what_each_says_alone():
