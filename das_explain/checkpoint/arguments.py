@@ -45,7 +45,10 @@ def infer_arguments(
 
 
 def infer_gates(attention: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """``gates`` and ``alpha``, off the names and shapes of the gates' weights, in whatever network they are."""
+    """``gates``, ``alpha`` and ``init``, off the names and shapes of the gates' weights, in whatever network they are.
+
+    ``init`` only where it left a parameter, the strength of gates that started at the identity.
+    """
     if attention == "none":
         return {}
     places = dict.fromkeys(_place(key) for key in state if GATE.match(key))
@@ -55,6 +58,8 @@ def infer_gates(attention: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
         alpha = _alpha(compressions)
         if alpha is not None:
             inferred["alpha"] = alpha
+    elif any(key.endswith(".strength") and gate_of(key) for key in state):
+        inferred["init"] = "identity"
     return inferred
 
 

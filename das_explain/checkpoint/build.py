@@ -72,7 +72,7 @@ def check_architecture(architecture: str, attention: str = "none") -> None:
 
 def check_arguments(architecture: str, attention: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments as ``create_model`` takes them; ``gates`` may be a list or one name."""
-    known = [*backbone_defaults(architecture), *(ATTENTION[attention].arguments if attention != "none" else ())]
+    known = [*backbone_defaults(architecture), *(ATTENTION[attention].takes if attention != "none" else ())]
     if attention == "none":
         known.remove("gates")
     if unknown := [name for name in arguments if name not in known]:

@@ -67,8 +67,9 @@ def save_model(
     if preprocess is not None and preprocess.channels == 1:
         make_grey(built)
     expected, places = built.state_dict(), places_of(built)
-    if places:  # where gates stand by default is for others' networks a matter of the version
+    if places:  # where gates stand by default, and how they start, is for others' networks a matter of the version
         arguments["gates"] = list(places)
+        arguments |= {"init": "identity"} if any(key.endswith(".gate.strength") for key in expected) else {}
     state = best_reading(candidates(network.state_dict(), "the network"), expected).state
     if found := differences(expected, state):
         raise DasExplainError(

@@ -41,7 +41,8 @@ After it:
                               network, such as alpha=0.1
   +attention=NAME[@BLOCK,...] untrained gates put into a network that has none, NAME as das: in a
                               backbone of das-explain models where its paper puts them, in any
-                              other after the stages, or after BLOCK; a das gate starts near 1
+                              other after the stages, or after BLOCK; they start at the identity, a
+                              das gate near it
   +gates=ones|mean|shuffled   the attention of its gates replaced: left out, without places (each
                               channel's mean), or with its values in other places
   +weights=random[:BLOCK]     what it learned forgotten: all of it, or from the classifier down to

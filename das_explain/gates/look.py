@@ -17,8 +17,8 @@ from das_explain.nn.running import as_found, check_logits
 class GateView:
     """One gate on N images; all float32.
 
-    ``attention`` is A, (N, C, h, w), (N, 1, h, w) where it is the same for all channels, (N, C, 1, 1) where it knows no
-    positions. ``passed`` (N, h, w) is A where the features are, ``sum_c |X_c| A_c / sum_c |X_c|``: of a gate X A the
+    ``attention`` is A as it acts (``Gate.acting``), (N, C, h, w), (N, 1, h, w) where it is the same for all channels,
+    (N, C, 1, 1) where it knows no positions. ``passed`` (N, h, w) is A where the features are, ``sum_c |X_c| A_c / sum_c |X_c|``: of a gate X A the
     share of the features that it lets through at a position. (A gate that normalises over the channels has nearly the
     same mean A everywhere; what it does to a place shows here.) ``offset`` (N, K, 2, h, w), (dy, dx) in pixels of the
     map, and ``modulation`` (N, K, h, w), in 0 to ``modulation_scale``, are those of a deformable kernel of K taps, ``None``
@@ -62,7 +62,7 @@ class _Watched(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         attention = self.gate.attention(x)
-        self.views[self.name] = _view(self.gate, x, attention)
+        self.views[self.name] = _view(self.gate, x, self.gate.acting(attention))
         return self.gate.weigh(x, attention)
 
 

@@ -3,7 +3,8 @@
 A gate goes "between any two layers of a CNN" (DAS, Sec. 3). Here it becomes one more part of the module behind which it
 stands, ``stages.2.gate``: every key of the backbone's state dict stays what it is, its weights load, and the output of
 ``stages.2`` is the map with attention, as in the registry's ResNets. In a plain sequence it is the last member; any other
-module hands its output through it by a hook.
+module hands its output through it by a hook. It starts at the identity, or near it (``Gate.start_as_identity``), so that
+what the backbone has learned stays as it is.
 """
 
 from __future__ import annotations
@@ -19,8 +20,15 @@ from torch import Tensor, nn
 from das_explain.errors import DasExplainError, UsageError, first_line
 from das_explain.nn.backbones.timm_networks import build_timm, timm_size
 from das_explain.nn.backbones.torchvision_networks import build_torchvision, torchvision_size
-from das_explain.nn.registry import ATTENTION, GATE_ARGUMENTS, built, check_gate_arguments
-from das_explain.nn.running import as_found
+from das_explain.nn.registry import (
+    ATTENTION,
+    GATE_ARGUMENTS,
+    built,
+    check_gate_arguments,
+    start_as_identity,
+    take_start,
+)
+from das_explain.nn.running import as_found, channels_of
 from das_explain.nn.stages import find_stages, readings_of
 
 THEIRS: dict[str, Callable[[str, int, Mapping[str, Any]], nn.Module]] = {
@@ -57,7 +65,7 @@ def create_theirs(
 
 def takes(attention: str, argument: str) -> bool:
     """Whether the attention has that argument; ``False`` where there is no such attention."""
-    return attention in ATTENTION and argument in ATTENTION[attention].arguments
+    return attention in ATTENTION and argument in ATTENTION[attention].takes
 
 
 def add_gates(
@@ -76,7 +84,8 @@ def add_gates(
         places: names of the modules after which they stand; default: all stages (``nn.stages``).
         size: (height, width) of a photo that the network takes.
         name: of the network, for messages.
-        **arguments: the attention's; a DAS gate's ``init`` is ``identity`` unless given.
+        **arguments: the attention's; ``init`` is ``identity`` unless given, but for ablations of the DAS gate, which
+            have no such start.
 
     Returns:
         The places.
@@ -91,8 +100,9 @@ def add_gates(
     kind = ATTENTION[attention]
     if kind.per_network:
         raise UsageError(f"{attention} is wired through a whole ResNet, so {name} cannot have it")
-    if attention == "das" and not {"variant", "norms", "init"} & arguments.keys():
-        arguments["init"] = "identity"
+    if not {"variant", "norms"} & arguments.keys():
+        arguments = {"init": "identity", **arguments}
+    own, start = take_start(attention, arguments)
     if places is None:
         places = tuple(find_stages(network, size, name))
         if not places:
@@ -103,7 +113,9 @@ def add_gates(
     places = tuple(dict.fromkeys(places))
     channels = _channels(network, places, size, name)
     like = next(network.parameters())
-    gates = {place: built(what, partial(kind.build, **arguments), channels[place]).to(like) for place in places}
+    gates = {place: built(what, partial(kind.build, **own), channels[place]).to(like) for place in places}
+    if start == "identity":
+        start_as_identity(nn.ModuleList(gates.values()))
     undo = [_insert(network.get_submodule(place), gate) for place, gate in gates.items()]
     try:
         _connect(network, gates, size, name)
@@ -255,6 +267,6 @@ def _run(network: nn.Module, size: tuple[int, int], name: str) -> None:
     like = next(network.parameters())
     try:
         with as_found(network), torch.no_grad():
-            network(torch.zeros(1, 3, *size, device=like.device, dtype=like.dtype))
+            network(torch.zeros(1, channels_of(network), *size, device=like.device, dtype=like.dtype))
     except Exception as error:  # somebody else's network: whatever it raises is the answer
         raise DasExplainError(f"{name} does not take a photo of {size[0]}x{size[1]}: {first_line(error)}") from error

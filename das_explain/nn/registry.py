@@ -48,6 +48,7 @@ class Attention:
     ``places``: backbone -> its gates when none are asked for, ``None`` where the paper defines none; ``places_with``:
     the same for one value of an argument, {(argument, value): backbone -> gates}.
     ``inside``: before the addition of residual blocks.
+    ``arguments``: the module's own; ``takes`` are these and ``init``, which every one has.
     ``defaults``: backbone -> arguments of the module there, where they are not its own defaults; ``published``: what the
     value ``published`` of an argument stands for, {argument: {backbone: value}}.
     ``rename_published``: a state dict that the authors publish -> ours; another one -> itself.
@@ -64,6 +65,10 @@ class Attention:
     published: dict[str, dict[str, Any]] = field(default_factory=dict)
     rename_published: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None
     backbone: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.arguments, "init")))
 
 
 def _stages(backbone: str) -> tuple[str, ...]:
@@ -139,7 +144,10 @@ ATTENTION: dict[str, Attention] = {
         Defcon1, _blocks, arguments=("kernel_size", "offsets", "weighted"), defaults=_bottleneck_kernels
     ),
 }
-GATE_ARGUMENTS = tuple(dict.fromkeys(name for attention in ATTENTION.values() for name in attention.arguments))
+GATE_ARGUMENTS = tuple(dict.fromkeys(name for attention in ATTENTION.values() for name in attention.takes))
+STARTS = ("default", "identity")
+"""How gates start, the argument ``init``: as their papers have it, or such that they change nothing, or next to nothing,
+of what layers around them have learned (``start_as_identity``)."""
 BLOCKS: dict[str, tuple[str, ...]] = {name: _stages(name) for name in BACKBONES}
 """The blocks of each backbone that can be explained by name, in forward order; the last two are the default."""
 
@@ -171,8 +179,9 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
             stand after its stages (``nn.anywhere``).
         attention: ``none`` or a key of ``ATTENTION``. ``none`` takes torchvision's, or timm's, state dicts as they are.
         num_classes: number of logits.
-        **kwargs: the attention's (of ``GATE_ARGUMENTS``: ``alpha=0.2``, ``init``, ``variant`` ..) and the
-            backbone's (``gates``, ``stem``, ``last_stride``) arguments.
+        **kwargs: the attention's (of ``GATE_ARGUMENTS``: ``alpha=0.2``, ``variant`` ..; ``init`` of ``STARTS``, which is
+            ``identity`` in others' networks unless given) and the backbone's (``gates``, ``stem``, ``last_stride``)
+            arguments.
 
     Raises:
         UsageError: an unknown name or argument, or an attention that has no place in the backbone.
@@ -200,7 +209,7 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     for name, values in kind.published.items():
         if of_gates.get(name) == "published":
             of_gates[name] = values[backbone]
-    own = kind.defaults(backbone) | of_gates
+    own, start = take_start(attention, kind.defaults(backbone) | of_gates)
     arguments = {"gates": default_gates(backbone, attention, **of_gates)} | kind.backbone | kwargs
     make = partial(kind.build, **own)
     if kind.per_network:
@@ -208,7 +217,22 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     network = built(what, BACKBONES[backbone], make, kind.inside, num_classes=num_classes, **arguments)
     if hasattr(make, "finish"):
         make.finish(network)
+    if start == "identity":
+        start_as_identity(network)
     return network
+
+
+def take_start(attention: str, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The arguments of an attention's modules without ``init``, and that; a DAS gate is told by itself and keeps it."""
+    own = dict(arguments)
+    return own, "default" if "init" in ATTENTION[attention].arguments else own.pop("init", "default")
+
+
+def start_as_identity(network: nn.Module) -> None:
+    """Has every untrained gate of a network start so, in place."""
+    for module in network.modules():
+        if callable(start := getattr(module, "start_as_identity", None)):
+            start()
 
 
 def check_gate_arguments(what: str, attention: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,12 +243,14 @@ def check_gate_arguments(what: str, attention: str, arguments: Mapping[str, Any]
     """
     if attention not in ATTENTION:
         raise UsageError(f"unknown attention {attention!r}; choose among none, {', '.join(ATTENTION)}")
-    known = ATTENTION[attention].arguments
+    known = ATTENTION[attention].takes
     if foreign := [name for name in arguments if name not in known]:
         raise UsageError(f"cannot build {what}: it takes no {foreign[0]!r}, but {', '.join((*known, 'gates'))}")
     reduction = arguments.get("reduction", 1)
     if type(reduction) is not int or reduction < 1:
         raise UsageError(f"reduction must be a whole number, at least 1, not {reduction!r}")
+    if arguments.get("init", "default") not in STARTS:
+        raise UsageError(f"init must be {' or '.join(STARTS)}, not {arguments['init']!r}")
     return dict(arguments)
 
 

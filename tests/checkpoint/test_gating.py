@@ -64,7 +64,7 @@ def test_anybodys_network_gets_gates(mine: str) -> None:
     assert list(model.blocks) == list(plain.blocks) == ["first", "second"]
     assert model.config["attention"] == "das"
     assert tuple(model.config["arguments"]["gates"]) == ("first", "second")
-    assert any("the gates are untrained" in note for note in model.config["notes"])
+    assert f"{mine}+attention=das: the gates are untrained and start near the identity" in model.assumptions
     assert model.fingerprint != plain.fingerprint
     assert load_model(f"{mine}+attention=das", device="cpu").fingerprint == model.fingerprint
     expected, got = logits(plain.network), logits(model.network)
@@ -74,8 +74,10 @@ def test_anybodys_network_gets_gates(mine: str) -> None:
 
 
 def test_gates_after_a_block_that_is_named(mine: str) -> None:
-    model = load_model(f"{mine}+attention=se@second", device="cpu")
+    plain, model = load_model(mine, device="cpu"), load_model(f"{mine}+attention=se@second", device="cpu")
     assert places_of(model.network) == ("second",)
+    assert f"{mine}+attention=se@second: the gates are untrained and change nothing yet" in model.assumptions
+    assert torch.equal(logits(model.network), logits(plain.network))
     with pytest.raises(UsageError, match=r"Net\?size=32\+attention=das@third: .* has no module 'third'"):
         load_model(f"{mine}+attention=das@third", device="cpu")
 
@@ -88,6 +90,11 @@ def test_a_backbone_of_the_registry_has_its_gates_where_they_belong() -> None:
     assert all(torch.equal(model.network.state_dict()[key], value) for key, value in own.items())
     inside = load_model("torchvision:resnet18:none+attention=se", device="cpu")
     assert "layer1.0.gate.fc1.weight" in inside.network.state_dict()
+    assert torch.equal(logits(inside.network), logits(plain.network))
+    strided = load_model("torchvision:resnet18:none+attention=gsop", device="cpu")
+    told = "change nothing yet, but gsop's paper changes the network, too (last_stride): it answers otherwise"
+    assert any(told in note for note in strided.assumptions)
+    assert not torch.allclose(logits(strided.network), logits(plain.network), rtol=0.01)
     with pytest.raises(UsageError, match="it has gates already, das; leave"):
         load_model("collage-das-resnet18+attention=se", device="cpu")
 
@@ -119,6 +126,43 @@ def test_a_weight_file_of_a_network_with_gates(tmp_path: Path) -> None:
     assert torch.equal(logits(model.network, 64), logits(network, 64))
     with pytest.raises(DasExplainError, match=r"w\.pth does not fit timm:resnet10t with attention se"):
         load_model(f"{tmp_path / 'w.pth'}@timm:resnet10t:se", device="cpu")
+
+
+@pytest.mark.parametrize("init", ["identity", "default"])
+def test_how_gates_started_is_read_off_a_file_and_stored_in_a_directory(tmp_path: Path, init: str) -> None:
+    pytest.importorskip("timm")
+    torch.manual_seed(2)
+    network = create_model("timm:resnet10t", "se", 3, init=init).eval()
+    for place in places_of(network):
+        gate = network.get_submodule(place).gate
+        if init == "identity":
+            nn.init.constant_(gate.strength, 0.5)
+        assert (gate.strength is not None) == (init == "identity")
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    model = load_model(f"{tmp_path / 'w.pth'}@timm:resnet10t:se", device="cpu")
+    assert model.config["arguments"]["init"] == init
+    assert torch.equal(logits(model.network, 64), logits(network, 64))
+    save_model(
+        tmp_path / "net",
+        model.network,
+        architecture="timm:resnet10t",
+        attention="se",
+        arguments=model.config["arguments"],
+    )
+    again = load_model(tmp_path / "net", device="cpu")
+    assert again.config["arguments"]["init"] == init
+    assert torch.equal(logits(again.network, 64), logits(network, 64))
+
+
+def test_a_file_of_a_registrys_network_whose_gates_started_at_the_identity(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    network = create_model("resnet18", "eca", 3, init="identity").eval()
+    nn.init.constant_(network.layer2[1].gate.strength, 0.5)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    for spec in (f"{tmp_path / 'w.pth'}@resnet18:eca", f"{tmp_path / 'w.pth'}"):
+        model = load_model(spec, device="cpu")
+        assert (model.config["attention"], model.config["arguments"]) == ("eca", {"init": "identity"})
+        assert torch.equal(logits(model.network, 64), logits(network, 64))
 
 
 def test_weights_of_the_backbone_are_a_warm_start() -> None:

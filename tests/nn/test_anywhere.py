@@ -14,6 +14,7 @@ from das_explain.cam.engine import grad_cam
 from das_explain.errors import UsageError
 from das_explain.nn import ATTENTION, DASGate, create_model
 from das_explain.nn.anywhere import add_gates, places_of
+from das_explain.nn.gate import Gate
 from das_explain.nn.interventions import gates_of, intervene
 from tests.nn.replicas import replicate
 
@@ -167,6 +168,38 @@ def test_das_gates_start_near_the_identity() -> None:
     add_gates(backbone(), "das", PLACES, size=SIZE, name="it", variant="f")  # has no such start
 
 
+@pytest.mark.parametrize("attention", [name for name in OF_MAPS if name != "das"])
+def test_other_gates_start_at_the_identity_and_learn(attention: str) -> None:
+    plain, network = backbone(), gated(attention)
+    with torch.no_grad():
+        assert torch.equal(network(images()), plain(images()))
+        far = gated(attention, init="default")(images())
+    assert (far - plain(images())).abs().max() > 0.01
+    learning = dict(network.named_parameters())
+    before = {name: parameter.detach().clone() for name, parameter in learning.items()}
+    optimizer = torch.optim.SGD([learning[name] for name in learning if ".gate." in name], 0.1)
+    for _ in range(2):  # the first step moves what lets the second reach the rest
+        optimizer.zero_grad()
+        network(images()).square().sum().backward()
+        optimizer.step()
+    moved = {name for name in learning if not torch.equal(learning[name], before[name])}
+    first = ("strength",) if isinstance(network[0].gate, Gate) else ("fc2.weight", "fc2.bias", "expand.weight")
+    for place in PLACES:
+        assert any(f"{place}.gate.{name}" in moved for name in first)
+    assert any(not name.endswith((*first, "expand.bias")) for name in moved)
+
+
+def test_a_gate_of_strength_1_is_its_papers() -> None:
+    network, own = gated("cbam"), gated("cbam", init="default")
+    network.load_state_dict(own.state_dict(), strict=False)
+    names = [name for name, _ in network.named_parameters() if name.endswith(".strength")]
+    assert names == [f"{place}.gate.strength" for place in PLACES]
+    for place in PLACES:
+        nn.init.ones_(network.get_submodule(place).gate.strength)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images()), own(images()))
+
+
 def test_gates_are_seen_replaced_and_left_out() -> None:
     network = gated(init="default")
     assert list(gates_of(network)) == [f"{place}.gate" for place in PLACES]
@@ -236,10 +269,11 @@ def test_where_no_gate_can_stand(place: str, message: str) -> None:
         ("emca", {}, "emca is wired through a whole ResNet, so it cannot have it"),
         ("abn", {}, "abn is wired through a whole ResNet"),
         ("sad", {}, "unknown attention 'sad'; choose among none, das"),
-        ("se", {"alpha": 0.1}, "cannot build it with attention se: it takes no 'alpha', but reduction, gates"),
+        ("se", {"alpha": 0.1}, "cannot build it with attention se: it takes no 'alpha', but reduction, init, gates"),
         ("das", {"alpha": 0}, r"cannot build it with attention das: alpha must lie in \(0, 1\]"),
         ("eca", {"kernel_size": "published"}, "cannot build it with attention eca: kernel_size must be odd"),
         ("se", {"reduction": 0}, "reduction must be a whole number"),
+        ("se", {"init": "zero"}, "init must be default or identity, not 'zero'"),
     ],
 )
 def test_a_wrong_request_is_one_line(attention: str, arguments: dict, message: str) -> None:
@@ -251,10 +285,11 @@ def test_a_wrong_request_is_one_line(attention: str, arguments: dict, message: s
 
 
 @pytest.mark.parametrize(("attention", "places"), [("das", None), ("bam", ("layer1", "layer2", "layer3"))])
-def test_a_resnet_by_this_route_is_the_registrys(attention: str, places: tuple[str, ...] | None) -> None:
-    ours = create_model("resnet18", attention, 4).eval()
+@pytest.mark.parametrize("init", ["default", "identity"])
+def test_a_resnet_by_this_route_is_the_registrys(attention: str, places: tuple[str, ...] | None, init: str) -> None:
+    ours = create_model("resnet18", attention, 4, init=init).eval()
     gates = {} if places is None else {"gates": places}
-    theirs = create_model("torchvision:resnet18", attention, 4, **gates).eval()
+    theirs = create_model("torchvision:resnet18", attention, 4, init=init, **gates).eval()
     assert list(theirs.state_dict()) == list(ours.state_dict())
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, 3, 64, 64)

@@ -137,7 +137,8 @@ def _build_theirs(
     reading = read_for(untrained, readings, str(file))
     told = arguments_of_weights(architecture.partition(":")[2], reading.state)
     arguments = {**(told if architecture.startswith("torchvision:") else {}), **options}
-    arguments = {**infer_gates(attention, reading.state), **arguments}
+    start = {} if attention in ("none", "das") else {"init": "default"}  # of gates without a strength
+    arguments = {**start, **infer_gates(attention, reading.state), **arguments}
     num_classes = class_count_like(untrained.state_dict(), reading.state)
     return build_network(architecture, attention, num_classes, arguments), arguments, num_classes
 

@@ -35,6 +35,11 @@ class DoubleAttention(nn.Module):
         self.rho = nn.Conv2d(channels, hidden, 1)
         self.expand = nn.Conv2d(hidden, channels, 1)
 
+    def start_as_identity(self) -> None:
+        """Adds nothing yet."""
+        nn.init.zeros_(self.expand.weight)
+        nn.init.zeros_(self.expand.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         features = self.phi(x).flatten(2)  # (N, m, HW)
         gathering = self.theta(x).flatten(2).softmax(2)  # (N, n, HW), each row sums to 1

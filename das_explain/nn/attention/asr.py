@@ -48,7 +48,7 @@ def fused(network: nn.Module) -> nn.Module:
     twin = copy.deepcopy(network).eval()
     for block in twin.modules():
         if isinstance(getattr(block, "gate", None), ASR):
-            weights = block.gate.attention().detach().flatten()
+            weights = block.gate.acting(block.gate.attention()).detach().flatten()
             norm = last_norm(block)
             with torch.no_grad():
                 norm.weight.mul_(weights)

@@ -9,7 +9,7 @@ It stands in residual blocks, before the addition, and adds where others multipl
 is affine over the c / r channels. In all 16 blocks of ResNet-50 that is 28.105 M (printed: 28.10; cut, not rounded);
 in the 13 blocks of the last three stages, as in the detection experiments, 28.079 M. The last layer starts at random
 here, where detection code starts it at zero (a start that changes nothing, and passes no gradient to the layers
-before).
+before): ``start_as_identity``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ class GlobalContext(nn.Module):
         self.norm = nn.LayerNorm((hidden, 1, 1))
         self.relu = nn.ReLU()
         self.fc2 = nn.Conv2d(hidden, channels, 1)
+
+    def start_as_identity(self) -> None:
+        """Adds nothing yet."""
+        nn.init.zeros_(self.fc2.weight)
+        nn.init.zeros_(self.fc2.bias)
 
     def context(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1): the positions' mean, weighted by their attention."""

@@ -84,8 +84,12 @@ class DASGate(Gate):
             nn.init.zeros_(conv.weight)
             nn.init.zeros_(conv.bias)
         if init == "identity":
-            nn.init.constant_(self.layer_norm.weight, 0.01)
-            nn.init.constant_(self.layer_norm.bias, self.IDENTITY_LOGIT)
+            self.start_as_identity()
+
+    def start_as_identity(self) -> None:
+        """Near 1 everywhere: by its norm, without a parameter more."""
+        nn.init.constant_(self.layer_norm.weight, 0.01)
+        nn.init.constant_(self.layer_norm.bias, self.IDENTITY_LOGIT)
 
     def context(self, x: Tensor) -> Tensor:
         """X_c of Eq. 1: (N, C, H, W) -> (N, alpha C, H, W)."""
