@@ -1,6 +1,7 @@
 """Folders that hold a network, whoever wrote them: a file per layout, told apart by what ``config.json`` says.
 
-All have their weights in ``model.safetensors``, which is data and nothing else; no other file of weights is read.
+All have their weights in ``model.safetensors``, which is data and nothing else; of timm's and transformers' older
+folders, which have none, ``pytorch_model.bin`` is read as any weight file is: as tensors, without running what is in it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from das_explain.checkpoint.config import CARD, CONFIG, WEIGHTS, check_config, read_json
 from das_explain.checkpoint.layouts import own, timm, transformers
+from das_explain.checkpoint.layouts.weights import weights_file
 from das_explain.checkpoint.opened import Opened
 from das_explain.errors import DasExplainError
 
@@ -20,7 +22,7 @@ READERS: dict[str, Callable[[Path, dict[str, Any]], Opened]] = {
     "transformers": transformers.read,
 }
 FILES = (CONFIG, WEIGHTS, CARD, transformers.PREPROCESSOR)
-"""The files of any layout that are read; a folder may hold more."""
+"""The files of any layout that are read, and, without ``WEIGHTS``, ``weights.PICKLED``; a folder may hold more."""
 
 
 def read_folder(directory: Path) -> Opened:
@@ -29,11 +31,15 @@ def read_folder(directory: Path) -> Opened:
     Raises:
         DasExplainError: a file is missing or broken, or the weights are not what the config says.
     """
-    for name in (CONFIG, WEIGHTS):
-        if not (directory / name).is_file():
-            raise DasExplainError(f"{directory} is no model directory: it has no {name}")
+    if not (directory / CONFIG).is_file():
+        raise DasExplainError(f"{directory} is no model directory: it has no {CONFIG}")
     values = read_json(directory / CONFIG)
-    return READERS[layout_of(values)](directory, values)
+    layout, weights = layout_of(values), weights_file(directory)
+    if not weights.is_file() or (layout == "das-explain" and weights.name != WEIGHTS):
+        parts = next(directory.glob("*.index.json"), None)
+        hint = f"; {parts.name} says that they are in parts: save them in one file" if parts else ""
+        raise DasExplainError(f"{directory} is no model directory: it has no {WEIGHTS}{hint}")
+    return READERS[layout](directory, values)
 
 
 def layout_of(values: Any) -> str:

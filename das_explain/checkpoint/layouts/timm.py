@@ -1,4 +1,4 @@
-"""Folders as timm writes and publishes them: ``config.json`` with ``architecture``, and ``model.safetensors``."""
+"""Folders as timm writes and publishes them: ``config.json`` with ``architecture``, and weights."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from das_explain.checkpoint.build import MAX_CLASSES, build_network
-from das_explain.checkpoint.config import CONFIG, WEIGHTS, check_preprocess
+from das_explain.checkpoint.config import CONFIG, check_preprocess
 from das_explain.checkpoint.fit import load_strict
 from das_explain.checkpoint.labels import check_labels
-from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights
+from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights, weights_file
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.timm_networks import timm_preprocess
 from das_explain.data.geometry import Preprocess
@@ -45,7 +45,7 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         network = build_network(architecture, num_classes=num_classes, arguments=arguments)
     except UsageError as error:
         raise DasExplainError(f"{path}: {error}") from None
-    load_strict(network, readings, source=str(directory / WEIGHTS), wanted=architecture)
+    load_strict(network, readings, source=str(weights_file(directory)), wanted=architecture)
     return Opened(
         network=network,
         architecture=architecture,

@@ -1,4 +1,4 @@
-"""Folders as Hugging Face transformers writes them: ``config.json`` with ``model_type``, ``model.safetensors``, and
+"""Folders as Hugging Face transformers writes them: ``config.json`` with ``model_type``, weights, and
 ``preprocessor_config.json`` with what becomes of a photo. Code that a folder may bring is never run.
 """
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from das_explain.checkpoint.config import CONFIG, WEIGHTS, check_preprocess, read_json
+from das_explain.checkpoint.config import CONFIG, check_preprocess, read_json
 from das_explain.checkpoint.labels import check_labels
-from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights
+from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights, weights_file
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.quiet import quiet_transformers
 from das_explain.data.geometry import IMAGENET_MEAN, IMAGENET_STD, Preprocess
@@ -38,21 +38,19 @@ class Classifier(nn.Module):
 def read(directory: Path, values: dict[str, Any]) -> Opened:
     """``values`` are those of ``config.json``. Errors as ``read_folder``'s."""
     try:
-        from transformers import AutoConfig, AutoModelForImageClassification
+        from transformers import AutoConfig
         from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as KNOWN
     except ImportError:
         raise missing_package("transformers", "segment", "a network of transformers'") from None
     path, kind = directory / CONFIG, values["model_type"]
     if not isinstance(kind, str) or kind not in KNOWN:
         raise DasExplainError(f"{path}: transformers has no image classifier of model_type {kind!r}")
-    local = {"local_files_only": True, "trust_remote_code": False}
     try:
-        config = AutoConfig.from_pretrained(directory, **local)
-        check_class_count(directory, folder_weights(directory), config.num_labels)
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        weights = folder_weights(directory)
+        check_class_count(directory, weights, config.num_labels)
         with quiet_transformers():
-            model, told = AutoModelForImageClassification.from_pretrained(
-                directory, config=config, use_safetensors=True, output_loading_info=True, **local
-            )
+            model, told = _loaded(config, weights[0].state)
     except DasExplainError:
         raise
     except Exception as error:  # transformers raises whatever its networks do
@@ -60,7 +58,7 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
     for what, phrase in (("missing_keys", "lacks"), ("unexpected_keys", "has the foreign"), ("mismatched_keys", "has")):
         if keys := sorted(map(str, told.get(what) or ())):
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise DasExplainError(f"{directory / WEIGHTS} does not fit {kind}: it {phrase} {keys[0]}{more}")
+            raise DasExplainError(f"{weights_file(directory)} does not fit {kind}: it {phrase} {keys[0]}{more}")
     preprocess, notes = _preprocess(directory, values)
     return Opened(
         network=Classifier(model),
@@ -73,6 +71,16 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         notes=notes,
         preprocess_taken=None if (directory / PREPROCESSOR).is_file() else "as ImageNet's usually is",
     )
+
+
+def _loaded(config: Any, state: dict[str, Tensor]) -> tuple[Any, dict[str, Any]]:
+    """The classifier of a configuration with weights, which transformers knows by their older names, too; and what did
+    not fit. No file is read: what is in one was read as tensors."""
+    from transformers import AutoModelForImageClassification
+    from transformers.models.auto.auto_factory import _get_model_class
+
+    kind = _get_model_class(config, AutoModelForImageClassification._model_mapping)
+    return kind.from_pretrained(None, config=config, state_dict=state, output_loading_info=True)
 
 
 def _labels(config: Any, path: Path) -> list[str] | None:

@@ -9,6 +9,7 @@ from das_explain.checkpoint.config import CONFIG, WEIGHTS
 from das_explain.checkpoint.files import hub_cache
 from das_explain.checkpoint.layouts import FILES, read_folder
 from das_explain.checkpoint.layouts.transformers import PREPROCESSOR
+from das_explain.checkpoint.layouts.weights import PICKLED, weights_file
 from das_explain.checkpoint.online import is_reachable
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.spec import ModelSpec
@@ -28,11 +29,13 @@ def open_hub(spec: ModelSpec) -> Opened:
         directory = Path(snapshot_download(**fetch, local_files_only=True))
     except Exception:  # not in the cache; the download below says why it cannot be had
         directory = None
-    if directory is None or not all((directory / file).is_file() for file in (CONFIG, WEIGHTS)):
+    if directory is None or not _is_whole(directory):
         try:
             if not is_reachable():
                 raise DasExplainError("the Hub cannot be reached")
             directory = Path(snapshot_download(**fetch))
+            if not _is_whole(directory):  # it has its weights as older folders do
+                directory = Path(snapshot_download(**{**fetch, "allow_patterns": [*FILES, PICKLED]}))
         except Exception as error:  # as above
             raise DasExplainError(
                 f"{spec.text} is not in the Hugging Face cache ({hub_cache()}) and could not be fetched "
@@ -43,3 +46,7 @@ def open_hub(spec: ModelSpec) -> Opened:
         return read_folder(directory)
     except DasExplainError as error:
         raise DasExplainError(f"{spec.text}: {error}") from None
+
+
+def _is_whole(directory: Path) -> bool:
+    return (directory / CONFIG).is_file() and weights_file(directory).is_file()

@@ -50,6 +50,25 @@ def test_what_timm_has_saved(folder: Path, network: nn.Module) -> None:
     assert model.assumptions == []
 
 
+def test_the_folder_as_timm_itself_names_it(folder: Path, network: nn.Module) -> None:
+    model = load_model(f"timm:local-dir:{folder}", device="cpu")
+    assert (model.name, model.labels, model.fingerprint) == ("net", ["a", "b", "c"], fingerprint(network))
+    assert model.config["architecture"] == "timm:test_resnet"
+    assert refused(f"timm:local-dir:{folder}/none").endswith("is no model directory: it has no config.json")
+
+
+def test_older_folders_keep_their_weights_in_a_pickle(folder: Path, network: nn.Module) -> None:
+    (folder / "model.safetensors").unlink()
+    assert refused(str(folder)).endswith("is no model directory: it has no model.safetensors")
+    torch.save(network.state_dict(), folder / "pytorch_model.bin")
+    assert load_model(str(folder), device="cpu").fingerprint == fingerprint(network)
+    assert "config.json says 37 classes, but no layer in pytorch_model.bin has" in refused(
+        changed(folder, {"num_classes": 37})
+    )
+    (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    assert "pytorch_model.bin" in refused(str(folder))
+
+
 def test_it_can_be_packed_and_read_again(folder: Path, tmp_path: Path) -> None:
     model = load_model(str(folder), device="cpu")
     config = model.config

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from das_explain.cam.engine import grad_cam
 from das_explain.checkpoint.load import load_model, save_model
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import UsageError
@@ -148,8 +151,52 @@ def test_a_pickle_in_the_folder_is_not_read(folder: Path, tmp_path: Path) -> Non
     torch.save(Runs(), folder / "pytorch_model.bin")
     assert load_model(str(folder), device="cpu").labels == ["ant", "bee", "cat"]
     (folder / "model.safetensors").unlink()
-    assert refused(str(folder)).endswith("is no model directory: it has no model.safetensors")
+    assert "pytorch_model.bin holds Python objects" in refused(str(folder))
     assert not (tmp_path / "harm").exists()
+    (folder / "pytorch_model.bin").unlink()
+    (folder / "model.safetensors.index.json").write_text("{}")
+    assert refused(str(folder)).endswith(
+        "it has no model.safetensors; model.safetensors.index.json says that they are in parts: save them in one file"
+    )
+
+
+def test_older_folders_keep_their_weights_in_a_pickle(folder: Path, network: nn.Module, tmp_path: Path) -> None:
+    """With what a training loop left beside the tensors, which is not made."""
+
+    class Leaves:
+        def __reduce__(self):
+            return open, (str(tmp_path / "harm"), "w")
+
+    torch.save({**network.state_dict(), "left": Leaves()}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    model = load_model(str(folder), device="cpu", size=64)
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(model.network(x), network(x).logits)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_vision_transformer_of_transformers(tmp_path: Path) -> None:
+    """Its default blocks, its tokens, and pytorch-grad-cam's map of them."""
+    torch.manual_seed(10)
+    config = transformers.ViTConfig(
+        hidden_size=24, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32, image_size=64, num_labels=3
+    )
+    network = transformers.ViTForImageClassification(config).eval()
+    network.save_pretrained(tmp_path / "vit")
+    model = load_model(str(tmp_path / "vit"), device="cpu")
+    assert model.preprocess.geometry.size == (64, 64)
+    assert {block: str(layout) for block, layout in model.layouts.items()} == dict.fromkeys(model.blocks, "tokens:1")
+    images, targets = torch.randn(2, 3, 64, 64), torch.tensor([0, 2])
+    block = list(model.blocks)[-1]
+    assert "layernorm_before" in block or "norm1" in block, "the norm before the last attention"
+    found = grad_cam(model.network, images, targets, [block], layouts=model.layouts)[block]
+
+    def reshape(output: torch.Tensor) -> torch.Tensor:
+        return output[:, 1:].reshape(2, 4, 4, 24).permute(0, 3, 1, 2)
+
+    with GradCAM(model.network, [model.blocks[block]], reshape_transform=reshape) as peer:
+        expected = peer(images, [ClassifierOutputTarget(int(target)) for target in targets])
+    torch.testing.assert_close(found.map, torch.as_tensor(expected), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,36 @@ def test_a_repository_of_timm_s_layout(hub: Path, tmp_path: Path) -> None:
     assert model.preprocess.geometry.size == (96, 96)
 
 
+def test_a_repository_that_has_its_weights_in_a_pickle(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for only where there is no file of safetensors."""
+    import huggingface_hub
+
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(7)
+    network, remote, asked = timm.create_model("test_resnet", num_classes=3), tmp_path / "m", []
+    remote.mkdir()
+    (remote / "config.json").write_text('{"architecture": "test_resnet", "num_classes": 3, "pretrained_cfg": {}}')
+    torch.save(network.state_dict(), remote / "pytorch_model.bin")
+
+    def snapshot_download(*, allow_patterns: list[str], local_files_only: bool = False, **about: object) -> str:
+        if local_files_only:
+            raise OSError("not there")
+        asked.append("pytorch_model.bin" in allow_patterns)
+        into = tmp_path / f"fetched-{len(asked)}"
+        into.mkdir()
+        for path in remote.iterdir():
+            if path.name in allow_patterns:
+                (into / path.name).write_bytes(path.read_bytes())
+        return str(into)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr("das_explain.checkpoint.sources.hub.is_reachable", lambda: True)
+    assert load_model("hf:someone/older", device="cpu").fingerprint == fingerprint(network)
+    assert asked == [False, True]
+
+
 def test_a_repository_of_another_kind(hub: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     save_file({"x": torch.ones(1)}, tmp_path / "model.safetensors")
