@@ -88,6 +88,22 @@ _READERS = {
 """Attribute -> what reads it, the surest first."""
 
 
+def built_for(network: nn.Module) -> tuple[int, int] | None:
+    """The one (height, width) that a network is built for, where it tells: timm's patch embeddings, torchvision's vision
+    transformers, transformers' configurations; ``None``: it takes any, or does not say."""
+    for module in network.modules():
+        embedding = getattr(module, "patch_embed", None)
+        told = embedding.img_size if getattr(embedding, "strict_img_size", False) else None
+        told = (
+            told or getattr(module, "image_size", None) or getattr(getattr(module, "config", None), "image_size", None)
+        )
+        sides = list(told) if isinstance(told, (tuple, list)) else [told, told]
+        whole = [side for side in sides if type(side) is int and 0 < side <= MAX_SIDE]
+        if len(whole) == len(sides) == 2:
+            return whole[0], whole[1]
+    return None
+
+
 def prepare(preprocess: Preprocess, given: Mapping[str, Any], text: str) -> Preprocess:
     """What is known of a model's input, with what its user says (keys of ``GIVEN``, ``None`` for nothing) in its place.
 

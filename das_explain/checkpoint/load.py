@@ -17,7 +17,7 @@ from das_explain.checkpoint.answering import let_answer
 from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.fingerprint import fingerprint, intervened
 from das_explain.checkpoint.gating import put_gates
-from das_explain.checkpoint.inputs import GIVEN, carried_preprocess, differing, for_channels, prepare
+from das_explain.checkpoint.inputs import GIVEN, built_for, carried_preprocess, differing, for_channels, prepare
 from das_explain.checkpoint.labels import IMAGENET_CLASSES, check_labels, imagenet_labels, read_labels
 from das_explain.checkpoint.manners import Manners, observe
 from das_explain.checkpoint.matching import match_labels
@@ -207,12 +207,8 @@ def _in_memory(network: nn.Module, name: str | None) -> tuple[ModelSpec, Opened]
 def _prepare_input(opened: Opened, parsed: ModelSpec, arguments: dict[str, Any]) -> None:
     """Sets ``opened.preprocess``: as the checkpoint or the network says, as the user says in its place; notes on it."""
     given = {key: value for key, value in parsed.shared.items() if key in GIVEN} | arguments
-    own = parsed.kind in ("python", "memory")  # of a file's network the library's configuration is of other weights
-    if own and (carried := carried_preprocess(opened.network, parsed.text)):
-        opened.preprocess, where = carried
-        opened.preprocess_taken = None
-        if "." in where:
-            opened.notes.append(f"{parsed.text}: its input is prepared as {where} says")
+    if parsed.kind in ("python", "memory"):  # of a file's network the library's configuration is of other weights
+        _take_its_own(opened, parsed.text)
     known, text = opened.preprocess, parsed.text
     used, assumed = for_channels(prepare(known, given, text), opened.network, text)
     if opened.preprocess_taken and "size" not in given:
@@ -224,6 +220,23 @@ def _prepare_input(opened: Opened, parsed: ModelSpec, arguments: dict[str, Any])
     if not opened.preprocess_taken and (told := differing(known, used, given)):
         opened.notes.append(f"{text}: its input is prepared otherwise than it says itself: {told}")
     opened.preprocess = used
+
+
+def _take_its_own(opened: Opened, text: str) -> None:
+    """What the network carries, and the size that it is built for."""
+    where = ""
+    if carried := carried_preprocess(opened.network, text):
+        opened.preprocess, where = carried
+        opened.preprocess_taken = None
+        if "." in where:
+            opened.notes.append(f"{text}: its input is prepared as {where} says")
+    said, size = opened.preprocess.geometry.size, built_for(opened.network)
+    if size in (None, said):
+        return
+    if where:
+        told, takes = (f"{width} x {height}" for height, width in (said, size))
+        opened.notes.append(f"{text}: {where} says {told}, but it is built for {takes}, and is shown such")
+    opened.preprocess = opened.preprocess.resized(size)
 
 
 def _with_logits(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.models import EfficientNet_B1_Weights, ResNet50_Weights
+from torchvision.models import EfficientNet_B1_Weights, ResNet50_Weights, VisionTransformer
 
 from das_explain import load_model
 from das_explain.checkpoint.load import save_model
 from das_explain.checkpoint.torchvision_networks import published_preprocess
+from das_explain.commands import main
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn import create_model
@@ -94,6 +97,50 @@ def test_a_processor_of_transformers_is_used() -> None:
     preprocess, _ = prepared(Net(processor=processor))
     assert (preprocess.geometry.size, preprocess.geometry.fit) == ((48, 64), "squash")
     assert preprocess.mean == pytest.approx((0.1,) * 3) and preprocess.std == pytest.approx((0.2,) * 3)
+
+
+def test_a_network_is_shown_the_size_that_it_is_built_for() -> None:
+    timm = pytest.importorskip("timm")
+    network = timm.models.VisionTransformer(48, 16, num_classes=3, embed_dim=24, depth=2, num_heads=2)
+    network.pretrained_cfg = CONFIG
+    preprocess, assumptions = prepared(network)
+    assert (preprocess.geometry.size, preprocess.mean) == ((48, 48), (0.5,) * 3)
+    assert assumptions[0].endswith("pretrained_cfg says 64 x 64, but it is built for 48 x 48, and is shown such")
+    vit = VisionTransformer(48, 16, 1, 2, 8, 8, num_classes=3)
+    preprocess, assumptions = prepared(vit)
+    assert preprocess.geometry.size == (48, 48)
+    assert assumptions[0].endswith(
+        "nothing says how its input was prepared; taken as 48 x 48, as ImageNet's usually is"
+    )
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], image_size=64, num_labels=3)
+    preprocess, assumptions = prepared(transformers.ConvNextForImageClassification(config))
+    assert preprocess.geometry.size == (64, 64)
+    assert assumptions[0].endswith("taken as 64 x 64, as ImageNet's usually is")
+    assert prepared(transformers.ConvNextForImageClassification(config), size=96)[0].geometry.size == (96, 96)
+
+
+def test_what_was_assumed_of_an_input_is_told_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "bare_net.py").write_text(
+        "import torchvision\n\ndef build():\n    return torchvision.models.squeezenet1_1(num_classes=2)\n"
+    )
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    (tmp_path / "data.csv").write_text("image,mask\na.png,m.png\n")
+    mask = Image.new("L", (40, 30))
+    mask.paste(255, (10, 10, 20, 20))
+    mask.save(tmp_path / "m.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "sys.argv", ["das-explain", "sfd", "data.csv", "--model", "python:bare_net:build", "--out", "run"]
+    )
+    with suppress(SystemExit):
+        main()
+    told = "nothing says how its input was prepared; taken as 224 x 224, as ImageNet's usually is"
+    recorded = json.loads((tmp_path / "run" / "run.json").read_text())["assumptions"]
+    assert any(told in each for each in recorded)
+    assert told.split("; ")[1] in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_configuration_that_is_none_is_refused() -> None:
