@@ -84,7 +84,7 @@ def keep_logits(logits: np.ndarray, target: np.ndarray, activation: str = "softm
     """
     count = logits.shape[1]
     target = target.astype(np.int32)
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         top = logits.max(1, keepdims=True, initial=-np.inf).astype(np.float64)
         if activation == "softmax":
             log_sum = np.log(np.exp(logits.astype(np.float64) - top).sum(1)) + top[:, 0]

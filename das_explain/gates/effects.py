@@ -60,11 +60,12 @@ def variants_of(contestant: Contestant, options: ExplainOptions) -> Contest:
     return Contest(variants, {variant: [variant] for variant in VARIANTS})
 
 
-def effect_rows(model: str, evidence: Evidence, scores: pd.DataFrame) -> pd.DataFrame:
+def effect_rows(model: str, evidence: Evidence, scores: pd.DataFrame, activation: str = "softmax") -> pd.DataFrame:
     """The lines of ``gates.csv`` of some images: each variant's, block by block.
 
     ``evidence`` is that of the variants as models, all explaining the same logit, and ``scores`` its rows.
-    ``probability`` is the softmax of that logit; ``.._change`` is the variant's minus the trained network's.
+    ``probability`` is what ``activation`` (``nn.answers.ACTIVATIONS``) makes of that logit; ``.._change`` is the variant's
+    minus the trained network's.
     """
     count, of_image = len(evidence), len(scores) // len(evidence)
     shape = (count, len(VARIANTS), of_image // len(VARIANTS))  # images, variants, blocks
@@ -72,7 +73,7 @@ def effect_rows(model: str, evidence: Evidence, scores: pd.DataFrame) -> pd.Data
     answers = np.full((2, *shape), np.nan)
     for place, variant in enumerate(VARIANTS):
         if variant in evidence.logits:
-            answers[:, evidence.shown, place] = _of_target(evidence.logits[variant])[..., None]
+            answers[:, evidence.shown, place] = _of_target(evidence.logits[variant], activation)[..., None]
     rows["logit"], rows["probability"] = answers.reshape(2, -1)
     for name in ("logit", "probability", "sfd"):
         values = rows[name].to_numpy(dtype=float, na_value=np.nan).reshape(shape)
@@ -83,11 +84,19 @@ def effect_rows(model: str, evidence: Evidence, scores: pd.DataFrame) -> pd.Data
     return rows.assign(changed=changed.ravel())[list(EFFECT_COLUMNS)]
 
 
-def _of_target(logits: Logits) -> np.ndarray:
-    """Logit and probability of the explained class, float64 (2, n)."""
+def _of_target(logits: Logits, activation: str) -> np.ndarray:
+    """Logit and probability of the explained class, which the evidence always keeps, float64 (2, n).
+
+    ``log_sum`` is of a softmax only: with another activation it stands for the highest class alone.
+    """
     values = np.where(logits.classes == logits.target[:, None], logits.values, -np.inf).max(1).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.stack([np.where(np.isfinite(values), values, np.nan), np.exp(values - logits.log_sum)])
+        probability = np.exp(values - logits.log_sum) if activation == "softmax" else _alone(values, activation)
+    return np.stack([np.where(np.isfinite(values), values, np.nan), probability])
+
+
+def _alone(values: np.ndarray, activation: str) -> np.ndarray:
+    return values if activation == "none" else 1 / (1 + np.exp(-values))
 
 
 def summarize_effects(table: pd.DataFrame) -> pd.DataFrame:

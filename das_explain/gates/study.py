@@ -77,9 +77,8 @@ class _Model:
             logits, views = look(self.contestant.model.network, Inputs().of(self.contestant, seen))
             targets = fixed_targets(wanted_targets(self.contestant, seen, self.explainer.options), logits)
         evidence = self.explainer.explain(batch, targets, frames=False)
-        effects = effect_rows(
-            self.contestant.name, evidence, score_rows(self.scorer.models, evidence, self.scorer.score(evidence))
-        )
+        rows = score_rows(self.scorer.models, evidence, self.scorer.score(evidence))
+        effects = effect_rows(self.contestant.name, evidence, rows, self.contestant.model.activation)
         views = {name: view.cpu() for name, view in views.items()}
         return _Seen(self.contestant, views, evidence, pixels(seen, self.contestant.geometry), effects)
 

@@ -25,12 +25,11 @@ from das_explain.scoring.partners import Partners
 from das_explain.scoring.reading_table import ReadingTable
 from das_explain.scoring.regions import RegionTable
 from das_explain.scoring.rows import measure_rows, null_rows, score_rows
-from das_explain.scoring.scorer import ModelFacts, Scored, Scorer
+from das_explain.scoring.scorer import FAINT, ModelFacts, Scored, Scorer
 from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
 from das_explain.stats.tables import COMPARISON, compare, lift_over_nulls, summarize
 from das_explain.types import Progress, no_progress
 
-FAINT = 1e-3  # of a logit: the shipped networks' faintest map has 0.004, most with random weights have less than 0.0002
 COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "status")  # of scores.csv
 
 
@@ -82,7 +81,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
                 writers["measures"].add(measure_rows(evidence, scored))
                 writers["nulls"].add(null_rows(evidence, scored))
                 counts.update(rows["status"])
-                notes.add(evidence, models)
+                notes.add(evidence, models, rows)
                 values.add(scored)
                 centres.add(evidence)
                 regions.add(evidence, scored)
@@ -220,8 +219,8 @@ class _Assumptions:
         self.photos = self.differing = self.unlabelled = 0
         self.faint: Counter[Key] = Counter()
 
-    def add(self, evidence: Evidence, models: Sequence[ModelFacts]) -> None:
-        """Counts the images of some evidence."""
+    def add(self, evidence: Evidence, models: Sequence[ModelFacts], rows: pd.DataFrame) -> None:
+        """Counts the images of some evidence, and the faint maps among its lines of ``scores.csv``."""
         shown = evidence.shown
         self.photos += len(shown)
         self.unlabelled += sum(evidence.photos[i].label is None for i in shown)
@@ -230,8 +229,8 @@ class _Assumptions:
             for model in models
             if model.name in evidence.logits
         ]
-        for key, maps in evidence.maps.items():
-            self.faint[key] += int(((maps.raw_max > 0) & (maps.raw_max < FAINT)).sum())
+        faint = rows[rows["status"] == "faint_cam"]
+        self.faint.update(Key(*pair) for pair in zip(faint["model"], faint["block"]))
         self.differing += sum(len(set(classes)) > 1 for classes in zip(*names)) if len(names) > 1 else 0
 
     def sentences(self) -> list[str]:
@@ -247,9 +246,8 @@ class _Assumptions:
         if self.differing:
             told.append(f"models explain different classes on {self.differing} of {self.photos} images")
         for key, count in self.faint.items():
-            if count:
-                told.append(
-                    f"each map is scaled to its own greatest weight, however faint: of {key.model} at {key.block} that was "
-                    f"below {FAINT:g} of a logit on {count} of {self.photos} images"
-                )
+            told.append(
+                f"each map is scaled to its own greatest weight, however faint: of {key.model} at {key.block} that was below "
+                f"{FAINT:g} of the largest logit (faint_cam) on {count} of {self.photos} images"
+            )
         return told

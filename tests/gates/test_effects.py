@@ -12,8 +12,16 @@ import torch
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.geometry import Preprocess
 from das_explain.errors import UsageError
+from das_explain.evidence.values import Evidence, Photo, keep_logits
 from das_explain.explain.contestants import Contestant, ExplainOptions
-from das_explain.gates.effects import EFFECT_COLUMNS, VARIANTS, fixed_targets, summarize_effects, variants_of
+from das_explain.gates.effects import (
+    EFFECT_COLUMNS,
+    VARIANTS,
+    effect_rows,
+    fixed_targets,
+    summarize_effects,
+    variants_of,
+)
 from das_explain.nn import create_model
 
 
@@ -81,6 +89,33 @@ def test_without_labels_or_readable_images_nothing_is_made_up() -> None:
 def test_the_trained_networks_prediction_is_explained_where_no_class_is_wanted() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 1.0]])
     assert fixed_targets(torch.tensor([-1, 2]), logits).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("activation", "answers", "target", "probability"),
+    [
+        ("softmax", [2.0, -1.0, 0.5], 1, math.exp(-1) / (math.exp(2) + math.exp(-1) + math.exp(0.5))),
+        ("sigmoid", [2.0, -1.0, 0.5], 1, 1 / (1 + math.e)),
+        ("sigmoid", [2.0, -1.0, 0.5], 0, 1 / (1 + math.exp(-2))),
+        ("none", [0.7, 0.2, 0.9], 1, 0.2),  # several classes may be likely at once
+        ("softmax", [0.0] * 1199 + [-3.0], 1199, math.exp(-3) / (1199 + math.exp(-3))),
+        ("sigmoid", [0.0] * 1199 + [-3.0], 1199, 1 / (1 + math.exp(3))),
+    ],
+)
+def test_the_probability_of_any_class_that_is_explained(
+    activation: str, answers: list[float], target: int, probability: float
+) -> None:
+    logits = np.array([answers], np.float32)
+    kept = {variant: keep_logits(logits, np.array([target]), activation) for variant in VARIANTS}
+    kept["ones"] = keep_logits(logits * 0, np.array([target]), activation)
+    evidence = Evidence([Photo(0, "a.jpg", "ant", "ok")], np.array([0]), {}, {}, {}, {}, {}, kept)
+    scores = pd.DataFrame({"model": VARIANTS, "image": "a.jpg", "block": "layer4", "predicted": "ant", "sfd": 0.5})
+    scores[["label", "target", "correct", "status"]] = ["ant", "ant", True, "ok"]
+    got = effect_rows("m", evidence, scores, activation).set_index("variant")
+    assert got.loc["trained", "logit"] == pytest.approx(answers[target])
+    assert got.loc["trained", "probability"] == pytest.approx(probability)
+    without = {"softmax": 1 / len(answers), "sigmoid": 0.5, "none": 0.0}[activation]
+    assert got.loc["ones", "probability_change"] == pytest.approx(without - probability)
 
 
 def contestant(attention: str, block: str = "layer4", **config) -> Contestant:

@@ -100,11 +100,12 @@ def test_maps_that_are_next_to_nothing_are_counted(tmp_path: Path):
     assert made.manifest["assumptions"] == []
     evidence = next(made.evidence(ALL))
     key = Key("das", "layer4")
-    faint = np.array([0.5, 9e-4, 0.0, 2e-3, 6e-7], np.float32)
+    faint = np.array([0.5, 1e-12, 0.0, 2e-3, 1e-9], np.float32)
     evidence.maps[key] = BlockMaps(evidence.maps[key].native, faint)
     made.shards.write(0, encode(evidence))
     score_run(made)
     assert made.manifest["assumptions"] == [
-        "each map is scaled to its own greatest weight, however faint: of das at layer4 that was below 0.001 of a logit on "
-        "2 of 5 images"
+        "each map is scaled to its own greatest weight, however faint: of das at layer4 that was below 1e-06 of the largest "
+        "logit (faint_cam) on 2 of 5 images"
     ]
+    assert made.manifest["counts"]["faint_cam"] == 2
