@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from das_explain.errors import DasExplainError
 from das_explain.nn.backbones.resnet import STAGES
 from das_explain.nn.registry import BLOCKS
-from das_explain.nn.running import as_found, check_logits
 from das_explain.nn.stages.known import Known, known_of
 from das_explain.nn.stages.layout import Reading, Size, read_layout
-from das_explain.nn.stages.probe import Call, Probe, first_tensor, probe, probe_images
+from das_explain.nn.stages.probe import Call, Probe, probe
+from das_explain.nn.stages.reached import reached_by_logits
 from das_explain.nn.stages.reading import CHANNELS_FIRST, probe_narrow, which_moved
+from das_explain.nn.stages.stage import Stage
 
 NOT_STAGES = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Softmax)
 FEWEST_REPEATED = 4  # blocks of one kind at one resolution make a vision transformer's trunk
 FRONT = 0.1  # of the parameters: what ends before that has seen nothing of what was learned
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A module that may be explained: its call, and how its output is read."""
-
-    call: Call
-    reading: Reading
-
-    @property
-    def cells(self) -> int:
-        """Of its map."""
-        return self.reading.grid[0] * self.reading.grid[1]
 
 
 def find_stages(network: nn.Module, size: Size, architecture: str = "") -> dict[str, nn.Module]:
@@ -182,7 +168,7 @@ class _Search:
     def _before_attention(self, block: str) -> str | None:
         """The norm that is given what the block is given."""
         for name, stage in self.usable.items():
-            if name.startswith(f"{block}.") and block in stage.call.begins and _is_norm(stage):
+            if name.startswith(f"{block}.") and block in stage.call.begins and stage.is_norm:
                 return name
         return None
 
@@ -204,7 +190,7 @@ class _Search:
 
     def _without_last_norm(self, stages: list[str]) -> list[str]:
         """The last stage itself in place of a transformer's final norm, where it is called as the stage before it is."""
-        if len(stages) < 2 or not _is_norm(self.usable[stages[-1]]) or stages[-1] in self.known.stages:
+        if len(stages) < 2 or not self.usable[stages[-1]].is_norm or stages[-1] in self.known.stages:
             return stages
         last = self.usable[stages[-1]]
         if last.reading.layout.kind == "nchw":
@@ -257,54 +243,18 @@ class _Search:
         stage = self.usable[name]
         if stage.reading.layout.kind == "nchw" and isinstance(stage.call.module, (nn.Sequential, *CHANNELS_FIRST)):
             return name
-        norms = [each for each, its in self.usable.items() if its.cells == stage.cells and _is_norm(its)]
-        reached = self._reached([*norms, name])
+        norms = [each for each, its in self.usable.items() if its.cells == stage.cells and its.is_norm]
+        reached = reached_by_logits(self.network, self.size, {each: self.usable[each] for each in [*norms, name]})
         if name in reached:
             return name
         return max(
             (each for each in norms if each in reached), key=lambda each: self.usable[each].call.began, default=name
         )
 
-    def _reached(self, names: Sequence[str]) -> set[str]:
-        """Those of whose maps the logits depend on some: of a class token's last block, they do on the token only."""
-        taps: dict[str, Tensor] = {}
-
-        def tap(name: str) -> Callable[[nn.Module, tuple, object], None]:
-            def hook(module: nn.Module, args: tuple, output: object) -> None:
-                tensor = first_tensor(output)
-                if tensor is not None and torch.is_grad_enabled():
-                    taps[name] = tensor if tensor.requires_grad else tensor.requires_grad_()
-
-            return hook
-
-        handles = [self.usable[name].call.module.register_forward_hook(tap(name)) for name in names]
-        try:
-            with as_found(self.network), torch.inference_mode(False), torch.enable_grad():
-                logits = check_logits(self.network(probe_images(self.network, self.size, 1)), 1)
-                if not taps:
-                    return set(names)  # without gradients there is no map at all: the engine says so
-                if not logits.requires_grad:
-                    return set()
-                gradients = torch.autograd.grad(logits.square().sum(), list(taps.values()), allow_unused=True)
-        except RuntimeError:  # an operation in place; the engine has a way around it
-            return set(names)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return {
-            name
-            for name, gradient in zip(taps, gradients, strict=True)
-            if gradient is not None and (gradient.is_meta or bool(self.usable[name].reading(gradient).abs().amax() > 0))
-        }
-
 
 def _pattern(name: str) -> re.Pattern[str]:
     """What names of its kind look like, other numbers in the places of its own."""
     return re.compile(re.sub(r"\d+", r"\\d+", re.escape(name)))
-
-
-def _is_norm(stage: Stage) -> bool:
-    return "norm" in type(stage.call.module).__name__.lower() and stage.call.taken == stage.call.given
 
 
 def parts_first(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
