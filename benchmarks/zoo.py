@@ -2,7 +2,8 @@
 
     python benchmarks/zoo.py                        # all of them; hours on two cores
     python benchmarks/zoo.py --only timm:swin       # those whose name begins so
-    python benchmarks/zoo.py --out zoo.jsonl        # a line per network; what it has already is not run again
+    python benchmarks/zoo.py --out zoo.jsonl        # a line per network; what it has already is not run again, so that a
+                                                    # run that was killed goes on with the same command
 
 Networks are untrained, with batch norms calibrated on noise. Of each: the two default blocks and their layouts, the seconds
 to load and to explain two photos, and the largest difference of a map
@@ -12,8 +13,8 @@ to load and to explain two photos, and the largest difference of a map
     folded   of the copy that runs on a CPU from the same network in float64 (at most 5e-3; where float32 itself is
              further away than that, at most twice as far as the network as it is).
 
-``sensible``: two blocks of one map per photo, behind a part of what was learned. Exit status 1 where a map is wrong, or
-fewer than 95 % are sensible.
+``sensible``: two blocks of one map per photo, behind a part of what was learned. The summary names every network that is
+not. Exit status 1 where a map is wrong, or fewer than 95 % are sensible.
 Needs: pip install 'das-explain[timm]'.
 """
 
@@ -206,9 +207,7 @@ def _folded_difference(
 
 def examined(names: list[str], out: Path | None) -> Iterator[dict[str, Any]]:
     """A row per network; those of ``out`` are taken from there, new ones are added to it."""
-    known = {}
-    if out and out.exists():
-        known = {row["network"]: row for row in map(json.loads, out.read_text(encoding="utf-8").splitlines())}
+    known = _read(out) if out and out.exists() else {}
     for name in names:
         row = known.get(name)
         if row is None:
@@ -220,6 +219,30 @@ def examined(names: list[str], out: Path | None) -> Iterator[dict[str, Any]]:
                 with out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
         yield row
+
+
+def _read(out: Path) -> dict[str, dict[str, Any]]:
+    """Network -> row; a last line that was cut short is taken off the file."""
+    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    if len(whole) < len(lines):
+        out.write_text("".join(whole), encoding="utf-8")
+    return {row["network"]: row for row in map(json.loads, whole)}
+
+
+def summary(rows: list[dict[str, Any]]) -> tuple[str, bool]:
+    """What a run found, a line for each kind of trouble with the networks that have it; whether the goals are met."""
+    sensible = sum(row["sensible"] for row in rows)
+    compared = [value for row in rows for value in row.get("peer", {}).values() if value is not None]
+    lines = [
+        f"{len(rows)} networks: {sensible} with sensible blocks ({sensible / max(1, len(rows)):.1%})",
+        f"{len(compared)} maps compared with pytorch-grad-cam, {sum(not each <= PEER for each in compared)} further than {PEER:g}",
+    ]
+    named = {key: [row["network"] for row in rows if row.get(key)] for key in ("wrong", "crashed", "refused", "empty")}
+    named["not sensible"] = [row["network"] for row in rows if not (row["sensible"] or "refused" in row)]
+    lines += [f"{key}: {', '.join(names) or 'none'}" for key, names in named.items()]
+    met = not named["wrong"] and not named["crashed"] and sensible >= SENSIBLE * len(rows)
+    return "\n".join(lines), met
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -250,14 +273,13 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     rows = []
-    for row in examined([name for name in networks() if name.startswith(arguments.only)], arguments.out):
+    wanted = [name for name in networks() if name.startswith(arguments.only)]
+    for number, row in enumerate(examined(wanted, arguments.out), 1):
         rows.append(row)
-        print(_line(row), flush=True)
-    count = {key: sum(key in row for row in rows) for key in ("wrong", "refused", "crashed")}
-    sensible = sum(row["sensible"] for row in rows)
-    told = ", ".join(f"{number} {key}" for key, number in count.items())
-    print(f"{len(rows)} networks: {sensible} with sensible blocks ({sensible / max(1, len(rows)):.1%}), {told}")
-    sys.exit(count["wrong"] > 0 or count["crashed"] > 0 or sensible < SENSIBLE * len(rows))
+        print(f"{number}/{len(wanted)} {_line(row)}", flush=True)
+    told, met = summary(rows)
+    print(told)
+    sys.exit(not met)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
+from benchmarks import zoo
 from benchmarks.zoo import by_hand, examine
 from das_explain.cam.engine import explain, grad_cam
 from das_explain.cam.methods import METHODS, explain_with
@@ -135,6 +138,43 @@ def test_a_backbone_without_gradients_is_named(mode: type) -> None:
         DasExplainError, match=f"block conv runs under torch.{mode.__name__} in the network's own forward"
     ):
         grad_cam(Frozen(), IMAGES, TARGETS, ["conv"])
+
+
+def test_the_zoo_goes_on_where_it_was_killed_and_names_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = {"sensible": True, "peer": {"a": 1e-6, "b": None}}
+    rows = {
+        "x": good,
+        "y": {**good, "peer": {"a": 2e-4, "b": 1e-6}, "wrong": ["a"]},
+        "z": {"refused": "it takes no photo", "sensible": False},
+    }
+    ran: list[str] = []
+
+    def examine(name: str) -> dict:
+        ran.append(name)
+        return {"network": name, **rows[name]}
+
+    monkeypatch.setattr(zoo, "examine", examine)
+    out = tmp_path / "zoo.jsonl"
+    list(zoo.examined(["x", "y"], out))
+    whole = out.read_text()
+    out.write_text(whole[:-20])  # killed while it wrote
+    found = list(zoo.examined(["x", "y", "z"], out))
+    assert ran == ["x", "y", "y", "z"]
+    assert out.read_text().startswith(whole)
+    told, met = zoo.summary(found)
+    assert not met
+    assert told.splitlines() == [
+        "3 networks: 2 with sensible blocks (66.7%)",
+        "3 maps compared with pytorch-grad-cam, 1 further than 0.0001",
+        "wrong: y",
+        "crashed: none",
+        "refused: z",
+        "empty: none",
+        "not sensible: none",
+    ]
+    assert zoo.summary([{"network": str(i), **good} for i in range(20)])[1]
 
 
 def test_by_hand_knows_what_is_channels_first() -> None:
