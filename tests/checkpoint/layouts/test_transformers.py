@@ -17,13 +17,29 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from das_explain.cam.engine import grad_cam
+from das_explain.checkpoint.layouts.transformers import Classifier
 from das_explain.checkpoint.load import load_model, save_model
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import UsageError
+from das_explain.nn.stages import find_stages
 from tests.checkpoint.refusals import refused
 
 transformers = pytest.importorskip("transformers")
 LABELS = {0: "ant", 1: "bee", 2: "cat"}
+DEFAULT_BLOCKS = {
+    "Bit": ("bit.encoder.stages.2", "bit.norm"),
+    "CLIP": ("vision_model.encoder.layers.6.layer_norm1", "vision_model.encoder.layers.11.layer_norm1"),
+    "Data2VecVision": ("data2vec_vision.encoder.layer.6.layernorm_before", "data2vec_vision.encoder.layer.11.layernorm_before"),
+    "FocalNet": ("focalnet.encoder.stages.2.layers.5", "focalnet.encoder.stages.3.layers.1"),
+    "Hiera": ("hiera.encoder.stages.2", "hiera.encoder.stages.3"),
+    "MobileNetV1": ("mobilenet_v1.layer.21", "mobilenet_v1.layer.25"),
+    "MobileViTV2": ("mobilevitv2.encoder.layer.3", "mobilevitv2.encoder.layer.4"),
+    "PvtV2": ("pvt_v2.encoder.layers.2", "pvt_v2.encoder.layers.3"),
+    "ResNet": ("resnet.encoder.stages.2", "resnet.encoder.stages.3"),
+    "Swin": ("swin.encoder.layers.2.blocks.5", "swin.encoder.layers.3.blocks.1"),
+    "ViTMSN": ("vit.layers.6.layernorm_before", "vit.layers.11.layernorm_before"),
+}  # fmt: skip
+"""Of networks at their usual size: the stages that a person would name, the norms before the attention of a trunk."""
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +84,17 @@ def test_what_transformers_has_saved(folder: Path, network: nn.Module, capfd: py
     assert torch.allclose(
         explanation.logits, network(model.preprocess(Image.new("RGB", (80, 70), (90,) * 3))[None]).logits, atol=1e-5
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEFAULT_BLOCKS)
+def test_default_blocks_of_transformers_networks(name: str) -> None:
+    with torch.device("meta"):
+        network = Classifier(
+            getattr(transformers, f"{name}ForImageClassification")(getattr(transformers, f"{name}Config")())
+        )
+    blocks = list(find_stages(network.eval(), (256, 256) if name == "MobileViTV2" else (224, 224)))[-2:]
+    assert blocks == [f"model.{block}" for block in DEFAULT_BLOCKS[name]]
 
 
 def test_names_that_nobody_gave_are_no_names(tmp_path: Path) -> None:
