@@ -23,6 +23,7 @@ from das_explain.nn.backbones.torchvision_networks import build_torchvision, tor
 from das_explain.nn.registry import (
     ATTENTION,
     GATE_ARGUMENTS,
+    NO_START,
     built,
     check_gate_arguments,
     start_as_identity,
@@ -84,8 +85,8 @@ def add_gates(
         places: names of the modules after which they stand; default: all stages (``nn.stages``).
         size: (height, width) of a photo that the network takes.
         name: of the network, for messages.
-        **arguments: the attention's; ``init`` is ``identity`` unless given, but for ablations of the DAS gate, which
-            have no such start.
+        **arguments: the attention's; ``init`` is ``identity`` unless given, where the module has such a start (the
+            DAS gate's ablations and modules that are no ``Gate`` have none).
 
     Returns:
         The places.
@@ -100,6 +101,7 @@ def add_gates(
     kind = ATTENTION[attention]
     if kind.per_network:
         raise UsageError(f"{attention} is wired through a whole ResNet, so {name} cannot have it")
+    asked = "init" in arguments
     if not {"variant", "norms"} & arguments.keys():
         arguments = {"init": "identity", **arguments}
     own, start = take_start(attention, arguments)
@@ -114,8 +116,8 @@ def add_gates(
     channels = _channels(network, places, size, name)
     like = next(network.parameters())
     gates = {place: built(what, partial(kind.build, **own), channels[place]).to(like) for place in places}
-    if start == "identity":
-        start_as_identity(nn.ModuleList(gates.values()))
+    if start == "identity" and not start_as_identity(nn.ModuleList(gates.values())) and asked:
+        raise UsageError(NO_START.format(attention))
     undo = [_insert(network.get_submodule(place), gate) for place, gate in gates.items()]
     try:
         _connect(network, gates, size, name)

@@ -217,8 +217,8 @@ def create_model(backbone: str, attention: str = "none", num_classes: int = 1000
     network = built(what, BACKBONES[backbone], make, kind.inside, num_classes=num_classes, **arguments)
     if hasattr(make, "finish"):
         make.finish(network)
-    if start == "identity":
-        start_as_identity(network)
+    if start == "identity" and not start_as_identity(network):
+        raise UsageError(NO_START.format(attention))
     return network
 
 
@@ -228,11 +228,15 @@ def take_start(attention: str, arguments: Mapping[str, Any]) -> tuple[dict[str, 
     return own, "default" if "init" in ATTENTION[attention].arguments else own.pop("init", "default")
 
 
-def start_as_identity(network: nn.Module) -> None:
-    """Has every untrained gate of a network start so, in place."""
-    for module in network.modules():
-        if callable(start := getattr(module, "start_as_identity", None)):
-            start()
+NO_START = "{} has no start at the identity; leave init out"
+
+
+def start_as_identity(network: nn.Module) -> bool:
+    """Has every untrained gate of a network start so, in place; whether any of its modules can."""
+    starts = [start for module in network.modules() if callable(start := getattr(module, "start_as_identity", None))]
+    for start in starts:
+        start()
+    return bool(starts)
 
 
 def check_gate_arguments(what: str, attention: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

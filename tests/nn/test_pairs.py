@@ -141,7 +141,7 @@ def test_channels_are_those_of_the_stages() -> None:
 def test_a_pair_without_a_place_is_one_line() -> None:
     with pytest.raises(UsageError, match="gsop has no place in mobilenet_v2; it takes das, se, cbam"):
         create_model("mobilenet_v2", "gsop")
-    with pytest.raises(UsageError, match="takes no 'alpha', but reduction, gates"):
+    with pytest.raises(UsageError, match="takes no 'alpha', but reduction, init, gates"):
         create_model("resnet18", "se", alpha=0.1)
     with pytest.raises(UsageError, match="reduction must be a whole number, at least 1, not 0"):
         create_model("resnet18", "se", reduction=0)
@@ -186,3 +186,5 @@ def test_a_new_module_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "layer4.1.gate.weight" in build_network("resnet18", "half", 3).state_dict()
     with pytest.raises(UsageError, match="resnet18 with attention half takes no 'alpha'; it takes gates, stem"):
         build_network("resnet18", "half", 3, {"alpha": 0.1})
+    with pytest.raises(UsageError, match="half has no start at the identity; leave init out"):
+        create_model("resnet18", "half", 3, init="identity")
