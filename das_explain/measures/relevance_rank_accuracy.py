@@ -44,8 +44,8 @@ def _accuracy(order: Order) -> float:
     begin, end = (int(np.searchsorted(order.weights, level, side)) for side in ("left", "right"))
     above = len(order.weights) - end
     hits_above = area - order.on_object(end)
-    hits_at = order.on_object(end) - order.on_object(begin)
-    return (hits_above + hits_at * (area - above) / (end - begin)) / area
+    share = (order.on_object(end) - order.on_object(begin)) / (end - begin)  # of the pixels of that weight
+    return (hits_above + share * (area - above)) / area
 
 
 MEASURE = Measure("relevance_rank_accuracy", False, (0.0, 1.0), True, compute, reader=_accuracy)
