@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from das_explain.text import cut_middle, spelled
+
+LONGEST = 1500  # characters of a message: names in it come from files, and may have a million
+
 
 class DasExplainError(Exception):
     """Something could not be done: a file is broken, a model does not fit, a package is missing.
+
+    Whatever names stand in a message, it is one line that a terminal takes for text, and that people can read.
 
     >>> from das_explain import DasExplainError, Run
     >>> try:
@@ -21,6 +27,10 @@ class DasExplainError(Exception):
     """
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        line = " ".join(cut_middle(str(message), LONGEST).splitlines())
+        super().__init__(cut_middle(spelled(line, backslash=False), LONGEST))
 
 
 class UsageError(DasExplainError):

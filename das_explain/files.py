@@ -68,6 +68,19 @@ def naming(error: OSError, path: Path) -> OSError:
     return OSError(error.errno, os.strerror(error.errno), str(path))
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with a home folder for its ``~``; as it is where nobody has that name, for a file may begin so.
+
+    Raises UsageError for a name with NUL, which no file has.
+    """
+    if "\0" in os.fspath(path):
+        raise UsageError(f"no file can be called {spelled(os.fspath(path))}")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def is_regular(path: str | os.PathLike[str]) -> bool:
     """Whether a file is there that can be read to its end: no folder, no pipe, no device, which may never end."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -10,19 +11,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.files import PART, part_of
+from das_explain.files import PART, is_regular, part_of, read_regular, write_json
 from das_explain.text import spelled
+
+CLAIM = ".das-explain.json"
+"""In a folder where others' files may lie: which of its files das-explain has written."""
 
 
 def check_folder(out: Path) -> None:
     """Raises UsageError unless files can be written to ``out``, be it there or still to be made. Leaves no trace."""
     try:
+        if "\0" in os.fspath(out):
+            raise ValueError("NUL in its name")
         there = next(path for path in (out, *out.absolute().parents) if path.exists() or path.is_symlink())
         if not there.is_dir():
             what = "a link that leads nowhere" if not there.exists() else "a file"
             raise UsageError(f"--out {spelled(str(there))} is {what}; name a folder")
         tempfile.TemporaryDirectory(prefix=f".das-explain-{os.getpid()}-", dir=there).cleanup()
-    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot write to --out {spelled(str(out))}: {reason}; choose another folder") from None
 
@@ -36,6 +42,55 @@ def inside(folder: Path, relative: str) -> Path:
             f"{spelled(str(path))} leads out of {spelled(str(folder))} by a link: remove the link, or choose another folder"
         )
     return path
+
+
+def claim_files(folder: Path, names: Iterable[str]) -> None:
+    """Makes ``folder``, and says in ``CLAIM`` that the files of these names are this program's, before they are written.
+
+    Names are relative, with slashes. Raises UsageError where one is there that was not written here: it is somebody's own
+    and stays; and for a folder that cannot be written.
+    """
+    check_folder(folder)
+    wanted, known = dict.fromkeys(names), claimed_files(folder)
+    if foreign := [name for name in wanted if name not in known and os.path.lexists(inside(folder, name))]:
+        where = spelled(str(folder / foreign[0]))
+        raise UsageError(f"{where} was not written by das-explain: move it elsewhere, or choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(inside(folder, CLAIM), {"written by das-explain": sorted({*known, *wanted})})
+
+
+def claimed_files(folder: Path) -> set[str]:
+    """The files in ``folder`` that are this program's and still there. Raises UsageError for a ``CLAIM`` that is not."""
+    path = inside(folder, CLAIM)
+    if not os.path.lexists(path):
+        return set()
+    try:
+        names = json.loads(read_regular(path, "list of files"))["written by das-explain"] if is_regular(path) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{spelled(str(path))} is not das-explain's: choose another folder")
+    return {name for name in names if ".." not in name.split("/") and os.path.lexists(folder / name)}
+
+
+@contextmanager
+def new_files(folder: Path) -> Iterator[Path]:
+    """An empty folder whose files get into ``folder`` when it is left without an error. Raises as ``claim_files``."""
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = part_of(folder / "new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        yield fresh
+        names = files_below(fresh)
+        claim_files(folder, names)
+        for name in names:
+            target = inside(folder, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(fresh / name, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def remove_written(folder: Path, names: Iterable[str]) -> None:

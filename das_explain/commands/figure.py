@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from das_explain.commands.options import comma_separated
+from das_explain.commands.say import say
 
 
 def figure(
@@ -56,7 +56,7 @@ def figure(
     from das_explain.evidence.run import Run
     from das_explain.evidence.staging import new_figures
     from das_explain.figures.kinds import FigureOptions, save_figures
-    from das_explain.folders import check_folder
+    from das_explain.folders import check_folder, new_files
 
     opened, wanted = Run.open(run), out or run / "figures"
     check_folder(wanted)
@@ -65,12 +65,12 @@ def figure(
     if not opened.is_scored:
         raise UsageError(f"{run} has no tables of the evidence that is there: das-explain score {run} makes them")
     if opened.part:
-        print(f"unfinished  only {opened.part}: say so in the caption")
+        say(f"unfinished  only {opened.part}: say so in the caption")
     kinds = comma_separated(kind)
     options = FigureOptions(width, measure, tuple(images or ()), comma_separated(blocks), colormap)
-    with new_figures(opened) if out is None else nullcontext(out) as folder:
+    with new_figures(opened) if out is None else new_files(out) as folder:
         paths = save_figures(opened, kinds, folder, options, comma_separated(formats))
     for path in paths:
-        print(f"figure      {wanted / path.name}")
+        say(f"figure      {wanted / path.name}")
     if "grid" in kinds and all(image.isdecimal() for image in images or ()):
-        print("photos      spread evenly over the ranks of the difference, not picked: say so in the caption")
+        say("photos      spread evenly over the ranks of the difference, not picked: say so in the caption")

@@ -17,7 +17,7 @@ from das_explain.evidence.tables import SCORES, write_rows
 from das_explain.evidence.values import Evidence, Key, Photo
 from das_explain.explain.explainer import Explainer, pixels
 from das_explain.files import json_line, replace_file
-from das_explain.folders import check_folder, inside
+from das_explain.folders import claim_files, inside
 from das_explain.scoring.memory import model_facts
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.rows import score_rows
@@ -27,6 +27,8 @@ from das_explain.signals import Stopped
 from das_explain.types import Progress, no_progress
 
 Row = dict[str, Any]
+KINDS, TABLES = ("png", "pdf", "npz"), ("heatmaps.csv", "regions.jsonl")
+"""What is written: of each image, and of all."""
 LONGEST_STEM = 200  # bytes: a file name may have 255, and "-heatmap.png" and the like are still to come
 
 
@@ -55,15 +57,18 @@ def write_heatmaps(
         The rows of the table (columns as in scores.csv). An image that cannot be read is a row with a status.
 
     Raises:
+        UsageError: ``out`` has a file of such a name that is somebody's own.
         DasExplainError: a file cannot be written. If it is one image's, the others and the tables are written first.
     """
-    check_folder(out)
-    out.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
+    # The suffix keeps a photo from being overwritten where --out is its own folder.
+    stems = [f"{unique_stem(sample.name, taken)}-heatmap" for sample in dataset.samples]
+    claim_files(out, [*(f"{stem}.{kind}" for stem in stems for kind in KINDS), *TABLES])
     scorer = Scorer(model_facts(explainer.contest), replace(scoring, measures=(), nulls=()))
     rows: list[Row] = []
     regions: list[Row] = []
-    taken: set[str] = set()
     failed: list[str] = []
+    done = 0
     try:
         with killed_workers_told():
             batches = explainer.batches(
@@ -81,14 +86,13 @@ def write_heatmaps(
                 for row, position in enumerate(evidence.shown):
                     mine = records[position * per_image : (position + 1) * per_image]
                     view = _View(evidence.one(row), {geometry: each[row] for geometry, each in frames.items()})
-                    # The suffix keeps a photo from being overwritten where --out is its own folder.
-                    name = view.photo.image
-                    stem = out / f"{unique_stem(name, taken)}-heatmap"
+                    stem = out / stems[done + position]
                     try:
                         figures.save(_figure(view, mine), stem)
                         _save_maps(stem, view)
                     except (OSError, DasExplainError) as error:  # one image's files: the others' are still worth having
-                        failed.append(f"{name}: {one_line(error)}")
+                        failed.append(f"{view.photo.image}: {one_line(error)}")
+                done += len(evidence)
     except Stopped:  # the figures so far keep their table
         _write_tables(out, rows, regions)
         raise
@@ -100,8 +104,8 @@ def write_heatmaps(
 
 
 def _write_tables(out: Path, rows: Sequence[Row], regions: Sequence[Row]) -> None:
-    write_rows(inside(out, "heatmaps.csv"), SCORES, rows)
-    replace_file(inside(out, "regions.jsonl"), lambda part: part.write_bytes(b"".join(map(json_line, regions))))
+    write_rows(inside(out, TABLES[0]), SCORES, rows)
+    replace_file(inside(out, TABLES[1]), lambda part: part.write_bytes(b"".join(map(json_line, regions))))
 
 
 def unique_stem(name: str, taken: set[str]) -> str:

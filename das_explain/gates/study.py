@@ -22,9 +22,9 @@ from das_explain.evidence.tables import write_rows, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.explain.contestants import Contestant
 from das_explain.explain.explainer import Explainer, Inputs, pixels, wanted_targets
-from das_explain.figures.heatmaps import unique_stem
+from das_explain.figures.heatmaps import KINDS, unique_stem
 from das_explain.files import json_line, replace_file, six_digits
-from das_explain.folders import inside
+from das_explain.folders import claim_files, inside
 from das_explain.gates.effects import (
     EFFECT_COLUMNS,
     TRAINED,
@@ -55,6 +55,7 @@ from das_explain.types import Progress, no_progress
 
 Record = dict[str, Any]
 
+TABLES = ("gates.csv", "attention.csv", "regions.jsonl", "effects.csv")
 ATTENTION_COLUMNS = (
     "image", "model", "gate", "channels", "height", "width", "a_mean", "a_min", "a_max", "a_sd_positions",
     "a_sd_channels", "passed_object", "passed_background", "offset_mean", "offset_max", "modulation_mean",
@@ -143,14 +144,15 @@ def study_gates(
         The summary, as in ``effects.csv``.
 
     Raises:
-        UsageError: a model without gates, or a point that the network does not see.
+        UsageError: a model without gates, a point that the network does not see, or a file of such a name in ``out`` that
+            is somebody's own.
     """
     models = [_Model(explainer, contestant, scoring) for contestant in explainer.contest.contestants]
-    out.mkdir(parents=True, exist_ok=True)
+    stems = _stems([sample.name for sample in dataset.samples[:drawn]], [model.contestant.name for model in models])
+    claim_files(out, [*(f"{stem}.{kind}" for each in stems for stem in each for kind in KINDS), *TABLES])
     effects: list[pd.DataFrame] = []
     described: list[Record] = []
     regions: list[Record] = []
-    taken: set[str] = set()
     done = 0
     try:
         with killed_workers_told():
@@ -163,13 +165,11 @@ def study_gates(
                 table = _by_image([each.effects for each in seen], len(loaded))
                 effects.append(table)
                 for row, position in enumerate(seen[0].evidence.shown):
-                    for model in seen:
+                    for number, model in enumerate(seen):
                         described += _describe_gates(model, row)
                         if drawn is None or done + position < drawn:
                             points = _points(model, row, at)
-                            suffix = f"-{_file_part(model.contestant.name)}" if len(seen) > 1 else ""
-                            name = Path(model.photo(row).image).with_suffix("").as_posix() + suffix + "-gate.npz"
-                            stem = out / unique_stem(name, taken)
+                            stem = out / stems[done + position][number]
                             figures.save(gate_figure(_lay_out(model, row, points)), stem)
                             _save_arrays(stem, model, row, points)
                 done += len(loaded)
@@ -181,16 +181,25 @@ def study_gates(
     return _write_tables(out, effects, described, regions)
 
 
+def _stems(images: Sequence[str], models: Sequence[str]) -> list[list[str]]:
+    """Of each image a file name for each model, without its ending."""
+    taken: set[str] = set()
+    suffixes = [f"-{_file_part(model)}" if len(models) > 1 else "" for model in models]
+    names = [[f"{Path(image).with_suffix('').as_posix()}{suffix}-gate.npz" for suffix in suffixes] for image in images]
+    return [[unique_stem(name, taken) for name in each] for each in names]
+
+
 def _write_tables(
     out: Path, effects: Sequence[pd.DataFrame], described: Sequence[Record], regions: Sequence[Record]
 ) -> pd.DataFrame:
     """Writes the four tables; the summary."""
     table = pd.concat(effects, ignore_index=True)
     summary = summarize_effects(table)
-    write_table(inside(out, "gates.csv"), table[list(EFFECT_COLUMNS)])
-    write_rows(inside(out, "attention.csv"), ATTENTION_COLUMNS, described)
-    replace_file(inside(out, "regions.jsonl"), lambda part: part.write_bytes(b"".join(map(json_line, regions))))
-    write_table(inside(out, "effects.csv"), summary)
+    gates, attention, found, changed = (inside(out, name) for name in TABLES)
+    write_table(gates, table[list(EFFECT_COLUMNS)])
+    write_rows(attention, ATTENTION_COLUMNS, described)
+    replace_file(found, lambda part: part.write_bytes(b"".join(map(json_line, regions))))
+    write_table(changed, summary)
     return summary
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from das_explain.checkpoint.config import CARD
 from das_explain.errors import UsageError
 from das_explain.files import write_text_whole
+from das_explain.folders import CLAIM, claimed_files, new_files, remove_written
 from das_explain.study.run import SUMMARY
-from das_explain.study.summary import HEAD
 from das_explain.study.units import Unit
 
 
@@ -24,7 +24,7 @@ def publish(out: Path, units: Sequence[Unit], folder: Path, given: Mapping[str, 
     Raises UsageError for a folder that holds something else.
     """
     readme = folder / "README.md"
-    if folder.exists() and any(folder.iterdir()) and not _is_summary(readme):
+    if folder.exists() and any(folder.iterdir()) and not (folder / CLAIM).is_file():
         raise UsageError(f"--publish {folder} holds something else: name a new folder, or that of a study")
     values = {**given, "out": str(out)}
     places = {value: f"${{{name}}}" for name, value in values.items() if "/" in value or os.sep in value}
@@ -36,19 +36,16 @@ def publish(out: Path, units: Sequence[Unit], folder: Path, given: Mapping[str, 
         target.parent.mkdir(parents=True, exist_ok=True)
         write_text_whole(target, content)
 
-    for name in ("tables", "figures", "cards"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    text(out / SUMMARY, readme)
-    for path in sorted((out / "tables").glob("*.csv")):
-        text(path, folder / "tables" / path.name)
-    (folder / "figures").mkdir()
-    for path in sorted((out / "figures").iterdir()):
-        if path.suffix in (".png", ".pdf"):
-            shutil.copyfile(path, folder / "figures" / path.name)
-    for unit in units:
-        text(unit.model / CARD, folder / "cards" / f"{unit.name}.md")
+    figures = [path for path in sorted((out / "figures").iterdir()) if path.suffix in (".png", ".pdf")]
+    texts = {"README.md": out / SUMMARY}
+    texts |= {f"tables/{path.name}": path for path in sorted((out / "tables").glob("*.csv"))}
+    texts |= {f"cards/{unit.name}.md": unit.model / CARD for unit in units}
+    before = claimed_files(folder)
+    with new_files(folder) as fresh:
+        for name, path in texts.items():
+            text(path, fresh / name)
+        (fresh / "figures").mkdir()
+        for path in figures:
+            shutil.copyfile(path, fresh / "figures" / path.name)
+    remove_written(folder, before - {*texts, *(f"figures/{path.name}" for path in figures)})
     return readme
-
-
-def _is_summary(path: Path) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(HEAD)

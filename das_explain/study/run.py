@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from das_explain.checkpoint.config import WEIGHTS
 from das_explain.errors import UsageError
-from das_explain.files import write_json, write_text_whole
+from das_explain.files import is_regular, write_json, write_text_whole
 from das_explain.folders import check_folder
 from das_explain.report.tables import Table
 from das_explain.study import figures, tables
@@ -70,7 +71,7 @@ def run_study(
     resources.check()
     check_keep(keep)
     check_folder(out)
-    if out.is_dir() and not (out / STUDY).is_file() and {path.name for path in out.iterdir()} - {"units"}:
+    if out.is_dir() and not _is_study(out / STUDY) and {path.name for path in out.iterdir()} - {"units"}:
         raise UsageError(f"--out {out} holds something else: name a new folder, or that of a study")
     units = units_of(study, out)
     check_units(units)
@@ -90,6 +91,15 @@ def run_study(
         for unit in units:
             (unit.model / WEIGHTS).unlink(missing_ok=True)
     return made
+
+
+def _is_study(path: Path) -> bool:
+    """Whether this program wrote that ``study.json``."""
+    try:
+        content = json.loads(path.read_bytes()) if is_regular(path) else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("study"), dict) and "created" in content
 
 
 def publish_results(results: Results, command: Sequence[str], created: str) -> Made:

@@ -22,7 +22,7 @@ from das_explain.explain.contestants import ExplainOptions, load_contest
 from das_explain.explain.explainer import Explainer
 from das_explain.figures import heatmaps
 from das_explain.figures.heatmaps import unique_stem, write_heatmaps
-from das_explain.folders import check_folder
+from das_explain.folders import check_folder, claim_files
 from das_explain.scoring.options import ScoreOptions
 from das_explain.segment import create_segmenter
 from tests.models import model_directory
@@ -122,6 +122,7 @@ def test_stems_stay_apart_and_short():
 
 def test_one_image_that_cannot_be_written_takes_nothing_else_with_it(models, tmp_path):
     data = photos(tmp_path, "x.png", "y.png", "z.png")
+    claim_files(tmp_path / "out", ["x-heatmap.png", "y-heatmap.npz"])  # of an earlier command
     for suffix in ("png", "npz"):  # a folder where a file should be
         (tmp_path / "out" / f"{'x' if suffix == 'png' else 'y'}-heatmap.{suffix}").mkdir(parents=True)
     with pytest.raises(DasExplainError) as raised:
@@ -133,6 +134,25 @@ def test_one_image_that_cannot_be_written_takes_nothing_else_with_it(models, tmp
     assert (tmp_path / "out" / "z-heatmap.npz").is_file()
     assert pd.read_csv(tmp_path / "out" / "heatmaps.csv")["image"].nunique() == 3
     assert len((tmp_path / "out" / "regions.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("mine", ["x-heatmap.png", "x-heatmap.pdf", "x-heatmap.npz", "heatmaps.csv", "regions.jsonl"])
+def test_a_file_of_somebody_s_own_is_refused_before_any_photo_is_read(models, tmp_path, mine):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / mine).write_text("mine")
+    with pytest.raises(UsageError, match=f"{mine} was not written by das-explain: move it elsewhere"):
+        draw(photos(tmp_path, "x.png"), out, models["square"])
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(mine, "mine")]
+
+
+def test_what_an_earlier_command_drew_is_drawn_again(models, tmp_path):
+    data = photos(tmp_path, "x.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x.png").write_text("mine")
+    for _ in range(2):
+        draw(data, tmp_path / "out", models["square"])
+    assert (tmp_path / "out" / "x.png").read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(models, tmp_path):

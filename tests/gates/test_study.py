@@ -64,6 +64,16 @@ def effects(out: Path) -> pd.DataFrame:
     return pd.read_csv(out / "gates.csv")
 
 
+@pytest.mark.parametrize("mine", ["00-gate.pdf", "gates.csv", "attention.csv", "effects.csv", "regions.jsonl"])
+def test_a_file_of_somebody_s_own_is_refused_before_any_photo_is_read(
+    gated: Path, photos: Path, tmp_path: Path, capsys, mine: str
+):
+    (tmp_path / mine).write_text("mine")
+    assert das_explain("gate", photos, "--model", f"d={gated}", "--out", tmp_path, "--workers", 0) == 2
+    assert f"{mine} was not written by das-explain: move it elsewhere" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(mine, "mine")]
+
+
 def test_a_row_for_every_image_variant_and_block(out: Path, effects: pd.DataFrame, photos: Path):
     names = pd.read_csv(photos)["image"].tolist()
     assert effects["image"].drop_duplicates().tolist() == names
