@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def score_dataset(
     overwrite: bool = False,
     progress: Progress = no_progress,
     finding: Progress = no_progress,
+    note: Callable[[str], None] = lambda _: None,
     **how: Any,
 ) -> Run:
     """Explains and scores a sample of a data set; ``how`` are further fields of the plan."""
@@ -45,6 +46,7 @@ def score_dataset(
         options=options,
         **{"batch": 4, "workers": 0, **how},
     )
-    run = collect(plan, dataset, out, seed=seed, engine=engine, overwrite=overwrite, progress=progress, finding=finding)
+    told = {"progress": progress, "finding": finding, "note": note}
+    run = collect(plan, dataset, out, seed=seed, engine=engine, overwrite=overwrite, **told)
     score_run(run, scoring)
     return run

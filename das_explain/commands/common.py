@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from das_explain.commands.readable import check_readable
-from das_explain.text import cut_middle, plural
+from das_explain.commands.say import say
+from das_explain.text import cut_middle, plural, spelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ def run_and_publish(
             finding=finding,
             scoring=scoring.to_json(),
             check=lambda run: check_options(scoring, run),
+            note=lambda sentence: say(f"note        {sentence}"),
             **collecting,
         )
     score_and_publish(run, scoring, report=report)
@@ -62,15 +64,15 @@ def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool) -
         score_run(run, scoring, progress)
     print_tables(run)
     if report:
-        print(f"report      {publish(run)}")
-    print(f"tables      {run.path('scores.csv')} and beside it")
+        say(f"report      {publish(run)}")
+    say(f"tables      {run.path('scores.csv')} and beside it")
     check_readable(run.photos())
 
 
 def print_notes(dataset: Dataset) -> None:
     """What the data has to say about itself: files that were passed over."""
     for note in dataset.notes:
-        print(f"note        {note}")
+        say(f"note        {note}")
 
 
 def print_assumed(contest: Contest, segmenter: Segmenter | None, samples: Sequence[Sample]) -> None:
@@ -78,7 +80,7 @@ def print_assumed(contest: Contest, segmenter: Segmenter | None, samples: Sequen
     from das_explain.segment.masks import assume_of_regions
 
     for sentence in (*contest.assumptions, *assume_of_regions(segmenter, samples)):
-        print(f"assumed     {sentence}")
+        say(f"assumed     {sentence}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
@@ -87,11 +89,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     from rich.table import Table
     from rich.text import Text
 
-    cells, console = [list(row) for row in rows], Console()
+    columns, *cells = ([spelled(cell, backslash=False) for cell in row] for row in (columns, *rows))
     if not cells:
         return
+    console = Console()
     rooms = _rooms(columns, cells, console.width)
-    table = Table(title=title)
+    table = Table(title=Text(spelled(title, backslash=False), style="table.title"))
     for header, room in zip(columns, rooms):
         table.add_column(Text(header), width=room)
     for row in cells:
@@ -133,7 +136,7 @@ def print_tables(run: Run) -> None:
     from das_explain.evidence.tables import read_table
 
     if run.part:
-        print(f"unfinished  only {run.part}: the same sfd command makes the rest")
+        say(f"unfinished  only {run.part}: the same sfd command makes the rest")
     rows = [
         (
             row.model,
@@ -160,9 +163,9 @@ def print_tables(run: Run) -> None:
     print_table(columns, rows, title="comparison")
     part = run.part and f" ({run.part}: the run is unfinished)"
     for sentence in run.manifest.get("verdicts", []):
-        print(f"verdict     {sentence}{part or ''}")
+        say(f"verdict     {sentence}{part or ''}")
     for sentence in run.manifest.get("region_uncertainty", []):
-        print(f"verdict     {sentence}{part or ''}")
+        say(f"verdict     {sentence}{part or ''}")
     print_lifts(run.table("lift"))
     scores = read_table(run.path("scores.csv"), only=("image", "status"))
     others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
@@ -170,9 +173,9 @@ def print_tables(run: Run) -> None:
         counted = (
             f"{plural(row.size, 'row')} of {plural(row.nunique, 'image')} {row.Index}" for row in others.itertuples()
         )
-        print("statuses    " + ", ".join(counted))
+        say("statuses    " + ", ".join(counted))
     for sentence in run.manifest.get("assumptions", []):
-        print(f"assumed     {sentence}")
+        say(f"assumed     {sentence}")
 
 
 def print_lifts(lifts: pd.DataFrame) -> None:
@@ -247,9 +250,9 @@ def print_agreement(exported: Exported) -> None:
 
     summary = exported.agreement or {}
     if not summary.get("compared"):
-        print("agreement   no photo has both a mask and a human's mask")
+        say("agreement   no photo has both a mask and a human's mask")
         return
-    print(
+    say(
         f"agreement   on {summary['compared']} of {summary['images']} photos: mean IoU {summary['mean_iou']:.3f}, "
         f"at least 0.5 on {summary['share_iou_50']:.0%}, mean boundary F {summary['mean_boundary_f']:.3f}"
     )
@@ -259,7 +262,7 @@ def print_agreement(exported: Exported) -> None:
     ]
     print_table(("image", "label", "status", "IoU", "boundary F"), rows, title="worst")
     if others := {status: count for status, count in summary["statuses"].items() if status != "ok"}:
-        print("not compared  " + ", ".join(f"{count} {status}" for status, count in others.items()))
+        say("not compared  " + ", ".join(f"{count} {status}" for status, count in others.items()))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from das_explain.data.dataset import Dataset
+from das_explain.devices import describe_device
 from das_explain.engines import create_engine
 from das_explain.evidence.run import Run
 from das_explain.explain.explainer import Explainer
@@ -30,12 +31,13 @@ def collect(
     progress: Progress = no_progress,
     finding: Progress = no_progress,
     check: Callable[[Run], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Begins, or continues, the run in ``out`` until its evidence is whole.
 
     ``plan.samples`` were drawn from ``dataset`` with ``seed``. ``progress`` is told of images explained, of all of them;
     ``finding`` of masks made on the way. ``scoring``: how the run is to be scored, for whoever finds it cut off. ``check``
-    is shown the run before anything is written or explained.
+    is shown the run before anything is written or explained; ``note`` is told when the run goes on under other versions.
 
     Raises:
         UsageError: options, names or blocks that do not exist or do not go together.
@@ -50,6 +52,9 @@ def collect(
         manifest["scoring"] = scoring
     run = Run.start(out, manifest, plan.samples, overwrite=overwrite)
     missing = run.shards.missing()
+    if missing:
+        for sentence in run.other_makers(describe_device(explainer.contest.contestants[0].device)):
+            note(sentence)
     total = len(plan.samples)
     before = total - sum(run.shards.images(number) for number in missing)
     progress(before, total)

@@ -27,11 +27,12 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, first_line
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Logits, Photo
 
 QUALITY = 88  # of the frames' JPEG
 MOST_SIDE = 4096  # of a frame: a damaged number must not fill the memory
+MOST_PIXELS = 2**31  # of a shard's masks
 _TEXT, _WHOLE, _SINGLE, _DOUBLE = pa.string(), pa.int32(), pa.float32(), pa.float64()
 _SIDES = [("height", _WHOLE), ("width", _WHOLE)]
 _FRAME = pa.struct([("geometry", _TEXT), *_SIDES, ("jpeg", pa.binary())])
@@ -167,8 +168,9 @@ def _lists(count: int, shown: np.ndarray, kind: pa.StructType, parts: Sequence[P
     return pa.ListArray.from_arrays(pa.array(offsets), structs.take(pa.array(order[has.T])))
 
 
-def decode(table: pa.Table) -> Evidence:
-    """The evidence in a table of ``SCHEMA``, or of ``SCORING_COLUMNS`` (it then has no frames).
+def decode(table: pa.Table, source: object = "the evidence") -> Evidence:
+    """The evidence in a table of ``SCHEMA``, or of ``SCORING_COLUMNS`` (it then has no frames); ``source`` is the file,
+    for messages.
 
     Raises:
         DasExplainError: the table is not what ``encode`` makes: images differ in models, blocks or sizes.
@@ -200,8 +202,8 @@ def decode(table: pa.Table) -> Evidence:
             _measured(_array(table, "measured"), len(shown)),
             {(key, name): each for (key, name), each in alternatives.items()},
         )
-    except (ValueError, IndexError) as error:
-        raise DasExplainError(f"the evidence is damaged ({error}); delete the shard and run sfd again") from None
+    except (ValueError, IndexError, TypeError, KeyError, AttributeError, RecursionError, pa.ArrowException) as error:
+        raise DasExplainError(f"{source} is damaged ({first_line(error)}); delete it and run sfd again") from None
 
 
 def _array(table: pa.Table, name: str) -> pa.ListArray:
@@ -282,6 +284,7 @@ def _masks(
     structs, parents = lists.flatten(), lists.value_parent_indices().to_numpy()
     masks: dict[tuple[str, ...], np.ndarray] = {}
     sizes: dict[str, tuple[int, int]] = {}
+    pixels_of_all = 0
     for *key_fields, height, width, bits, parent in zip(
         *(structs.field(name).to_pylist() for name in (*names, "height", "width", "bits")), parents
     ):
@@ -289,6 +292,9 @@ def _masks(
         if key not in masks:
             if not (0 < height <= MOST_SIDE and 0 < width <= MOST_SIDE):
                 raise ValueError(f"a mask of {height} x {width} pixels")
+            pixels_of_all += len(shown) * height * width
+            if pixels_of_all > MOST_PIXELS or len(bits) != -(-height * width // 8):
+                raise ValueError("masks of more pixels than bits")
             sizes[key[0]] = (height, width)
             masks[key] = np.zeros((len(shown), height, width), bool)
         pixels = np.unpackbits(np.frombuffer(bits, np.uint8), count=height * width)

@@ -49,13 +49,27 @@ def makers(parts: Sequence[tuple[Path, int]]) -> list[dict[str, Any]]:
     return [{**json.loads(made_by), "images": images} for made_by, images in counted.items()]
 
 
+def told_of_others(parts: Sequence[tuple[Path, int]], now: Maker) -> list[str]:
+    """What people are told when a run goes on: which of its shards, as for ``makers``, were not made by ``now``."""
+    before = [each for each in makers(parts) if {name: each.get(name) for name in now} != now]
+    if not before:
+        return []
+    return [f"the run goes on under other versions: {'; '.join(map(_words, before))}; from here on {_of(now)}"]
+
+
 def sentences(made_by: object) -> list[str]:
     """What people are told where several made a run; ``made_by`` as in ``run.json``."""
     if not isinstance(made_by, list) or len(made_by) < 2 or not all(isinstance(each, dict) for each in made_by):
         return []
-    told = [
-        f"{each.get('images')} images with das-explain {each.get('das-explain', 'of an unknown version')}, "
+    return ["the evidence was not made under one roof: " + "; ".join(map(_words, made_by))]
+
+
+def _words(each: dict[str, Any]) -> str:
+    return f"{each.get('images')} images with {_of(each)}"
+
+
+def _of(each: dict[str, Any]) -> str:
+    return (
+        f"das-explain {each.get('das-explain', 'of an unknown version')}, "
         f"torch {each.get('torch', 'of an unknown version')} on {each.get('device', 'an unknown device')}"
-        for each in made_by
-    ]
-    return ["the evidence was not made under one roof: " + "; ".join(told)]
+    )

@@ -21,6 +21,7 @@ import pandas as pd
 
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.evidence.checks import check_evidence, check_sides, model_problem
 from das_explain.evidence.codec import SCHEMA as EVIDENCE
 from das_explain.evidence.codec import SCORING_COLUMNS, decode
 from das_explain.evidence.ownership import (
@@ -30,7 +31,7 @@ from das_explain.evidence.ownership import (
     read_manifest,
     written_names,
 )
-from das_explain.evidence.provenance import makers, sentences
+from das_explain.evidence.provenance import maker, makers, sentences, told_of_others
 from das_explain.evidence.shards import Shards, shard_range
 from das_explain.evidence.tables import SAMPLE, TABLES, read_table, write_rows
 from das_explain.evidence.values import Evidence
@@ -88,8 +89,8 @@ class Run:
         for name, kind in (("models", list), ("data", dict), ("sample", list), ("options", dict), ("groups", dict)):
             if not isinstance(manifest.get(name), kind):
                 raise DasExplainError(f"{path} has no usable {name!r}: was it written by another program?")
-        if not all(isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in manifest["models"]):
-            raise DasExplainError(f"{path} does not name its models: was it written by another program?")
+        if problem := next(filter(None, map(model_problem, manifest["models"])), None):
+            raise DasExplainError(f"{path} {problem}: was it written by another program?")
         if not all(isinstance(name, str) for name in manifest["sample"]):
             raise DasExplainError(f"{path} does not name its images: was it written by another program?")
         return cls(folder, manifest)
@@ -199,8 +200,11 @@ class Run:
         """Model -> which pixels of a photo it sees."""
         entries = self.manifest["models"]
         try:
-            return {str(entry["name"]): Preprocess.from_config(entry["preprocess"]).geometry for entry in entries}
-        except (KeyError, TypeError, ValueError, IndexError):
+            found = {str(entry["name"]): Preprocess.from_config(entry["preprocess"]).geometry for entry in entries}
+            for geometry in found.values():
+                check_sides(geometry.size)
+            return found
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             raise DasExplainError(f"{self.folder / 'run.json'} does not say how its models see a photo") from None
 
     @property
@@ -222,14 +226,20 @@ class Run:
         looked_for = isinstance(segmenter, dict) and segmenter.get("name") != "none"
         shards = self.shards
         for number in shards.there() if numbers is None else numbers:
-            evidence = decode(shards.read(number, columns))
+            evidence = decode(shards.read(number, columns), shards.path(number))
             wanted = shard_range(number, len(self.sample))
             if [photo.image for photo in evidence.photos] != self.sample[wanted.start : wanted.stop]:
                 raise DasExplainError(
                     f"{shards.path(number)} holds other images than run.json names: delete it and run sfd again"
                 )
+            try:
+                check_evidence(evidence, self.manifest["models"], sizes)
+            except ValueError as error:
+                raise DasExplainError(
+                    f"{shards.path(number)} is not of this run ({error}): delete it and run sfd again"
+                ) from None
             evidence.geometries = geometries
-            evidence.sizes = sizes | evidence.sizes
+            evidence.sizes = dict(sizes)
             if looked_for:  # a part in which no image has a region is not one without a segmenter
                 for key, size in sizes.items():
                     evidence.masks.setdefault(key, np.zeros((len(evidence.shown), *size), bool))
@@ -247,6 +257,11 @@ class Run:
     def path(self, name: str) -> Path:
         """Where a file of the run is, or will be. Raises DasExplainError where a link leads out of the folder."""
         return inside(self.folder, name)
+
+    def other_makers(self, device: str) -> list[str]:
+        """A sentence on who made the evidence that is there, unless this version on this ``device`` made all of it."""
+        shards = self.shards
+        return told_of_others([(shards.path(each), shards.images(each)) for each in shards.present()], maker(device))
 
     def record_makers(self) -> None:
         """Writes into ``run.json`` who made the evidence, and, where it was not one alone, among what is assumed."""

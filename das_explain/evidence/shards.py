@@ -19,6 +19,10 @@ from das_explain.evidence.codec import OPTIONAL, SCHEMA
 from das_explain.files import is_regular, replace_file
 from das_explain.folders import inside
 
+MOST_BYTES = (
+    4 << 30
+)  # of a shard's columns in memory; 64 frames of 1000 x 1000 pixels and their maps take less than 1 GB
+MAY_LACK = ("label", "message")  # columns in which an image may have nothing
 SIZE = 64  # images of a shard; a smaller one costs more to open, a larger one more work when a run is killed
 
 
@@ -85,13 +89,28 @@ class Shards:
         if path.exists() and not is_regular(path):
             raise DasExplainError(f"{path} is no file: remove it and run the same sfd command again")
         try:
-            there = pq.read_schema(path).names
-            wanted = [name for name in columns or SCHEMA.names if name in there or name not in OPTIONAL]
-            return pq.read_table(path, columns=wanted, memory_map=False, partitioning=None)
+            with pq.ParquetFile(path) as file:
+                there, size = (
+                    file.schema_arrow,
+                    sum(
+                        file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups)
+                    ),
+                )
+            wanted = [name for name in columns or SCHEMA.names if name in there.names or name not in OPTIONAL]
+            if other := [
+                name for name in wanted if name in there.names and there.field(name).type != SCHEMA.field(name).type
+            ]:
+                raise pa.ArrowInvalid(f"{other[0]} is no {SCHEMA.field(other[0]).type}")
+            if size > MOST_BYTES:
+                raise pa.ArrowInvalid(f"it unpacks to {size:,} bytes")
+            table = pq.read_table(path, columns=wanted, memory_map=False, partitioning=None)
+            if empty := [name for name in wanted if name not in MAY_LACK and table[name].null_count]:
+                raise pa.ArrowInvalid(f"{empty[0]} lacks values")
+            return table
         except FileNotFoundError:
             raise DasExplainError(f"{path} is missing: run the same sfd command again to make it") from None
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0]
+        except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: names of columns that are no UTF-8
+            reason = (str(error).splitlines() or ["nothing in it"])[0]
             raise DasExplainError(
                 f"{path} is damaged ({reason}): delete it and run the same sfd command again"
             ) from None
@@ -102,10 +121,11 @@ class Shards:
             return False
         try:
             metadata = pq.read_metadata(path)
-        except (OSError, pa.ArrowException):
+            names = metadata.schema.to_arrow_schema().names
+        except (OSError, ValueError, pa.ArrowException):
             return False
         wanted = shard_range(number, self.count)
-        lacking = set(SCHEMA.names) ^ set(metadata.schema.to_arrow_schema().names)
+        lacking = set(SCHEMA.names) ^ set(names)
         return metadata.num_rows == len(wanted) and lacking <= set(OPTIONAL)
 
 

@@ -19,7 +19,7 @@ from das_explain.train.data import TrainingData, without_traceback
 from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.module import Classifier
 from das_explain.train.schema import Recipe
-from das_explain.train.task import MODEL, PREDICTIONS, log_rows
+from das_explain.train.task import MODEL, PREDICTIONS, log_rows, tell
 
 
 class Classification:
@@ -38,13 +38,13 @@ class Classification:
     def build(self, console: Console) -> nn.Module:
         """The network, perhaps with weights of another; what was taken is said in one line, and so is each warning."""
         for line in self.data.warnings:
-            console.print(f"warning: {line}", highlight=False, soft_wrap=True)
+            tell(console, f"warning: {line}")
         options = self.recipe.model
         network = create_model(options.architecture, options.attention, len(self.labels), **options.arguments)
         if options.warm_start:
             from das_explain.checkpoint.load import warm_start
 
-            console.print(str(warm_start(network, options.warm_start)), highlight=False, soft_wrap=True)
+            tell(console, str(warm_start(network, options.warm_start)))
         return network
 
     def module(self, network: nn.Module) -> Classifier:
@@ -69,7 +69,7 @@ class Classification:
                     rows = list(_predict(network.to("cuda" if on_gpu(recipe) else "cpu"), data, name))
                 writer.writerows((name, *row) for row in rows)
                 outcomes[name] = score([row[1] for row in rows], [row[2] for row in rows])
-                console.print(f"{name}: {describe(outcomes[name])}", highlight=False)
+                tell(console, f"{name}: {describe(outcomes[name])}")
             text.detach()
         training, card = model_card(
             recipe, data, outcomes, log_rows(out), precision=resolve_precision(recipe), command=command

@@ -19,6 +19,7 @@ from das_explain.batches.workers import available_cpus, end_with_parent
 from das_explain.data.dataset import SOURCES, Dataset, open_dataset
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.signals import leave_to_parent
 from das_explain.train.augment import random_view
 from das_explain.train.schema import Augment, Recipe
 from das_explain.train.split import hold_out, warn_of_many
@@ -248,6 +249,7 @@ def prepare_worker(_: int) -> None:
 
     And they end when it does.
     """
+    leave_to_parent()
     end_with_parent()
     if hasattr(os, "nice"):
         os.nice(10)

@@ -24,7 +24,7 @@ from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.module import TrainingModule
 from das_explain.train.schedules import create_optimizer, lr_factor
 from das_explain.train.schema import Augment, Input, Recipe, Schedule
-from das_explain.train.task import DETECTIONS, MODEL, log_rows
+from das_explain.train.task import DETECTIONS, MODEL, log_rows, tell
 
 MEASURES = ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg")
 
@@ -66,7 +66,7 @@ class Detection:
         if model.warm_start:
             from das_explain.checkpoint.load import warm_start
 
-            console.print(f"backbone: {warm_start(classifier, model.warm_start)}", highlight=False, soft_wrap=True)
+            tell(console, f"backbone: {warm_start(classifier, model.warm_start)}")
         return detector_from(classifier, len(self.labels), **own)
 
     def module(self, network: nn.Module) -> Detector:

@@ -9,12 +9,14 @@ from typing import Any
 
 from das_explain.checkpoint.save import CARD, CONFIG, WEIGHTS
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.files import is_regular
+from das_explain.files import is_regular, write_json
 from das_explain.folders import check_folder, files_below, inside, remove_written
+from das_explain.train.card import versions
 from das_explain.train.schema import Recipe
 from das_explain.train.task import BOARD, CHECKPOINT, DETECTIONS, LOG, MODEL, PREDICTIONS, STATE, Task
 
 FREE = ("description", "loop.workers")  # settings that change no result: a run goes on with others
+VERSIONS = ("das-explain", "torch", "torchvision", "lightning")
 FILES = (LOG, CHECKPOINT, PREDICTIONS, DETECTIONS)
 
 
@@ -49,13 +51,29 @@ def check_same_run(out: Path, identity: dict[str, Any]) -> None:
     there = check_out(out)
     if there is None:
         return
-    here, there = _flat(identity), _flat(there)
+    here, there = _flat(identity), _flat({key: there[key] for key in there.keys() - {"made_by"}})
     for key in {**here, **there}:
         if here.get(key) != there.get(key) and key.removeprefix("recipe.") not in FREE:
             change = f"{key.removeprefix('recipe.')} is {there.get(key)!r} there, {here.get(key)!r} now"
             raise DasExplainError(
                 f"{out} holds another run ({change}): another --out keeps it, --no-resume replaces it"
             )
+
+
+def record_versions(out: Path, identity: dict[str, Any]) -> list[str]:
+    """Writes ``run.json``, with all versions that the run has been trained under (``made_by``), the last one last.
+
+    What people are told where it goes on under other ones than before.
+    """
+    there, found = check_out(out) or {}, versions()
+    now = {name: found.get(name, "not installed") for name in VERSIONS}
+    before = [each for each in there.get("made_by", []) if isinstance(each, dict)]
+    made_by = before if now in before[-1:] else [*before, now]
+    write_json(out / STATE, {**identity, "made_by": made_by})
+    if len(made_by) < 2:
+        return []
+    told = [", ".join(f"{name} {version}" for name, version in each.items()) for each in made_by]
+    return [f"the run goes on under other versions: {'; '.join(told[:-1])} before, {told[-1]} now"]
 
 
 def clear(out: Path) -> None:

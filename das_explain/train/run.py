@@ -15,14 +15,13 @@ from rich.console import Console
 
 from das_explain.checkpoint.config import CONFIG
 from das_explain.errors import DasExplainError, UsageError, missing_package, one_line
-from das_explain.files import write_json
 from das_explain.folders import remove_parts
 from das_explain.signals import Stopped, exit_status
 from das_explain.train.data import without_traceback
-from das_explain.train.folder import check_out, check_same_run, clear, identity_of
+from das_explain.train.folder import check_out, check_same_run, clear, identity_of, record_versions
 from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.schema import Recipe
-from das_explain.train.task import CHECKPOINT, MODEL, STATE, Task, create_task
+from das_explain.train.task import CHECKPOINT, MODEL, Task, create_task, tell
 
 try:
     import lightning
@@ -72,20 +71,19 @@ def train(
         else:
             clear(out)
     if (leader or resume) and is_finished(out):
-        console.print(f"{out} is finished already (--no-resume trains anew)", highlight=False)
+        tell(console, f"{out} is finished already (--no-resume trains anew)")
         return out / MODEL
     torch.manual_seed(recipe.seed)
     network = task.build(console)
     if leader:
         out.mkdir(parents=True, exist_ok=True)
-        remove_parts(out)
-        write_json(out / STATE, identity)
+        for folder in (out, out / MODEL):
+            remove_parts(folder)
+        for line in record_versions(out, identity):
+            tell(console, line)
     processes = f"{trainer.world_size} processes, " if trainer.world_size > 1 else ""
-    console.print(
-        f"{recipe.name}: {task.summary}, {resolve_precision(recipe)}, {processes}{torch.get_num_threads()} threads",
-        highlight=False,
-        soft_wrap=True,
-    )
+    threads = f"{processes}{torch.get_num_threads()} threads"
+    tell(console, f"{recipe.name}: {task.summary}, {resolve_precision(recipe)}, {threads}")
     _fit(trainer, task, network, recipe, out, console, resume)
     if leader:
         task.finish(network, out, console, command)

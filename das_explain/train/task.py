@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
+from das_explain.text import spelled
 from das_explain.train.schema import Recipe
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class Task(Protocol):
     def finish(self, network: nn.Module, out: Path, console: Console, command: str | None) -> None:
         """Tests the trained network and writes the model directory ``out/model``; in the first process only."""
         ...
+
+
+def tell(console: Console, line: str) -> None:
+    """Prints a line; names in it are no markup, and what a terminal would take for a command is spelt out."""
+    console.out(spelled(line, backslash=False), highlight=False)
 
 
 def create_task(recipe: Recipe) -> Task:

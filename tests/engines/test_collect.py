@@ -10,7 +10,7 @@ from das_explain.checkpoint import load as checkpoint
 from das_explain.checkpoint.spec import parse_spec
 from das_explain.engines import shard
 from das_explain.errors import UsageError
-from das_explain.evidence import shards
+from das_explain.evidence import provenance, shards
 from das_explain.evidence.provenance import maker_of
 from das_explain.evidence.run import Run
 from das_explain.explain import contestants
@@ -30,7 +30,13 @@ def test_a_run_continued_on_another_machine_says_so_and_lists_both(setting: dict
     del first
     there = {"das-explain": "9.9", "torch": "9.8", "device": "cuda (a card)"}
     monkeypatch.setattr(shard, "maker", lambda device: there)
-    again = run(setting, tmp_path / "run")
+    monkeypatch.setattr(provenance, "package_versions", lambda: {"das-explain": "9.9", "torch": "9.8"})
+    said: list[str] = []
+    again = run(setting, tmp_path / "run", note=said.append)
+    assert said == [
+        f"the run goes on under other versions: 10 images with das-explain {here['das-explain']}, torch {here['torch']} "
+        "on cpu; from here on das-explain 9.9, torch 9.8 on cpu"
+    ], "it says so before it goes on"
     assert Run.open(again.folder).manifest["made_by"] == [{**here, "images": 10}, {**there, "images": 6}]
     (told,) = (each for each in again.manifest["assumptions"] if "one roof" in each)
     assert "6 images with das-explain 9.9, torch 9.8 on cuda (a card)" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -152,6 +154,21 @@ def test_a_killed_run_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch, settings)
     assert _board(tmp_path / "parts") == [(int(r["epoch"]), float(r["loss"])) for r in _log(tmp_path / "parts")]
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
+
+
+def test_a_run_that_goes_on_under_other_versions_says_so_and_lists_them(tiny, tmp_path):
+    recipe, said = load_recipe(tiny, SMALL), io.StringIO()
+    train(recipe, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "model")  # killed before the end
+    state = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [each["torch"] for each in state["made_by"]] == [version("torch")]
+    state["made_by"][0]["torch"] = "1.0"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(state))
+    train(recipe, tmp_path / "run", console=Console(file=said, width=300))
+    assert "the run goes on under other versions: " in said.getvalue()
+    assert "torch 1.0" in said.getvalue() and f"torch {version('torch')}" in said.getvalue()
+    state = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [each["torch"] for each in state["made_by"]] == ["1.0", version("torch")]
 
 
 def test_a_run_killed_before_its_test_still_ships_the_average(tiny, tmp_path, monkeypatch):
