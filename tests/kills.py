@@ -14,10 +14,17 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from das_explain.files import PART
 
 STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def kills(stride: int) -> pytest.MarkDecorator:
+    """Every so many steps of the work, and in ``make stress`` at each of them."""
+    return pytest.mark.parametrize("stride", [stride, pytest.param(1, marks=pytest.mark.stress)])
 
 
 def kill_at(step: int, folder: Path, work: Callable[[], object]) -> bool:
@@ -74,5 +81,5 @@ def _arm(step: int, folder: str) -> None:
 
 def _tear(folder: Path) -> None:
     for path in folder.rglob("*") if folder.is_dir() else ():
-        if path.is_file() and not path.is_symlink() and PART.fullmatch(path.name):
+        if path.is_file() and not path.is_symlink() and (PART.fullmatch(path.name) or path.suffix == ".partial"):
             os.truncate(path, path.stat().st_size // 2)

@@ -18,7 +18,7 @@ from das_explain.report.publish import publish
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from das_explain.types import Sample
-from tests.kills import every_kill
+from tests.kills import every_kill, kills
 from tests.report.synthetic_run import Item, make_run
 
 OPTIONS = ScoreOptions(measures=("sfd",), nulls=("shuffled",), readings=False)
@@ -47,11 +47,6 @@ def made(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(shards, "SIZE", 3)
-
-
-def kills(stride: int) -> pytest.MarkDecorator:
-    """Every so many steps of the work, and in ``make stress`` at each of them."""
-    return pytest.mark.parametrize("stride", [stride, pytest.param(1, marks=pytest.mark.stress)])
 
 
 def copy_of(made: Path, to: Path) -> Run:
