@@ -1,12 +1,14 @@
 # make demo   the main job on what the project ships, from a clean checkout
 # make test   the test suite
-# make stress kills at every step, hostile files; the suite does a part of it
+# make stress kills at every step, signals, full disks, two processes, hostile files, fuzzing; the suite does a part of it
 # make lint   format, lint, layers, types (BIN=FOLDER/ takes the tools from there, BIN= from the path)
 # make package   the wheel and the sdist, each tried in a clean environment
 # make docs   the site, in site/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin/
+STRESS := tests/evidence/test_run.py tests/train/test_kills.py tests/segment/test_cache.py tests/segment/test_cache_kills.py \
+	tests/commands/test_stopped.py tests/hostile
 
 .PHONY: demo test stress lint package docs clean
 
@@ -17,7 +19,7 @@ test: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m pytest -n auto
 
 stress: $(VENV)/installed-for-tests
-	$(VENV)/bin/python -m pytest -n auto -m stress tests/evidence tests/hostile
+	$(VENV)/bin/python -m pytest -n auto -m 'not slow' $(STRESS)
 
 lint: $(if $(filter $(VENV)/bin/,$(BIN)),$(VENV)/installed-for-tests)
 	$(BIN)ruff format --check .

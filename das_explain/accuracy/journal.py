@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from das_explain.files import is_regular, json_line
+from das_explain.files import is_regular, json_line, naming
 from das_explain.folders import inside
 
 JOURNAL = "unfinished.jsonl"  # its first line says what is evaluated
@@ -30,18 +31,23 @@ class Journal:
     def __enter__(self) -> Journal:
         self.path.unlink(missing_ok=True)
         self._file = self.path.open("xb")
-        for line in (self.identity, *self.done):
-            self._file.write(json_line(line))
-        self._file.flush()
+        self._write(self.identity, *self.done)
         return self
 
     def add(self, line: Any) -> None:
         """Appends what was measured on one image."""
-        self._file.write(json_line(line))
-        self._file.flush()
+        self._write(line)
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # of a full disk, which was told
+            self._file.close()
+
+    def _write(self, *lines: Any) -> None:
+        try:
+            self._file.write(b"".join(map(json_line, lines)))
+            self._file.flush()
+        except OSError as error:
+            raise naming(error, self.path) from None
 
     def remove(self) -> None:
         """The evaluation is finished."""

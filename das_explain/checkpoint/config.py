@@ -22,7 +22,9 @@ FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 """The files of a model directory; no other is read, whatever the config says."""
 MAX_BYTES = 64 * 2**20
-MAX_SIDE = 8192
+MAX_SIDE = 2048  # of the frame that a network sees; ResNet-50 takes some GB a photo there
+MAX_RESIZE = 2 * MAX_SIDE
+MAX_VALUE = 1e6  # of mean and std; photos have values in [0, 1], or in 0..255
 TASKS = ("classification", "detection")
 
 
@@ -119,7 +121,7 @@ def check_preprocess(values: Mapping[str, Any], path: Path | str) -> Preprocess:
     size, resize = values.get("size"), values.get("resize")
     sides = size if isinstance(size, list) and len(size) == 2 else [size]
     check("size", all(map(_side, sides)), f"a side or [height, width] in 1..{MAX_SIDE}")
-    check("resize", _side(resize), f"a side in 1..{MAX_SIDE}")
+    check("resize", _side(resize, MAX_RESIZE), f"a side in 1..{MAX_RESIZE}")
     filters = ", ".join(FILTERS)
     check("interpolation", isinstance(values.get("interpolation"), str) and values["interpolation"] in FILTERS, filters)
     check("fit", values.get("fit") in ("crop", "squash"), "crop or squash")
@@ -130,15 +132,15 @@ def check_preprocess(values: Mapping[str, Any], path: Path | str) -> Preprocess:
     return Preprocess.from_config(dict(values))
 
 
-def _side(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= MAX_SIDE
+def _side(value: Any, most: int = MAX_SIDE) -> bool:
+    return type(value) is int and 1 <= value <= most
 
 
 def _channels(value: Any, above: float) -> bool:
     return (
         isinstance(value, list)
         and len(value) in (1, 3)
-        and all(type(v) in (int, float) and math.isfinite(v) and v > above for v in value)
+        and all(type(v) in (int, float) and above < v <= MAX_VALUE and v >= -MAX_VALUE for v in value)  # NaN is not
     )
 
 

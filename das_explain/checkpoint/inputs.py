@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from das_explain.checkpoint.config import MAX_SIDE, check_preprocess
+from das_explain.checkpoint.config import MAX_RESIZE, MAX_SIDE, MAX_VALUE, check_preprocess
 from das_explain.checkpoint.layouts.transformers import processor_preprocess
 from das_explain.checkpoint.timm_networks import timm_preprocess
 from das_explain.checkpoint.torchvision_networks import preset_preprocess
@@ -120,7 +121,7 @@ def prepare(preprocess: Preprocess, given: Mapping[str, Any], text: str) -> Prep
         if key in given and given[key] not in known:
             raise UsageError(f"{text}: {key}={given[key]} must be {', '.join(known)}")
         changed[key] = given.get(key, changed[key])
-    for key, low in (("mean", -float("inf")), ("std", 0.0)):
+    for key, low in (("mean", -MAX_VALUE), ("std", 0.0)):
         if key in given:
             changed[key] = _numbers(key, given[key], low, text)
     one = [len(changed[key]) == 1 for key in ("mean", "std")]
@@ -159,16 +160,17 @@ def list_of(value: Any) -> Any:
 
 
 def _sides(value: Any, text: str, key: str = "size") -> tuple[int, int]:
+    most = MAX_RESIZE if key == "resize" else MAX_SIDE
     sides = value.split("x") if isinstance(value, str) else value if isinstance(value, (tuple, list)) else [value]
     whole = [
-        int(side)
-        for side in sides
-        if type(side) is int or (isinstance(side, str) and side.isascii() and side.isdigit())
+        int(side) for side in sides if type(side) is int or (isinstance(side, str) and re.fullmatch("[0-9]{1,9}", side))
     ]
-    if len(whole) != len(sides) or len(whole) not in (1, 2) or not all(1 <= side <= MAX_SIDE for side in whole):
-        said = f"{text}: {key}={value} must be a side or HEIGHTxWIDTH, in pixels"
+    if len(whole) != len(sides) or len(whole) not in (1, 2) or not all(1 <= side <= most for side in whole):
+        said = f"{text}: {key}={value} must be a side or HEIGHTxWIDTH, in pixels, at most {most}"
         raise UsageError(
-            said if isinstance(value, str) else f"{key} must be a side or (height, width) in pixels, not {value!r}"
+            said
+            if isinstance(value, str)
+            else f"{key} must be a side or (height, width) in pixels, at most {most}, not {value!r}"
         )
     return whole[0], whole[-1]
 
@@ -177,9 +179,9 @@ def _numbers(key: str, value: Any, low: float, text: str) -> list[float]:
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (tuple, list)) else [value]
     try:
         numbers = [float(part) for part in parts]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = []
-    if len(numbers) not in (1, 3) or not all(low < number < float("inf") for number in numbers):
+    if len(numbers) not in (1, 3) or not all(low < number < MAX_VALUE for number in numbers):
         raise UsageError(
             f"{text}: {key} must be three {'positive ' * (low == 0)}numbers, or one for all, not {value!r}"
         )

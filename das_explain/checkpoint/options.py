@@ -7,8 +7,8 @@ from typing import Any
 
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.checkpoint.wrappers import Candidate
-from das_explain.errors import UsageError
-from das_explain.text import plural
+from das_explain.errors import LONGEST, UsageError
+from das_explain.text import cut_middle, plural
 
 
 def only(spec: ModelSpec, *known: str) -> dict[str, Any]:
@@ -30,4 +30,4 @@ def peeled_notes(file: Path, reading: Candidate) -> list[str]:
         names = ", ".join(reading.left_out[:3]) + (" ..." if len(reading.left_out) > 3 else "")
         count = plural(len(reading.left_out), "key")
         notes.append(f"{file}: left out, as no part of the network: {count} ({names})")
-    return notes
+    return [cut_middle(note, LONGEST) for note in notes]

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from das_explain.checkpoint.pickled import StandIn, state_of_module
 from das_explain.errors import DasExplainError
 from das_explain.nn.registry import ATTENTION
+from das_explain.text import cut_middle
 
 ENTRIES = (
     "state_dict_ema",
@@ -40,6 +42,8 @@ INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_fpw_module.", "_checkpoint_wra
 """What torch.compile, FSDP and activation checkpointing put into the midst of keys."""
 OPTIONAL = "num_batches_tracked"  # a counter that inference does not use and old files do not have
 DEEPEST = 6  # dictionaries within dictionaries
+SPREAD = 2**20  # values that a tensor may repeat of fewer that are stored
+LONGEST = 100  # characters of a key in a message
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,11 @@ def _state_dict(content: Any, source: str, entry: str | None) -> Candidate:
     peeled: list[str] = []
     others: tuple[str, ...] = ()
     beside: tuple[Candidate, ...] = ()
+    opened: list[Any] = []  # kept, so that no other has its id
     while True:
+        if any(content is each for each in opened):
+            raise DasExplainError(f"{source} holds no state dict: an entry of it contains itself")
+        opened.append(content)
         if isinstance(content, StandIn) and (state := state_of_module(content)):
             content = state
             peeled.append("a network that was pickled whole")
@@ -110,6 +118,7 @@ def _state_dict(content: Any, source: str, entry: str | None) -> Candidate:
         elif SHADOW in content and _is_shadow(content) and entry is None:
             state = beside[0].state if beside else {}
             shadow = tuple(content[SHADOW])
+            _check_tensors(dict(zip(map(str, range(len(shadow))), shadow)), source)
             return Candidate(state, (*peeled, f"entry {SHADOW}"), others=others, shadow=shadow, beside=beside)
         else:
             tensors = {
@@ -118,6 +127,7 @@ def _state_dict(content: Any, source: str, entry: str | None) -> Candidate:
             filled = [key for key, value in content.items() if isinstance(key, str) and _holds_weights(value)]
             found = next((key for key in ENTRIES if key in filled), None)
             if found is None and len(tensors) > len(content) / 2:
+                _check_tensors(tensors, source)
                 left_out = tuple(str(key) for key in content if key not in tensors)
                 first = Candidate(tensors, tuple(peeled), left_out, others, beside=beside)
                 return first if entry is None else _below_entry(first, entry, source, content)
@@ -126,7 +136,11 @@ def _state_dict(content: Any, source: str, entry: str | None) -> Candidate:
             if found is None and entry is not None:
                 raise DasExplainError(f"{source} has no entry {entry!r} with weights; it has {_names(content)}")
             if found is None:
-                hint = f"; ?entry=NAME after the architecture names one of {', '.join(filled[:4])}" if filled else ""
+                hint = (
+                    f"; ?entry=NAME after the architecture names one of {', '.join(cut_middle(key, LONGEST) for key in filled[:4])}"
+                    if filled
+                    else ""
+                )
                 raise DasExplainError(f"{source} holds no state dict: its entries are {_names(content)}{hint}")
             chosen = found
             others = (*others, *(key for key in filled if key != chosen))
@@ -134,6 +148,21 @@ def _state_dict(content: Any, source: str, entry: str | None) -> Candidate:
                 beside = _others(content, chosen, source)
         peeled.append(f"entry {chosen}")
         content = content[chosen]
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raises DasExplainError for a tensor that is no plain array of numbers, or says that it has more than the file."""
+    for key, tensor in tensors.items():
+        kind = "nested" if tensor.is_nested else "sparse" if tensor.layout != torch.strided else None
+        if tensor.is_meta:
+            kind = "meta"
+        elif kind is None and not tensor.is_quantized and tensor.numel() > SPREAD:
+            stored = tensor.untyped_storage().nbytes()
+            kind = "repeated" if stored < tensor.numel() * tensor.element_size() else None
+        if kind:
+            raise DasExplainError(
+                f"{source} holds {cut_middle(key, LONGEST)} as a {kind} tensor: save the weights as plain ones"
+            )
 
 
 def _others(content: Mapping[Any, Any], chosen: str, source: str) -> tuple[Candidate, ...]:
@@ -231,5 +260,5 @@ def _kind(content: Any) -> str:
 
 
 def _names(content: Mapping[Any, Any]) -> str:
-    names = [str(key) for key in content]
+    names = [cut_middle(str(key), LONGEST) for key in content]
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "none"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from typing import Annotated
@@ -21,15 +23,16 @@ from das_explain.commands.help import Command, Group
 from das_explain.commands.models import app as models
 from das_explain.commands.profile import profile
 from das_explain.commands.report import report
+from das_explain.commands.say import say
 from das_explain.commands.score import score
 from das_explain.commands.segment import segment
 from das_explain.commands.sfd import sfd
 from das_explain.commands.study import study
 from das_explain.commands.topics import help_page
 from das_explain.commands.train import train
-from das_explain.errors import DasExplainError, one_line
+from das_explain.errors import LONGEST, DasExplainError, one_line
 from das_explain.signals import Stopped, exit_status, heard_signals
-from das_explain.text import spelled
+from das_explain.text import cut_middle, spelled
 
 _CONTINUED = "what is done is kept: the same command goes on from there"
 _AS_BEFORE = "tables and report are as they were: the same command makes them anew"
@@ -72,7 +75,7 @@ app.add_typer(cache, name="cache")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"das-explain {__version__}")
+        say(f"das-explain {__version__}")
         raise typer.Exit()
 
 
@@ -88,6 +91,9 @@ def options(
 def main() -> None:
     """Entry point: whatever ends a command is one line on stderr and a status of ``EXIT_STATUSES``, without a traceback."""
     os.environ["MPLBACKEND"] = "agg"  # figures go into files, whatever a notebook or a desktop has set
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal has no letters for is spelt out
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with heard_signals():
             app()
@@ -101,10 +107,10 @@ def main() -> None:
     except OSError as error:  # the disk is full, a folder is gone: no fault of the program's
         if error.filename is None and error.strerror is None:
             raise
-        where = "" if error.filename is None else f"{error.filename}: "
-        _end(f"{where}{error.strerror}", 1)
+        where = "" if error.filename is None else f"{cut_middle(str(error.filename), LONGEST)}: "
+        _end(f"{where}{error.strerror}", 2 if error.errno == errno.ENAMETOOLONG else 1)  # no path that could be there
 
 
 def _end(sentence: str, status: int) -> None:
-    print(f"das-explain: {spelled(sentence, backslash=False)}", file=sys.stderr)
+    print(f"das-explain: {spelled(sentence, backslash=False)}", file=sys.stderr)  # noqa: T201
     sys.exit(status)

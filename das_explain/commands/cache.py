@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from das_explain.commands.help import Command, Group
+from das_explain.commands.say import say
 from das_explain.text import plural
 
 app = typer.Typer(cls=Group, help="The mask cache: what it holds, clear it, copy it.", no_args_is_help=True)
@@ -23,14 +24,14 @@ def info() -> None:
     from das_explain.commands.common import print_table
     from das_explain.segment.cache import cache_folder, shelves
 
-    print(f"cache       {cache_folder()}")
+    say(f"cache       {cache_folder()}")
     rows = []
     for shelf in shelves():
         sizes = [path.stat().st_size for path in shelf.entries()]
         rows.append((shelf.name, shelf.folder.name, f"{len(sizes):,}", _size(sum(sizes))))
     print_table(("segmenter", "settings", "masks", "size"), rows)
     if not rows:
-        print("it is empty")
+        say("it is empty")
 
 
 @app.command(cls=Command)
@@ -49,7 +50,7 @@ def clear(
     if not yes:
         typer.confirm(f"Delete masks from {cache_folder()}?", abort=True)
     files, size = clear_cache(segmenter, older_than=older_than)
-    print(f"deleted     {plural(files, 'mask')}, {_size(size)}")
+    say(f"deleted     {plural(files, 'mask')}, {_size(size)}")
 
 
 @app.command(cls=Command)
@@ -62,7 +63,7 @@ def export(
     """Copy the cache to a folder that other machines can use."""
     from das_explain.segment.cache import export as export_cache
 
-    print(f"copied      {plural(export_cache(out, segmenter), 'mask')} to {out}")
+    say(f"copied      {plural(export_cache(out, segmenter), 'mask')} to {out}")
 
 
 def _size(count: float) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import typer
 
+from das_explain.commands.say import say
 from das_explain.text import plural
 
 CORE = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "pillow", "matplotlib", "grad-cam")
@@ -56,7 +57,7 @@ def doctor() -> None:
 
 
 def _line(name: str, text: str) -> None:
-    print(f"{name:{SPAN}}{text}")
+    say(f"{name:{SPAN}}{text}")
 
 
 def _version(distribution: str) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from das_explain.commands.help import COMMON, RUNNING
 from das_explain.commands.options import Data, Models, Running, Without, label_files, takes_options
+from das_explain.commands.say import say
 
 if TYPE_CHECKING:
     from das_explain.accuracy.evaluate import Measured
@@ -104,11 +105,11 @@ def evaluate(
             measured = measure_classifiers(request, progress)
         _print_accuracy(measured)
     for note in measured.notes:
-        print(f"note        {note}")
+        say(f"note        {note}")
     print_unread(measured.unread)
     if others := {status: count for status, count in measured.counts.items() if status != "ok"}:
-        print("not scored  " + ", ".join(f"{count} {status}" for status, count in others.items()))
-    print(f"tables      {folder}")
+        say("not scored  " + ", ".join(f"{count} {status}" for status, count in others.items()))
+    say(f"tables      {folder}")
 
 
 def _print_accuracy(measured: Measured) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from das_explain.commands.options import Data, Maps, Models, Running, Scoring, Without, takes_options
 from das_explain.commands.regions import Regions
+from das_explain.commands.say import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,7 @@ def gate(
         )
     _print(summary)
     check_readable(records(out / "regions.jsonl"))
-    print(f"figures, arrays and tables  {out}")
+    say(f"figures, arrays and tables  {out}")
 
 
 def _point(text: str) -> tuple[float, float]:

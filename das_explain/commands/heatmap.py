@@ -9,6 +9,7 @@ import typer
 
 from das_explain.commands.options import Data, Maps, Models, Running, Scoring, Without, takes_options
 from das_explain.commands.regions import Regions
+from das_explain.commands.say import say
 
 
 @takes_options
@@ -54,4 +55,4 @@ def heatmap(
         )
     print_heatmaps(rows)
     check_readable(records(out / "regions.jsonl"))
-    print(f"figures and maps  {out}")
+    say(f"figures and maps  {out}")

@@ -64,7 +64,7 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except _BadCommandLine as error:
         if type(error).__name__ == "NoArgsIsHelpError":
-            typer.echo(error.format_message())
+            print(error.format_message())
             raise typer.Exit(error.exit_code) from None
         where = error.ctx.command_path if error.ctx else "das-explain"
         message = error.format_message().rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from das_explain.commands.help import Command, Group
-from das_explain.text import cut_middle
+from das_explain.commands.say import say
+from das_explain.text import cut_middle, spelled
 
 if TYPE_CHECKING:
     from das_explain.accuracy.detectors import LoadedDetector
@@ -43,8 +45,8 @@ def known(context: typer.Context) -> None:
     ]
     title = "Parameters by attention (1000 classes), in millions"
     print_table(("ARCH", *kinds, "blocks"), rows, title=title)
-    typer.echo(f"ATTENTION: {', '.join(ATTENTION)}; das-explain profile ARCH:ATTENTION counts a network with it.")
-    typer.echo("Weights: FILE.pth@ARCH[:ATTENTION], a model directory, or torchvision:, timm:, hf:, python: networks.")
+    say(f"ATTENTION: {', '.join(ATTENTION)}; das-explain profile ARCH:ATTENTION counts a network with it.")
+    say("Weights: FILE.pth@ARCH[:ATTENTION], a model directory, or torchvision:, timm:, hf:, python: networks.")
 
 
 @app.command(cls=Command)
@@ -67,16 +69,19 @@ def show(
     else:
         facts = _facts(load_model(spec, device="cpu", labels=labels))
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, default=str))
+        for line in json.dumps(facts, indent=2, default=str).split(
+            "\n"
+        ):  # ASCII, which every terminal and program reads
+            say(line)
         return
     names, notes, training = facts.pop("labels"), facts.pop("notes"), facts.pop("training")
     facts["classes"] = f"{facts['classes']}: {_some(names)}" if names else f"{facts['classes']}, without names"
     facts["parameters"] = f"{facts['parameters']:,}"
     for key, value in facts.items():
         if value not in (None, {}):
-            typer.echo(f"{key:<14}{_line(value)}")
+            say(f"{key:<14}{_line(value)}")
     for note in notes:
-        typer.echo(f"{'note':<14}{note}")
+        say(f"{'note':<14}{note}")
     _print_training(training)
 
 
@@ -96,6 +101,7 @@ def pack(
 
     Example: das-explain models pack das.pth@resnet50:das my-model --labels classes.txt
     """
+    from das_explain.checkpoint.config import CARD, CONFIG, WEIGHTS, read_config
     from das_explain.checkpoint.load import load_model, save_model
     from das_explain.errors import DasExplainError, UsageError
     from das_explain.files import read_regular
@@ -106,6 +112,13 @@ def pack(
         raise UsageError(f"{directory} is a file; name a directory to write")
     if directory.is_dir() and any(directory.iterdir()) and not force:
         raise UsageError(f"{directory} is not empty; --force replaces the model in it")
+    if any(os.path.lexists(directory / name) for name in (CONFIG, WEIGHTS, CARD)):
+        try:
+            read_config(directory / CONFIG)
+        except DasExplainError as error:
+            raise UsageError(
+                f"{directory} is not empty and holds no model of das-explain ({error}); name another folder"
+            ) from None
     try:
         text = read_regular(card, "model card").decode("utf-8") if card else None
     except UnicodeDecodeError as error:
@@ -129,7 +142,7 @@ def pack(
         card=text,
         half=half,
     )
-    typer.echo(f"{directory}: {load_model(str(directory), device='cpu').fingerprint}")
+    say(f"{directory}: {load_model(str(directory), device='cpu').fingerprint}")
 
 
 def _facts(model: LoadedModel | LoadedDetector) -> dict:
@@ -164,7 +177,7 @@ def _print_training(training: dict | None) -> None:
 
     table = Table(title="training", show_header=False)
     for name, text in _settings({"run": training or {}}):
-        table.add_row(Text(name.removeprefix("run.")), Text(text))
+        table.add_row(*(Text(spelled(each, backslash=False)) for each in (name.removeprefix("run."), text)))
     if table.row_count:
         Console().print(table)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from das_explain.commands.say import say
 from das_explain.errors import DasExplainError
 
 SHOWN = 5  # reasons on the terminal; the tables have all
@@ -30,9 +31,9 @@ def check_readable(photos: Iterable[Mapping[str, Any]]) -> None:
 def print_unread(unread: Mapping[str, str]) -> None:
     """Image -> why it could not be read: the first of them on the terminal."""
     for name, why in list(unread.items())[:SHOWN]:
-        print(f"unreadable  {_reason(name, why)}")
+        say(f"unreadable  {_reason(name, why)}")
     if len(unread) > SHOWN:
-        print(f"unreadable  and {len(unread) - SHOWN} more")
+        say(f"unreadable  and {len(unread) - SHOWN} more")
 
 
 def _reason(name: str, why: str) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from das_explain.commands.say import say
+
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder: the --out of sfd.")],
@@ -28,4 +30,4 @@ def report(
     if not opened.is_scored:
         score_run(opened)
     print_tables(opened)
-    print(f"report      {publish(opened, single_file=single_file)}")
+    say(f"report      {publish(opened, single_file=single_file)}")

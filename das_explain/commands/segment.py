@@ -9,6 +9,7 @@ import typer
 
 from das_explain.commands.options import Data, Running, Without, takes_options
 from das_explain.commands.regions import Regions
+from das_explain.commands.say import say
 
 
 @takes_options
@@ -84,9 +85,9 @@ def segment(
             writing=writing,
         )
     for sentence in exported.assumptions:
-        print(f"assumed     {sentence}")
-    print("masks       " + ", ".join(f"{count} {status}" for status, count in exported.counts.items()))
+        say(f"assumed     {sentence}")
+    say("masks       " + ", ".join(f"{count} {status}" for status, count in exported.counts.items()))
     check_readable(records(out / "regions.jsonl"))
     if exported.agreement is not None:
         print_agreement(exported)
-    print(f"written     {out / 'masks.csv'} and beside it")
+    say(f"written     {out / 'masks.csv'} and beside it")

@@ -9,6 +9,7 @@ import typer
 
 from das_explain.commands.help import RUNNING
 from das_explain.commands.options import Running, Without, takes_options
+from das_explain.commands.say import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,9 +112,9 @@ def study(
     if publish is not None:
         from das_explain.study.publish import publish as copy_to
 
-        print(f"published   {copy_to(out, units, publish, given)}")
-    print(f"page        {made.page}")
-    print(f"again       {shlex.join(command)}")
+        say(f"published   {copy_to(out, units, publish, given)}")
+    say(f"page        {made.page}")
+    say(f"again       {shlex.join(command)}")
 
 
 class _Told:
@@ -126,7 +127,7 @@ class _Told:
         from das_explain.train.card import clock
 
         done = sum(each.finished for each in self.units)
-        print(f"trained     {unit.name} in {clock(seconds)} ({done} of {len(self.units)})", flush=True)
+        say(f"trained     {unit.name} in {clock(seconds)} ({done} of {len(self.units)})")
 
 
 def _print_plan(study: Study, out: Path, jobs: int, keep: str) -> None:
@@ -148,10 +149,10 @@ def _print_plan(study: Study, out: Path, jobs: int, keep: str) -> None:
     ]
     print_table(("what", "done", "time of one", "time left", "disk"), rows, title=study.name)
     left, most = sum(line.left for line in lines), max(cost.checkpoint for cost in costs.values())
-    print(
+    say(
         f"time left   {clock(left)}, timed one at a time with all processors; several at once (--jobs) may be quicker; tables and figures come on top"
     )
-    print(f"disk        {_size(sum(line.bytes for line in lines))}, and {_size(jobs * most)} while {jobs} train")
+    say(f"disk        {_size(sum(line.bytes for line in lines))}, and {_size(jobs * most)} while {jobs} train")
 
 
 def _print_outcome(made: Made) -> None:
@@ -162,7 +163,7 @@ def _print_outcome(made: Made) -> None:
         rows = [[cell.text for cell in row.cells] for row in table.rows]
         print_table([column.head for column in table.columns], rows, title=table.title)
     for line in sentences(made.results):
-        print(f"verdict     {line}")
+        say(f"verdict     {line}")
 
 
 def _size(count: float) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from das_explain.commands.say import say
+
 
 def train(
     recipe: Annotated[
@@ -52,4 +54,4 @@ def train(
     words = ["das-explain", "train", recipe, *(word for setting in settings for word in ("--set", setting))]
     model = run(loaded, folder, resume=resume, console=Console(stderr=True), command=shlex.join(words))
     if is_leader():
-        print(model)
+        say(model)

@@ -21,7 +21,7 @@ from pathlib import Path
 from das_explain.data.images import printable
 from das_explain.data.rows import Box, one_spelling, read_rows, row_boxes
 from das_explain.errors import UsageError
-from das_explain.files import is_regular, read_regular
+from das_explain.files import expanded, is_regular, read_regular
 from das_explain.types import Sample
 
 Named = tuple[str | None, Box]  # the object's class, where the file tells it
@@ -35,7 +35,7 @@ def attach_boxes(samples: Sequence[Sample], path: Path) -> list[Sample]:
     classified object. Raises ``UsageError`` if nothing fits, or a name fits two entries.
     """
     found: dict[str, list[Named]] = defaultdict(list)
-    for key, named in _entries(Path(path).expanduser()):
+    for key, named in _entries(expanded(path)):
         found[one_spelling(key)] += named
     by_name: dict[str, list[str]] = defaultdict(list)
     for key in found:

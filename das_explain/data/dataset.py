@@ -30,6 +30,7 @@ from das_explain.data.sources import Listing, Source, file_listing
 from das_explain.data.sources.folder import list_folder, list_images
 from das_explain.data.sources.table import list_table
 from das_explain.errors import UsageError
+from das_explain.files import expanded
 from das_explain.types import Region, Sample
 
 __all__ = ["Dataset", "ImageError", "open_any", "open_dataset", "open_images"]
@@ -95,7 +96,7 @@ def open_dataset(
     >>> data.read_mask(data.samples[0], photo.size).mask.shape
     (240, 320)
     """
-    spec = str(spec)
+    spec, masks = str(spec), None if masks is None else expanded(masks)
     kind, _, rest = spec.partition(":")
     if kind in SOURCES:
         if masks is not None:
@@ -107,7 +108,7 @@ def open_dataset(
         return _dataset(spec, with_options(listing, objects))
     if split is not None:
         raise UsageError(f"--split goes with {', '.join(SOURCES)}, not with {spec}")
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.is_dir():
         if masks is not None and masks.is_dir() and masks.samefile(path):
             raise UsageError(
@@ -154,7 +155,7 @@ def open_images(
     paths: Sequence[str | Path], *, masks: Path | None = None, objects: MaskOptions = MaskOptions()
 ) -> Dataset:
     """A data set of image files named one by one (folders give all images inside), unlabelled, in the order given."""
-    listing = list_images([Path(path).expanduser() for path in paths])
+    listing = list_images([expanded(path) for path in paths])
     return _dataset(" ".join(map(str, paths)), _with_masks(listing, masks, objects))
 
 

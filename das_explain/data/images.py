@@ -6,6 +6,7 @@ not start Ghostscript. The pixel limit is ours and per format, and no warning re
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import stat
@@ -57,6 +58,11 @@ _TURNS = {  # EXIF orientations that swap width and height -> what makes the sto
 _EXIF_ORIENTATION = 0x0112
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its complaints about odd files go to stderr
+with suppress(AttributeError, OSError):  # and libtiff's, which writes there by itself; on Windows it cannot be reached
+    for _handler in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        _set = getattr(ctypes.CDLL(Image.core.__file__), _handler)
+        _set.argtypes, _set.restype = [ctypes.c_void_p], ctypes.c_void_p
+        _set(None)
 
 
 class ImageError(DasExplainError):

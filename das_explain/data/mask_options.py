@@ -12,7 +12,7 @@ from das_explain.data.images import printable
 from das_explain.data.rows import one_spelling, read_rows, resolve
 from das_explain.data.sources import Files, Listing
 from das_explain.errors import UsageError
-from das_explain.files import read_regular
+from das_explain.files import expanded, read_regular
 from das_explain.text import loose
 from das_explain.types import Sample
 
@@ -92,7 +92,7 @@ class _Values:
 
 
 def _read_values(given: str) -> _Values:
-    path = Path(given).expanduser()
+    path = expanded(given)
     if path.suffix.lower() == ".csv":
         return _of_table(path)
     if path.suffix.lower() == ".txt":

@@ -34,6 +34,7 @@ from PIL import Image, PngImagePlugin
 
 from das_explain.data.images import full_size, printable
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.files import expanded
 from das_explain.types import Region
 
 VARIABLE = "DAS_EXPLAIN_CACHE"
@@ -53,7 +54,7 @@ def cache_folder() -> Path:
         import platformdirs
 
         root = platformdirs.user_cache_dir("das-explain", appauthor=False)
-    return Path(os.path.abspath(Path(root).expanduser())) / "masks"
+    return Path(os.path.abspath(expanded(root))) / "masks"
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,15 @@ def test_pack_networks_with_a_twist(name: str, tmp_path: Path) -> None:
         assert packed.config["arguments"] == {"aux_logits": True, "transform_input": False}
 
 
+@pytest.mark.parametrize("mine", ["README.md", "config.json", "model.safetensors"])
+def test_pack_replaces_no_file_of_somebody_s_own(weights: Path, tmp_path: Path, mine: str) -> None:
+    (tmp_path / mine).write_text("mine")
+    result = run("pack", f"{weights}@mobilenet_v2:das", tmp_path, "--force")
+    assert isinstance(result.exception, UsageError)
+    assert "holds no model of das-explain" in str(result.exception)
+    assert (tmp_path / mine).read_text() == "mine"
+
+
 def test_pack_does_not_replace_by_itself(weights: Path, tmp_path: Path) -> None:
     spec = f"{weights}@mobilenet_v2:das"
     (tmp_path / "m").mkdir()

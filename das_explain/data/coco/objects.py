@@ -23,7 +23,7 @@ from das_explain.data.coco.file import CocoFile, read_coco
 from das_explain.data.images import ImageError, decode_image, full_size, printable, stored_turn
 from das_explain.data.sources import path_of
 from das_explain.errors import UsageError
-from das_explain.files import sha256_of
+from das_explain.files import expanded, sha256_of
 from das_explain.types import Sample
 
 _BACK = {Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270}
@@ -99,7 +99,7 @@ def open_objects(spec: str) -> ObjectDataset:
         DasExplainError: the file cannot be read.
     """
     head, at, folder = spec.rpartition(".json@")
-    path = Path(f"{head}.json" if at else spec).expanduser()
+    path = expanded(f"{head}.json" if at else spec)
     file, where = read_coco(str(path)), printable(path)
     categories = {number: file.categories[number] for number in sorted(file.categories, key=_category_order)}
     if not file.images or not categories:
@@ -109,7 +109,7 @@ def open_objects(spec: str) -> ObjectDataset:
     for annotation in (each for mine in file.annotations.values() for each in mine):
         _check(annotation, categories, where)
     names = [_file_name(image, where) for image in file.images]
-    root = Path(folder).expanduser() if at else _image_folder(path, names[0])
+    root = expanded(folder) if at else _image_folder(path, names[0])
     samples = tuple(Sample(name, i, path=root / name) for i, name in enumerate(names))
     return ObjectDataset(spec, file, samples, categories, sha256_of(path))
 

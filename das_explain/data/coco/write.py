@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from das_explain.data.coco import rle
-from das_explain.files import part_of
+from das_explain.files import open_new
 
 SHAPES = ("polygons", "rle")
 
@@ -40,14 +41,13 @@ class CocoWriter:
         self.path = path
         self.category = {name: number for number, name in enumerate(categories, 1)}
         self.info = info
-        self._partial = part_of(path)
+        self._open = ExitStack()
         self._images: list[dict[str, Any]] = []
         self._annotations = 0
 
     def __enter__(self) -> CocoWriter:
-        self._partial.unlink(missing_ok=True)
-        self._file = self._partial.open("x", encoding="ascii", newline="\n")
-        self._file.write('{"info":' + json.dumps(self.info) + ',\n"annotations":[')
+        self._file = self._open.enter_context(open_new(self.path))
+        self._write('{"info":' + json.dumps(self.info) + ',\n"annotations":[')
         return self
 
     def add(self, name: str, size: tuple[int, int], category: str, shape: dict[str, Any] | None) -> None:
@@ -56,18 +56,19 @@ class CocoWriter:
         self._images.append({"id": number, "file_name": name, "width": size[0], "height": size[1]})
         if shape is not None:
             ids = {"id": self._annotations + 1, "image_id": number, "category_id": self.category[category]}
-            self._file.write(("," if self._annotations else "") + "\n" + json.dumps({**ids, **shape}))
+            self._write(("," if self._annotations else "") + "\n" + json.dumps({**ids, **shape}))
             self._annotations += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
+    ) -> bool:
+        if kind is not None:
+            return bool(self._open.__exit__(kind, error, trace))
+        with self._open:
             categories = [{"id": number, "name": name} for name, number in self.category.items()]
             images = ",\n".join(json.dumps(image) for image in self._images)
-            self._file.write(f'\n],\n"images":[\n{images}\n],\n"categories":{json.dumps(categories)}}}\n')
-        self._file.close()
-        if kind is None:
-            self._partial.replace(self.path)
-        else:
-            self._partial.unlink(missing_ok=True)
+            self._write(f'\n],\n"images":[\n{images}\n],\n"categories":{json.dumps(categories)}}}\n')
+        return False
+
+    def _write(self, text: str) -> None:
+        self._file.write(text.encode("ascii"))

@@ -26,7 +26,7 @@ from das_explain.data.images import (
 )
 from das_explain.data.mask_pixels import MaskPixels, read_mask_file
 from das_explain.errors import UsageError
-from das_explain.files import sha256_of
+from das_explain.files import expanded, sha256_of
 from das_explain.types import Region, Sample
 
 SPLITS = ("train", "test")
@@ -148,7 +148,7 @@ def folder_and_split(kind: str, rest: str, split: str | None) -> tuple[Path, str
     split = split or "test"
     if split not in SPLITS or not rest:
         raise UsageError(f"no such data: {kind}:{printable(rest)} ({kind}:FOLDER[:train|test])")
-    path = Path(rest).expanduser()
+    path = expanded(rest)
     if not path.is_dir():
         raise UsageError(f"no such folder: {printable(rest)} ({kind}:FOLDER[:train|test])")
     return path, split

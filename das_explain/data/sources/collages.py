@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from das_explain.data.collage.images import Collage, CollageImage
 
 DEFAULT_COUNT = 100
+MOST = 1_000_000  # of the last one; a list of so many takes half a gigabyte
+_NUMBER = re.compile("[0-9]{1,9}")
 SPLITS = ("train", "test")
 
 
@@ -65,10 +68,12 @@ def list_collage(rest: str, *, split: str | None = None, root: object = None) ->
         skipped, plus, number = part.rpartition("+")
         if part in SPLITS and split in (None, part):
             split = part
-        elif number.isdecimal() and int(number) > 0 and (skipped.isdecimal() if plus else not skipped):
+        elif _NUMBER.fullmatch(number) and int(number) and bool(_NUMBER.fullmatch(skipped)) == bool(plus):
             first, count = int(skipped or 0), int(number)
         else:
             raise UsageError(f"no such collage: collage:{rest} (collage[:train|test][:[SKIP+]N] with N images, N > 0)")
+    if first + count > MOST:
+        raise UsageError(f"collage:{rest} is too many: there are {MOST:,} images")
     split = split or "test"
     if split not in SPLITS:
         raise UsageError(f"collage has no split {split!r}: {' or '.join(SPLITS)}")

@@ -21,6 +21,7 @@ from PIL import Image
 from das_explain.data.images import ImageError, as_rgb, printable
 from das_explain.data.sources import Files, Listing, file_listing
 from das_explain.errors import DasExplainError, UsageError, one_line
+from das_explain.files import expanded
 from das_explain.types import Region, Sample
 
 ROOT_VARIABLE = "DAS_EXPLAIN_DATA"
@@ -56,7 +57,7 @@ def data_root(root: Path | None = None) -> Path:
         import platformdirs
 
         root = Path(platformdirs.user_cache_dir("das-explain", appauthor=False)) / "datasets"
-    return Path(os.path.abspath(root.expanduser()))
+    return Path(os.path.abspath(expanded(root)))
 
 
 def list_torchvision(rest: str, *, split: str | None = None, root: Path | None = None) -> Listing:
@@ -65,7 +66,12 @@ def list_torchvision(rest: str, *, split: str | None = None, root: Path | None =
     dataset = _open(rest, folder, split)
     if rest == "OxfordIIITPet":
         return _list_pets(dataset)
-    labels = _labels(dataset, rest)
+    try:
+        labels = _labels(dataset, rest)
+    except DasExplainError:
+        raise
+    except Exception as error:  # VisionDataset itself, for one, has nothing
+        raise UsageError(f"torchvision:{rest} cannot be explained ({one_line(error)})") from None
     samples = tuple(Sample(f"{i:06d}", i, label) for i, label in enumerate(labels))
     return Listing(Vision(rest, folder, split), samples, (f"{split}",) * len(samples), has_masks=False)
 

@@ -23,7 +23,7 @@ FPN_CHANNELS = 256
 LAYERS = ("conv1", *STAGES)
 """The parts of the backbone that ``trainable_layers`` counts, from the last."""
 DETECTOR_ARGUMENTS = ("trainable_layers", "min_size", "max_size", "norm_eps", "box_batch_size_per_image")
-MAX_SIDE = 8192
+MAX_SIDE = 4096
 
 
 def create_detector(

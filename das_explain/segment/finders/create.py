@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from das_explain.devices import find_device
 from das_explain.errors import DasExplainError, UsageError, check_package
+from das_explain.files import expanded
 from das_explain.segment.finders.boxed import BoxesFinder, SamFinder
 from das_explain.segment.finders.grounded import GroundedFinder
 from das_explain.segment.finders.options import FinderOptions
@@ -116,7 +117,7 @@ def _find_sam(name: str, options: FinderOptions) -> tuple[Weights, int]:
         raise UsageError(f"--sam {sam} does not go with {name}; it takes {fits}, a folder or a hub id")
     if name == "grounded-sam-original":
         return find_file(ORIGINAL_SAM.get(short, sam), "--sam"), 1
-    if Path(sam).expanduser().is_file() or sam.endswith(CHECKPOINTS):
+    if expanded(sam).is_file() or sam.endswith(CHECKPOINTS):
         if name == "grounded-sam2":
             raise UsageError(f"{sam} is a checkpoint file; grounded-sam2 takes a folder of transformers or a hub id")
         check_package("segment_anything", "segment-anything", "segment", f"{name} with a checkpoint file of SAM")

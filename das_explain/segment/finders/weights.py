@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from das_explain.data.images import printable
 from das_explain.errors import DasExplainError, UsageError, first_line
-from das_explain.files import sha256_of, write_json
+from das_explain.files import expanded, sha256_of, write_json
 
 CHECKPOINTS = (".pth", ".pt", ".safetensors", ".bin", ".ckpt")
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
@@ -78,7 +78,7 @@ def find_folder(spec: str, option: str, *, tokenizer: bool = False) -> Weights:
         UsageError: neither a folder nor a hub id.
         DasExplainError: files are missing, or could not be fetched. One line that says which files to put where.
     """
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.is_dir():
         if missing := _missing(path, tokenizer):
             raise DasExplainError(f"{printable(path)} has no {missing}: it needs {_wanted_files(tokenizer)}")
@@ -93,7 +93,7 @@ def find_folder(spec: str, option: str, *, tokenizer: bool = False) -> Weights:
 
 def find_file(spec: str, option: str) -> Weights:
     """A checkpoint file, by path or as ``USER/REPO/FILE`` on the hub. Raises as ``find_folder``."""
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.is_file():
         return Weights(spec, path)
     match = _HUB_FILE.fullmatch(spec)
@@ -124,7 +124,7 @@ def find_file(spec: str, option: str) -> Weights:
 
 def find_tokenizer(spec: str, option: str) -> Weights:
     """A folder with a BERT tokenizer, or one on the hub; no weights are needed. Raises as ``find_folder``."""
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.is_dir():
         if not any((path / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
             raise DasExplainError(f"{printable(path)} has no tokenizer: it needs tokenizer.json or vocab.txt")

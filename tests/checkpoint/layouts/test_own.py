@@ -61,9 +61,9 @@ HOSTILE = [
     ({"labels": ["a", "b", "c", "\x1b[2J"]}, "'\\x1b[2J' is no class name"),
     ({"labels": ["a", "b", "c", 4]}, "class names must be a list of texts"),
     ({"labels": "abcd"}, "class names must be a list of texts"),
-    ({"preprocess": {"size": [10**9, 10**9]}}, "preprocess.size must be a side or [height, width] in 1..8192"),
+    ({"preprocess": {"size": [10**9, 10**9]}}, "preprocess.size must be a side or [height, width] in 1..2048"),
     ({"preprocess": {"size": "224"}}, "preprocess.size must be a side"),
-    ({"preprocess": {"resize": -1}}, "preprocess.resize must be a side in 1..8192, not -1"),
+    ({"preprocess": {"resize": -1}}, "preprocess.resize must be a side in 1..4096, not -1"),
     (
         {"preprocess": {"interpolation": "__class__"}},
         "preprocess.interpolation must be nearest, bilinear, bicubic, lanczos",
