@@ -27,15 +27,19 @@ def stop(words: Sequence[object], working: Callable[[], bool], number: int, log:
     """Runs ``das-explain WORDS`` and sends it a signal as soon as ``working()``; Ctrl-C goes to its workers as well."""
     child = _start([str(word) for word in words], log)
     deadline = time.monotonic() + SECONDS
-    while not working():
-        ended, status = os.waitpid(child, os.WNOHANG)
-        assert not ended, f"it ended by itself with {status}: {log.read_text()[-2000:]}"
-        assert time.monotonic() < deadline, f"it has not begun: {log.read_text()[-2000:]}"
-        time.sleep(0.002)
-    (os.killpg if number == signal.SIGINT else os.kill)(child, number)
-    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        assert time.monotonic() < deadline, f"it does not stop: {log.read_text()[-2000:]}"
-        time.sleep(0.01)
+    try:
+        while not working():
+            ended, status = os.waitpid(child, os.WNOHANG)
+            assert not ended, f"it ended by itself with {status}: {log.read_text()[-2000:]}"
+            assert time.monotonic() < deadline, f"it has not begun: {log.read_text()[-2000:]}"
+            time.sleep(0.002)
+        (os.killpg if number == signal.SIGINT else os.kill)(child, number)
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+            assert time.monotonic() < deadline, f"it does not stop: {log.read_text()[-2000:]}"
+            time.sleep(0.01)
+    except AssertionError:
+        _left_of(child, 0)
+        raise
     said = log.read_text()
     return Ended(os.waitstatus_to_exitcode(ended[1]), (said.splitlines() or [""])[-1], said, _left_of(child))
 
@@ -70,9 +74,9 @@ def _start(words: list[str], log: Path) -> int:
         os._exit(code)
 
 
-def _left_of(session: int) -> list[int]:
-    """The processes of a session whose leader has ended, after those that are ending have had their time."""
-    deadline = time.monotonic() + GRACE
+def _left_of(session: int, grace: float = GRACE) -> list[int]:
+    """The processes that a session has left after that many seconds, for those that are ending; they are killed."""
+    deadline = time.monotonic() + grace
     while (left := [each for each in _processes() if _session_of(each) == session]) and time.monotonic() < deadline:
         time.sleep(0.05)
     for each in left:

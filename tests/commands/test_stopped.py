@@ -77,11 +77,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
     "gate": (("gate", "CSV", "-m", "DAS", "--out", "OUT", *AT_WORK), there("*-gate.pdf")),
     "heatmap": (("heatmap", "CSV", "-m", "PLAIN", "--out", "OUT", *AT_WORK), there("*-heatmap.pdf")),
     "evaluate": (("evaluate", "CSV", "-m", "PLAIN", "--out", "OUT", *AT_WORK), there("unfinished.jsonl")),
-    "train": (("train", "RECIPE", "--out", "OUT"), there("log.csv")),
+    "train": (("train", "RECIPE", "--out", "OUT"), there("tensorboard")),
     "score": (("score", "RUN", "--threshold", "0.6", "--no-report"), there(".das-explain-*-tables")),
     "report": (("report", "RUN"), there(".das-explain-*-figures")),
-    "study": (("study", "STUDY", "--out", "OUT"), there("units/*/log.csv")),
-    "study of two at once": (("study", "STUDY", "--out", "OUT", "--jobs", "2"), there("units/*/log.csv")),
+    "study": (("study", "STUDY", "--out", "OUT"), there("units/*/tensorboard")),
+    "study of two at once": (("study", "STUDY", "--out", "OUT", "--jobs", "2"), there("units/*/tensorboard")),
 }  # fmt: skip
 QUICK = {("sfd", signal.SIGINT), ("evaluate", signal.SIGTERM), ("score", signal.SIGINT)}
 CASES = [
