@@ -95,7 +95,7 @@ def test_a_terminal_of_ascii_and_an_out_of_no_utf8_do_no_harm(tmp_path: Path):
         [sys.executable, str(ROOT / "cli.py"), *words, out],
         env={**os.environ, **usual},
         capture_output=True,
-        timeout=300,
+        timeout=900,
     )
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
