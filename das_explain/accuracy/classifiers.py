@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from das_explain.evidence.values import keep_logits
 from das_explain.files import six_digits
@@ -130,7 +130,7 @@ def _compare_pair(a: str, b: str, right: pd.DataFrame) -> dict[str, Any]:
         empty = ("top1_a", "top1_b", "difference", "ci_low", "ci_high")
         return {**row, **dict.fromkeys(empty), "only_a": 0, "only_b": 0, "p_value": None}
     p_a, p_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
-    reach = norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt((p_a + p_b - (p_b - p_a) ** 2) / (n + 2))
+    reach = ndtri((1 + CONFIDENCE) / 2) * np.sqrt((p_a + p_b - (p_b - p_a) ** 2) / (n + 2))
     return {
         **row,
         "top1_a": float(both[a].mean()),

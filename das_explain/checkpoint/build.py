@@ -10,12 +10,12 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from das_explain.errors import UsageError
 from das_explain.nn.anywhere import THEIRS, create_theirs
 from das_explain.nn.registry import ATTENTION, BACKBONES, create_model
+from das_explain.nn.valueless import without_values
 
 MAX_CLASSES = 1_000_000
 
@@ -47,7 +47,7 @@ def build_network(
             f"{architecture} cannot be built by name; transformers' own folder of it is what can be loaded"
         )
     check_architecture(architecture, attention)
-    with torch.device("meta"):
+    with without_values():
         return create_model(architecture, attention, num_classes, **check_arguments(architecture, attention, arguments))
 
 
@@ -57,7 +57,7 @@ def _detector(architecture: str, attention: str, num_classes: int, arguments: di
     check_backbone(architecture, attention)
     check_architecture(architecture, attention)
     own = {name: arguments.pop(name) for name in DETECTOR_ARGUMENTS if name in arguments}
-    with torch.device("meta"):
+    with without_values():
         checked = check_arguments(architecture, attention, arguments)
         return create_detector(architecture, attention, num_classes, **checked, **own)
 

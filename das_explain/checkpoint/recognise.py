@@ -17,7 +17,6 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from das_explain.checkpoint.build import build_network
@@ -28,6 +27,7 @@ from das_explain.errors import DasExplainError
 from das_explain.nn.backbones.timm_networks import check_timm
 from das_explain.nn.backbones.torchvision_networks import check_torchvision
 from das_explain.nn.registry import BACKBONES
+from das_explain.nn.valueless import without_values
 
 SKETCH = 16
 TABLE = Path(__file__).parent / "architectures.txt"
@@ -148,7 +148,7 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
 def empty(name: str, classes: int) -> nn.Module:
     """The network without values, where its library can make it so."""
     try:
-        with torch.device("meta"):
+        with without_values():
             return build_network(name, num_classes=classes)
     except NotImplementedError:  # some look at their values when they are made
         return build_network(name, num_classes=classes)

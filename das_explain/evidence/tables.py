@@ -146,9 +146,12 @@ def read_parts(
 def _types(path: Path, columns: Sequence[str], only: Sequence[str] | None) -> dict[str, Any]:
     """Which columns of the file are read, and as what."""
     with path.open("rb") as file:  # pandas looks for its end in all of the file
-        if len(file.readline(LONGEST_HEADER)) == LONGEST_HEADER:
-            raise DasExplainError(f"{path} has a first line without an end: was it written by another program?")
-    names = list(pd.read_csv(path, nrows=0).columns)
+        header = file.readline(LONGEST_HEADER)
+    if len(header) == LONGEST_HEADER:
+        raise DasExplainError(f"{path} has a first line without an end: was it written by another program?")
+    if not header.strip():
+        raise pd.errors.EmptyDataError
+    names = next(csv.reader([header.decode("utf-8-sig")]))
     missing = [name for name in (only or columns) if name not in names]
     if missing:
         raise DasExplainError(f"{path} lacks the column {missing[0]}: was it written by another version?")

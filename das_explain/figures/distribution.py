@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.stats import gaussian_kde
 
 from das_explain.figures.drawing import (
     CLEAR,
@@ -60,6 +59,8 @@ def distribution_figure(scores: pd.DataFrame, measure: str = "sfd", *, width: fl
             )
             if len(values) >= 5 and np.ptp(values) > 1e-6:
                 grid = np.linspace(values.min(), values.max(), 200)
+                from scipy.stats import gaussian_kde
+
                 density = gaussian_kde(values)(grid)
                 panel.fill_between(grid, y, y - 0.3 * density / density.max(), color=colour, alpha=0.35, linewidth=0)
             if count:

@@ -9,7 +9,8 @@ colour-blind-safe palette of Okabe and Ito; maps run from blue (0) to red (1), o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def save(figure: Figure, stem: str | Path, formats: Sequence[str] = ("png", "pdf
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         fonts = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "das-explain"}
-        with matplotlib.rc_context(fonts), warnings.catch_warnings():
+        with matplotlib.rc_context(fonts), _without_layout_tables(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box is drawn in its place
             for path, kind in zip(paths, formats, strict=True):
                 settings = {"dpi": DPI, "format": kind, **how[kind]}
@@ -73,6 +74,27 @@ def save(figure: Figure, stem: str | Path, formats: Sequence[str] = ("png", "pdf
             f"cannot write the figure {error.filename or stem}: {error.strerror or error}; choose another --out"
         ) from None
     return paths
+
+
+@contextmanager
+def _without_layout_tables() -> Iterator[None]:
+    """Leaves out of the fonts in a PDF what says how letters are set, since they are set already: to read these tables
+    and cut them to the letters that are used takes longer than to draw a figure."""
+    from fontTools import subset
+
+    load = subset.load_font
+
+    def load_letters(*args: Any, **kwargs: Any) -> Any:
+        font = load(*args, **kwargs)
+        for table in {"GDEF", "GPOS", "GSUB", "MATH"} & set(font.keys()):
+            del font[table]
+        return font
+
+    subset.load_font = load_letters
+    try:
+        yield
+    finally:
+        subset.load_font = load
 
 
 def colormap(name: str) -> Colormap:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.functional import gaussian_blur
 
 from das_explain.errors import UsageError
 from das_explain.nn.answers import confidences
@@ -93,6 +92,8 @@ class Probe:
 
 def blur(images: Tensor) -> Tensor:
     """Photos (N, 3, H, W) without detail: RISE's Gaussian, sigma 5 px in a window of 11 px at 224 px, scaled with H."""
+    from torchvision.transforms.functional import gaussian_blur
+
     sigma = 5 * images.shape[-2] / 224
     reach = min(max(1, round(sigma)), min(images.shape[-2:]) - 1)
     return gaussian_blur(images, [2 * reach + 1] * 2, [sigma] * 2)

@@ -12,15 +12,17 @@ little noise. As pytorch-grad-cam's ``ROADCombined``, which is the reference.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import sparse
-from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, answered, check_maps
 from das_explain.measures.probe import Probe, probe_of
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 KEPT = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 """Per cent of the pixels that are kept, pytorch-grad-cam's percentiles."""
@@ -89,6 +91,9 @@ def impute(images: Tensor, known: Tensor) -> Tensor:
     >>> impute(torch.tensor([[[[0.0, 9.0, 0.5]]]]), torch.tensor([[[True, False, True]]]))
     tensor([[[[0.0000, 0.2500, 0.5000]]]])
     """
+    from scipy import sparse
+    from scipy.sparse.linalg import splu
+
     filled = np.array(images.detach().cpu(), dtype=np.float64).reshape(*images.shape[:2], -1)
     near = _neighbours(*images.shape[2:])
     weight = np.asarray(near.sum(axis=1)).ravel()  # less at the frame's edges
@@ -106,6 +111,8 @@ def impute(images: Tensor, known: Tensor) -> Tensor:
 @lru_cache(maxsize=4)
 def _neighbours(height: int, width: int) -> sparse.csr_array:
     """The weight of each pixel's neighbours, (H * W, H * W): 1/6 beside, above and below, 1/12 at the corners."""
+
+    from scipy import sparse
 
     def line(length: int, beside: float, here: float) -> sparse.dia_array:
         return sparse.diags_array([beside, here, beside], offsets=[-1, 0, 1], shape=(length, length))

@@ -1,5 +1,6 @@
 """The networks: torchvision's backbones, plain and with attention."""
 
+from das_explain.nn import torchvision_alone  # noqa: F401  before anything that imports torchvision
 from das_explain.nn.attention.das import DASGate
 from das_explain.nn.backbones.resnet import BranchedLogits
 from das_explain.nn.gate import Gate

@@ -7,7 +7,6 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
 
 from das_explain.errors import UsageError
 from das_explain.stats.pairing import measures_of, names, of_measure, pair, pairs_of
@@ -42,9 +41,19 @@ def rank_agreement(
             both = ~np.isnan(of_pair[one] + of_pair[other])
             tau, p_value = np.nan, np.nan
             if both.sum() >= 2:
-                tau, p_value = kendalltau(of_pair[one][both], of_pair[other][both])
+                tau, p_value = _kendall(of_pair[one][both], of_pair[other][both])
             rows.append((block, a, b, one, other, int(both.sum()), float(tau), float(p_value)))
     return pd.DataFrame(rows, columns=RANKS)
+
+
+def _kendall(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Kendall's tau-b and its p of two values or more each; of two values it is a sign, and says nothing."""
+    if len(x) == 2:
+        sign = np.sign(np.diff(x) * np.diff(y))[0]
+        return (sign, 1.0) if sign else (np.nan, np.nan)
+    from scipy.stats import kendalltau  # takes half a second
+
+    return kendalltau(x, y)
 
 
 def sign_agreement(

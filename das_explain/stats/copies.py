@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import f as fisher
-from scipy.stats import t as student
+from scipy.special import fdtrc, stdtrit
 
 from das_explain.stats import resampling
 from das_explain.stats.claims import designs_of
@@ -56,7 +55,7 @@ def split_variance(values: np.ndarray) -> Split:
     square = interaction(values)
     tiny = 1e-18 * max(1.0, float(np.abs(values).max()) ** 2)
     if square > tiny:
-        p_value = float(fisher.sf(square_copy / square, k - 1, (k - 1) * (n - 1)))
+        p_value = float(fdtrc(k - 1, (k - 1) * (n - 1), square_copy / square))
     else:
         p_value = 1.0 if square_copy <= tiny else 0.0
     return Split(float((square_copy - square) / n), float((square_image - square) / k), square, p_value)
@@ -134,7 +133,7 @@ def _reach(variances: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     """
     total = variances.sum(axis=0)
     freedom = total**2 / np.tensordot(1 / degrees, variances**2, axes=1)
-    return student.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(total)
+    return stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(total)
 
 
 def variance_table(scores: pd.DataFrame, groups: Mapping[str, str], measure: str = "sfd") -> pd.DataFrame:

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from das_explain.stats.claims import designs_of
 from das_explain.stats.copies import copies_needed, design_interval, pairs_of_designs, split_variance
@@ -127,7 +126,10 @@ def correlate(copies: pd.DataFrame, accuracy: str) -> pd.DataFrame:
             x, y = right.reindex(mine["model"]).to_numpy(float), mine["mean"].to_numpy(float)
             usable = np.isfinite(x) & np.isfinite(y)
             x, y, group = x[usable], y[usable], mine["group"].astype(str).to_numpy(dtype=object)[usable]
-            r, rho = _pearson(x, y), _pearson(rankdata(x), rankdata(y)) if len(x) else np.nan
+            r, rho = (
+                _pearson(x, y),
+                _pearson(*(pd.Series(each).rank().to_numpy() for each in (x, y))) if len(x) else np.nan,
+            )
             inner = _pearson(*(_within(each, group) for each in (x, y)))
             counts = len(x), len(x) - len(set(group)) + 1
             rows.append((measure, block, len(x), r, *_fisher(r, counts[0]), rho, inner, *_fisher(inner, counts[1])))
@@ -160,7 +162,7 @@ def intervals_of_designs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.n
         degrees = np.stack([np.full(len(n), len(a) - 1), np.full(len(n), len(b) - 1), n - 1])
         total = variances.sum(axis=0)
         freedom = total**2 / (variances**2 / degrees).sum(axis=0)
-        reach = student.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(total)
+        reach = stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(total)
     reach = np.where(n > 1, np.where(total < 1e-18, 0.0, reach), np.nan)
     return n, np.where(n > 0, delta, np.nan), delta - reach, delta + reach
 
@@ -211,5 +213,5 @@ def _fisher(r: float, count: int) -> tuple[float, float]:
     """Fisher's interval of a correlation of so many pairs."""
     if count < 4 or np.isnan(r) or abs(r) > 1 - 1e-12:
         return np.nan, np.nan
-    reach = norm.ppf((1 + CONFIDENCE) / 2) / np.sqrt(count - 3)
+    reach = ndtri((1 + CONFIDENCE) / 2) / np.sqrt(count - 3)
     return float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))

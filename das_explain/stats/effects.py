@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import nct, norm, rankdata, wilcoxon
-from scipy.stats import t as student
+from scipy.special import nctdtr, ndtri, stdtrit
 
 from das_explain.stats.intervals import CONFIDENCE
 from das_explain.stats.pairing import of_measure, pair, pairs_of
@@ -56,6 +55,12 @@ def wilcoxon_p_value(differences: np.ndarray) -> float:
         return np.nan
     if not differences.any():
         return 1.0
+    sizes, n = np.abs(differences), len(differences)
+    if n <= _EXACT and sizes.all() and len(np.unique(sizes)) == n:
+        positive = int(np.sum((np.argsort(np.argsort(sizes)) + 1)[differences > 0]))
+        return float(min(1.0, 2 * _below(n)[min(positive, n * (n + 1) // 2 - positive)]))
+    from scipy.stats import wilcoxon  # takes half a second, and is needed for ties and many images only
+
     return float(wilcoxon(differences).pvalue)
 
 
@@ -72,7 +77,7 @@ def rank_biserial(differences: np.ndarray) -> float:
     if not len(differences):
         return np.nan
     differences = differences[differences != 0]
-    ranks = rankdata(np.abs(differences))
+    ranks = pd.Series(np.abs(differences)).rank().to_numpy()
     return float(np.sum(ranks * np.sign(differences)) / ranks.sum()) if len(ranks) else 0.0
 
 
@@ -119,11 +124,16 @@ def _critical(n: int) -> int:
     tail = (1 - CONFIDENCE) / 2
     if n > _EXACT:
         spread = np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-        return int(n * (n + 1) / 4 + norm.ppf(tail) * spread)
+        return int(n * (n + 1) / 4 + ndtri(tail) * spread)
+    return int(np.searchsorted(_below(n), tail, side="right"))
+
+
+def _below(n: int) -> np.ndarray:
+    """P(W <= w) of w = 0, 1, ... n (n + 1) / 2, W being the sum of those of n ranks that are positive by chance."""
     ways = np.ones(1)
     for rank in range(1, n + 1):  # each rank is in the sum or not
         ways = np.convolve(ways, np.bincount([0, rank], minlength=rank + 1))
-    return int(np.searchsorted(np.cumsum(ways) / 2.0**n, tail, side="right"))
+    return np.cumsum(ways) / 2.0**n
 
 
 def images_needed(differences: np.ndarray, power: float = 0.8) -> float:
@@ -159,8 +169,9 @@ def _power(effect: float, n: int) -> float:
     """The chance that a two-sided 5 % paired t test of n differences rejects, at a mean of ``effect`` deviations."""
     if effect * np.sqrt(n) > 30:
         return 1.0
-    critical = student.ppf((1 + CONFIDENCE) / 2, n - 1)
-    return float(nct.sf(critical, n - 1, effect * np.sqrt(n)) + nct.cdf(-critical, n - 1, effect * np.sqrt(n)))
+    critical = stdtrit(n - 1, (1 + CONFIDENCE) / 2)
+    above, below = (nctdtr(n - 1, effect * np.sqrt(n), end) for end in (critical, -critical))
+    return float(1 - above + below)
 
 
 def _without_rounding(differences: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from scipy.stats import binomtest
 
 from das_explain.stats import resampling
 
@@ -94,6 +93,8 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     """
     if not n:
         return np.nan, np.nan
+    from scipy.stats import binomtest
+
     low, high = binomtest(right, n).proportion_ci(CONFIDENCE, "wilson")
     return float(low), float(high)
 

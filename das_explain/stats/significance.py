@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest
 
 from das_explain.stats import resampling
 
@@ -50,7 +49,11 @@ def mcnemar_p_value(gained: int, lost: int) -> float:
     >>> round(mcnemar_p_value(5, 1), 3)
     0.219
     """
-    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    if not gained + lost:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(gained, gained + lost).pvalue)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any
 
-import torch
 from torch import nn
 
 from das_explain.nn.attention.asr import fused
 from das_explain.nn.counts.profile import profile
 from das_explain.nn.counts.ptflops import ptflops_macs
 from das_explain.nn.registry import create_model
+from das_explain.nn.valueless import without_values
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _counted(parameters: int, macs: int) -> Counted:
 
 def on_meta(backbone: str, attention: str, num_classes: int = 1000, **arguments: Any) -> nn.Module:
     """The network without memory: shapes are all that counting needs."""
-    with torch.device("meta"):
+    with without_values():
         return create_model(backbone, attention, num_classes, **arguments)
 
 
@@ -223,7 +223,7 @@ def detector(backbone: str, attention: str) -> int:
     """
     from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
-    with torch.device("meta"):
+    with without_values():
         whole = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=81)
     body = sum(parameter.numel() for parameter in whole.backbone.body.parameters())
     rest = sum(parameter.numel() for parameter in whole.parameters()) - body
