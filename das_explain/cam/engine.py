@@ -142,6 +142,14 @@ def join_cams(parts: Sequence[Cam]) -> Cam:
     return Cam(native=native, raw_max=raw_max, size=parts[0].size)
 
 
+def join_maps(parts: Sequence[Maps]) -> Maps:
+    """The same of what was explained in parts: in order, of one network and the same blocks."""
+    if len(parts) == 1:
+        return parts[0]
+    cams = {name: join_cams([part.cams[name] for part in parts]) for name in parts[0].cams}
+    return Maps(torch.cat([part.logits for part in parts]), torch.cat([part.target for part in parts]), cams)
+
+
 def parse_layouts(layouts: Mapping[str, Layout | str] | None, modules: Container[str]) -> dict[str, Layout]:
     """Layouts that a person gives, of blocks that are explained. Raises UsageError for an unknown one."""
     given = (layouts or {}).items()

@@ -24,7 +24,7 @@ from das_explain.cam.engine import (
     check_map,
     check_targets,
     explain,
-    join_cams,
+    join_maps,
     normalize,
     parse_layouts,
     resolve_blocks,
@@ -77,8 +77,7 @@ def explain_with(
             explain_with(method, network, images[i : i + 1], wanted[i : i + 1], blocks, size=size, layouts=layouts)
             for i in range(len(images))
         ]
-        joined = {name: join_cams([part.cams[name] for part in parts]) for name in parts[0].cams}
-        return Maps(torch.cat([part.logits for part in parts]), torch.cat([part.target for part in parts]), joined)
+        return join_maps(parts)
     if method == "gradcam" or images.ndim != 4 or not len(images):  # its errors; no image has no map by any method
         return explain(network, images, targets, blocks, size=size, layouts=layouts)
     modules = resolve_blocks(network, blocks)

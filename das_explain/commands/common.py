@@ -51,6 +51,8 @@ def run_and_publish(
             note=lambda sentence: say(f"note        {sentence}"),
             **collecting,
         )
+    if run.manifest["batch"] < plan.batch:
+        print(f"note        memory held no more than {plural(run.manifest['batch'], 'photo')} at a time")
     score_and_publish(run, scoring, report=report)
     return run
 

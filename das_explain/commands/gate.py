@@ -72,7 +72,7 @@ def gate(
             out,
             at=points,
             drawn=drawn,
-            batch=running.batch,
+            batch=running.photos_at_once,
             workers=running.workers,
             finding=finding,
             progress=progress,

@@ -49,7 +49,7 @@ def heatmap(
             explainer,
             score_options,
             out,
-            batch=running.batch,
+            batch=running.photos_at_once,
             workers=running.workers,
             finding=finding,
         )

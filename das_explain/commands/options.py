@@ -297,12 +297,20 @@ class Running:
     device: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", rich_help_panel=RUNNING, help="cpu, cuda, cuda:1 or mps; the best there is unless given."
+            metavar="NAME",
+            rich_help_panel=RUNNING,
+            help="cpu, cuda, cuda:1 or mps; the best there is unless given. sfd takes several, as cuda:0,cuda:1.",
         ),
     ] = None
     batch: Annotated[
-        int, typer.Option(min=1, metavar="N", rich_help_panel=RUNNING, help="Photos per forward pass.")
-    ] = 16
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel=RUNNING,
+            help="Photos per forward pass: 16, on a graphics card 64, unless given; fewer where memory runs out.",
+        ),
+    ] = None
     workers: Annotated[
         int | None,
         typer.Option(
@@ -319,6 +327,18 @@ class Running:
         bool,
         typer.Option("--overwrite", rich_help_panel=RUNNING, help="Replace other results that are in --out."),
     ] = False
+
+    @property
+    def photos_at_once(self) -> int:
+        """``--batch``, or what suits the device."""
+        from das_explain.devices import find_device
+
+        return self.batch or (64 if find_device(self.first_device).type == "cuda" else 16)
+
+    @property
+    def first_device(self) -> str | None:
+        """The device of what runs once, where there may be several."""
+        return self.device and self.device.split(",")[0]
 
 
 def score_options(given: Mapping[str, Any], before: ScoreOptions | None = None) -> ScoreOptions:

@@ -102,7 +102,7 @@ def study(
             resources=Resources(engine, jobs, unit_cpus, unit_gpus),
             keep=keep,
             device=running.device,
-            batch=running.batch,
+            batch=running.photos_at_once,
             workers=running.workers,
             told=_Told(units),
             progress=progress,

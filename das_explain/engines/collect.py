@@ -61,6 +61,7 @@ def collect(
     shards = how.run(plan, missing, explainer, lambda done, of: progress(before + done, total), finding)
     for shard in shards:
         run.shards.write(shard.number, shard.table)
+    run.manifest["batch"] = explainer.fitting.most or plan.batch
     run.record_makers()
     return run
 

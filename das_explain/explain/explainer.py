@@ -11,13 +11,14 @@ from torch import Tensor
 
 from das_explain.batches.ahead import can_overlap
 from das_explain.batches.load import Batch, load_batches
-from das_explain.cam.engine import Maps
+from das_explain.cam.engine import Maps, join_maps
 from das_explain.cam.methods import explain_with
 from das_explain.data.sources import Source
 from das_explain.evidence.codec import jpeg
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
 from das_explain.explain.contestants import Contest, Contestant, ExplainOptions
 from das_explain.explain.faithfulness import measure_faithfulness
+from das_explain.explain.fitting import Fitting
 from das_explain.segment import Segmenter
 from das_explain.types import Progress, Sample, no_progress
 
@@ -28,6 +29,7 @@ class Explainer:
     def __init__(self, contest: Contest, options: ExplainOptions) -> None:
         self.contest = contest
         self.options = options
+        self.fitting = Fitting()
         self._inputs = Inputs()
 
     def batches(
@@ -82,7 +84,9 @@ class Explainer:
                 maps = BlockMaps(cam.native.float().cpu().numpy(), cam.raw_max.float().cpu().numpy())
                 evidence.maps[Key(contestant.name, block)] = maps
             if self.options.measures:
-                evidence.measured |= measure_faithfulness(contestant, seen, explanation, self.options)
+                evidence.measured |= measure_faithfulness(
+                    contestant, seen, explanation, self.options, self.fitting.most or len(seen)
+                )
         return evidence
 
     def explain_model(self, contestant: Contestant, seen: Batch, targets: Tensor | None = None) -> Maps:
@@ -90,16 +94,20 @@ class Explainer:
         images = self._inputs.of(contestant, seen)
         targets = wanted_targets(contestant, seen, self.options) if targets is None else targets
         bf16 = self.options.precision == "bf16"
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return explain_with(
-                self.options.method,
-                contestant.network,
-                images,
-                targets,
-                contestant.blocks,
-                layouts=contestant.model.layouts,
-                alone=contestant.model.alone,
-            )
+
+        def explain_part(rows: slice) -> Maps:
+            with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=bf16):
+                return explain_with(
+                    self.options.method,
+                    contestant.network,
+                    images[rows],
+                    targets[rows],
+                    contestant.blocks,
+                    layouts=contestant.model.layouts,
+                    alone=contestant.model.alone,
+                )
+
+        return join_maps(self.fitting.in_parts(len(images), explain_part))
 
 
 class Inputs:

@@ -17,9 +17,10 @@ from das_explain.nulls.pairing import image_seeds
 
 
 def measure_faithfulness(
-    contestant: Contestant, seen: Batch, explanation: Maps, options: ExplainOptions
+    contestant: Contestant, seen: Batch, explanation: Maps, options: ExplainOptions, batch: int
 ) -> dict[tuple[Key, str], tuple[np.ndarray, list[str]]]:
-    """(key, measure) -> values float64 (n,) and statuses, of ``options.measures``, for a batch of readable photos.
+    """(key, measure) -> values float64 (n,) and statuses, of ``options.measures``, for a batch of readable photos, of which
+    the network is shown ``batch`` at once.
 
     All models and blocks are asked about the same photos, hidden and drawn in the same way: chance comes from the
     image's name.
@@ -38,7 +39,7 @@ def measure_faithfulness(
             explanation.target,
             contestant.model.activation,
             seeds=seeds,
-            batch=len(seen),
+            batch=batch,
         )
         how = MeasureOptions(probe=probe, baseline=options.baseline)
         for block, cam in explanation.cams.items():

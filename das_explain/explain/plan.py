@@ -20,7 +20,7 @@ class Plan:
     ``models`` are specs; ``samples`` were drawn once; ``labels`` are the data's class names;
     ``label_files`` the models', where theirs do not tell, and ``label_map`` what the models call the data's classes;
     ``layouts`` how blocks are read. ``batch``, ``workers`` and
-    ``device`` move no number beyond rounding.
+    ``device`` (or several, as ``cuda:0,cuda:1``) move no number beyond rounding.
     """
 
     models: tuple[str, ...]
@@ -37,15 +37,20 @@ class Plan:
     workers: int | None = None
     device: str | None = None
 
+    @property
+    def devices(self) -> tuple[str | None, ...]:
+        """One or several; ``None`` for the best there is."""
+        return tuple(self.device.split(",")) if self.device else (None,)
+
     def explainer(self) -> Explainer:
-        """Loads the models."""
+        """Loads the models, onto the first device."""
         contest = load_contest(
             self.models,
             self.labels,
             self.options,
             blocks=self.blocks,
             layouts=self.layouts,
-            device=self.device,
+            device=self.devices[0],
             label_files=self.label_files,
             label_map=self.label_map,
         )
