@@ -2,13 +2,14 @@
 
     python benchmarks/cam.py                     # ResNet-50, blocks 3 and 4, batch 8, 224 px
     python benchmarks/cam.py --model resnet18 --attention das --repeat 5
+    python benchmarks/cam.py --model collage-das-resnet18   # a trained network, on photos of the kind that it knows
 
 All explain the same network, images and targets, in turn, round after round, each timed call after an untimed one;
 the medians are compared. ``forward`` is one plain forward pass without gradients. ``this engine`` is
 ``das_explain.grad_cam`` on the network as it is; ``folded`` and ``bf16`` run on ``das_explain.nn.fast.fold.folded``, made
 once, as ``das-explain sfd`` does on a CPU. The last column says how far the maps are from the same network's in
 float64: a random network's maps are sums that nearly cancel, so that float32 itself is off by some per cent at block 3,
-and bfloat16 says nothing about its maps.
+and bfloat16 says nothing about its maps; of a trained one it does.
 Needs: pip install 'das-explain[benchmark]'.
 """
 
@@ -29,7 +30,9 @@ from torch import Tensor, nn
 from torchcam.methods import GradCAM as TorchGradCAM
 
 from das_explain.cam.engine import grad_cam
-from das_explain.nn import create_model
+from das_explain.checkpoint.load import load_model
+from das_explain.data.dataset import open_dataset
+from das_explain.nn import BACKBONES, create_model
 from das_explain.nn.fast.fold import folded
 
 PEER = "pytorch-grad-cam"
@@ -104,16 +107,8 @@ def check(reference: list[Tensor], maps: list[Tensor]) -> str:
     return f"{max(float((unit(a.float()) - unit(b.float())).abs().max()) for a, b in zip(reference, maps)):.1e}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="resnet50")
-    parser.add_argument("--attention", default="none")
-    parser.add_argument("--blocks", default="layer3,layer4")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--repeat", type=int, default=11)
-    arguments = parser.parse_args()
-
+def random_network(arguments: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor]:
+    """An untrained network, noise and classes."""
     torch.manual_seed(0)
     network = create_model(arguments.model, arguments.attention)
     for module in network.modules():
@@ -121,9 +116,32 @@ def main() -> None:
             module.momentum = None
     with torch.no_grad():  # batch norms that fit: an uncalibrated random network has nothing but rounding in its maps
         network.train()(torch.randn(8, 3, arguments.size, arguments.size))
-    network.eval()
     images = torch.randn(arguments.batch, 3, arguments.size, arguments.size)
-    targets = torch.arange(arguments.batch)
+    return network.eval(), images, torch.arange(arguments.batch)
+
+
+def trained_network(arguments: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor]:
+    """A trained network, collage photos as it sees them, and their classes."""
+    model = load_model(arguments.model, device="cpu")
+    dataset = open_dataset(f"collage:{arguments.batch}")
+    images = torch.stack([model.preprocess(dataset.source.read(sample)) for sample in dataset.samples])
+    return model.network, images, torch.tensor([model.labels.index(sample.label) for sample in dataset.samples])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--model", default="resnet50", help="a backbone, or the spec of a network of the collage's classes"
+    )
+    parser.add_argument("--attention", default="none")
+    parser.add_argument("--blocks", default="layer3,layer4")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--repeat", type=int, default=11)
+    arguments = parser.parse_args()
+
+    make = random_network if arguments.model in BACKBONES else trained_network
+    network, images, targets = make(arguments)
     names = arguments.blocks.split(",")
     todo = calls(network, images, targets, names)
 
@@ -142,7 +160,7 @@ def main() -> None:
 
     print(
         f"{arguments.model}, attention {arguments.attention}, {arguments.blocks}, batch {arguments.batch}, "
-        f"{arguments.size} px, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        f"{images.shape[-1]} px, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     beside = {
         "of ours": "this engine",
