@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from measures import make
 
-from das_explain.cam.engine import upsample
+from das_explain.cam.maps import upsample
 from das_explain.measures import MEASURES, MeasureOptions, Regions
 from das_explain.measures.sfd import sfd_score
 from das_explain.scoring.readings import BOXES, REGIONS, SCALINGS, THRESHOLDS, RegionReadings, read_maps

@@ -11,8 +11,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # for type checkers and editors
     from das_explain import errors, nn
-    from das_explain.cam.engine import Cam, grad_cam
+    from das_explain.cam.engine import grad_cam
     from das_explain.cam.explanation import Explanation
+    from das_explain.cam.maps import Cam
     from das_explain.checkpoint.load import load_model
     from das_explain.checkpoint.model import LoadedModel
     from das_explain.data.dataset import open_dataset
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors
     from das_explain.types import Region, Sample
 
 _HOME = {
-    "Cam": "cam.engine",
+    "Cam": "cam.maps",
     "grad_cam": "cam.engine",
     "Explanation": "cam.explanation",
     "load_model": "checkpoint.load",

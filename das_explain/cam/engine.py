@@ -9,57 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, cached_property
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from das_explain.cam.maps import Cam, Maps, normalize
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.carried import allow_mean_gradient, carry_on
 from das_explain.nn.running import as_found, check_logits
 from das_explain.nn.stages import Layout, first_tensor, put_first, readings_of
-
-EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
-
-
-@dataclass(frozen=True)
-class Cam:
-    """The maps of one block.
-
-    ``native``: float32 (N, h, w) in [0, 1], at the block's own resolution. ``raw_max``: float32 (N,), the maximum before
-    normalisation, in units of the target's logit: 0 means that the map is empty, a tiny number that it is inflated
-    noise. ``map``: float32 (N, H, W) in [0, 1] at ``size``, made from ``native`` when it is first asked for.
-
-    >>> cam = Cam(native=torch.tensor([[[0.0, 1.0]]]), raw_max=torch.tensor([2.5]), size=(2, 4))
-    >>> cam.map.shape
-    torch.Size([1, 2, 4])
-    """
-
-    native: Tensor
-    raw_max: Tensor
-    size: tuple[int, int]
-
-    @cached_property
-    def map(self) -> Tensor:
-        """The native maps at ``size``: ``upsample``."""
-        return upsample(self.native, self.size)
-
-    def cpu(self) -> Cam:
-        """The same on the CPU."""
-        return Cam(self.native.cpu(), self.raw_max.cpu(), self.size)
-
-
-@dataclass(frozen=True)
-class Maps:
-    """``logits`` float32 (N, K), ``target`` int64 (N,) and one ``Cam`` per block, all from the same forward pass."""
-
-    logits: Tensor
-    target: Tensor
-    cams: dict[str, Cam]
 
 
 def grad_cam(
@@ -134,20 +93,6 @@ def explain(
         name: _cam(read(taps[name].detach()), read(gradients[name]), size or frame) for name, read in readings.items()
     }
     return Maps(logits.detach().float(), targets, cams)
-
-
-def join_cams(parts: Sequence[Cam]) -> Cam:
-    """The maps of several batches as one."""
-    native, raw_max = (torch.cat([getattr(part, name) for part in parts]) for name in ("native", "raw_max"))
-    return Cam(native=native, raw_max=raw_max, size=parts[0].size)
-
-
-def join_maps(parts: Sequence[Maps]) -> Maps:
-    """The same of what was explained in parts: in order, of one network and the same blocks."""
-    if len(parts) == 1:
-        return parts[0]
-    cams = {name: join_cams([part.cams[name] for part in parts]) for name in parts[0].cams}
-    return Maps(torch.cat([part.logits for part in parts]), torch.cat([part.target for part in parts]), cams)
 
 
 def parse_layouts(layouts: Mapping[str, Layout | str] | None, modules: Container[str]) -> dict[str, Layout]:
@@ -281,45 +226,3 @@ def _cam(activation: Tensor, gradient: Tensor, size: tuple[int, int]) -> Cam:
         weights = gradient.mean((2, 3), dtype=precise)  # (N, C)
         raw = torch.einsum("nc,nchw->nhw", weights, activation.to(precise)).relu()
         return normalize(raw.float(), size)
-
-
-def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
-    """Non-negative raw maps float (N, h, w) -> ``Cam``: min-max, bilinear resize, min-max again.
-
-    The two min-max steps must not be merged: each divides by (1e-7 + max), which matters for faint maps.
-    """
-    return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=(size[0], size[1]))
-
-
-def upsample(native: Tensor, size: tuple[int, int], room: np.ndarray | None = None) -> Tensor:
-    """A block's maps float32 (N, h, w) in [0, 1] -> float32 (N, *size): bilinear, then min-max again.
-
-    Half-pixel centres, as ``F.interpolate(align_corners=False)`` has them; on a CPU by two small products, in half its
-    time, and in NumPy, which knows neither autocast nor a lower precision for products. There the result may be written
-    into ``room``, float32 (N, *size): to touch new memory takes longer than the products.
-    """
-    height, width = size
-    native = native.detach().float()
-    if (height, width) == tuple(native.shape[1:]):
-        return _min_max(native)
-    if native.device.type == "cpu":
-        rows, columns = _weights(native.shape[1], height), _weights(native.shape[2], width)
-        resized = torch.from_numpy(np.matmul(rows, native.numpy() @ columns.T, out=room))  # (H, h) (N, h, w) (w, W)
-    else:
-        resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    lowest = resized.amin((1, 2), keepdim=True)
-    return resized.sub_(lowest).div_(EPSILON + resized.amax((1, 2), keepdim=True))
-
-
-@cache
-def _weights(small: int, large: int) -> np.ndarray:
-    """What each of ``large`` places takes from ``small`` samples: float32 (large, small), rows that sum to 1."""
-    at = ((np.arange(large) + 0.5) * small / large - 0.5).clip(0, small - 1)
-    left = np.floor(at).clip(max=max(0, small - 2)).astype(int)[:, None]
-    share, places = at[:, None] - left, np.arange(small)
-    return ((places == left) * (1 - share) + (places == left + 1) * share).astype(np.float32)
-
-
-def _min_max(maps: Tensor) -> Tensor:
-    shifted = maps - maps.amin((1, 2), keepdim=True)
-    return shifted / (EPSILON + shifted.amax((1, 2), keepdim=True))

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from das_explain.cam.colours import overlay
-from das_explain.cam.engine import Cam, explain, join_cams
+from das_explain.cam.engine import explain
+from das_explain.cam.maps import Cam, join_cams
 from das_explain.data.geometry import Preprocess
 from das_explain.data.images import as_rgb, decode_image
 from das_explain.errors import UsageError

@@ -17,18 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from das_explain.cam.engine import (
-    Cam,
-    Maps,
     check_all_ran,
     check_differentiable,
     check_map,
     check_targets,
     explain,
-    join_maps,
-    normalize,
     parse_layouts,
     resolve_blocks,
 )
+from das_explain.cam.maps import Cam, Maps, join_maps, normalize
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.answers import Answers
 from das_explain.nn.carried import carry_on

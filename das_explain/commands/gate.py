@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from das_explain.commands.options import Data, Maps, Models, Running, Scoring, Without, takes_options
+from das_explain.commands.options import Data, Maps, Models, Running, Without, takes_options
 from das_explain.commands.regions import Regions
 from das_explain.commands.say import say
+from das_explain.commands.scoring import Scoring
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from das_explain.commands.options import Given, Scoring, score_options, takes_options
+from das_explain.commands.options import Given, takes_options
+from das_explain.commands.scoring import Scoring, score_options
 
 
 @takes_options

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from das_explain.batches.ahead import can_overlap
 from das_explain.batches.load import Batch, load_batches
-from das_explain.cam.engine import Maps, join_maps
+from das_explain.cam.maps import Maps, join_maps
 from das_explain.cam.methods import explain_with
 from das_explain.data.sources import Source
 from das_explain.evidence.codec import jpeg

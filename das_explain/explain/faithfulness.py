@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from das_explain.batches.load import Batch
-from das_explain.cam.engine import Maps
+from das_explain.cam.maps import Maps
 from das_explain.evidence.values import Key
 from das_explain.explain.contestants import Contestant, ExplainOptions
 from das_explain.measures import MEASURES, MeasureOptions, Probe

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from das_explain import figures
-from das_explain.batches.load import Batch
 from das_explain.batches.workers import killed_workers_told
-from das_explain.cam.engine import upsample
+from das_explain.cam.maps import upsample
 from das_explain.data.dataset import Dataset
 from das_explain.errors import UsageError
 from das_explain.evidence.tables import write_rows, write_table
-from das_explain.evidence.values import Evidence, Key
-from das_explain.explain.contestants import Contestant
-from das_explain.explain.explainer import Explainer, Inputs, pixels, wanted_targets
+from das_explain.explain.explainer import Explainer
 from das_explain.figures.heatmaps import KINDS, unique_stem
 from das_explain.files import json_line, replace_file, six_digits
 from das_explain.folders import claim_files, inside
 from das_explain.gates.effects import (
     EFFECT_COLUMNS,
-    TRAINED,
-    effect_rows,
-    fixed_targets,
     summarize_effects,
-    variants_of,
 )
 from das_explain.gates.figure import GateFigure, GatePanel, gate_figure
-from das_explain.gates.look import GateView, describe, look
+from das_explain.gates.look import GateView, describe
 from das_explain.gates.places import (
     Points,
     cell_at,
@@ -45,71 +37,17 @@ from das_explain.gates.places import (
     photo_to_frame,
     rescale,
 )
-from das_explain.scoring.memory import model_facts
+from das_explain.gates.seen import GatedModel, Record, Seen
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.rows import score_rows
-from das_explain.scoring.scorer import Scorer
 from das_explain.segment import Segmenter
 from das_explain.signals import Stopped
 from das_explain.types import Progress, no_progress
-
-Record = dict[str, Any]
 
 TABLES = ("gates.csv", "attention.csv", "regions.jsonl", "effects.csv")
 ATTENTION_COLUMNS = (
     "image", "model", "gate", "channels", "height", "width", "a_mean", "a_min", "a_max", "a_sd_positions",
     "a_sd_channels", "passed_object", "passed_background", "offset_mean", "offset_max", "modulation_mean",
 )  # fmt: skip
-
-
-class _Model:
-    """One model and its variants, ready to be looked at."""
-
-    def __init__(self, explainer: Explainer, contestant: Contestant, scoring: ScoreOptions) -> None:
-        self.contestant = contestant
-        self.explainer = Explainer(variants_of(contestant, explainer.options), explainer.options)
-        self.scorer = Scorer(model_facts(self.explainer.contest), replace(scoring, measures=(), nulls=()))
-
-    def look(self, batch: Batch) -> _Seen:
-        """Its gates on the readable photos of a batch, and what its variants make of all of them."""
-        _, seen = batch.readable()
-        views, targets = {}, None
-        if len(seen):
-            logits, views = look(self.contestant.model.network, Inputs().of(self.contestant, seen))
-            targets = fixed_targets(wanted_targets(self.contestant, seen, self.explainer.options), logits)
-        evidence = self.explainer.explain(batch, targets, frames=False)
-        rows = score_rows(self.scorer.models, evidence, self.scorer.score(evidence))
-        effects = effect_rows(self.contestant.name, evidence, rows, self.contestant.model.activation)
-        views = {name: view.cpu() for name, view in views.items()}
-        return _Seen(self.contestant, views, evidence, pixels(seen, self.contestant.geometry), effects)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One model's gates on n photos: all but ``evidence.photos`` and ``effects`` has one row for each readable one."""
-
-    contestant: Contestant
-    views: dict[str, GateView]
-    evidence: Evidence
-    frames: np.ndarray
-    effects: pd.DataFrame
-
-    def photo(self, row: int):
-        """What is known of the photo itself."""
-        return self.evidence.photos[self.evidence.shown[row]]
-
-    def mask(self, row: int) -> np.ndarray | None:
-        """The object in the frame, bool (H, W), where there is one."""
-        known = bool(self.evidence.masks) and self.photo(row).status == "ok"
-        mask = self.evidence.masks[self.contestant.geometry][row] if known else None
-        return mask if mask is not None and mask.any() else None
-
-    def rows(self, row: int) -> list[Record]:
-        """The photo's lines of gates.csv."""
-        each = len(self.effects) // len(self.evidence)
-        start = int(self.evidence.shown[row]) * each
-        mine = self.effects.iloc[start : start + each].astype(object)
-        return mine.where(mine.notna(), None).to_dict("records")
 
 
 def study_gates(
@@ -147,7 +85,7 @@ def study_gates(
         UsageError: a model without gates, a point that the network does not see, or a file of such a name in ``out`` that
             is somebody's own.
     """
-    models = [_Model(explainer, contestant, scoring) for contestant in explainer.contest.contestants]
+    models = [GatedModel(explainer, contestant, scoring) for contestant in explainer.contest.contestants]
     stems = _stems([sample.name for sample in dataset.samples[:drawn]], [model.contestant.name for model in models])
     claim_files(out, [*(f"{stem}.{kind}" for each in stems for stem in each for kind in KINDS), *TABLES])
     effects: list[pd.DataFrame] = []
@@ -160,11 +98,11 @@ def study_gates(
                 dataset.source, dataset.samples, segmenter, batch=batch, workers=workers, finding=finding
             )
             for loaded in batches:
-                seen = [model.look(loaded) for model in models]
-                regions += [asdict(photo) for photo in seen[0].evidence.photos]
-                table = _by_image([each.effects for each in seen], len(loaded))
-                effects.append(table)
-                for row, position in enumerate(seen[0].evidence.shown):
+                looks = [model.look(loaded) for model in models]
+                seen, evidence = [each for each, _ in looks], looks[0][1]
+                regions += [asdict(photo) for photo in evidence.photos]
+                effects.append(_by_image([each.effects for each in seen], len(loaded)))
+                for row, position in enumerate(evidence.shown):
                     for number, model in enumerate(seen):
                         described += _describe_gates(model, row)
                         if drawn is None or done + position < drawn:
@@ -209,17 +147,17 @@ def _by_image(parts: Sequence[pd.DataFrame], images: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).iloc[np.argsort(np.concatenate(image), kind="stable")]
 
 
-def _describe_gates(model: _Seen, row: int) -> Iterator[Record]:
-    mask = model.mask(row)
+def _describe_gates(model: Seen, row: int) -> Iterator[Record]:
+    mask = model.masks[row]
     for gate, view in model.views.items():
         numbers = describe(view, row, None if mask is None else torch.from_numpy(mask))
         rounded = {key: six_digits(value) if isinstance(value, float) else value for key, value in numbers.items()}
-        yield {"image": model.photo(row).image, "model": model.contestant.name, "gate": gate, **rounded}
+        yield {"image": model.photos[row].image, "model": model.contestant.name, "gate": gate, **rounded}
 
 
-def _points(model: _Seen, row: int, at: Sequence[tuple[float, float]]) -> Points:
+def _points(model: Seen, row: int, at: Sequence[tuple[float, float]]) -> Points:
     """The places to look at, (P, 2) in pixels of the frame."""
-    geometry, photo = model.contestant.model.preprocess.geometry, (model.photo(row).width, model.photo(row).height)
+    geometry, photo = model.contestant.model.preprocess.geometry, (model.photos[row].width, model.photos[row].height)
     height, width = geometry.size
     if at:
         points = photo_to_frame(np.array(at, dtype=float), geometry, photo)
@@ -228,11 +166,11 @@ def _points(model: _Seen, row: int, at: Sequence[tuple[float, float]]) -> Points
             x0, y0, x1, y1 = geometry.box(*photo)
             x, y = at[int(outside.argmax())]
             raise UsageError(
-                f"--at {x:g},{y:g} lies outside what {model.contestant.name} sees of {model.photo(row).image}: "
+                f"--at {x:g},{y:g} lies outside what {model.contestant.name} sees of {model.photos[row].image}: "
                 f"x {max(x0, 0):.0f} to {min(x1, photo[0]) - 1:.0f}, y {max(y0, 0):.0f} to {min(y1, photo[1]) - 1:.0f}"
             )
         return points
-    if (mask := model.mask(row)) is not None:
+    if (mask := model.masks[row]) is not None:
         return innermost(mask)[None]
     cam = _last_map(model, row)
     if not cam.any():
@@ -241,10 +179,9 @@ def _points(model: _Seen, row: int, at: Sequence[tuple[float, float]]) -> Points
     return np.array([[x, y]], dtype=float)
 
 
-def _last_map(model: _Seen, row: int) -> np.ndarray:
+def _last_map(model: Seen, row: int) -> np.ndarray:
     """The trained network's map of the last block on the frame, float32 (H, W); what is not finite is 0."""
-    block = list(model.contestant.blocks)[-1]
-    native = np.nan_to_num(model.evidence.maps[Key(TRAINED, block)].native[row])
+    native = np.nan_to_num(model.last[row])
     size = model.contestant.model.preprocess.geometry.size
     return upsample(torch.from_numpy(native)[None], size)[0].numpy()
 
@@ -258,8 +195,8 @@ def _places(view: GateView, row: int, points: Points, frame: tuple[int, int]) ->
     return grid, places, np.stack([modulation[:, y, x] for y, x in cells])
 
 
-def _lay_out(model: _Seen, row: int, points: Points) -> GateFigure:
-    contestant, frame, rows = model.contestant, model.frames[row], model.rows(row)
+def _lay_out(model: Seen, row: int, points: Points) -> GateFigure:
+    contestant, frame, rows = model.contestant, model.frames[row], model.records[row]
     panels = []
     for name, view in model.views.items():
         about: dict = {"name": name, "passed": view.passed[row].numpy()}
@@ -277,8 +214,8 @@ def _lay_out(model: _Seen, row: int, points: Points) -> GateFigure:
         about=told,
         gates=panels,
         points=points,
-        label=model.photo(row).label,
-        mask=model.mask(row),
+        label=model.photos[row].label,
+        mask=model.masks[row],
         effects=_effect_lines(last),
     )
 
@@ -296,10 +233,10 @@ def _effect_lines(rows: Sequence[Record]) -> list[tuple[str, ...]]:
     return [*lines, *([(f"sfd at {rows[0]['block']}",)] if scored else [])]
 
 
-def _save_arrays(stem: Path, model: _Seen, row: int, points: Points) -> None:
-    geometry, photo = model.contestant.model.preprocess.geometry, (model.photo(row).width, model.photo(row).height)
+def _save_arrays(stem: Path, model: Seen, row: int, points: Points) -> None:
+    geometry, photo = model.contestant.model.preprocess.geometry, (model.photos[row].width, model.photos[row].height)
     arrays = {"frame": model.frames[row]}
-    if (mask := model.mask(row)) is not None:
+    if (mask := model.masks[row]) is not None:
         arrays["mask"] = mask
     arrays["points"] = frame_to_photo(points, geometry, photo)
     for name, view in model.views.items():

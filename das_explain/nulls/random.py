@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from das_explain.cam.engine import normalize
+from das_explain.cam.maps import normalize
 from das_explain.nulls.base import Null
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from das_explain.evidence.values import Key
-from das_explain.report.results import BINS, Results, histogram
+from das_explain.report.results import Results
+from das_explain.report.tally import BINS, histogram
 
 WIDTH, LEFT, RIGHT = 320, 12, 12
 TOP, BOTTOM = 8, 36

@@ -22,7 +22,8 @@ from das_explain.evidence.values import Evidence, Key
 from das_explain.report.packets import map_bits, packet
 from das_explain.report.payload import colour_table, dump_js, finite, is_jpeg, outline, plain_text
 from das_explain.report.regions import region_entry
-from das_explain.report.results import PART, Results
+from das_explain.report.results import Results
+from das_explain.report.tally import PART
 from das_explain.report.words import BOXES, SCALINGS
 
 LIMIT = 2000  # images of the gallery

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from das_explain.cam.engine import upsample
+from das_explain.cam.maps import upsample
 from das_explain.evidence.tables import DESIGN_READINGS, READINGS
 from das_explain.evidence.values import Evidence, Key
 from das_explain.scoring.options import ScoreOptions

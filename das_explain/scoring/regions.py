@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from das_explain.cam.engine import upsample
+from das_explain.cam.maps import upsample
 from das_explain.evidence.tables import write_table
 from das_explain.evidence.values import Evidence
 from das_explain.measures.sfd import MEASURE

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from das_explain.cam.engine import upsample
+from das_explain.cam.maps import upsample
 from das_explain.evidence.values import Evidence, Key
 from das_explain.measures import MEASURES, Measured, Regions, compute_all
 from das_explain.nulls import NULLS, Null

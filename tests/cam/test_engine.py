@@ -13,7 +13,8 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from das_explain.cam.engine import explain, grad_cam, normalize, upsample
+from das_explain.cam.engine import explain, grad_cam
+from das_explain.cam.maps import normalize, upsample
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn import create_model
 from das_explain.nn.fast.fold import folded

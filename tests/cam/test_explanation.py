@@ -14,8 +14,9 @@ from PIL import Image
 
 import das_explain
 from das_explain.cam.colours import HEAT, overlay
-from das_explain.cam.engine import Cam, grad_cam
+from das_explain.cam.engine import grad_cam
 from das_explain.cam.explanation import SHOWN, Explanation
+from das_explain.cam.maps import Cam
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.errors import DasExplainError, UsageError
 from tests.models import model_directory

@@ -49,7 +49,7 @@ def test_an_in_place_operation_does_not_spoil_the_map(model: torch.nn.Module):
     handle = model.layer4[1].bn2.register_forward_hook(lambda _, __, output: kept.append(output.detach().clone()))
     model(IMAGES)
     handle.remove()
-    from das_explain.cam.engine import normalize
+    from das_explain.cam.maps import normalize
 
     projected = pytorch_grad_cam.utils.svd_on_activations.get_2d_projection(kept[0].numpy())
     expected = normalize(torch.as_tensor(projected).float().clamp(min=0), (32, 24)).map.numpy()

@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from das_explain.cam.engine import grad_cam, upsample
+from das_explain.cam.engine import grad_cam
+from das_explain.cam.maps import upsample
 from das_explain.checkpoint.load import load_model
 from das_explain.data.dataset import open_dataset
 from das_explain.errors import DasExplainError, UsageError

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from das_explain.cam.engine import normalize
+from das_explain.cam.maps import normalize
 from das_explain.errors import UsageError
 from das_explain.measures import MEASURES
 from das_explain.measures.sfd import SCALINGS, bounding_box, fill_box, sfd_score

@@ -10,7 +10,9 @@ from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TABLES, TEXT, write_table
 from das_explain.evidence.values import Key
 from das_explain.report import charts, outcome, results, settings, tables, words
-from das_explain.report.results import Results, Tally, _tally, histogram
+from das_explain.report import tally as tally_room
+from das_explain.report.results import Results
+from das_explain.report.tally import Tally, histogram, read_tally
 from das_explain.stats.tables import compare_groups, lift_over_nulls
 
 NAN = float("nan")
@@ -36,7 +38,7 @@ def make(
         write_table(run.folder / "scores.csv", rows)
         run.shards.path(0).parent.mkdir(exist_ok=True)
         run.shards.path(0).touch()  # what was scored was there
-    tally = _tally(run, models, ("layer3", "layer4")) if scores else Tally()
+    tally = read_tally(run, models, ("layer3", "layer4")) if scores else Tally()
     return Results(
         run=run,
         models=models,
@@ -211,7 +213,7 @@ def test_parts_of_a_table_count_as_the_whole(tmp_path, monkeypatch):
     scores = rows("plain", [0.1, 0.9, 0.5]) + rows("das", [0.2, 0.8, 0.7], "no_background")
     whole = make(scores, folder=tmp_path).tally
     for size in (1, 2, 3, 5):
-        monkeypatch.setattr(results, "PART", size)
+        monkeypatch.setattr(tally_room, "PART", size)
         part = make(scores, folder=tmp_path).tally
         assert (part.rows, part.images, part.right) == (whole.rows, whole.images, whole.right)
         assert all(np.array_equal(part.sfd[at], values) for at, values in whole.sfd.items())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from das_explain.cam.colours import colourize
-from das_explain.cam.engine import upsample
+from das_explain.cam.maps import upsample
 from das_explain.evidence.run import Run
 from das_explain.evidence.values import Key
 from das_explain.report import build_report

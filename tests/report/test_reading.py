@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from das_explain.cam.engine import upsample
+from das_explain.cam.maps import upsample
 from das_explain.evidence.run import Run
 from das_explain.measures import MeasureOptions
 from das_explain.measures.sfd import SCALINGS, compute

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from das_explain.cam.engine import upsample
+from das_explain.cam.maps import upsample
 from das_explain.commands.common import print_tables
 from das_explain.evidence.codec import encode
 from das_explain.evidence.join import join_runs

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from das_explain.cam.engine import normalize
+from das_explain.cam.maps import normalize
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.rows import score_rows

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.stats import kendalltau, wilcoxon
 
-from das_explain.cam.engine import upsample
+from das_explain.cam.maps import upsample
 from das_explain.errors import UsageError
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TABLES
