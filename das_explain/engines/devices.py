@@ -68,9 +68,9 @@ def _next(made: Any, processes: Sequence[Any], plan: Plan) -> Shard:
         except Empty:
             for process, device in zip(processes, plan.devices):
                 if process.exitcode:
+                    why = "was killed, probably for lack of memory" if process.exitcode < 0 else "failed, see above"
                     raise DasExplainError(
-                        f"the process of --device {device} was killed, probably for lack of memory: the same command goes "
-                        "on; give a smaller --batch"
+                        f"the process of --device {device} {why}: the same command goes on, with a smaller --batch if need be"
                     ) from None
             continue
         if isinstance(item, str):

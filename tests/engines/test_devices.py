@@ -12,21 +12,19 @@ import pandas as pd
 from tests.explain.test_pipeline import run, setting  # noqa: F401 - a fixture
 
 PROGRAM = """
-import multiprocessing
 from pathlib import Path
 from das_explain.errors import DasExplainError
 from das_explain.evidence import shards
 from das_explain.explain.plan import Plan
 
 shards.SIZE = 5  # here and in each process: four shards of the sixteen images
-child = multiprocessing.parent_process() is not None
 
 def broken(self):
     raise DasExplainError(f"no such card: {{self.device}}")
 
-if child and {broken}:
+if __name__ == "__mp_main__" and {broken}:
     Plan.explainer = broken
-if not child:
+if __name__ == "__main__":
     from tests.explain.test_pipeline import run
     run({{"csv": {csv!r}, "models": {models!r}}}, Path({out!r}), device="cpu,cpu")
 """
