@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from das_explain.evidence.run import Run
 from tests.explain.test_pipeline import run, setting  # noqa: F401 - a fixture
 
 PROGRAM = """
@@ -46,9 +47,7 @@ def test_two_devices_make_the_tables_of_one(setting: dict, tmp_path: Path):  # n
     one = run(setting, tmp_path / "one")
     assert len(list((tmp_path / "two" / "evidence").glob("*.parquet"))) == 4
     for name in ("scores", "nulls", "lift"):
-        mine, other = (
-            pd.read_csv(folder / f"{name}.csv", keep_default_na=False) for folder in (tmp_path / "two", one.folder)
-        )
+        mine, other = Run.open(tmp_path / "two").table(name), one.table(name)
         pd.testing.assert_frame_equal(mine, other, check_exact=False, rtol=0, atol=1e-5)
 
 
