@@ -52,7 +52,7 @@ def run_and_publish(
             **collecting,
         )
     if run.manifest["batch"] < plan.batch:
-        print(f"note        memory held no more than {plural(run.manifest['batch'], 'photo')} at a time")
+        say(f"note        memory held no more than {plural(run.manifest['batch'], 'photo')} at a time")
     score_and_publish(run, scoring, report=report)
     return run
 
