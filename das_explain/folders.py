@@ -11,11 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.files import PART, is_regular, part_of, read_regular, write_json
+from das_explain.files import PART, expanded, is_regular, part_of, read_regular, replace_file, write_json
 from das_explain.text import spelled
 
 CLAIM = ".das-explain.json"
 """In a folder where others' files may lie: which of its files das-explain has written."""
+CACHE_VARIABLE = "DAS_EXPLAIN_CACHE"
+
+
+def cache_root() -> Path:
+    """``$DAS_EXPLAIN_CACHE``, else the user's cache folder. Nothing is made here."""
+    root = os.environ.get(CACHE_VARIABLE)
+    if not root:
+        import platformdirs
+
+        root = platformdirs.user_cache_dir("das-explain", appauthor=False)
+    return Path(os.path.abspath(expanded(root)))
 
 
 def check_folder(out: Path) -> None:
@@ -31,6 +42,13 @@ def check_folder(out: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot write to --out {spelled(str(out))}: {reason}; choose another folder") from None
+
+
+def write_inside(folder: Path, relative: str, write: Callable[[Path], object]) -> None:
+    """``files.replace_file`` of ``inside(folder, relative)``, whose own folder is made."""
+    path = inside(folder, relative)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, write)
 
 
 def inside(folder: Path, relative: str) -> Path:

@@ -25,4 +25,5 @@ STATUSES = {
     "no_partner": "there is no other image whose map could be taken",
 }
 SCORED = ("ok", "no_background", "faint_cam")
+UNREAD = ("unreadable", "mask_unreadable")  # which may be otherwise elsewhere, or later
 WITHOUT_REGION = ("no_object", "no_mask", "mask_unreadable", "mask_mismatch")

@@ -8,6 +8,7 @@ from typing import Any
 
 from das_explain.data.dataset import Dataset
 from das_explain.data.draw import draw_sample
+from das_explain.engines.cluster import Cluster
 from das_explain.engines.collect import collect
 from das_explain.evidence.run import Run
 from das_explain.explain.contestants import ExplainOptions
@@ -29,6 +30,7 @@ def score_dataset(
     options: ExplainOptions = ExplainOptions(),  # noqa: B008 - frozen
     scoring: ScoreOptions = ScoreOptions(),  # noqa: B008 - frozen
     engine: str = "local",
+    cluster: Cluster | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
     finding: Progress = no_progress,
@@ -46,7 +48,7 @@ def score_dataset(
         options=options,
         **{"batch": 4, "workers": 0, **how},
     )
-    told = {"progress": progress, "finding": finding, "note": note}
+    told = {"progress": progress, "finding": finding, "note": note, "cluster": cluster}
     run = collect(plan, dataset, out, seed=seed, engine=engine, overwrite=overwrite, **told)
     score_run(run, scoring)
     return run

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +44,26 @@ from das_explain.segment.writers import (
 )
 from das_explain.types import Progress, Sample
 
+Make = Callable[[MaskWriter, Sequence[MaskItem], "int | None", Progress], Iterator[MaskItem]]
+"""Called with a writer, the items, how many processes decode, and who is told of masks found: the items, done, in order."""
+
+
+def make_masks(
+    writer: MaskWriter, tasks: Sequence[MaskItem], workers: int | None, finding: Progress
+) -> Iterator[MaskItem]:
+    """The items, done, in order, on this machine."""
+    items = read_ahead(writer, tasks, workers)
+    if writer.segmenter.needs_networks:
+        finder = cast(NetworkSegmenter, writer.segmenter)
+        items = fill_regions(items, finder, finding, len(tasks))
+        if tasks and can_overlap(finder, torch.device("cpu")):  # which writes
+            items = in_a_thread(items, finder.batch)
+    for item in items:
+        if item.photo is not None:
+            writer.write(item, item.photo)
+            item.photo = None
+        yield item
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -70,10 +90,12 @@ def export_masks(
     workers: int | None = None,
     finding: Progress = lambda done, of: None,
     writing: Progress = lambda done, of: None,
+    make: Make | None = None,
 ) -> Exported:
     """Finds the region of every sample and writes it to ``out``; nothing is ever written anywhere else.
 
-    ``against``: the same data set with human masks. ``shapes``: of coco.json, see ``coco.annotation``.
+    ``against``: the same data set with human masks. ``shapes``: of coco.json, see ``coco.annotation``. ``make`` makes
+    the items: ``make_masks`` unless other machines do.
 
     Raises:
         UsageError: an unknown ``shapes``, or ``out`` holds something that may not be replaced.
@@ -106,21 +128,13 @@ def export_masks(
         categories = dataset.labels or ("object",)
         rows: list[Row] = []
         agreements: list[Row] = []
-        items = read_ahead(exporter, tasks, workers)
-        if segmenter.needs_networks:
-            finder = cast(NetworkSegmenter, segmenter)
-            items = fill_regions(items, finder, finding, len(tasks))
-            if tasks and can_overlap(finder, torch.device("cpu")):  # which writes
-                items = in_a_thread(items, finder.batch)
+        items = (make or make_masks)(exporter, tasks, workers, finding)
         with (
             killed_workers_told(),
             CocoWriter(out / "coco.json", categories, {"description": f"R by {segmenter.name}"}) as coco,
             open_new(out / "regions.jsonl") as regions,
         ):
             for number, item in enumerate(items, 1):
-                if item.photo is not None:
-                    exporter.write(item, item.photo)
-                    item.photo = None
                 rows.append(item.row)
                 if item.agreement is not None:
                     agreements.append(item.agreement)

@@ -21,6 +21,7 @@ from das_explain.batches.workers import PREFETCH, default_workers, killed_worker
 from das_explain.data.geometry import Geometry
 from das_explain.data.images import full_size
 from das_explain.errors import one_line
+from das_explain.statuses import UNREAD
 from das_explain.types import Progress, Region, Sample, no_progress
 
 if TYPE_CHECKING:
@@ -107,6 +108,12 @@ def load_batches(
     )
     items = map(decoder.settled, items)
     return _stacked(in_a_thread(items, PREFETCH * longest) if ahead and order else items, batches, decoder)
+
+
+def count_unread(source: Source, samples: Sequence[Sample], segmenter: Segmenter | None = None) -> int:
+    """How many of the photos, or of their masks, cannot be read here and now. No network is asked."""
+    decoder = _Decoder(source, [], segmenter)
+    return sum(decoder[sample].status in UNREAD for sample in samples)
 
 
 @dataclass

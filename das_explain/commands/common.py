@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from das_explain.batches.export import Exported
-    from das_explain.commands.options import Data, Maps, Models
+    from das_explain.commands.options import Data, Maps, Models, Running
     from das_explain.commands.regions import Regions
     from das_explain.data.dataset import Dataset
     from das_explain.evidence.run import Run
@@ -221,29 +221,34 @@ def open_photos(specs: Sequence[str], photos: Data, regions: Regions) -> Dataset
 
 
 def load_explainer(
-    dataset: Dataset, models: Models, photos: Data, regions: Regions, maps: Maps, device: str | None
-) -> tuple[Explainer, Segmenter | None]:
-    """The models, ready for these photos, and what finds R on them if anything does; prints what is assumed of both."""
-    from das_explain.explain.contestants import load_contest
-    from das_explain.explain.explainer import Explainer
+    dataset: Dataset, models: Models, photos: Data, regions: Regions, maps: Maps, running: Running
+) -> tuple[Explainer, Plan]:
+    """The models, ready for these photos, and what is to be done, with what finds R on them if anything does; prints what
+    is assumed of both."""
+    from das_explain.explain.plan import Plan
     from das_explain.segment.choose import choose_segmenter
 
     options = maps.options(models.precision)
     options.check()
     print_notes(dataset)
-    segmenter = choose_segmenter(dataset, regions.options(device), optional=True)
-    contest = load_contest(
-        models.model,
-        dataset.labels,
-        options,
-        blocks=models.block_names,
-        layouts=models.layouts(),
-        device=device,
+    plan = Plan(
+        models=models.model,
+        samples=dataset.samples,
+        source=dataset.source,
+        segmenter=choose_segmenter(dataset, regions.options(running.device), optional=True),
+        labels=dataset.labels,
         label_files=models.label_files(),
         label_map=photos.read_label_map(),
+        options=options,
+        blocks=models.block_names,
+        layouts=models.layouts(),
+        batch=running.batch,
+        workers=running.workers,
+        device=running.device,
     )
-    print_assumed(contest, segmenter, dataset.samples)
-    return Explainer(contest, options), segmenter
+    explainer = plan.explainer()
+    print_assumed(explainer.contest, plan.segmenter, dataset.samples)
+    return explainer, plan
 
 
 def print_agreement(exported: Exported) -> None:

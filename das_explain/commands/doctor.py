@@ -25,6 +25,7 @@ EXTRAS = {  # extra -> {distribution: the module that shows it is there}; what i
     "detection": {"pycocotools": "pycocotools"},
     "heic": {"pillow-heif": "pillow_heif"},
     "ray": {"ray": "ray"},
+    "remote": {"s3fs": "s3fs", "gcsfs": "gcsfs"},
 }
 SPAN = 16  # the width of the first column
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from das_explain.commands.options import Data, Maps, Models, Running, Without, takes_options
+from das_explain.commands.options import Data, Machines, Maps, Models, Running, Without, takes_options
 from das_explain.commands.regions import Regions
 from das_explain.commands.say import say
 from das_explain.commands.scoring import Scoring
@@ -27,7 +28,8 @@ def gate(
     regions: Regions,
     maps: Maps,
     scoring: Annotated[Scoring, Without("measure", "nulls")],
-    running: Annotated[Running, Without("engine", "overwrite")],
+    running: Annotated[Running, Without("overwrite")],
+    machines: Machines,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for figures, arrays and tables.")] = Path("gates"),
     at: Annotated[
         list[str],
@@ -57,17 +59,23 @@ def gate(
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
+    cluster = machines.cluster()
     points = [_point(text) for text in at]
     dataset = open_photos(images, photos, regions)
 
     from das_explain.gates import study_gates
 
     score_options = scoring.options()
-    explainer, segmenter = load_explainer(dataset, models, photos, regions, maps, running.device)
+    explainer, plan = load_explainer(dataset, models, photos, regions, maps, running)
+    spread = None
+    if cluster is not None:
+        from das_explain.gates.spread import spread_gates
+
+        spread = partial(spread_gates, cluster, plan, score_options, points)
     with progress_bars("masks", "images") as (finding, progress):
         summary = study_gates(
             dataset,
-            segmenter,
+            plan.segmenter,
             explainer,
             score_options,
             out,
@@ -77,6 +85,7 @@ def gate(
             workers=running.workers,
             finding=finding,
             progress=progress,
+            spread=spread,
         )
     _print(summary)
     check_readable(records(out / "regions.jsonl"))

@@ -24,7 +24,7 @@ def heatmap(
     regions: Regions,
     maps: Maps,
     scoring: Annotated[Scoring, Without("measure", "nulls")],
-    running: Annotated[Running, Without("engine", "overwrite")],
+    running: Annotated[Running, Without("overwrite")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the figures.")] = Path("heatmaps"),
 ) -> None:
     """Draw what each model looks at, block by block: one figure per image, raw maps and a table.
@@ -42,11 +42,11 @@ def heatmap(
     from das_explain.figures.heatmaps import write_heatmaps
 
     score_options = scoring.options()
-    explainer, segmenter = load_explainer(dataset, models, photos, regions, maps, running.device)
+    explainer, plan = load_explainer(dataset, models, photos, regions, maps, running)
     with progress_bar("masks") as finding:
         rows = write_heatmaps(
             dataset,
-            segmenter,
+            plan.segmenter,
             explainer,
             score_options,
             out,

@@ -34,16 +34,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from das_explain.commands.expand import Given, Without, takes_options
-from das_explain.commands.help import COMMON, DATA, MAPS, MODELS, RUNNING
+from das_explain.commands.help import COMMON, DATA, MACHINES, MAPS, MODELS, RUNNING
 
 if TYPE_CHECKING:
     from das_explain.data.dataset import Dataset
+    from das_explain.engines.cluster import Cluster
     from das_explain.explain.contestants import ExplainOptions
     from das_explain.types import Sample
 
 __all__ = [
     "Data",
     "Given",
+    "Machines",
     "Maps",
     "Models",
     "Running",
@@ -244,9 +246,6 @@ class Running:
             help="Processes that decode photos; as many as help unless given.",
         ),
     ] = None
-    engine: Annotated[
-        str, typer.Option(metavar="local|ray", rich_help_panel=RUNNING, help="This machine, or many with Ray.")
-    ] = "local"
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", rich_help_panel=RUNNING, help="Replace other results that are in --out."),
@@ -263,6 +262,60 @@ class Running:
     def first_device(self) -> str | None:
         """The device of what runs once, where there may be several."""
         return self.device and self.device.split(",")[0]
+
+
+@dataclass(frozen=True)
+class Machines:
+    """On which machines."""
+
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", rich_help_panel=MACHINES, help="This machine, or a cluster with Ray.")
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            rich_help_panel=MACHINES,
+            help="The cluster; RAY_ADDRESS, else a Ray of one's own on this machine, unless given.",
+        ),
+    ] = None
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel=MACHINES,
+            help="Actors: processes that hold the models; as many as the cluster has room for unless given.",
+        ),
+    ] = None
+    gpus_per_actor: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            rich_help_panel=MACHINES,
+            help="GPUs of an actor, 0.5 for two on one; 1 where there are any unless given.",
+        ),
+    ] = None
+    cpus_per_actor: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            metavar="N",
+            rich_help_panel=MACHINES,
+            help="Processors of an actor, half of which decode photos; 4, or its GPU's share, unless given.",
+        ),
+    ] = None
+
+    def cluster(self) -> Cluster | None:
+        """What is asked of the cluster; ``None`` on this machine. Raises ``UsageError``."""
+        from das_explain.engines import check_engine
+        from das_explain.engines.cluster import Cluster
+
+        check_engine(self.engine)
+        cluster = Cluster(self.ray_address, self.concurrency, self.gpus_per_actor, self.cpus_per_actor)
+        cluster.check(self.engine)
+        return cluster if self.engine == "ray" else None
 
 
 def comma_separated(text: str) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from das_explain.commands.options import Data, Running, Without, takes_options
+from das_explain.commands.options import Data, Machines, Running, Without, takes_options
 from das_explain.commands.regions import Regions
 from das_explain.commands.say import say
 
@@ -18,7 +19,8 @@ def segment(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for masks, masks.csv, coco.json and overlays.")],
     photos: Annotated[Data, Without("label_map")],
     regions: Regions,
-    running: Annotated[Running, Without("batch", "engine")],
+    running: Annotated[Running, Without("batch")],
+    machines: Machines,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -43,6 +45,7 @@ def segment(
 
     # Before photos are listed and torch is imported: a wrong path is told at once.
     check_claim(out, running.overwrite)
+    cluster = machines.cluster()
 
     from das_explain.batches.export import export_masks
     from das_explain.commands.common import print_agreement, print_notes, progress_bars
@@ -70,6 +73,11 @@ def segment(
         human = dataset
     print_notes(dataset)
     segmenter = choose_segmenter(dataset, regions.options(running.device))
+    make = None
+    if cluster is not None:
+        from das_explain.engines.masks import spread_masks
+
+        make = partial(spread_masks, cluster)
     with progress_bars("masks", "files") as (finding, writing):
         exported = export_masks(
             dataset,
@@ -83,6 +91,7 @@ def segment(
             workers=running.workers,
             finding=finding,
             writing=writing,
+            make=make,
         )
     for sentence in exported.assumptions:
         say(f"assumed     {sentence}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from das_explain.commands.help import SCORING
-from das_explain.commands.options import Data, Maps, Models, Running, takes_options
+from das_explain.commands.options import Data, Machines, Maps, Models, Running, takes_options
 from das_explain.commands.regions import Regions
 from das_explain.commands.scoring import Scoring
 
@@ -26,6 +26,7 @@ def sfd(
     maps: Maps,
     scoring: Scoring,
     running: Running,
+    machines: Machines,
     hide_with: Annotated[
         str | None,
         typer.Option(
@@ -46,6 +47,7 @@ def sfd(
 
     # Before torch is imported: a wrong path is told at once.
     check_folder(out)
+    cluster = machines.cluster()
     dataset = open_dataset(
         data, masks=regions.masks, boxes=regions.boxes, split=photos.split, root=photos.root, objects=regions.objects()
     )
@@ -77,6 +79,7 @@ def sfd(
         report=report,
         seed=photos.seed,
         stratified=photos.stratified,
-        engine=running.engine,
+        engine=machines.engine,
+        cluster=cluster,
         overwrite=running.overwrite,
     )

@@ -66,6 +66,8 @@ DATA is where photos, classes and masks come from:
   FOLDER                      photos, one sub-folder per class; or flat, and unlabelled
   FILE.csv                    columns image[,label][,mask], paths relative to the CSV, and
                               rectangles: x0,y0,x1,y1 (a row each), or boxes "x0 y0 x1 y1;..."
+  s3://BUCKET/FOLDER          either of the two in a store, also gs:// and hf://datasets/USER/REPO:
+                              fetched photo by photo into the cache
   collage[:train|test][:[SKIP+]N]
                               the embedded photo set with its exact masks, N photos (100 unless
                               said), after SKIP others

@@ -3,6 +3,7 @@
 ====================================  ===================================================================
 a folder                              one sub-folder per class, or flat and unlabelled
 a CSV file                            ``image[,label][,mask]`` and rectangles, see ``sources.table``
+``s3://``, ``gs://``, ``hf://`` ...     either of them on another machine, see ``remote``
 ``collage[:train|test][:[SKIP+]N]`` the embedded photo set, 100 test images unless told otherwise
 ``torchvision:OxfordIIITPet`` ...     a data set of torchvision, see ``sources.vision``
 ``cifar:FOLDER[:train|test]``         CIFAR-10 or CIFAR-100, binary version, see ``sources.cifar``
@@ -15,6 +16,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +29,10 @@ from das_explain.data.coco.masks import with_coco
 from das_explain.data.images import EXTENSIONS, ImageError, printable
 from das_explain.data.mask_options import MaskOptions, with_options
 from das_explain.data.masks import attach_mask_table, attach_masks
+from das_explain.data.remote import fetched, is_remote, place
 from das_explain.data.sources import Listing, Source, file_listing
-from das_explain.data.sources.folder import list_folder, list_images
+from das_explain.data.sources.folder import list_folder, list_found, list_images
+from das_explain.data.sources.remote import find_images
 from das_explain.data.sources.table import list_table
 from das_explain.errors import UsageError
 from das_explain.files import expanded
@@ -109,7 +114,9 @@ def open_dataset(
     if split is not None:
         raise UsageError(f"--split goes with {', '.join(SOURCES)}, not with {spec}")
     path = expanded(spec)
-    if path.is_dir():
+    if is_remote(spec):
+        listing = _list_remote(spec)
+    elif path.is_dir():
         if masks is not None and masks.is_dir() and masks.samefile(path):
             raise UsageError(
                 f"photos and masks are both looked for in {printable(path)}: put the masks in a folder apart"
@@ -143,6 +150,7 @@ def open_any(
     """
     single = specs[0]
     is_data = single.partition(":")[0] in SOURCES or Path(single).is_dir() or single.lower().endswith(".csv")
+    is_data = is_data or is_remote(single)
     if len(specs) == 1 and is_data:
         return open_dataset(single, masks=masks, boxes=boxes, split=split, root=root, objects=objects)
     for flag, value in (("--boxes", boxes), ("--split", split), ("--root", root)):
@@ -157,6 +165,13 @@ def open_images(
     """A data set of image files named one by one (folders give all images inside), unlabelled, in the order given."""
     listing = list_images([expanded(path) for path in paths])
     return _dataset(" ".join(map(str, paths)), _with_masks(listing, masks, objects))
+
+
+def _list_remote(url: str) -> Listing:
+    if os.path.splitext(url)[1].lower() == ".csv":
+        return list_table(Path(fetched(place(url), again=True)))
+    others: Counter[str] = Counter()
+    return list_found(url, find_images(url, others), others)
 
 
 def _with_masks(listing: Listing, masks: Path | None, objects: MaskOptions) -> Listing:

@@ -32,6 +32,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
+from das_explain.data.remote import fetched
 from das_explain.errors import DasExplainError
 
 with suppress(ImportError):  # Pillow before 11.3
@@ -181,6 +182,7 @@ def _open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """The file as a lazy Pillow image; every error on the way and in the body becomes an ``ImageError``."""
     head = b""
     try:
+        path = fetched(path)
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ImageError(f"{printable(path)}: {'a folder' if Path(path).is_dir() else 'a device'}, not an image")
         with open(path, "rb") as stream, warnings.catch_warnings():
@@ -191,6 +193,8 @@ def _open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
                 yield image
     except ImageError:
         raise
+    except DasExplainError as error:  # a remote file that cannot be had
+        raise ImageError(str(error)) from None
     except Exception as error:  # decoders meet hostile bytes with every exception there is
         raise ImageError(f"{printable(path)}: {_what_was_wrong(error, head)}") from None
 

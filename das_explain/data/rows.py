@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from das_explain.data.images import printable
+from das_explain.data.remote import is_remote, place
 from das_explain.errors import UsageError
 from das_explain.files import read_regular
 from das_explain.text import spelled
@@ -85,6 +86,8 @@ def resolve(folder: Path, cell: str) -> tuple[str, Path]:
     """A path cell -> (name, path). Works where no file is called so and one is with slashes for the backslashes of a
     CSV made on Windows, or with accents spelt the other way (macOS writes them apart, most others as one character)."""
     stripped = cell.strip()
+    if is_remote(stripped):
+        return spelled(stripped), place(stripped)
     tries = [cell, stripped, stripped.replace("\\", "/")]
     tries += [unicodedata.normalize(form, each) for form in ("NFC", "NFD") for each in tries[1:]]
     cell = next((each for each in tries if os.path.exists(folder / each)), tries[2])

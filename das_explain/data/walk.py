@@ -27,17 +27,29 @@ def image_files(
         if skipped is not None and (os.path.realpath(folder) + os.sep).startswith(skipped + os.sep):
             continue
         for file in files:
-            if file.startswith(".") or file.lower() in LITTER:
+            if is_passed_over(file):
                 continue
-            ending = os.path.splitext(file)[1].lower()
-            if ending in EXTENSIONS:
+            if is_image(file):
                 path = Path(folder, file)
                 yield spelled(path.relative_to(root).as_posix()), path
             elif others is not None:
-                others[ending or "no ending"] += 1
+                others[os.path.splitext(file)[1].lower() or "no ending"] += 1
 
 
-def describe_passed_over(root: Path, others: Counter[str]) -> tuple[str, ...]:
+def is_image(name: str) -> bool:
+    """Whether a file is taken for an image, by its ending."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file, or a folder on the way to it, is hidden or litter."""
+    parts = name.split("/")
+    return any(part.startswith((".", "__MACOSX")) for part in parts[:-1]) or (
+        parts[-1].startswith(".") or parts[-1].lower() in LITTER
+    )
+
+
+def describe_passed_over(root: str | Path, others: Counter[str]) -> tuple[str, ...]:
     """A line on the files under ``root`` that are no images, counted by their endings; none if there are none."""
     if not others:
         return ()

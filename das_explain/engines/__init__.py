@@ -12,10 +12,11 @@ from das_explain.types import Progress
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from das_explain.engines.cluster import Cluster
     from das_explain.explain.explainer import Explainer
     from das_explain.explain.plan import Plan
 
-ENGINES = {  # name -> class, called without arguments; imported when asked for
+ENGINES = {  # name -> class, called without arguments (ray's: with what is asked of the cluster); imported when asked for
     "local": "das_explain.engines.local:LocalEngine",
     "inline": "das_explain.engines.inline:InlineEngine",
     "ray": "das_explain.engines.ray:RayEngine",
@@ -43,9 +44,15 @@ class Engine(Protocol):
         ...
 
 
-def create_engine(name: str) -> Engine:
-    """The engine of that name. Raises UsageError."""
+def check_engine(name: str) -> None:
+    """Raises UsageError for an engine that there is not."""
     if name not in ENGINES:
         raise UsageError(f"--engine {name!r} is unknown; choose among {', '.join(ENGINES)}")
+
+
+def create_engine(name: str, cluster: Cluster | None = None) -> Engine:
+    """The engine of that name, on a cluster if there is one. Raises UsageError."""
+    check_engine(name)
     module, kind = ENGINES[name].split(":")
-    return getattr(importlib.import_module(module), kind)()
+    create = getattr(importlib.import_module(module), kind)
+    return create() if cluster is None else create(cluster)

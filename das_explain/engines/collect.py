@@ -11,6 +11,7 @@ from typing import Any
 from das_explain.data.dataset import Dataset
 from das_explain.devices import describe_device
 from das_explain.engines import create_engine
+from das_explain.engines.cluster import Cluster
 from das_explain.evidence.run import Run
 from das_explain.explain.explainer import Explainer
 from das_explain.explain.plan import Plan
@@ -26,6 +27,7 @@ def collect(
     seed: int = 0,
     stratified: bool = False,
     engine: str = "local",
+    cluster: Cluster | None = None,
     scoring: dict[str, Any] | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -36,15 +38,16 @@ def collect(
     """Begins, or continues, the run in ``out`` until its evidence is whole.
 
     ``plan.samples`` were drawn from ``dataset`` with ``seed``. ``progress`` is told of images explained, of all of them;
-    ``finding`` of masks made on the way. ``scoring``: how the run is to be scored, for whoever finds it cut off. ``check``
-    is shown the run before anything is written or explained; ``note`` is told when the run goes on under other versions.
+    ``finding`` of masks made on the way. ``cluster``: what ``ray`` is asked for. ``scoring``: how the run is to be scored,
+    for whoever finds it cut off. ``check`` is shown the run before anything is written or explained; ``note`` is told when
+    the run goes on under other versions.
 
     Raises:
         UsageError: options, names or blocks that do not exist or do not go together.
         DasExplainError: a model that cannot be loaded, labels that do not match, a folder that holds another run.
     """
     plan.options.check()
-    how = create_engine(engine)
+    how = create_engine(engine, cluster)
     explainer = plan.explainer()
     manifest = _manifest(plan, dataset, explainer, seed, stratified) | {"engine": engine}
     check(Run(out, manifest))

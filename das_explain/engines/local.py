@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from das_explain.batches.workers import killed_workers_told
 from das_explain.engines import Shard
 from das_explain.engines.devices import make_on_devices
-from das_explain.engines.shard import make_shards
+from das_explain.engines.shard import make_shards, pieces_of
 from das_explain.explain.explainer import Explainer
 from das_explain.explain.plan import Plan
 from das_explain.types import Progress
@@ -25,5 +25,10 @@ class LocalEngine:
             return
         with killed_workers_told():
             yield from make_shards(
-                explainer or plan.explainer(), plan, missing, workers=plan.workers, progress=progress, finding=finding
+                explainer or plan.explainer(),
+                plan,
+                pieces_of(plan, missing),
+                workers=plan.workers,
+                progress=progress,
+                finding=finding,
             )

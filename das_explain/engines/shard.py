@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -13,31 +13,36 @@ from das_explain.evidence.provenance import maker, stamped
 from das_explain.evidence.shards import shard_range
 from das_explain.explain.explainer import Explainer
 from das_explain.explain.plan import Plan
-from das_explain.types import Progress, no_progress
+from das_explain.types import Progress, Sample, no_progress
+
+
+def pieces_of(plan: Plan, numbers: Sequence[int]) -> dict[int, tuple[Sample, ...]]:
+    """The images of these shards of a plan."""
+    ranges = {number: shard_range(number, len(plan.samples)) for number in numbers}
+    return {number: plan.samples[wanted.start : wanted.stop] for number, wanted in ranges.items()}
 
 
 def make_shards(
     explainer: Explainer,
     plan: Plan,
-    numbers: Sequence[int],
+    pieces: Mapping[int, Sequence[Sample]],
     *,
     workers: int | None,
     progress: Progress = no_progress,
     finding: Progress = no_progress,
 ) -> Iterator[Shard]:
     """Explains the images of these shards in this process, with ``workers`` decoding processes; yields each when whole."""
-    ranges = {number: shard_range(number, len(plan.samples)) for number in numbers}
     parts = {
-        number: [wanted[start : start + plan.batch] for start in range(0, len(wanted), plan.batch)]
-        for number, wanted in ranges.items()
+        number: [samples[start : start + plan.batch] for start in range(0, len(samples), plan.batch)]
+        for number, samples in pieces.items()
     }
-    order = [[plan.samples[i] for i in part] for number in numbers for part in parts[number]]
+    order = [part for each in parts.values() for part in each]
     batches = explainer.batches(plan.source, order, plan.segmenter, workers=workers, finding=finding)
     made_by = maker(describe_device(explainer.contest.contestants[0].device))
-    done, total = 0, sum(map(len, ranges.values()))
-    for number in numbers:
+    done, total = 0, sum(map(len, pieces.values()))
+    for number, part in parts.items():
         tables = []
-        for _ in parts[number]:
+        for _ in part:
             batch = next(batches)
             tables.append(encode(explainer.explain(batch)))
             done += len(batch)

@@ -34,10 +34,9 @@ from PIL import Image, PngImagePlugin
 
 from das_explain.data.images import full_size, printable
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.files import expanded
+from das_explain.folders import CACHE_VARIABLE, cache_root
 from das_explain.types import Region
 
-VARIABLE = "DAS_EXPLAIN_CACHE"
 TEXT = "das-explain"  # the PNG's text entry
 FORMAT = 2  # to be raised when what is stored changes, or what the same weights and settings find
 STALE = 24 * 3600  # seconds after which a .partial file has surely lost its process
@@ -49,12 +48,7 @@ _PARTIAL = re.compile(r"\.[0-9a-z.]+\.partial")
 
 def cache_folder() -> Path:
     """``$DAS_EXPLAIN_CACHE``, else the user's cache folder, and ``masks`` in it. Nothing is made here."""
-    root = os.environ.get(VARIABLE)
-    if not root:
-        import platformdirs
-
-        root = platformdirs.user_cache_dir("das-explain", appauthor=False)
-    return Path(os.path.abspath(expanded(root))) / "masks"
+    return cache_root() / "masks"
 
 
 @dataclass(frozen=True)
@@ -248,7 +242,9 @@ def _write(path: Path, content: bytes) -> None:
 
 def _unwritable(folder: Path, error: OSError) -> DasExplainError:
     reason = error.strerror or str(error)
-    return DasExplainError(f"cannot write to {printable(folder)} ({reason}): set {VARIABLE} to a folder with room")
+    return DasExplainError(
+        f"cannot write to {printable(folder)} ({reason}): set {CACHE_VARIABLE} to a folder with room"
+    )
 
 
 def _folders(folder: Path) -> list[Path]:

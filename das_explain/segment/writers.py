@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from das_explain.data.coco.write import annotation
 from das_explain.data.images import MAX_MASK_PIXELS, full_size, printable
 from das_explain.errors import DasExplainError, UsageError, one_line
 from das_explain.files import PART, is_regular, replace_file
-from das_explain.folders import check_folder, inside, remove_parts, remove_written
+from das_explain.folders import check_folder, inside, remove_parts, remove_written, write_inside
 from das_explain.segment import Segmenter
 from das_explain.segment.compare import against_row, agreement
 from das_explain.segment.masks import DataMasks
@@ -40,7 +41,8 @@ Row = dict[str, Any]
 class MaskItem:
     """One image: first what is to be done (``stem`` names its files), then what it became.
 
-    ``photo`` is there while ``region`` is still to be found; ``record`` is its line of ``regions.jsonl``.
+    ``photo`` is there while ``region`` is still to be found; ``record`` is its line of ``regions.jsonl``. ``files``: what
+    is to be written elsewhere than where it was made, name -> bytes.
     """
 
     sample: Sample
@@ -52,16 +54,21 @@ class MaskItem:
     record: Row = field(default_factory=dict)
     region: Region | None = None
     photo: Image.Image | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 class MaskWriter:
-    """item -> the same, done, in a worker, which writes the image's files; ``write`` does it for those left over."""
+    """item -> the same, done, in a worker, which writes the image's files; ``write`` does it for those left over.
+
+    With ``here`` set to false they are put into the item: ``out`` is on another machine, which writes them.
+    """
 
     def __init__(
         self, source: Any, segmenter: Segmenter, human: DataMasks | None, out: Path, shapes: str, overlays: bool
     ):
         self.source, self.segmenter, self.human = source, segmenter, human
         self.out, self.shapes, self.overlays = out, shapes, overlays
+        self.here = True
 
     def __getitem__(self, item: MaskItem) -> MaskItem:
         item = replace(item, row=dict.fromkeys(COLUMNS, "") | {"image": self._cell(item.sample)})
@@ -91,16 +98,16 @@ class MaskWriter:
         region, item.region = item.region, None
         if not item.row["image"]:
             item.row["image"] = f"photos/{item.stem}.png"
-            _save(image, self.out, item.row["image"])
+            self._save(item, image, item.row["image"])
         item.row |= _columns_of(region)
-        shape = self._write_mask(item.row, item.stem, region, image)
+        shape = self._write_mask(item, region, image)
         human = self.human.region(item.human, image) if self.human is not None else None
         if human is not None:
             item.agreement = agreement(item.row, region, human)
         if self.overlays:
             overlay = f"overlays/{item.stem}.jpg"
             drawn = draw_overlay(image, region, human.mask if human is not None else None)
-            _save(drawn, self.out, overlay, quality=88)
+            self._save(item, drawn, overlay, quality=88)
             if item.agreement is not None:
                 item.agreement["overlay"] = overlay
         item.listed = {"name": self._listed_name(item.sample, item.row), "size": full_size(image), "shape": shape}
@@ -119,20 +126,28 @@ class MaskWriter:
     def _listed_name(self, sample: Sample, row: Row) -> str:
         return Path(row["image"]).name if row["image"].startswith("photos/") else sample.name
 
-    def _write_mask(self, row: Row, stem: str, region: Region, image: Image.Image) -> Row | None:
+    def _write_mask(self, item: MaskItem, region: Region, image: Image.Image) -> Row | None:
         """Writes the PNG and returns the COCO annotation; the mask of a photo that was decoded smaller is enlarged."""
         if region.mask is None and region.status != "no_object":
             return None
         size = full_size(image)
         mask = region.mask if region.mask is not None else np.zeros((image.height, image.width), bool)
         if size[0] * size[1] > MAX_MASK_PIXELS:
-            row |= {"status": "mask_unreadable", "message": f"a mask of {size[0]} x {size[1]} pixels is too large"}
+            item.row |= {"status": "mask_unreadable", "message": f"a mask of {size[0]} x {size[1]} pixels is too large"}
             return None
         if mask.shape != size[::-1]:
             mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        row["mask"] = f"masks/{stem}.png"
-        _save(Image.fromarray(mask.astype(np.uint8) * 255), self.out, row["mask"], optimize=True)
+        item.row["mask"] = f"masks/{item.stem}.png"
+        self._save(item, Image.fromarray(mask.astype(np.uint8) * 255), item.row["mask"], optimize=True)
         return annotation(mask, self.shapes) if mask.any() else None
+
+    def _save(self, item: MaskItem, image: Image.Image, name: str, **how: Any) -> None:
+        if self.here:
+            write_inside(self.out, name, lambda part: image.save(part, **how))
+            return
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG" if name.endswith(".jpg") else "PNG", **how)
+        item.files[name] = buffer.getvalue()
 
 
 def _record(item: MaskItem, detail: dict[str, Any], size: tuple[int, int]) -> MaskItem:
@@ -148,12 +163,6 @@ def _record(item: MaskItem, detail: dict[str, Any], size: tuple[int, int]) -> Ma
         "region": detail,
     }
     return item
-
-
-def _save(image: Image.Image, out: Path, name: str, **how: Any) -> None:
-    path = inside(out, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, lambda part: image.save(part, **how))
 
 
 def unwritable(out: Path, error: OSError) -> DasExplainError:

@@ -126,9 +126,9 @@ def _environment(**values: str) -> Iterator[None]:
 
 def _on_ray(units: Sequence[Unit], resources: Resources, keep: str) -> Generator[Outcome, None, None]:
     """A task each. Photos and the study's folder must lie under the same paths on every machine."""
-    from das_explain.engines.ray import cluster
+    from das_explain.engines.cluster import connect
 
-    with cluster() as ray:
+    with connect() as ray:
         task = ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, max_retries=1)(_on_worker)
         waiting = {task.remote(unit, keep, os.getcwd(), max(1, int(resources.cpus))): unit for unit in units}
         while waiting:

@@ -12,12 +12,22 @@ import typer
 from typer.testing import CliRunner
 
 from das_explain.commands.help import Command
-from das_explain.commands.options import Data, Given, Maps, Models, Running, Without, label_files, takes_options
+from das_explain.commands.options import (
+    Data,
+    Given,
+    Machines,
+    Maps,
+    Models,
+    Running,
+    Without,
+    label_files,
+    takes_options,
+)
 from das_explain.commands.regions import Regions
 from das_explain.commands.scoring import Scoring
 from das_explain.errors import UsageError
 
-ALL = (Data, Models, Maps, Scoring, Running, Regions)
+ALL = (Data, Models, Maps, Scoring, Running, Machines, Regions)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from das_explain.data.images import (
     turned_unseen,
 )
 from das_explain.data.mask_pixels import MaskPixels, read_mask_file
+from das_explain.data.remote import told_content
 from das_explain.errors import UsageError
 from das_explain.files import expanded, sha256_of
 from das_explain.types import Region, Sample
@@ -156,6 +157,8 @@ def folder_and_split(kind: str, rest: str, split: str | None) -> tuple[Path, str
 
 def file_size(path: Path | None) -> int:
     """Bytes, or -1 for a file that is not there (or not wanted)."""
+    if path is not None and (told := told_content(path)) is not None:
+        return int(told.split()[0]) if told[:1].isdigit() else 0
     try:
         return os.stat(path).st_size if path is not None else -1
     except (OSError, ValueError):
@@ -163,7 +166,10 @@ def file_size(path: Path | None) -> int:
 
 
 def mask_content(path: Path | None) -> str:
-    """SHA-256 of a mask's file, or what ``file_size`` tells of one that is no plain file or cannot be read."""
+    """SHA-256 of a mask's file, or what ``file_size`` tells of one that is no plain file or cannot be read, or what a
+    store tells of one that is remote."""
+    if path is not None and (told := told_content(path)) is not None:
+        return told
     try:
         if path is not None and path.is_file():  # a device may never end
             return sha256_of(path)

@@ -23,7 +23,11 @@ def list_folder(root: Path, *, without: Path | None = None) -> Listing:
     it is not clear what the folder means.
     """
     others: Counter[str] = Counter()
-    found = sorted(image_files(root, without=without, others=others))
+    return list_found(root, sorted(image_files(root, without=without, others=others)), others)
+
+
+def list_found(root: str | Path, found: Sequence[tuple[str, Path]], others: Counter[str]) -> Listing:
+    """``list_folder`` of the (name, path) of images that were found in ``root``, and the endings of other files."""
     if not found:
         raise UsageError(f"{printable(root)} holds no images{what_instead(others)}")
     flat = [name for name, _ in found if "/" not in name]
