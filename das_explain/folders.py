@@ -51,6 +51,11 @@ def write_inside(folder: Path, relative: str, write: Callable[[Path], object]) -
     replace_file(path, write)
 
 
+def put_inside(folder: Path, relative: str, content: bytes) -> None:
+    """A file of these bytes, as ``write_inside``."""
+    write_inside(folder, relative, lambda part: part.write_bytes(content))
+
+
 def inside(folder: Path, relative: str) -> Path:
     """``folder / relative``. Raises DasExplainError if a link there leads out of ``folder``: what is asked for lies
     elsewhere then, and is neither read nor written."""

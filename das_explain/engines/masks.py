@@ -17,7 +17,7 @@ from das_explain.engines.cluster import Cluster
 from das_explain.engines.pieces import Make, Piece, Tell, by_piece, in_order
 from das_explain.engines.spread import spread
 from das_explain.evidence import shards
-from das_explain.folders import write_inside
+from das_explain.folders import put_inside
 from das_explain.segment.writers import MaskItem, MaskWriter
 from das_explain.types import Progress, no_progress
 
@@ -48,7 +48,7 @@ def _written(table: pa.Table, writer: MaskWriter) -> Iterator[MaskItem]:
     for row in table["item"]:
         item = pickle.loads(row.as_py())
         for name, content in item.files.items():
-            write_inside(writer.out, name, lambda part, content=content: part.write_bytes(content))
+            put_inside(writer.out, name, content)
         yield replace(item, files={})
 
 

@@ -17,7 +17,7 @@ from das_explain.engines.pieces import Make, Piece, Tell, by_piece, in_order, on
 from das_explain.engines.spread import spread
 from das_explain.evidence import shards
 from das_explain.explain.plan import Plan
-from das_explain.folders import write_inside
+from das_explain.folders import put_inside
 from das_explain.gates.part import Gates, Part
 from das_explain.scoring.options import ScoreOptions
 from das_explain.types import Progress, Sample
@@ -57,7 +57,7 @@ def spread_gates(
 def _written(table: pa.Table, out: Path) -> Part:
     for row in table["files"].to_pylist():
         for file in row or ():
-            write_inside(out, file["name"], lambda part, file=file: part.write_bytes(file["content"]))
+            put_inside(out, file["name"], file["content"])
     return Part.joined([pickle.loads(row) for row in table["part"].to_pylist() if row is not None])
 
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -27,6 +26,7 @@ from das_explain.evidence.run import Run
 from das_explain.explain.plan import Plan
 from das_explain.segment import create_segmenter
 from das_explain.types import no_progress
+from tests.engines.test_jobs import tree
 from tests.engines.trouble import BLIND, Blind, Deadly
 from tests.explain import test_pipeline
 from tests.gates.test_study import das_explain
@@ -116,12 +116,12 @@ def test_a_photo_that_one_node_cannot_read_is_read_by_another(
     monkeypatch,
 ) -> None:
     here = replace(dataset, source=Blind(marker=tmp_path / "blind"))
-    made = run(here, setting, tmp_path / "here", engine="ray", cluster=Cluster(address, 2, cpus=2))
+    made = run(here, setting, tmp_path / "here", engine="ray", cluster=Cluster(address, 4, cpus=1))
     assert (tmp_path / "blind").exists(), "the blind node had its share"
     assert files(made.folder) == local
     monkeypatch.setenv(BLIND, "1")  # now this process is as blind, and only the first node sees
     there = replace(dataset, source=Blind(marker=tmp_path / "again"))
-    made = run(there, setting, tmp_path / "there", engine="ray", cluster=Cluster(address, 2, cpus=2))
+    made = run(there, setting, tmp_path / "there", engine="ray", cluster=Cluster(address, 4, cpus=1))
     assert files(made.folder) == local
 
 
@@ -177,7 +177,7 @@ def test_masks_are_the_same_files(setting, address, tmp_path: Path) -> None:
     for name, how in (("here", ()), ("many", many)):
         arguments = ("segment", table, "--out", tmp_path / name, "--workers", 0)
         assert das_explain(*arguments, *how) == 0
-    here, there = (tree(tmp_path / name, without="segment.json") for name in ("here", "many"))
+    here, there = (tree(tmp_path / name) for name in ("here", "many"))
     assert "masks.csv" in here
     assert "overlays/07.jpg" in here
     assert here == there
@@ -195,15 +195,3 @@ def test_gates_are_the_same_figures_arrays_and_tables(setting, address, tmp_path
     assert {"gates.csv", "attention.csv", "effects.csv", "regions.jsonl", "05-gate.png", "05-gate.npz"} <= set(here)
     assert "06-gate.png" not in here
     assert here == there
-
-
-def tree(folder: Path, without: str = "") -> dict[str, Any]:
-    """What is in a folder's files; of arrays the arrays, since their archive has a time stamp."""
-    found: dict[str, Any] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != without):
-        if path.suffix == ".npz":
-            with np.load(path) as arrays:
-                found[path.name] = {name: (array.shape, array.tobytes()) for name, array in arrays.items()}
-        else:
-            found[path.relative_to(folder).as_posix()] = path.read_bytes()
-    return found
