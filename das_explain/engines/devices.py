@@ -10,7 +10,7 @@ from typing import Any
 
 from das_explain.batches.workers import default_workers, end_with_parent
 from das_explain.engines import Shard
-from das_explain.engines.shard import make_shards
+from das_explain.engines.shard import make_shards, pieces_of
 from das_explain.errors import DasExplainError, one_line
 from das_explain.evidence.shards import shard_range
 from das_explain.explain.plan import Plan
@@ -55,7 +55,7 @@ def _make(plan: Plan, numbers: Sequence[int], made: Any) -> None:
     leave_to_parent()
     end_with_parent()
     try:
-        for shard in make_shards(plan.explainer(), plan, numbers, workers=plan.workers):
+        for shard in make_shards(plan.explainer(), plan, pieces_of(plan, numbers), workers=plan.workers):
             made.put(shard)
     except DasExplainError as error:
         made.put(one_line(error))
