@@ -195,7 +195,7 @@ def test_two_models_and_chosen_places_on_a_photo_without_a_mask(gated: Path, pho
     assert das_explain(*arguments, "--workers", 0, "--at", "20,10", "--at", "30,35.5") == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     drawn = [f"02-{model}-gate.{kind}" for model in ("a_b", "se") for kind in ("npz", "pdf", "png")]
-    assert names == [*drawn, "attention.csv", "effects.csv", "gates.csv", "regions.jsonl"]
+    assert names == [".das-explain.json", *drawn, "attention.csv", "effects.csv", "gates.csv", "regions.jsonl"]
     arrays = np.load(tmp_path / "out" / "02-a_b-gate.npz")
     np.testing.assert_allclose(arrays["points"], [[20, 10], [30, 35.5]])
     assert arrays["layer1.gate/places"].shape == (2, 9, 2)
