@@ -1,9 +1,13 @@
-"""Commands that are asked to stop: each in a process of its own, forked so that it begins at once, as from a terminal."""
+"""Commands that are asked to stop: each in a process and session of its own, as from a terminal.
+
+Not forked from the tests' process: that one has threads, and what they hold at that moment is never let go in the child.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +16,7 @@ from typing import NamedTuple
 
 SECONDS = 240  # on a busy machine
 GRACE = 20  # until workers have noticed; within ``batches.workers.WATCHED_EVERY`` on an idle one
+HEARS = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 class Ended(NamedTuple):
@@ -25,53 +30,28 @@ class Ended(NamedTuple):
 
 def stop(words: Sequence[object], working: Callable[[], bool], number: int, log: Path) -> Ended:
     """Runs ``das-explain WORDS`` and sends it a signal as soon as ``working()``; Ctrl-C goes to its workers as well."""
-    child = _start([str(word) for word in words], log)
+    command = [sys.executable, str(Path(__file__).parents[1] / "cli.py"), *map(str, words)]
+    with log.open("w") as to:
+        # A session of its own, in which Ctrl-C is heard also where the tests run in the background.
+        process = subprocess.Popen(
+            [sys.executable, "-c", HEARS, *command], stdout=to, stderr=to, start_new_session=True
+        )
+    child = process.pid
     deadline = time.monotonic() + SECONDS
     try:
         while not working():
-            ended, status = os.waitpid(child, os.WNOHANG)
-            assert not ended, f"it ended by itself with {status}: {log.read_text()[-2000:]}"
+            assert process.poll() is None, f"it ended by itself with {process.poll()}: {log.read_text()[-2000:]}"
             assert time.monotonic() < deadline, f"it has not begun: {log.read_text()[-2000:]}"
             time.sleep(0.002)
         (os.killpg if number == signal.SIGINT else os.kill)(child, number)
-        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        while process.poll() is None:
             assert time.monotonic() < deadline, f"it does not stop: {log.read_text()[-2000:]}"
             time.sleep(0.01)
     except AssertionError:
         _left_of(child, 0)
         raise
     said = log.read_text()
-    return Ended(os.waitstatus_to_exitcode(ended[1]), (said.splitlines() or [""])[-1], said, _left_of(child))
-
-
-def _start(words: list[str], log: Path) -> int:
-    child = os.fork()
-    if child:
-        return child
-    code = 3
-    try:
-        os.setsid()
-        to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for number in (1, 2):
-            os.dup2(to, number)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        sys.argv = ["das-explain", *words]
-        from das_explain.commands import main
-
-        main()
-        code = 0
-    except SystemExit as end:
-        code = int(end.code or 0)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    return Ended(process.returncode, (said.splitlines() or [""])[-1], said, _left_of(child))
 
 
 def _left_of(session: int, grace: float = GRACE) -> list[int]:
