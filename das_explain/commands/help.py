@@ -19,8 +19,7 @@ from das_explain.signals import Stopped
 
 COMMON, DATA, MODELS, MAPS = "Common options", "Data", "Models", "Maps"
 SCORING, REGION, FINDERS, RUNNING = "Scoring", "Region R", "Finding R with networks", "Running"
-MACHINES = "Many machines"
-PANELS = (COMMON, DATA, MODELS, MAPS, SCORING, REGION, FINDERS, RUNNING, MACHINES)
+PANELS = (COMMON, DATA, MODELS, MAPS, SCORING, REGION, FINDERS, RUNNING)
 WIDTH = 100
 COLUMN = 28  # where an option's text begins
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}

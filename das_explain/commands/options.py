@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from das_explain.commands.expand import Given, Without, takes_options
-from das_explain.commands.help import COMMON, DATA, MACHINES, MAPS, MODELS, RUNNING
+from das_explain.commands.help import COMMON, DATA, MAPS, MODELS, RUNNING
 
 if TYPE_CHECKING:
     from das_explain.data.dataset import Dataset
@@ -225,7 +225,7 @@ class Running:
         typer.Option(
             metavar="NAME",
             rich_help_panel=RUNNING,
-            help="cpu, cuda, cuda:1 or mps; the best there is unless given. sfd takes several, as cuda:0,cuda:1.",
+            help="cpu, cuda:1, mps, several (cuda:0,cuda:1); the best unless given.",
         ),
     ] = None
     batch: Annotated[
@@ -234,7 +234,7 @@ class Running:
             min=1,
             metavar="N",
             rich_help_panel=RUNNING,
-            help="Photos per forward pass: 16, on a graphics card 64, unless given; fewer where memory runs out.",
+            help="Photos per forward pass, at most; 16, or 64 on a GPU, unless given.",
         ),
     ] = None
     workers: Annotated[
@@ -266,16 +266,22 @@ class Running:
 
 @dataclass(frozen=True)
 class Machines:
-    """On which machines."""
+    """On which machines; what is hidden here, ``das-explain help machines`` tells."""
 
     engine: Annotated[
-        str, typer.Option(metavar="local|ray", rich_help_panel=MACHINES, help="This machine, or a cluster with Ray.")
+        str,
+        typer.Option(
+            metavar="local|ray",
+            rich_help_panel=RUNNING,
+            help="Here, or on many (das-explain help machines).",
+        ),
     ] = "local"
     ray_address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            rich_help_panel=MACHINES,
+            rich_help_panel=RUNNING,
+            hidden=True,
             help="The cluster; RAY_ADDRESS, else a Ray of one's own on this machine, unless given.",
         ),
     ] = None
@@ -284,7 +290,8 @@ class Machines:
         typer.Option(
             min=1,
             metavar="N",
-            rich_help_panel=MACHINES,
+            rich_help_panel=RUNNING,
+            hidden=True,
             help="Actors: processes that hold the models; as many as the cluster has room for unless given.",
         ),
     ] = None
@@ -293,7 +300,8 @@ class Machines:
         typer.Option(
             min=0,
             metavar="N",
-            rich_help_panel=MACHINES,
+            rich_help_panel=RUNNING,
+            hidden=True,
             help="GPUs of an actor, 0.5 for two on one; 1 where there are any unless given.",
         ),
     ] = None
@@ -302,7 +310,8 @@ class Machines:
         typer.Option(
             min=0.01,
             metavar="N",
-            rich_help_panel=MACHINES,
+            rich_help_panel=RUNNING,
+            hidden=True,
             help="Processors of an actor, half of which decode photos; 4, or its GPU's share, unless given.",
         ),
     ] = None

@@ -5,6 +5,6 @@ from __future__ import annotations
 from das_explain.text import spelled
 
 
-def say(line: str) -> None:
+def say(line: object) -> None:
     """Prints a line at once. What a terminal would take for a command, of a name that a stranger gave, is spelt out."""
-    print(spelled(line, backslash=False), flush=True)  # noqa: T201
+    print(spelled(str(line), backslash=False), flush=True)  # noqa: T201

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -165,10 +165,32 @@ def _entry(name: str, text: str) -> list[str]:
     return entry(name, text, WIDTH - 2)
 
 
+def machines_page() -> str:
+    """What ``--engine ray`` takes, an option each."""
+    from dataclasses import fields
+
+    from das_explain.commands.options import Machines
+
+    lines = ["--engine ray spreads sfd, segment and gate over the machines of a Ray cluster:", ""]
+    hints = get_type_hints(Machines, include_extras=True)
+    for field in fields(Machines):
+        option = hints[field.name].__metadata__[0]
+        if option.hidden:
+            lines += _entry(f"--{field.name.replace('_', '-')} {option.metavar}", option.help)
+    lines += [
+        "",
+        "Example:",
+        "",
+        "  das-explain sfd photos/ -m a=... --out runs/mine --engine ray --ray-address head:6379",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
     "models": ("what may be given as a model: the SPEC of --model", models_page),
     "data": ("what may be given as data, and where masks come from", data_page),
     "measures": ("methods, measures, nulls and scalings by name", measures_page),
+    "machines": ("options of --engine ray: many processes or machines", machines_page),
 }
 
 

@@ -151,7 +151,10 @@ def _types(path: Path, columns: Sequence[str], only: Sequence[str] | None) -> di
         raise DasExplainError(f"{path} has a first line without an end: was it written by another program?")
     if not header.strip():
         raise pd.errors.EmptyDataError
-    names = next(csv.reader([header.decode("utf-8-sig")]))
+    try:
+        names = next(csv.reader([header.decode("utf-8-sig")]))
+    except csv.Error as error:
+        raise DasExplainError(f"{path} has a first line that is none: {error}") from None
     missing = [name for name in (only or columns) if name not in names]
     if missing:
         raise DasExplainError(f"{path} lacks the column {missing[0]}: was it written by another version?")

@@ -7,6 +7,7 @@ what an uninterrupted one would have seen.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -225,9 +226,7 @@ def workers_of(recipe: Recipe) -> int:
 
 def without_traceback(error: DasExplainError) -> DasExplainError:
     """The project's own line about a failure in a worker, without the worker's traceback."""
-    last = str(error).strip().splitlines()[-1]
-    head, colon, message = last.partition(": ")
-    return DasExplainError(message if colon and head.startswith("das_explain.") else last)
+    return DasExplainError(re.split(r"\sdas_explain\.[\w.]+: ", str(error))[-1])
 
 
 def open_split(recipe: Recipe, split: str) -> Dataset:

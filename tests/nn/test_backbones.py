@@ -144,7 +144,7 @@ def test_alpha_reaches_the_gates() -> None:
         ("resnet18", "none", {"stem": "tiny"}, r"stem 'tiny' is unknown; choose imagenet, small or padded"),
         ("resnet18", "das", {"alpha": 0}, r"alpha must lie in \(0, 1\], not 0"),
         ("resnet18", "das", {"alpha": "much"}, r"cannot build resnet18 with attention das"),
-        ("resnet18", "das", {"init": "ones"}, r"init must be 'default' or 'identity'"),
+        ("resnet18", "das", {"init": "ones"}, "init must be default or identity, not 'ones'"),
         ("resnet18", "none", {"depth": 3}, r"cannot build resnet18.*'depth'"),
         ("mobilenet_v2", "none", {"stem": "small"}, r"cannot build mobilenet_v2.*'stem'"),
         ("resnet18", "none", {"num_classes": -1}, r"cannot build resnet18"),

@@ -228,7 +228,7 @@ def test_the_backbone_starts_from_a_classifier(tiny, tmp_path) -> None:
 class _Quiet:
     text = ""
 
-    def print(self, text: str, **_) -> None:
+    def out(self, text: str, **_) -> None:
         self.text += text
 
 
