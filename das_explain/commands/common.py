@@ -242,7 +242,7 @@ def load_explainer(
         options=options,
         blocks=models.block_names,
         layouts=models.layouts(),
-        batch=running.batch,
+        batch=running.photos_at_once,
         workers=running.workers,
         device=running.device,
     )

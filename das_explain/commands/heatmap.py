@@ -50,8 +50,8 @@ def heatmap(
             explainer,
             score_options,
             out,
-            batch=running.photos_at_once,
-            workers=running.workers,
+            batch=plan.batch,
+            workers=plan.workers,
             finding=finding,
         )
     print_heatmaps(rows)

@@ -59,6 +59,21 @@ def test_what_data_and_models_assume_is_told(gated: Path, photos: Path, tmp_path
         assert "note        1 file passed over" in capsys.readouterr().out
 
 
+def test_other_machines_take_as_many_photos_at_once_as_this_one(gated: Path, photos: Path, tmp_path: Path, monkeypatch):
+    """Also where nobody has said how many."""
+    asked = []
+
+    def spread_gates(cluster, plan, *_):
+        asked.append(plan.batch)
+        raise UsageError("nobody is there")
+
+    monkeypatch.setattr("das_explain.gates.spread.spread_gates", spread_gates)
+    arguments = ("gate", photos, "--model", f"d={gated}", "--engine", "ray", "--device", "cpu", "--workers", 0)
+    for number, given in enumerate(((), ("--batch", 3))):
+        assert das_explain(*arguments, "--out", tmp_path / str(number), *given) == 2
+    assert asked == [16, 3]
+
+
 @pytest.fixture(scope="module")
 def effects(out: Path) -> pd.DataFrame:
     return pd.read_csv(out / "gates.csv")
