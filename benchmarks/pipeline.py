@@ -32,7 +32,7 @@ from PIL import Image
 from das_explain.batches import load
 from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.save import save_model
-from das_explain.data.dataset import open_dataset
+from das_explain.data.dataset import Dataset, open_dataset
 from das_explain.engines import collect as collecting
 from das_explain.engines import shard
 from das_explain.evidence import run as evidence
@@ -109,10 +109,10 @@ def clocks() -> Iterator[dict[str, float]]:
         yield seconds
 
 
-def ours(
-    csv: Path, specs: tuple[str, ...], out: Path, precision: str, *, readings: bool
-) -> tuple[float, dict[str, float]]:
-    """Processor seconds of the whole run after loading, and of its stages."""
+def plan_of(
+    csv: Path, specs: tuple[str, ...], precision: str, workers: int = 0, device: str = "cpu"
+) -> tuple[Plan, Dataset]:
+    """A run of these models on photos with known masks."""
     dataset = open_dataset(csv)
     plan = Plan(
         specs,
@@ -122,9 +122,17 @@ def ours(
         dataset.labels,
         options=ExplainOptions(precision=precision),
         blocks=BLOCKS,
-        workers=0,
-        device="cpu",
+        workers=workers,
+        device=device,
     )
+    return plan, dataset
+
+
+def ours(
+    csv: Path, specs: tuple[str, ...], out: Path, precision: str, *, readings: bool
+) -> tuple[float, dict[str, float]]:
+    """Processor seconds of the whole run after loading, and of its stages."""
+    plan, dataset = plan_of(csv, specs, precision)
     loaded = plan.explainer()
     with patch.object(Plan, "explainer", lambda self: loaded), clocks() as seconds:
         start = time.process_time()

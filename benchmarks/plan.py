@@ -18,16 +18,12 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.pipeline import BLOCKS, LABELS, write_photos
+from benchmarks.pipeline import LABELS, plan_of, write_photos
 from das_explain.checkpoint.save import save_model
-from das_explain.data.dataset import open_dataset
 from das_explain.engines.collect import collect
-from das_explain.explain.contestants import ExplainOptions
-from das_explain.explain.plan import Plan
 from das_explain.nn import create_model
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
-from das_explain.segment import create_segmenter
 
 
 class Cost(NamedTuple):
@@ -45,20 +41,9 @@ class Cost(NamedTuple):
 
 def measure(csv: Path, specs: tuple[str, ...], out: Path, precision: str, device: str, workers: int) -> Cost:
     """What a photo costs in a run of these models, loading and the first batch left out."""
-    dataset = open_dataset(csv)
+    plan, dataset = plan_of(csv, specs, precision, workers, device)
     clock = time.process_time if device == "cpu" else time.perf_counter
     told: list[tuple[int, float]] = []
-    plan = Plan(
-        specs,
-        dataset.samples,
-        dataset.source,
-        create_segmenter("masks", dataset),
-        dataset.labels,
-        options=ExplainOptions(precision=precision),
-        blocks=BLOCKS,
-        workers=workers,
-        device=device,
-    )
     run = collect(plan, dataset, out, progress=lambda done, of: told.append((done, clock())))
     (begun, start), (done, end) = told[1], told[-1]
     explained = clock()

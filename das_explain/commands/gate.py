@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from das_explain.commands.options import Data, Machines, Maps, Models, Running, Without, takes_options
+from das_explain.commands.machines import Machines
+from das_explain.commands.options import Data, Maps, Models, Running, Without, takes_options
 from das_explain.commands.regions import Regions
 from das_explain.commands.say import say
 from das_explain.commands.scoring import Scoring

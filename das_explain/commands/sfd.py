@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from das_explain.commands.help import SCORING
-from das_explain.commands.options import Data, Machines, Maps, Models, Running, takes_options
+from das_explain.commands.machines import Machines
+from das_explain.commands.options import Data, Maps, Models, Running, takes_options
 from das_explain.commands.regions import Regions
 from das_explain.commands.scoring import Scoring
 

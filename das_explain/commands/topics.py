@@ -169,7 +169,7 @@ def machines_page() -> str:
     """What ``--engine ray`` takes, an option each."""
     from dataclasses import fields
 
-    from das_explain.commands.options import Machines
+    from das_explain.commands.machines import Machines
 
     lines = ["--engine ray spreads sfd, segment and gate over the machines of a Ray cluster:", ""]
     hints = get_type_hints(Machines, include_extras=True)

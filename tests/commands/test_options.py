@@ -12,10 +12,10 @@ import typer
 from typer.testing import CliRunner
 
 from das_explain.commands.help import Command
+from das_explain.commands.machines import Machines
 from das_explain.commands.options import (
     Data,
     Given,
-    Machines,
     Maps,
     Models,
     Running,
