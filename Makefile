@@ -20,6 +20,7 @@ test: $(VENV)/installed-for-tests
 	$(VENV)/bin/python -m pytest -n auto
 
 stress: $(VENV)/installed-for-tests
+	-$(VENV)/bin/python -m pip install --quiet --only-binary :all: atheris
 	$(VENV)/bin/python -m pytest -n auto -m 'not slow' $(STRESS)
 
 bench: $(if $(filter $(VENV)/bin/,$(BIN)),$(VENV)/installed-for-bench)

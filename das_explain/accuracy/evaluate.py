@@ -20,7 +20,9 @@ from das_explain.batches.workers import killed_workers_told
 from das_explain.data.coco.objects import open_objects
 from das_explain.data.dataset import open_dataset
 from das_explain.data.draw import draw_sample
+from das_explain.devices import describe_device
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.evidence.provenance import maker, sentences
 from das_explain.explain.contestants import Contestant, ExplainOptions, load_contest
 
 if TYPE_CHECKING:
@@ -68,7 +70,12 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
     batch = request.batch or BATCH
     with (
         killed_workers_told(),
-        Journal(request.out, identity_of(request, models, dataset.fingerprint), batch) as journal,
+        Journal(
+            request.out,
+            identity_of(request, models, dataset.fingerprint),
+            maker(describe_device(contestants[0].device)),
+            batch,
+        ) as journal,
     ):
         rows, before = [row for rows in journal.done for row in rows], len(journal.done)
         batches = load_batches(dataset.source, samples[before:], geometries, batch_size=batch, workers=request.workers)
@@ -91,13 +98,15 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
         "classes": accuracy.class_table(predictions, classes),
         "comparison": accuracy.comparison_table(predictions, list(classes)),
     }
-    notes = list(contest.assumptions)
+    made_by = journal.made_by(len(samples))
+    assumed = [*contest.assumptions, *sentences(made_by)]
+    notes = list(assumed)
     notes += [
         f"{name}: no top-5, as it has only {count} classes" for name, count in classes.items() if count <= accuracy.K
     ]
     notes += [each for contestant in contestants for each in _other_reading(contestant, predictions)]
     write_evaluation(
-        request, models, dataset.fingerprint, len(samples), tables, counts, assumptions=contest.assumptions
+        request, models, dataset.fingerprint, len(samples), tables, counts, made_by=made_by, assumptions=assumed
     )
     unread = predictions[predictions["status"] == "unreadable"]
     return Measured(tables, counts, notes, dict(zip(unread["image"], unread["message"])))
@@ -145,7 +154,9 @@ def measure_detectors(
     models = [_about(each, each.name) for each in detectors]
     begin(request, models, data.fingerprint)
     images, tested, found = [], [], [[] for _ in detectors]
-    with killed_workers_told(), Journal(request.out, identity_of(request, models, data.fingerprint)) as journal:
+    identity = identity_of(request, models, data.fingerprint)
+    device = describe_device(next(detectors[0].network.parameters()).device)
+    with killed_workers_told(), Journal(request.out, identity, maker(device)) as journal:
         before = len(journal.done)
         new = detect(
             detectors,
@@ -191,7 +202,11 @@ def measure_detectors(
         for name, unknown in lacking.items()
         if unknown
     ]
-    write_evaluation(request, models, data.fingerprint, len(samples), tables, counts, found)
+    made_by = journal.made_by(len(samples))
+    notes += (assumed := sentences(made_by))
+    write_evaluation(
+        request, models, data.fingerprint, len(samples), tables, counts, found, made_by=made_by, assumptions=assumed
+    )
     return Measured(tables, counts, notes, {row["image"]: row["message"] for row in images if row["message"]})
 
 

@@ -103,6 +103,8 @@ def write_evaluation(
     tables: dict[str, pd.DataFrame],
     counts: dict[str, int],
     found: Sequence[Sequence[dict[str, Any]]] = (),
+    *,
+    made_by: Sequence[dict[str, Any]] = (),
     assumptions: Sequence[str] = (),
 ) -> None:
     """The manifest first, which says that the tables are being written, and last, that they are whole."""
@@ -113,6 +115,7 @@ def write_evaluation(
         "counts": counts,
         "assumptions": list(assumptions),
         "draws": request.draws,
+        "made_by": list(made_by),
         "versions": package_versions(),
     }
     try:

@@ -245,6 +245,7 @@ def load_explainer(
         batch=running.photos_at_once,
         workers=running.workers,
         device=running.device,
+        compiled=running.compiled,
     )
     explainer = plan.explainer()
     print_assumed(explainer.contest, plan.segmenter, dataset.samples)

@@ -29,7 +29,7 @@ def gate(
     regions: Regions,
     maps: Maps,
     scoring: Annotated[Scoring, Without("measure", "nulls")],
-    running: Annotated[Running, Without("overwrite")],
+    running: Annotated[Running, Without("compiled", "overwrite")],
     machines: Machines,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for figures, arrays and tables.")] = Path("gates"),
     at: Annotated[

@@ -244,6 +244,12 @@ class Running:
             help="Processes that decode photos; as many as help unless given.",
         ),
     ] = None
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", rich_help_panel=RUNNING, help="Compile what lies between the blocks: for many photos on a GPU."
+        ),
+    ] = False
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", rich_help_panel=RUNNING, help="Replace other results that are in --out."),

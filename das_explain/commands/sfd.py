@@ -33,7 +33,7 @@ def sfd(
         typer.Option(
             metavar="blur|mean",
             rich_help_panel=SCORING,
-            help="What hides a pixel from the network in insertion and deletion; each measure's own unless given.",
+            help="What hides pixels in insertion and deletion; by measure unless given.",
         ),
     ] = None,
     report: Annotated[bool, typer.Option(help="Draw the figures and write the HTML report.")] = True,
@@ -71,6 +71,7 @@ def sfd(
         batch=running.photos_at_once,
         workers=running.workers,
         device=running.device,
+        compiled=running.compiled,
     )
     run_and_publish(
         plan,

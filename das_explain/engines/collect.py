@@ -12,6 +12,7 @@ from das_explain.data.dataset import Dataset
 from das_explain.devices import describe_device
 from das_explain.engines import create_engine
 from das_explain.engines.cluster import Cluster
+from das_explain.evidence.provenance import photos_at_once
 from das_explain.evidence.run import Run
 from das_explain.explain.explainer import Explainer
 from das_explain.explain.plan import Plan
@@ -64,7 +65,7 @@ def collect(
     shards = how.run(plan, missing, explainer, lambda done, of: progress(before + done, total), finding)
     for shard in shards:
         run.shards.write(shard.number, shard.table)
-    run.manifest["batch"] = explainer.fitting.most or plan.batch
+        run.manifest["batch"] = min(run.manifest["batch"], photos_at_once(shard.table) or plan.batch)
     run.record_makers()
     return run
 

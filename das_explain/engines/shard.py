@@ -48,4 +48,4 @@ def make_shards(
             done += len(batch)
             progress(done, total)
         table = pa.concat_tables(tables).combine_chunks() if tables else SCHEMA.empty_table()
-        yield Shard(number, stamped(table, made_by))
+        yield Shard(number, stamped(table, made_by, explainer.fitting.most))

@@ -6,7 +6,7 @@ A run may go on on another machine, or after an update. Its numbers then come fr
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from das_explain.files import package_versions
 
-KEY = b"das-explain"
+KEY, AT_ONCE = b"das-explain", b"photos at once"
 Maker = dict[str, str]
 
 
@@ -25,9 +25,16 @@ def maker(device: str) -> Maker:
     return {"das-explain": versions["das-explain"], "torch": versions["torch"], "device": device}
 
 
-def stamped(table: pa.Table, made_by: Maker) -> pa.Table:
-    """The table, with its maker in the metadata."""
-    return table.replace_schema_metadata({KEY: json.dumps(made_by, sort_keys=True)})
+def stamped(table: pa.Table, made_by: Maker, at_once: int | None = None) -> pa.Table:
+    """The table, with its maker in the metadata, and how many photos memory held ``at_once``, where a batch was too many."""
+    said = {} if at_once is None else {AT_ONCE: str(at_once)}
+    return table.replace_schema_metadata({KEY: json.dumps(made_by, sort_keys=True), **said})
+
+
+def photos_at_once(table: pa.Table) -> int | None:
+    """What ``stamped`` was told of memory."""
+    said = (table.schema.metadata or {}).get(AT_ONCE)
+    return None if said is None else int(said)
 
 
 def maker_of(path: Path) -> Maker:
@@ -42,11 +49,16 @@ def maker_of(path: Path) -> Maker:
 
 def makers(parts: Sequence[tuple[Path, int]]) -> list[dict[str, Any]]:
     """What ``run.json`` says of who made shards, given with their numbers of images: a maker each, and its ``images``."""
+    return count_makers((maker_of(path), images) for path, images in parts)
+
+
+def count_makers(parts: Iterable[tuple[Maker, int]]) -> list[dict[str, Any]]:
+    """Each maker once, with its ``images``; whoever made none is left out."""
     counted: dict[str, int] = {}
-    for path, images in parts:
-        made_by = json.dumps(maker_of(path), sort_keys=True)
-        counted[made_by] = counted.get(made_by, 0) + images
-    return [{**json.loads(made_by), "images": images} for made_by, images in counted.items()]
+    for made_by, images in parts:
+        key = json.dumps(made_by, sort_keys=True)
+        counted[key] = counted.get(key, 0) + images
+    return [{**json.loads(key), "images": images} for key, images in counted.items() if images > 0]
 
 
 def told_of_others(parts: Sequence[tuple[Path, int]], now: Maker) -> list[str]:

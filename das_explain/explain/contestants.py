@@ -132,11 +132,13 @@ def load_contest(
     label_files: Sequence[Path | None] = (),
     label_map: Mapping[str, str] | None = None,
     layouts: Mapping[str, str] | None = None,
+    compiled: bool = False,
 ) -> Contest:
     """Loads the models and matches the data's labels to their logits.
 
     ``blocks``: any modules' dotted names, the same for every model; none: the usual ones of each.
     ``layouts``: block -> how its output is read, the same for every model (``load_model``).
+    ``compiled``: run what lies between the blocks through ``torch.compile``.
     ``label_files``: per model a file of its class names, or ``None``; ``label_map``: class of the data -> of the models.
 
     Raises:
@@ -162,7 +164,7 @@ def load_contest(
                 )
     names = {group: iter(members) for group, members in groups.items()}
     loaded = [replace(model, name=next(names[model.name])) for model in loaded]
-    return Contest([_contestant(model, labels, options, label_map) for model in loaded], groups)
+    return Contest([_contestant(model, labels, options, label_map, compiled) for model in loaded], groups)
 
 
 class _Named(Protocol):
@@ -191,12 +193,13 @@ def _is_module(model: object) -> bool:
 
 
 def _contestant(
-    model: LoadedModel, labels: Sequence[str] | None, options: ExplainOptions, label_map: Mapping[str, str] | None
+    model: LoadedModel,
+    labels: Sequence[str] | None,
+    options: ExplainOptions,
+    label_map: Mapping[str, str] | None,
+    compiled: bool,
 ) -> Contestant:
-    size = model.preprocess.geometry.size
-    network, blocks = fast_copy(
-        model.network, model.usual_blocks, size, method=options.method, precision=options.precision
-    )
+    network, blocks = _network(model, options, compiled)
     logit = _matched(labels, model, label_map, options.target) if labels else LabelMatch()
     assumptions = [*model.assumptions, *logit.assumptions]
     if options.target not in ("label", "predicted") and options.target not in logit:
@@ -207,6 +210,18 @@ def _contestant(
                 f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted"
             ) from None
     return Contestant(model, network, blocks, dict(logit), assumptions, logit.other)
+
+
+def _network(model: LoadedModel, options: ExplainOptions, compiled: bool) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """What is run in the model's place, and its blocks."""
+    size = model.preprocess.geometry.size
+    if not compiled:
+        return fast_copy(model.network, model.usual_blocks, size, method=options.method, precision=options.precision)
+    if options.method != "gradcam":
+        raise UsageError("--compile works with --method gradcam only")
+    from das_explain.cam.compiled import compiled_copy
+
+    return compiled_copy(model.network, model.usual_blocks, size, layouts=model.layouts)
 
 
 def _matched(labels: Sequence[str], model: LoadedModel, label_map: Mapping[str, str] | None, target: str) -> LabelMatch:

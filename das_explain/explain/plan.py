@@ -19,8 +19,8 @@ class Plan:
 
     ``models`` are specs; ``samples`` were drawn once; ``labels`` are the data's class names;
     ``label_files`` the models', where theirs do not tell, and ``label_map`` what the models call the data's classes;
-    ``layouts`` how blocks are read. ``batch``, ``workers`` and
-    ``device`` (or several, as ``cuda:0,cuda:1``) move no number beyond rounding.
+    ``layouts`` how blocks are read. ``batch``, ``workers``, ``device`` (or
+    several, as ``cuda:0,cuda:1``) and ``compiled`` (``torch.compile``) move no number beyond rounding.
     """
 
     models: tuple[str, ...]
@@ -36,6 +36,7 @@ class Plan:
     batch: int = 16
     workers: int | None = None
     device: str | None = None
+    compiled: bool = False
 
     @property
     def devices(self) -> tuple[str | None, ...]:
@@ -53,5 +54,6 @@ class Plan:
             device=self.devices[0],
             label_files=self.label_files,
             label_map=self.label_map,
+            compiled=self.compiled,
         )
         return Explainer(contest, self.options)

@@ -27,6 +27,7 @@ from das_explain.scoring.regions import RegionTable
 from das_explain.scoring.rows import measure_rows, null_rows, score_rows
 from das_explain.scoring.scorer import FAINT, ModelFacts, Scored, Scorer
 from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
+from das_explain.stats.intervals import caution
 from das_explain.stats.tables import COMPARISON, compare, lift_over_nulls, summarize
 from das_explain.types import Progress, no_progress
 
@@ -103,7 +104,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         [] if len(images) == len(run.sample) else [f"the run is unfinished: {len(images)} of {len(run.sample)} images"]
     )
     run.manifest["counts"] = dict(sorted(counts.items()))
-    run.manifest["assumptions"] = [*part, *run.manifest.get("explaining_assumptions", []), *notes.sentences()]
+    run.manifest["assumptions"] = [*part, *run.manifest.get("explaining_assumptions", []), *notes.sentences(scores)]
     run.manifest["scored"] = {"images": len(images), "of": len(run.sample)}
     run.save_manifest()
 
@@ -233,9 +234,12 @@ class _Assumptions:
         self.faint.update(Key(*pair) for pair in zip(faint["model"], faint["block"]))
         self.differing += sum(len(set(classes)) > 1 for classes in zip(*names)) if len(names) > 1 else 0
 
-    def sentences(self) -> list[str]:
-        """One each, for people."""
+    def sentences(self, scores: pd.DataFrame) -> list[str]:
+        """One each, for people. ``scores`` are of all images."""
         told = []
+        counts = scores[scores["sfd"].notna()].groupby(["model", "block"], observed=True, sort=False).size()
+        if len(counts) and (told_of := caution(int(counts.min()), "images of {} at {}".format(*counts.idxmin()))):
+            told.append(told_of)
         if self.target == "label" and self.unlabelled:
             which = (
                 "the images have no labels"

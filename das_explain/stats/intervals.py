@@ -13,6 +13,7 @@ from scipy.special import ndtr, ndtri
 from das_explain.stats import resampling
 
 CONFIDENCE = 0.95
+ENOUGH = 20  # values for an interval to hold what it says, nearly: 93 of 100
 
 
 def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
@@ -57,6 +58,23 @@ def _bca(values: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
         levels = ndtr(ndtri(below) + z / (1 - acceleration * z))
     low, high = np.quantile(resampled, levels)
     return float(low), float(high)
+
+
+def caution(n: int, what: str) -> str:
+    """What people are told of an interval over n values, ``what``; nothing where there is none, or n is enough.
+
+    The shares are those of `mean_intervals` on normal values (``tests/stats/test_intervals.py``), to a hundredth; those of
+    skewed values are smaller.
+
+    >>> caution(7, "images of das at layer4")
+    'an interval over the 7 images of das at layer4 is too short: over normal values it holds the true mean in 93 of 100 cases with 20 of them, 90 with 10, 84 with 5, 52 with 2'
+    """
+    if not 1 < n < ENOUGH:
+        return ""
+    return (
+        f"an interval over the {n} {what} is too short: over normal values it holds the true mean in 93 of 100 cases with "
+        "20 of them, 90 with 10, 84 with 5, 52 with 2"
+    )
 
 
 def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from das_explain.evidence.values import BlockMaps, Key
 from das_explain.explain.contestants import ExplainOptions
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
+from das_explain.stats.intervals import caution
 from tests.explain.test_pipeline import everything, run, setting  # noqa: F401 - a fixture
 from tests.report.synthetic_run import Item, make_run
 
@@ -97,7 +98,7 @@ def test_measures_that_ask_the_network_are_evidence(setting: dict, tmp_path: Pat
 
 def test_maps_that_are_next_to_nothing_are_counted(tmp_path: Path):
     made = Run.open(make_run(tmp_path / "run", [Item(f"{i}.jpg") for i in range(5)]))
-    assert made.manifest["assumptions"] == []
+    assert made.manifest["assumptions"] == [caution(5, "images of plain at layer3")]
     evidence = next(made.evidence(ALL))
     key = Key("das", "layer4")
     faint = np.array([0.5, 1e-12, 0.0, 2e-3, 1e-9], np.float32)
@@ -105,7 +106,8 @@ def test_maps_that_are_next_to_nothing_are_counted(tmp_path: Path):
     made.shards.write(0, encode(evidence))
     score_run(made)
     assert made.manifest["assumptions"] == [
+        caution(3, "images of das at layer4"),
         "each map is scaled to its own greatest weight, however faint: of das at layer4 that was below 1e-06 of the largest "
-        "logit (faint_cam) on 2 of 5 images"
+        "logit (faint_cam) on 2 of 5 images",
     ]
     assert made.manifest["counts"]["faint_cam"] == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
@@ -57,6 +59,20 @@ def test_intervals_in_closed_form_cover_the_truth(images, skewed, paired):
         _, _, low, high = intervals.mean_intervals_in_closed_form(values)
         covered = np.mean((low <= truth) & (truth <= high))
         assert covered == pytest.approx(expected, abs=2.5 * np.sqrt(expected * (1 - expected) / 4000) + 0.003)
+
+
+def test_intervals_over_few_values_are_too_short_as_people_are_told():
+    told = intervals.caution(7, "photos")
+    assert told.startswith("an interval over the 7 photos is too short")
+    assert not any(intervals.caution(n, "photos") for n in (0, 1, intervals.ENOUGH, 100))
+    draws, rng = 4000, np.random.default_rng(3)
+    shares = {int(n): int(share) / 100 for share, n in re.findall(r"(\d+)(?: of 100 cases)? with (\d+)", told)}
+    assert list(shares) == [intervals.ENOUGH, 10, 5, 2]
+    for n, share in shares.items():
+        holding = np.mean(
+            [low <= 0 <= high for _, low, high in intervals.mean_intervals(list(rng.normal(size=(draws, n))))]
+        )
+        assert abs(holding - share) < 0.015 + 2 * np.sqrt(share * (1 - share) / draws), n
 
 
 def test_wilson_by_hand_and_against_scipy():
