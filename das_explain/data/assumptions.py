@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from das_explain.data.coco.masks import CocoMasks
@@ -31,25 +31,59 @@ OF_COCO = {  # a note of coco.masks -> what it says of these photos
     "broken": "with shapes in the COCO file that enclose nothing or cannot be read: R is the others",
     "holes": "with outlines within the outline of one object in the COCO file: taken as holes",
 }
+WORDS = OF_COCO | OF_FILES
+
+
+class Assumed:
+    """What was assumed of masks as they were read (``assumed`` in a region's ``detail``), counted: a sentence each."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, str]] = {}  # note -> how many, and the first photo's name
+
+    def add(self, image: str, notes: object) -> None:
+        """Takes those of one photo; what is no note of ours is passed over."""
+        for note in notes if isinstance(notes, (list, tuple)) else ():
+            if isinstance(note, str) and note in WORDS:
+                count, first = self._found.get(note, (0, image))
+                self._found[note] = count + 1, first
+
+    def sentences(self) -> list[str]:
+        """In the order of ``OF_COCO`` and ``OF_FILES``."""
+        return [
+            f"{plural(self._found[note][0], noun)}, {first} {self._found[note][1]}, {told}"
+            for noun, first, words in (("photo", "first", OF_COCO), ("mask", "first that of", OF_FILES))
+            for note, told in words.items()
+            if note in self._found
+        ]
 
 
 def assume_of_masks(samples: Sequence[Sample], source: Source | None = None) -> list[str]:
     """One sentence for each assumption about the samples' masks; none where there is nothing to assume.
 
-    Of a ``source`` that reads them from files each mask is decoded for it.
+    Of a ``source`` that reads them from files each mask is decoded for it: what a run does not do, whose evidence tells.
     """
-    told = []
+    assumed = Assumed()
     masked = [sample for sample in samples if sample.mask_path is not None]
     if isinstance(source, CocoMasks):
-        told += _tell(masked, map(source.notes, masked), "photo", "first", OF_COCO)
-    elif lossy := [each for each in masked if each.mask_path is not None and each.mask_path.suffix.lower() in LOSSY]:
+        for sample in masked:
+            assumed.add(sample.name, source.notes(sample))
+    elif isinstance(source, Files):
+        with ThreadPoolExecutor() as threads:  # Pillow decodes without the interpreter's lock
+            for sample, notes in zip(masked, threads.map(_of_file(source), masked)):
+                assumed.add(sample.name, notes)
+    return [*assumed.sentences(), *assume_unread(samples, source)]
+
+
+def assume_unread(samples: Sequence[Sample], source: Source | None = None) -> list[str]:
+    """What is assumed of masks whatever is in them."""
+    told = []
+    masked = [sample for sample in samples if sample.mask_path is not None]
+    lossy = [each for each in masked if each.mask_path is not None and each.mask_path.suffix.lower() in LOSSY]
+    if lossy and not isinstance(source, CocoMasks):
         told.append(
             f"{plural(len(lossy), 'mask')}, first that of {lossy[0].name}, stored as JPEG, which scatters small values: an "
             "object's pixel is one above half the file's maximum"
         )
-    if isinstance(source, Files):
-        with ThreadPoolExecutor() as threads:  # Pillow decodes without the interpreter's lock
-            told += _tell(masked, threads.map(_of_file(source), masked), "mask", "first that of", OF_FILES)
     if any(each.mask_values for each in masked) and (rest := [each for each in masked if not each.mask_values]):
         told.append(f"{plural(len(rest), 'photo')}, first {rest[0].name}, not named in --mask-value: read without it")
     if guessed := find_unconfirmed_turns(samples):
@@ -69,18 +103,3 @@ def _of_file(source: Files) -> Callable[[Sample], Sequence[str]]:
             return ()
 
     return notes
-
-
-def _tell(
-    samples: Sequence[Sample], notes: Iterable[Sequence[str]], noun: str, first: str, words: dict[str, str]
-) -> list[str]:
-    """One sentence for each of the ``words`` that is a note of some of the samples."""
-    found: dict[str, list[str]] = {}
-    for sample, mine in zip(samples, notes):
-        for note in mine:
-            found.setdefault(note, []).append(sample.name)
-    return [
-        f"{plural(len(found[note]), noun)}, {first} {found[note][0]}, {told}"
-        for note, told in words.items()
-        if note in found
-    ]

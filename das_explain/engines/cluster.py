@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,9 +116,9 @@ def connect(address: str | None = None) -> Iterator[ModuleType]:
                 ray.init(address=address, **quiet, **({} if address else {"include_dashboard": False}))
         yield ray
     except ConnectionError as error:
-        raise DasExplainError(f"no Ray cluster answers at {address}: {_last_line(error)}") from None
+        raise DasExplainError(f"no Ray cluster answers at {address}: {_reason(error)}") from None
     except ray.exceptions.RayError as error:
-        raise DasExplainError(f"--engine ray: {_last_line(error)}") from None
+        raise DasExplainError(f"--engine ray: {_reason(error)}") from None
     finally:
         if mine:
             ray.shutdown()
@@ -136,5 +137,9 @@ def _silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+def _reason(error: Exception) -> str:
+    """In one line: what the innermost error of a worker's tracebacks is called and says, else the message's last line."""
+    innermost = str(error).split("\nThe above exception was the direct cause")[0]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    named = [line for line in innermost.splitlines() if re.match(r"[A-Za-z_][\w.]*: ", line)]
+    return named[-1] if named else lines[-1]

@@ -88,5 +88,5 @@ def _manifest(plan: Plan, dataset: Dataset, explainer: Explainer, seed: int, str
         },
         "options": asdict(plan.options),
         "segmenter": {"name": "none"} if segmenter is None else {"name": segmenter.name, **segmenter.identity()},
-        "explaining_assumptions": [*contest.assumptions, *assume_of_regions(segmenter, plan.samples)],
+        "explaining_assumptions": [*contest.assumptions, *assume_of_regions(segmenter, plan.samples, unread=True)],
     }

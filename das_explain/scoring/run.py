@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from das_explain.data.assumptions import Assumed
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence import tables
 from das_explain.evidence.run import Run
@@ -219,6 +220,7 @@ class _Assumptions:
         self.target = run.manifest["options"].get("target")
         self.photos = self.differing = self.unlabelled = 0
         self.faint: Counter[Key] = Counter()
+        self.masks = Assumed()
 
     def add(self, evidence: Evidence, models: Sequence[ModelFacts], rows: pd.DataFrame) -> None:
         """Counts the images of some evidence, and the faint maps among its lines of ``scores.csv``."""
@@ -232,11 +234,13 @@ class _Assumptions:
         ]
         faint = rows[rows["status"] == "faint_cam"]
         self.faint.update(Key(*pair) for pair in zip(faint["model"], faint["block"]))
+        for photo in evidence.photos:
+            self.masks.add(photo.image, photo.region.get("assumed"))
         self.differing += sum(len(set(classes)) > 1 for classes in zip(*names)) if len(names) > 1 else 0
 
     def sentences(self, scores: pd.DataFrame) -> list[str]:
         """One each, for people. ``scores`` are of all images."""
-        told = []
+        told = self.masks.sentences()
         counts = scores[scores["sfd"].notna()].groupby(["model", "block"], observed=True, sort=False).size()
         if len(counts) and (told_of := caution(int(counts.min()), "images of {} at {}".format(*counts.idxmin()))):
             told.append(told_of)

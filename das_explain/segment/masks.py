@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from das_explain.data.assumptions import assume_of_masks
+from das_explain.data.assumptions import assume_of_masks, assume_unread
 from das_explain.data.images import full_size
 from das_explain.errors import UsageError
 from das_explain.types import Region, Sample
@@ -47,6 +47,7 @@ class DataMasks:
         return replace(region, mask=np.asarray(small))
 
 
-def assume_of_regions(segmenter: Segmenter | None, samples: Sequence[Sample]) -> list[str]:
-    """One sentence for each assumption about the masks of the data, if R comes from them."""
-    return assume_of_masks(samples, segmenter.source) if isinstance(segmenter, DataMasks) else []
+def assume_of_regions(segmenter: Segmenter | None, samples: Sequence[Sample], *, unread: bool = False) -> list[str]:
+    """One sentence for each assumption about the masks of the data, if R comes from them; ``unread``: without reading them."""
+    assume = assume_unread if unread else assume_of_masks
+    return assume(samples, segmenter.source) if isinstance(segmenter, DataMasks) else []

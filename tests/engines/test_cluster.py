@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from das_explain.engines.actor import RESTARTS, Actor, row_of
-from das_explain.engines.cluster import Cluster, Layout, Node
+from das_explain.engines.cluster import Cluster, Layout, Node, _reason
 from das_explain.engines.counter import Counter
 from das_explain.engines.pieces import by_piece, in_order
 from das_explain.errors import DasExplainError, UsageError
@@ -102,3 +102,21 @@ def test_an_actor_that_dies_again_and_again_at_the_same_gives_up() -> None:
         actor._try(5, "making part 5", 1000)
     with pytest.raises(DasExplainError, match="died again and again while making part 3, probably for lack of memory"):
         actor._try(3, "making part 3", RESTARTS)
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (
+            '\x1b[36mray::MapBatches(f)()\x1b[39m (pid=1, ip=2)\n  File "a.py", line 4, in f\n    raise TypeError(x)\nTypeError: bad: x\n'
+            "\nThe above exception was the direct cause of the following exception:\n\nray::MapBatches(f)() (pid=1)\n"
+            "ray.exceptions.UserCodeException: UDF failed.\nTo change retry attempts, configure this.",
+            "TypeError: bad: x",
+        ),
+        ('ray::g() (pid=1)\n  File "a.py"\ntorch.OutOfMemoryError: no room\nmore', "torch.OutOfMemoryError: no room"),
+        ("The actor died.\nIts node has gone.", "Its node has gone."),
+        ("", "Exception"),
+    ],
+)
+def test_of_a_workers_tracebacks_the_innermost_error_is_told(told: str, reason: str) -> None:
+    assert _reason(Exception(told)) == reason

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from PIL import Image
 from das_explain.cam.engine import grad_cam
 from das_explain.cam.maps import upsample
 from das_explain.checkpoint.load import load_model
+from das_explain.data import sources
 from das_explain.data.dataset import open_dataset
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence import shards
@@ -399,3 +401,32 @@ def test_a_folder_of_schema_1_is_not_continued_but_may_be_replaced(setting: dict
         run(setting, out, sample=2)
     assert run(setting, out, sample=2, overwrite=True).manifest["schema"] == 2
     assert not (out / "journal.jsonl").exists()
+
+
+def test_each_photo_and_each_mask_is_decoded_once_and_what_masks_leave_open_is_told(tmp_path: Path, monkeypatch):
+    """A matte's cut is known when it is read: nothing is read again to tell of it, and another scoring tells the same."""
+    csv = write_photos(tmp_path, 4)
+    for name in ("00-mask.png", "02-mask.png"):
+        matte = np.asarray(Image.open(tmp_path / name)) * 0.8 + 3
+        Image.fromarray(matte.astype(np.uint8)).save(tmp_path / name)
+    read = Counter()
+    real = {"read_mask_file": sources.read_mask_file, "decode_image": sources.decode_image}
+    for name, function in real.items():
+        monkeypatch.setattr(
+            sources,
+            name,
+            lambda path, *args, f=function, **named: read.update([Path(path).name]) or f(path, *args, **named),
+        )
+    models = (f"plain={model_directory(tmp_path / 'plain', LABELS)}",)
+    made = run({"csv": csv, "models": models}, tmp_path / "run")
+    masks = [name for name in read if "mask" in name]
+    assert len(masks) == 5
+    assert {name: read[name] for name in ("00.png", "02-mask.png", "03-mask.png")} == dict.fromkeys(
+        ("00.png", "02-mask.png", "03-mask.png"), 1
+    )
+    (told,) = [each for each in made.manifest["assumptions"] if "soft values" in each]
+    assert told.startswith("2 masks, first that of 00.png, with soft values")
+    before = dict(read)
+    score_run(made, ScoreOptions(threshold=0.5))
+    assert told in made.manifest["assumptions"]
+    assert read == before

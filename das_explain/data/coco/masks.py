@@ -23,7 +23,7 @@ from das_explain.data.images import ImageError, printable
 from das_explain.data.mask_options import MaskOptions
 from das_explain.data.masks import match_names
 from das_explain.data.rows import one_spelling
-from das_explain.data.sources import Listing, Source, region_from_mask, turn_along
+from das_explain.data.sources import Listing, Source, assuming, region_from_mask, turn_along
 from das_explain.errors import one_line
 from das_explain.types import Region, Sample
 
@@ -49,11 +49,14 @@ class CocoMasks:
         choice = self.choose(sample)
         if not choice.annotations:
             what = "nothing but crowd regions (--crowd takes them in)" if "crowd" in choice.notes else "no object"
-            return Region(None, "no_object", {"message": f"{printable(self.file)} lists {what} for it"})
+            return Region(
+                None, "no_object", {"message": f"{printable(self.file)} lists {what} for it", **assuming(choice.notes)}
+            )
         try:
-            masks, _ = self._draw(choice, size)
+            masks, drawing = self._draw(choice, size)
             mask = max(masks, key=np.count_nonzero) if self.objects.largest else np.logical_or.reduce(masks)
-            return region_from_mask(turn_along(mask, sample, size), size)
+            region = region_from_mask(turn_along(mask, sample, size), size)
+            return replace(region, detail={**region.detail, **assuming((*choice.notes, *drawing))})
         except (ValueError, ImageError) as error:
             number = printable(str(choice.image.get("id")))
             return Region(

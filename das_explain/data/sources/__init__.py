@@ -87,13 +87,19 @@ class Files:
             region = region_from_mask(turn_along(pixels.mask, sample, size), size)
         except ImageError as error:
             return Region(None, "mask_unreadable", {"message": str(error)})
-        return replace(region, detail={"message": pixels.missing}) if pixels.missing else region
+        told = {"message": pixels.missing} if pixels.missing else {}
+        return replace(region, detail={**region.detail, **told, **assuming(pixels.notes)})
 
     def read_pixels(self, sample: Sample, path: Path) -> MaskPixels:
         """The file as it is, with what is assumed of it. Raises ``ImageError``."""
         return read_mask_file(
             path, background=self.background, wanted=sample.mask_values, label=sample.label, largest=self.largest
         )
+
+
+def assuming(notes: Sequence[str]) -> dict[str, list[str]]:
+    """What a region's ``detail`` says of what had to be assumed of its mask: words of ``assumptions``."""
+    return {"assumed": list(notes)} if notes else {}
 
 
 def turn_along(mask: np.ndarray, sample: Sample, size: tuple[int, int]) -> np.ndarray:
