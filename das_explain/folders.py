@@ -9,13 +9,18 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.files import PART, expanded, is_regular, part_of, read_regular, replace_file, write_json
 from das_explain.text import spelled
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 CLAIM = ".das-explain.json"
 """In a folder where others' files may lie: which of its files das-explain has written."""
+LOCK = ".lock"
 CACHE_VARIABLE = "DAS_EXPLAIN_CACHE"
 
 
@@ -130,6 +135,24 @@ def remove_written(folder: Path, names: Iterable[str]) -> None:
     for parent in sorted(parents, key=lambda each: -len(each.parts)):
         if (folder / parent).is_dir() and not (folder / parent).is_symlink() and not any((folder / parent).iterdir()):
             (folder / parent).rmdir()
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Keeps other processes from writing to a folder until it is released, or this process ends.
+
+    Raises UsageError where it cannot be written, DasExplainError where another process is writing to it.
+    """
+    from filelock import FileLock, Timeout
+
+    check_folder(folder)
+    lock = FileLock(inside(folder, LOCK))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DasExplainError(f"another process is writing to {folder}; choose another --out") from None
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from None
+    return lock
 
 
 def remove_parts(folder: Path) -> None:

@@ -40,7 +40,7 @@ def compiled_copy(
         modules = dict(twin.named_modules())
         found = {name: modules[names[id(block)]] for name, block in blocks.items()}
         for part in _parts(twin, set(map(id, found.values()))):
-            part.forward = torch.compile(part.forward)  # type: ignore[method-assign]
+            part.forward = torch.compile(part.forward)
         differs = _difference(network, blocks, twin, found, size, layouts)
     except DasExplainError:
         raise

@@ -15,10 +15,10 @@ from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.shards import shard_count, shard_name
 from das_explain.evidence.tables import TABLES
 from das_explain.files import PART, is_regular, read_regular
-from das_explain.folders import files_below, inside
+from das_explain.folders import LOCK, files_below, inside
 from das_explain.text import spelled
 
-MANIFEST, LOCK = "run.json", ".lock"
+MANIFEST = "run.json"
 PAGE = re.compile(r"(index\.html|data\.js|pairs\.js|report\.js|report\.css|images/[0-9]{6}(-[0-9]+)?\.(jpg|js))")
 """A file of ``report/``, but for the copies in ``report/files/``."""
 _FIGURE = re.compile(r"[^/\\\0]+\.(png|pdf|svg)")

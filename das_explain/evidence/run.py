@@ -25,7 +25,6 @@ from das_explain.evidence.checks import check_evidence, check_sides, model_probl
 from das_explain.evidence.codec import SCHEMA as EVIDENCE
 from das_explain.evidence.codec import SCORING_COLUMNS, decode
 from das_explain.evidence.ownership import (
-    LOCK,
     MANIFEST,
     own_manifest,
     read_manifest,
@@ -36,7 +35,7 @@ from das_explain.evidence.shards import Shards, shard_range
 from das_explain.evidence.tables import SAMPLE, TABLES, read_table, write_rows
 from das_explain.evidence.values import Evidence
 from das_explain.files import package_versions, write_json
-from das_explain.folders import check_folder, inside, remove_parts, remove_written
+from das_explain.folders import check_folder, inside, lock_folder, remove_parts, remove_written
 from das_explain.text import spelled
 from das_explain.types import Sample
 
@@ -280,16 +279,7 @@ class Run:
 
         Raises UsageError where it cannot be written, DasExplainError where another process is writing to it.
         """
-        from filelock import FileLock, Timeout
-
-        check_folder(self.folder)
-        self._lock = FileLock(self.path(LOCK))
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise DasExplainError(f"another process is writing to {self.folder}; choose another --out") from None
-        except OSError as error:
-            raise UsageError(f"cannot write to {self.folder}: {error.strerror or error}") from None
+        self._lock = lock_folder(self.folder)
         for name in ("", "evidence", "figures"):
             remove_parts(self.path(name))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from das_explain.checkpoint.config import WEIGHTS
 from das_explain.errors import UsageError
-from das_explain.files import is_regular, write_json, write_text_whole
-from das_explain.folders import check_folder
+from das_explain.files import PART, is_regular, write_json, write_text_whole
+from das_explain.folders import LOCK, check_folder, lock_folder, remove_parts
 from das_explain.report.tables import Table
 from das_explain.study import figures, tables
 from das_explain.study.page import write_page
@@ -66,31 +66,40 @@ def run_study(
 
     Raises:
         UsageError: an option that does not exist, a folder of something else.
-        DasExplainError: a unit's folder holds another run, a unit cannot be trained, photos or masks cannot be used.
+        DasExplainError: a unit's folder holds another run, a unit cannot be trained, photos or masks cannot be used,
+            another process is at the same study.
     """
     resources.check()
     check_keep(keep)
     check_folder(out)
-    if out.is_dir() and not _is_study(out / STUDY) and {path.name for path in out.iterdir()} - {"units"}:
+    if out.is_dir() and not _is_study(out / STUDY) and _of_others(out):
         raise UsageError(f"--out {out} holds something else: name a new folder, or that of a study")
     units = units_of(study, out)
     check_units(units)
     out.mkdir(parents=True, exist_ok=True)
-    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    write_json(out / STUDY, {"study": study.to_dict(), "command": list(command), "created": created})
-    run_units(units, resources, keep, told)
-    for unit in units:  # those that were finished before, perhaps with another --keep
-        drop_checkpoint(unit, keep)
-    runs = score_units(
-        study, units, out, engine=resources.engine, device=device, batch=batch, workers=workers,
-        progress=progress, scoring=scoring,
-    )  # fmt: skip
-    results = Results.read(study, units, runs, out)
-    made = publish_results(results, command, created)
-    if keep == "none":
-        for unit in units:
-            (unit.model / WEIGHTS).unlink(missing_ok=True)
+    with lock_folder(out):
+        for name in ("", "tables", "figures"):
+            remove_parts(out / name)
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        write_json(out / STUDY, {"study": study.to_dict(), "command": list(command), "created": created})
+        run_units(units, resources, keep, told)
+        for unit in units:  # those that were finished before, perhaps with another --keep
+            drop_checkpoint(unit, keep)
+        runs = score_units(
+            study, units, out, engine=resources.engine, device=device, batch=batch, workers=workers,
+            progress=progress, scoring=scoring,
+        )  # fmt: skip
+        results = Results.read(study, units, runs, out)
+        made = publish_results(results, command, created)
+        if keep == "none":
+            for unit in units:
+                (unit.model / WEIGHTS).unlink(missing_ok=True)
     return made
+
+
+def _of_others(out: Path) -> bool:
+    """Whether there is more in a folder than a killed process leaves that had not yet said that a study is in it."""
+    return any(not PART.fullmatch(path.name) and path.name not in ("units", LOCK) for path in out.iterdir())
 
 
 def _is_study(path: Path) -> bool:
