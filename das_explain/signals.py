@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,4 +50,9 @@ def leave_to_parent() -> None:
 def _stop(number: int, frame: FrameType | None) -> Any:
     _received.append(number)
     if len(_received) == 1:
+        sys.unraisablehook = _nothing  # of objects that were half made, torch's loaders among them
         raise Stopped
+
+
+def _nothing(_: Any) -> None:
+    """Whoever was asked to stop tells no more than that."""

@@ -15,14 +15,28 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 MOST_NAMES = 128  # several times as many different ones as training loops have classes
 MOST_MODULES = 100_000
+LONGEST_NAME = 1000
 _NAMED = re.compile(r"Unsupported global: GLOBAL (\S+) was not an allowed global")
 _NOT_A_DICT = re.compile(r"Can only SETITEMS? for dict.*<class '(?:.*\.)?StandIn:(.+)'>")
+
+
+class _Brief:
+    """``re`` for PyTorch's message on a file that it refuses, whose patterns take the square of the message's length: a name
+    in a hostile pickle may be megabytes long, and its search would take hours."""
+
+    @staticmethod
+    def search(pattern: str, text: str) -> re.Match[str] | None:
+        return re.search(pattern, text[: 2 * LONGEST_NAME])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(re, name)
 
 
 class StandIn(list):
@@ -54,7 +68,11 @@ def load_tensors(path: Path, *, mmap: bool) -> Any:
     while True:
         inert = [(stand_in, name) for name, stand_in in known.items()]
         try:
-            with torch.serialization.safe_globals(inert), warnings.catch_warnings():
+            with (
+                torch.serialization.safe_globals(inert),
+                warnings.catch_warnings(),
+                patch.object(torch.serialization, "re", _Brief(), create=True),
+            ):
                 warnings.simplefilter("ignore")  # of torch about files that it refuses anyway
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
         except pickle.UnpicklingError as error:
@@ -66,7 +84,7 @@ def _learn(known: dict[str, Callable[..., Any]], error: str) -> bool:
     """Adds what the unpickler stopped at; whether there was anything new."""
     if named := _NAMED.search(error):
         name = named[1] if "." in named[1] else f"builtins.{named[1]}"  # which PyTorch leaves out of its message
-        if name not in known:
+        if name not in known and len(name) <= LONGEST_NAME:
             known[name] = _stand_in(name)
             return True
     if (filled := _NOT_A_DICT.search(error)) and isinstance(known.get(filled[1]), type):

@@ -54,7 +54,7 @@ def bent(tree: Any) -> st.SearchStrategy[Any]:
                     at = at[key]
                 old = at.pop(path[-1]) if how != "c" else None
                 if how == "c":
-                    at[path[-1]] = value
+                    at[path[-1]] = copy.deepcopy(value)  # a later change may reach into it
                 elif how == "n" and isinstance(at, dict):
                     at[str(value)] = old
             except (LookupError, TypeError, AttributeError):  # an earlier change has taken it away

@@ -57,7 +57,7 @@ def new_file(path: Path) -> None:
 
 
 def journal(path: Path) -> None:
-    with Journal(path.parent, {}) as lines:
+    with Journal(path.parent, {}, {"torch": "2.0"}) as lines:
         for _ in range(100):
             lines.add("x" * 1000)
 

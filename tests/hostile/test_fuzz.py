@@ -26,7 +26,7 @@ from tests.hostile.test_shards import OPTIONS
 from tests.report.synthetic_run import Item, make_run
 
 ROUND = 25  # examples between two looks at the clock
-SHORT, LONG = 2, 30  # seconds for each target
+SHORT, LONG = 2, 20  # seconds for each target
 ROOT = Path(__file__).parents[2]
 
 
@@ -101,6 +101,13 @@ def test_a_manifest_that_is_bent_is_taken_or_refused_in_one_line(made: Path, tmp
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris, which has no wheel everywhere")
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_a_fuzzer_finds_that_sees_which_lines_it_reaches_is_taken_or_refused_in_one_line(place: Path, target: str):
-    command = [sys.executable, "-m", "tests.hostile.coverage_fuzz", target, f"-max_total_time={LONG}", "-verbosity=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.hostile.coverage_fuzz",
+        target,
+        f"-max_total_time={LONG // 2}",
+        "-verbosity=0",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=20 * LONG)
     assert done.returncode == 0, done.stderr[-3000:]
