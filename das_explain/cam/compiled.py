@@ -1,8 +1,8 @@
 """A copy of a network whose parts between the explained blocks are compiled (``torch.compile``).
 
 The blocks' outputs, and the gradients with respect to them, have to be seen from outside, so what holds a block stays as
-it is, and what does not is compiled by itself: of a ResNet explained at ``layer3`` and ``layer4``, each stage. That pays
-on a graphics card and over many photos; on a CPU ``cam.fast`` makes the quicker copy, and needs no compiler.
+it is, and what does not is compiled by itself: of a ResNet explained at ``layer3`` and ``layer4``, each stage. Meant for a
+graphics card and many photos, since it takes a minute to begin with; the copy of ``cam.fast`` needs no compiler.
 """
 
 from __future__ import annotations

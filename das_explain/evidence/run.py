@@ -85,8 +85,9 @@ class Run:
                 f"{folder} was written with schema {manifest.get('schema')}, this version reads {SCHEMA}: "
                 "run sfd again with another --out"
             )
-        for name, kind in (("models", list), ("data", dict), ("sample", list), ("options", dict), ("groups", dict)):
-            if not isinstance(manifest.get(name), kind):
+        kinds = {"models": list, "data": dict, "sample": list, "options": dict, "groups": dict, "seed": int}
+        for name, kind in kinds.items():
+            if not isinstance(manifest.get(name), kind) or (name == "seed" and manifest[name] < 0):
                 raise DasExplainError(f"{path} has no usable {name!r}: was it written by another program?")
         if problem := next(filter(None, map(model_problem, manifest["models"])), None):
             raise DasExplainError(f"{path} {problem}: was it written by another program?")

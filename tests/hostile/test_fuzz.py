@@ -6,6 +6,7 @@ A failure is shrunk and printed by Hypothesis.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import subprocess
@@ -18,10 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.run import Run
 from das_explain.scoring.run import score_run
 from tests.evidence.test_run import copy_of
-from tests.hostile.doors import TARGETS, Door, bent, cut, furnish, knock
+from tests.hostile.doors import COCO, TARGETS, Door, bent, coco_masks, coco_objects, cut, furnish, knock
 from tests.hostile.test_shards import OPTIONS
 from tests.report.synthetic_run import Item, make_run
 
@@ -111,3 +113,27 @@ def test_what_a_fuzzer_finds_that_sees_which_lines_it_reaches_is_taken_or_refuse
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=20 * LONG)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("seed_there", ["none", None, float("nan"), float("inf"), "0", [], 1.5, -1])
+def test_a_run_without_a_seed_is_refused_in_one_line(made: Path, tmp_path: Path, seed_there: Any):
+    run = copy_of(made, tmp_path / "run")
+    content = json.loads((run.folder / "run.json").read_text())
+    content |= {"seed": seed_there}
+    if seed_there == "none":
+        del content["seed"]
+    (run.folder / "run.json").write_text(json.dumps(content))
+    with pytest.raises(DasExplainError, match="has no usable 'seed'"):
+        Run.open(run.folder)
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 1e308, float("nan"), "1", None])
+def test_a_box_of_a_coco_file_with_a_number_that_is_no_coordinate_is_refused_in_one_line(place: Path, number: Any):
+    tree = copy.deepcopy(COCO)
+    tree["annotations"][0]["bbox"][0] = number
+    (place / "x.json").write_text(json.dumps(tree))
+    with pytest.raises(UsageError, match="annotation 1 has no box of four numbers"):
+        coco_objects(place / "x.json")
+    tree["annotations"][0] |= {"bbox": [1, 1, 5, 5], "segmentation": [[number, 1, 6, 1, 6, 6, 1, 6]]}
+    (place / "x.json").write_text(json.dumps(tree))
+    knock(coco_masks, place / "x.json")

@@ -9,7 +9,6 @@ Boxes are (x, y, width, height) in pixels, as COCO has them.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from das_explain.data.coco.file import CocoFile, read_coco
+from das_explain.data.coco.shapes import is_number
 from das_explain.data.images import ImageError, decode_image, full_size, printable, stored_turn
 from das_explain.data.sources import path_of
 from das_explain.errors import UsageError
@@ -123,9 +123,7 @@ def corners(annotations: list[dict[str, Any]]) -> np.ndarray:
 
 def _check(annotation: dict[str, Any], categories: dict[int, str], where: str) -> None:
     box = annotation.get("bbox")
-    if not (
-        isinstance(box, list) and len(box) == 4 and all(isinstance(v, (int, float)) and math.isfinite(v) for v in box)
-    ):
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
         raise UsageError(f"{where}: annotation {printable(str(annotation.get('id')))} has no box of four numbers")
     number = annotation.get("category_id")
     if not isinstance(number, (int, str)) or number not in categories:

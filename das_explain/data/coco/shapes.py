@@ -15,6 +15,8 @@ import numpy as np
 
 from das_explain.data.coco import rle
 
+MOST = 1e15  # of a coordinate
+
 
 def draw(annotation: dict[str, Any], size: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
     """One annotation as bool (H, W), of ``size`` (width, height) if it is polygons, and notes on it.
@@ -30,12 +32,17 @@ def draw(annotation: dict[str, Any], size: tuple[int, int]) -> tuple[np.ndarray,
     raise ValueError("an annotation has no segmentation (only a box?); draw its outline")
 
 
+def is_number(value: object) -> bool:
+    """Whether it may be a coordinate: JSON has numbers that no float holds."""
+    return isinstance(value, (int, float)) and -MOST < value < MOST
+
+
 def extent(annotations: Sequence[dict[str, Any]]) -> tuple[int, int]:
     """The (width, height) that the polygons of annotations reach to: the photo's, where its file does not tell it."""
     rings = [each["segmentation"] for each in annotations if isinstance(each.get("segmentation"), list)]
     ends = [0.0, 0.0]
     for ring in (ring for each in rings for ring in each if isinstance(ring, list)):
-        numbers = [float(each) if isinstance(each, (int, float)) and math.isfinite(each) else 0.0 for each in ring]
+        numbers = [float(each) if is_number(each) else 0.0 for each in ring]
         ends = [max([end, *numbers[axis::2]]) for axis, end in enumerate(ends)]
     return math.ceil(ends[0]) or 1, math.ceil(ends[1]) or 1
 
