@@ -18,9 +18,9 @@ def model_problem(entry: Any) -> str | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         return "does not name its models"
     blocks, labels, logit = entry.get("blocks"), entry.get("labels"), entry.get("logit") or {}
-    if not _texts(blocks):
+    if not are_texts(blocks):
         return "does not name its models' blocks"
-    if labels is not None and not _texts(labels):
+    if labels is not None and not are_texts(labels):
         return "does not name its models' classes"
     if not isinstance(logit, dict) or not all(type(each) is int for each in logit.values()):
         return "does not say which logit each class is"
@@ -67,5 +67,6 @@ def check_sides(size: Sequence[Any]) -> tuple[int, int]:
     return height, width
 
 
-def _texts(value: Any) -> bool:
+def are_texts(value: Any) -> bool:
+    """Whether it is a list of nothing but texts."""
     return isinstance(value, list) and all(isinstance(each, str) for each in value)

@@ -21,7 +21,7 @@ import pandas as pd
 
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.checks import check_evidence, check_sides, model_problem
+from das_explain.evidence.checks import are_texts, check_evidence, check_sides, model_problem
 from das_explain.evidence.codec import SCHEMA as EVIDENCE
 from das_explain.evidence.codec import SCORING_COLUMNS, decode
 from das_explain.evidence.ownership import (
@@ -88,6 +88,13 @@ class Run:
         kinds = {"models": list, "data": dict, "sample": list, "options": dict, "groups": dict, "seed": int}
         for name, kind in kinds.items():
             if not isinstance(manifest.get(name), kind) or (name == "seed" and manifest[name] < 0):
+                raise DasExplainError(f"{path} has no usable {name!r}: was it written by another program?")
+        optional = (
+            ("explaining_assumptions", manifest.get("explaining_assumptions", [])),
+            ("measures", manifest["options"].get("measures") or []),
+        )
+        for name, texts in optional:
+            if not are_texts(texts):
                 raise DasExplainError(f"{path} has no usable {name!r}: was it written by another program?")
         if problem := next(filter(None, map(model_problem, manifest["models"])), None):
             raise DasExplainError(f"{path} {problem}: was it written by another program?")

@@ -127,6 +127,20 @@ def test_a_run_without_a_seed_is_refused_in_one_line(made: Path, tmp_path: Path,
         Run.open(run.folder)
 
 
+@pytest.mark.parametrize("value", [None, 3, "text", {}, [3], [None]])
+def test_a_run_whose_lists_hold_no_texts_is_refused_in_one_line(made: Path, tmp_path: Path, value: Any):
+    run = copy_of(made, tmp_path / "run")
+    content = json.loads((run.folder / "run.json").read_text())
+    changed = [{"explaining_assumptions": value}]
+    changed += [{"options": {**content["options"], "measures": value}}] if value else []
+    for each in changed:
+        (run.folder / "run.json").write_text(json.dumps(content | each))
+        with pytest.raises(
+            DasExplainError, match=f"has no usable '{'measures' if 'options' in each else next(iter(each))}'"
+        ):
+            Run.open(run.folder)
+
+
 @pytest.mark.parametrize("number", [10**400, -(10**400), 1e308, float("nan"), "1", None])
 def test_a_box_of_a_coco_file_with_a_number_that_is_no_coordinate_is_refused_in_one_line(place: Path, number: Any):
     tree = copy.deepcopy(COCO)
