@@ -241,9 +241,6 @@ class _Assumptions:
     def sentences(self, scores: pd.DataFrame) -> list[str]:
         """One each, for people. ``scores`` are of all images."""
         told = self.masks.sentences()
-        counts = scores[scores["sfd"].notna()].groupby(["model", "block"], observed=True, sort=False).size()
-        if len(counts) and (told_of := caution(int(counts.min()), "images of {} at {}".format(*counts.idxmin()))):
-            told.append(told_of)
         if self.target == "label" and self.unlabelled:
             which = (
                 "the images have no labels"
@@ -258,4 +255,7 @@ class _Assumptions:
                 f"each map is scaled to its own greatest weight, however faint: of {key.model} at {key.block} that was below "
                 f"{FAINT:g} of the largest logit (faint_cam) on {count} of {self.photos} images"
             )
+        counts = scores[scores["sfd"].notna()].groupby(["model", "block"], observed=True, sort=False).size()
+        if len(counts) and (told_of := caution(int(counts.min()), "images of {} at {}".format(*counts.idxmin()))):
+            told.append(told_of)
         return told

@@ -106,8 +106,8 @@ def test_maps_that_are_next_to_nothing_are_counted(tmp_path: Path):
     made.shards.write(0, encode(evidence))
     score_run(made)
     assert made.manifest["assumptions"] == [
-        caution(5, "images of plain at layer3"),
         "each map is scaled to its own greatest weight, however faint: of das at layer4 that was below 1e-06 of the largest "
         "logit (faint_cam) on 2 of 5 images",
+        caution(5, "images of plain at layer3"),
     ]
     assert made.manifest["counts"]["faint_cam"] == 2
