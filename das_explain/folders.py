@@ -16,7 +16,7 @@ from das_explain.files import PART, expanded, is_regular, part_of, read_regular,
 from das_explain.text import spelled
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import AcquireReturnProxy
 
 CLAIM = ".das-explain.json"
 """In a folder where others' files may lie: which of its files das-explain has written."""
@@ -137,22 +137,20 @@ def remove_written(folder: Path, names: Iterable[str]) -> None:
             (folder / parent).rmdir()
 
 
-def lock_folder(folder: Path) -> FileLock:
-    """Keeps other processes from writing to a folder until it is released, or this process ends.
+def lock_folder(folder: Path) -> AcquireReturnProxy:
+    """Keeps other processes from writing to a folder until the block ends of which it is the context, or this process.
 
     Raises UsageError where it cannot be written, DasExplainError where another process is writing to it.
     """
     from filelock import FileLock, Timeout
 
     check_folder(folder)
-    lock = FileLock(inside(folder, LOCK))
     try:
-        lock.acquire(timeout=0)
+        return FileLock(inside(folder, LOCK)).acquire(timeout=0)
     except Timeout:
         raise DasExplainError(f"another process is writing to {folder}; choose another --out") from None
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from None
-    return lock
 
 
 def remove_parts(folder: Path) -> None:

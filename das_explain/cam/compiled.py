@@ -7,7 +7,6 @@ graphics card and many photos, since it takes a minute to begin with; the copy o
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterator, Mapping
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from das_explain.cam.engine import explain
 from das_explain.errors import DasExplainError, one_line
-from das_explain.nn.running import channels_of
+from das_explain.nn.running import channels_of, copy_of, in_copy
 from das_explain.nn.stages import Layout
 
 CLOSE = 1e-2  # of a map's values, 0 to 1, and of the highest logit: what rounding may move, and a mistake would not stay under
@@ -33,20 +32,16 @@ def compiled_copy(
     Raises:
         DasExplainError: there is no compiler, it fails at this network, or the copy's maps are others.
     """
-    tensors = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    names = {id(module): name for name, module in network.named_modules()}
     try:
-        twin = copy.deepcopy(network, memo=dict(tensors))
-        modules = dict(twin.named_modules())
-        found = {name: modules[names[id(block)]] for name, block in blocks.items()}
+        twin = copy_of(network)
+        found = in_copy(twin, network, blocks)
         for part in _parts(twin, set(map(id, found.values()))):
             part.forward = torch.compile(part.forward)
         differs = _difference(network, blocks, twin, found, size, layouts)
     except DasExplainError:
         raise
-    except (
-        Exception
-    ) as error:  # dynamo's and inductor's have no common kind, and torch._dynamo takes a second to import
+    # Dynamo's and inductor's errors have no common kind.
+    except Exception as error:
         raise DasExplainError(f"--compile: torch.compile fails at this network: {one_line(error)}") from None
     if differs > CLOSE:
         raise DasExplainError(f"--compile: the compiled network gives other maps (by {differs:.2g}): leave it out")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from das_explain.nn.fast.fold import folded, same_logits
+from das_explain.nn.running import in_copy
 
 Blocks = dict[str, nn.Module]
 
@@ -41,9 +42,7 @@ def fast_copy(
         return network, dict(blocks)
     if precision == "bf16":
         twin = folded(network, keep, dtype=torch.bfloat16)
-    modules = dict(twin.named_modules())
-    names = {id(module): name for name, module in network.named_modules()}
-    return twin, {name: modules[names[id(module)]] for name, module in blocks.items()}
+    return twin, in_copy(twin, network, blocks)
 
 
 def _folds(network: nn.Module) -> bool:

@@ -245,7 +245,7 @@ def load_explainer(
         batch=running.photos_at_once,
         workers=running.workers,
         device=running.device,
-        compiled=running.compiled,
+        compiled=maps.compiled,
     )
     explainer = plan.explainer()
     print_assumed(explainer.contest, plan.segmenter, dataset.samples)

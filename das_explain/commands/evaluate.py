@@ -42,7 +42,7 @@ def evaluate(
     ],
     models: Annotated[_MoreModels, Without("blocks", "precision")],
     photos: Data,
-    running: Annotated[Running, Without("batch", "compiled")],
+    running: Annotated[Running, Without("batch")],
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder of the tables; runs/evaluate/NAMES unless given."),

@@ -27,9 +27,9 @@ def gate(
     models: Models,
     photos: Data,
     regions: Regions,
-    maps: Maps,
+    maps: Annotated[Maps, Without("compiled")],
     scoring: Annotated[Scoring, Without("measure", "nulls")],
-    running: Annotated[Running, Without("compiled", "overwrite")],
+    running: Annotated[Running, Without("overwrite")],
     machines: Machines,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for figures, arrays and tables.")] = Path("gates"),
     at: Annotated[

@@ -206,6 +206,12 @@ class Maps:
             help="What is explained: the photo's class, each model's own prediction, or one class by name.",
         ),
     ] = "label"
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", rich_help_panel=MAPS, help="Compile what lies between the blocks: for many photos on a GPU."
+        ),
+    ] = False
 
     def options(self, precision: str, **measuring: Any) -> ExplainOptions:
         """The same for the explain room; ``measuring``: what is measured while the networks are at hand."""
@@ -244,12 +250,6 @@ class Running:
             help="Processes that decode photos; as many as help unless given.",
         ),
     ] = None
-    compiled: Annotated[
-        bool,
-        typer.Option(
-            "--compile", rich_help_panel=RUNNING, help="Compile what lies between the blocks: for many photos on a GPU."
-        ),
-    ] = False
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", rich_help_panel=RUNNING, help="Replace other results that are in --out."),

@@ -20,7 +20,7 @@ def segment(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for masks, masks.csv, coco.json and overlays.")],
     photos: Annotated[Data, Without("label_map")],
     regions: Regions,
-    running: Annotated[Running, Without("batch", "compiled")],
+    running: Annotated[Running, Without("batch")],
     machines: Machines,
     against: Annotated[
         Path | None,

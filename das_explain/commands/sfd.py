@@ -71,7 +71,7 @@ def sfd(
         batch=running.photos_at_once,
         workers=running.workers,
         device=running.device,
-        compiled=running.compiled,
+        compiled=maps.compiled,
     )
     run_and_publish(
         plan,

@@ -25,7 +25,7 @@ def study(
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="The study's folder. The same command goes on where it was cut off.")
     ],
-    running: Annotated[Running, Without("compiled", "overwrite")],
+    running: Annotated[Running, Without("overwrite")],
     settings: Annotated[
         list[str] | None,
         typer.Option(

@@ -14,7 +14,6 @@ for. A run that was cut off therefore ends with the same bytes, and each gate ha
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from das_explain.errors import UsageError
 from das_explain.nn.gate import Gate
+from das_explain.nn.running import copy_of
 
 INTERVENTIONS = ("ones", "mean", "shuffled")
 
@@ -53,8 +53,7 @@ def intervene(network: nn.Module, kind: str) -> nn.Module:
 
 def with_gates(network: nn.Module, make: Callable[[Gate, int], nn.Module]) -> nn.Module:
     """A copy, with shared parameters, in which ``make(gate, number)`` stands in each gate's place, numbered from 0."""
-    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    twin = copy.deepcopy(network, memo=shared)
+    twin = copy_of(network)
     if isinstance(twin, Gate):
         return make(twin, 0)
     for number, (name, gate) in enumerate(gates_of(twin).items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -43,6 +44,19 @@ def as_found(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for module in training:
             module.training = True
+
+
+def copy_of(network: nn.Module) -> nn.Module:
+    """A copy of the modules, hooks included, that shares the network's parameters and buffers."""
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    return copy.deepcopy(network, memo=shared)
+
+
+def in_copy(twin: nn.Module, network: nn.Module, blocks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Blocks of a network as they are in a copy of it, by the same names."""
+    modules = dict(twin.named_modules())
+    places = {id(module): place for place, module in network.named_modules()}
+    return {name: modules[places[id(block)]] for name, block in blocks.items()}
 
 
 class OneByOne(nn.Module):

@@ -163,9 +163,11 @@ def test_what_a_killed_process_left_half_written_goes_and_a_second_process_waits
         (out / f"{name}.das-explain-99999999-x.csv").write_text("half")
     assert study(small, photos, out).exit_code == 0
     assert not list(out.glob("**/.das-explain-*"))
-    with lock_folder(out):
+    with lock_folder(out) as held:
         refused = study(small, photos, out)
     assert "another process is writing to" in str(refused.exception)
+    with lock_folder(out):
+        assert held is not None  # the block's end has released it, not that nobody knows of it any more
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     (fresh / ".das-explain-99999999-study.json").write_text("{")  # killed before it said what the folder is

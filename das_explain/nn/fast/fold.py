@@ -11,7 +11,6 @@ models by up to 5e-4 at block 3, as much as float32 itself differs from float64 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterator
 from itertools import pairwise
 
@@ -22,7 +21,7 @@ from torchvision.models.resnet import ResNet
 
 from das_explain.nn.backbones.resnet import BranchedResNet
 from das_explain.nn.fast.fused import BLOCKS, FusedBlock, FusedConv2d, FusedStem, fusible
-from das_explain.nn.running import as_found, channels_of, check_logits
+from das_explain.nn.running import as_found, channels_of, check_logits, copy_of
 
 NETWORKS = (ResNet, BranchedResNet)
 NAMED_PAIRS = {kind.forward for kind in (*BLOCKS, *NETWORKS)}
@@ -41,9 +40,8 @@ def folded(network: nn.Module, keep: Collection[nn.Module] = (), *, dtype: torch
         keep: modules of ``network`` whose own output must stay what it is; a pair that contains one is not folded.
         dtype: of the convolutions' weights, which autocast would otherwise convert in every call; default: as it is.
     """
-    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     kept = {name for name, module in network.named_modules() if any(module is wanted for wanted in keep)}
-    twin = copy.deepcopy(network, memo=shared).eval()
+    twin = copy_of(network).eval()
     for name, parent in list(twin.named_modules()):
         for conv_name, norm_name in _pairs(parent):
             conv, norm = getattr(parent, conv_name), getattr(parent, norm_name)
