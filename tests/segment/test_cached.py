@@ -273,7 +273,7 @@ def test_a_run_that_goes_on_asks_for_what_is_left_only(tmp_path, photos, monkeyp
     run, _ = scored(dataset, model, tmp_path / "run", BrightFinder())
     parts = [run.shards.path(number) for number in range(3)]
     whole = [part.read_bytes() for part in parts]
-    run._lock.release()
+    run._lock.lock.release()
     parts[1].unlink()
     parts[2].unlink()
     clear()
@@ -287,7 +287,7 @@ def test_weights_are_part_of_a_run(tmp_path, photos):
     dataset = open_dataset(photos)
     model = f"m={model_directory(tmp_path / 'm', ['cat', 'dog'])}"
     run, _ = scored(dataset, model, tmp_path / "run", BrightFinder())
-    run._lock.release()
+    run._lock.lock.release()
     with pytest.raises(Exception, match="another run \\(other segmenter\\)"):
         scored(dataset, model, tmp_path / "run", BrightFinder(threshold=151))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["segmenter"]["weights"] == "sha256:0123"
