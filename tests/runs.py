@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from das_explain.data.dataset import Dataset
 from das_explain.data.draw import draw_sample
 from das_explain.engines.cluster import Cluster
@@ -52,3 +54,16 @@ def score_dataset(
     run = collect(plan, dataset, out, seed=seed, engine=engine, overwrite=overwrite, **told)
     score_run(run, scoring)
     return run
+
+
+COUNTED = ("iou", "relevance_rank_accuracy", "average_precision")
+"""What is counted in pixels: where two pixels, or one and the threshold, differ by no more than rounding, one pixel may
+fall on the other side."""
+PIXEL = 0.02  # of the smallest object in the tests' photos
+
+
+def assert_same_numbers(mine: pd.DataFrame, expected: pd.DataFrame, close: float = 1e-5) -> None:
+    """Two tables of one run, made in batches or on devices of other kinds."""
+    counted = expected.get("measure", pd.Series("sfd", expected.index)).isin(COUNTED)
+    for rows, tolerance in ((~counted, close), (counted, PIXEL)):
+        pd.testing.assert_frame_equal(mine[rows], expected[rows], check_exact=False, rtol=close, atol=tolerance)

@@ -18,6 +18,7 @@ from das_explain.explain.contestants import ExplainOptions
 from das_explain.explain.fitting import Fitting
 from das_explain.scoring.options import ScoreOptions
 from tests.explain.test_pipeline import run, setting  # noqa: F401 - a fixture
+from tests.runs import assert_same_numbers
 
 CLOSE = 1e-2  # of maps and scores; a card adds up in another order, and multiplies in TF32
 CUDA = [
@@ -40,7 +41,7 @@ def test_a_run_has_the_same_tables_and_says_where_it_was_made(setting, expected,
     assert made.manifest["device"].startswith(device)
     assert made.manifest["made_by"][0]["device"].startswith(device)
     for name in TABLES:
-        pd.testing.assert_frame_equal(made.table(name), expected.table(name), rtol=CLOSE, atol=CLOSE)
+        assert_same_numbers(made.table(name), expected.table(name), CLOSE)
 
 
 @DEVICES
@@ -51,7 +52,7 @@ def test_measures_that_need_the_network_agree(setting, tmp_path: Path, device: s
     }
     there = run(setting, tmp_path / "there", device=device, **how)
     here = run(setting, tmp_path / "here", device="cpu", batch=3, **how)
-    pd.testing.assert_frame_equal(there.table("measures"), here.table("measures"), rtol=CLOSE, atol=CLOSE)
+    assert_same_numbers(there.table("measures"), here.table("measures"), CLOSE)
 
 
 @DEVICES
@@ -98,4 +99,4 @@ def test_a_batch_that_a_card_has_no_memory_for_is_halved(device: str):
 @CARD
 def test_a_compiled_network_scores_as_it_does_itself(setting, expected, tmp_path: Path, device: str):  # noqa: F811
     made = run(setting, tmp_path / "run", device=device, compiled=True)
-    pd.testing.assert_frame_equal(made.table("scores"), expected.table("scores"), rtol=CLOSE, atol=CLOSE)
+    assert_same_numbers(made.table("scores"), expected.table("scores"), CLOSE)

@@ -181,15 +181,30 @@ def print_tables(run: Run) -> None:
 
 
 def print_lifts(lifts: pd.DataFrame) -> None:
-    """How far each measure of a model stands above what maps that are blind to the photo get: the part that counts."""
+    """How far models stand above maps that are blind to the photo: in sfd above each, else above the one that comes closest."""
     nulls = list(dict.fromkeys(lifts["null"]))
-    rows = []
-    for (measure, block, model), mine in lifts.groupby(["measure", "block", "model"], sort=False, observed=True):
-        lift = mine.set_index("null")["lift"]
-        each = (number(lift.get(null), "+.3f") for null in nulls)
-        rows.append((measure, block, model, number(mine["mean"].iloc[0]), *each))
-    columns = ("measure", "block", "model", "mean", *nulls)
-    print_table(columns, rows, title="lift over blind maps")
+    models = list(dict.fromkeys(lifts["model"]))
+    above, others = [], []
+    for (measure, block), here in lifts.groupby(["measure", "block"], sort=False, observed=True):
+        cells = {}
+        for model, mine in here.groupby("model", sort=False, observed=True):
+            lift, mean = mine.set_index("null")["lift"], number(mine["mean"].iloc[0])
+            if measure == "sfd":
+                above.append((block, model, mean, *(number(lift.get(null), "+.3f") for null in nulls)))
+            cells[model] = f"{mean} ({number(_least(measure, lift), '+.3f')})"
+        if measure != "sfd":
+            others.append((measure, block, *(cells.get(model, "-") for model in models)))
+    print_table(("block", "model", "mean", *nulls), above, title="sfd: lift over blind maps")
+    if others:
+        title = "other measures: mean (lift over the blind map that comes closest)"
+        print_table(("measure", "block", *models), others, title=title)
+
+
+def _least(measure: str, lift: pd.Series) -> float:
+    """The lift over the null that does best by this measure."""
+    from das_explain.measures import MEASURES
+
+    return float(lift.min() if measure not in MEASURES or MEASURES[measure].higher_is_better else lift.max())
 
 
 def print_heatmaps(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -46,7 +46,7 @@ class Scoring:
             rich_help_panel=SCORING,
             help="What is measured on the maps, beside sfd (das-explain help measures lists them).",
         ),
-    ] = "sfd,pointing_game"
+    ] = "all"
     tolerance: Annotated[
         float,
         typer.Option(

@@ -20,16 +20,16 @@ ALL = "all"
 class ScoreOptions:
     """``threshold``, ``scaling`` and ``box`` as in ``measures.MeasureOptions``.
 
-    ``measures`` and ``nulls`` are names; ``all`` stands for all (of the measures those that need no network). The
-    defaults are what costs next to nothing beside the maps. ``readings``: whether sfd is read in every way that it may
-    be. ``tolerance``: pixels by which the pointing game's point may miss R (15 in Zhang et al.). ``baseline``: the model that all others are compared with; ``None``: every two are. ``pairs``: whether models are
-    compared at all, or only the designs that they are copies of.
+    ``measures`` and ``nulls`` are names; ``all`` stands for all (of the measures those that need no network).
+    ``readings``: whether sfd is read in every way that it may be. ``tolerance``: pixels by which the pointing game's
+    point may miss R (15 in Zhang et al.). ``baseline``: the model that all others are compared with; ``None``: every two
+    are. ``pairs``: whether models are compared at all, or only the designs that they are copies of.
     """
 
     threshold: float = 0.3
     scaling: str = "antilog"
     box: str = "rect"
-    measures: tuple[str, ...] = ("sfd", "pointing_game")
+    measures: tuple[str, ...] = (ALL,)
     nulls: tuple[str, ...] = ("shuffled", "centre", "uniform")
     readings: bool = True
     baseline: str | None = None

@@ -55,7 +55,7 @@ class Study:
     set: dict = field(default_factory=dict)
     needs: dict = field(default_factory=dict)
     blocks: tuple[str, ...] = ()
-    measures: tuple[str, ...] = ("sfd", "pointing_game")
+    measures: tuple[str, ...] = ("all",)
     nulls: tuple[str, ...] = ("shuffled", "centre", "uniform")
     precision: str = "fp32"
 

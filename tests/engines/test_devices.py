@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from das_explain.evidence.run import Run
 from tests.explain.test_pipeline import run, setting  # noqa: F401 - a fixture
+from tests.runs import assert_same_numbers
 
 PROGRAM = """
 from pathlib import Path
@@ -47,8 +46,7 @@ def test_two_devices_make_the_tables_of_one(setting: dict, tmp_path: Path):  # n
     one = run(setting, tmp_path / "one")
     assert len(list((tmp_path / "two" / "evidence").glob("*.parquet"))) == 4
     for name in ("scores", "nulls", "lift"):
-        mine, other = Run.open(tmp_path / "two").table(name), one.table(name)
-        pd.testing.assert_frame_equal(mine, other, check_exact=False, rtol=1e-5, atol=1e-5)
+        assert_same_numbers(Run.open(tmp_path / "two").table(name), one.table(name))
 
 
 def test_what_goes_wrong_in_a_process_is_told_as_here(setting: dict, tmp_path: Path):  # noqa: F811

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 
@@ -12,6 +11,7 @@ from das_explain.errors import DasExplainError
 from das_explain.explain import explainer
 from das_explain.explain.fitting import Fitting
 from tests.explain.test_pipeline import run, setting  # noqa: F401 - a fixture
+from tests.runs import assert_same_numbers
 
 
 def call_that_fits(most: int, asked: list[int]):
@@ -63,4 +63,4 @@ def test_a_run_in_little_memory_has_the_same_numbers_and_says_how_many_photos_fi
     assert max(shown[2:]) == 2
     assert (whole.manifest["batch"], parts.manifest["batch"]) == (8, 2)
     for name in ("scores", "nulls", "lift"):
-        pd.testing.assert_frame_equal(parts.table(name), whole.table(name), check_exact=False, rtol=1e-5, atol=1e-5)
+        assert_same_numbers(parts.table(name), whole.table(name))

@@ -34,7 +34,7 @@ from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from das_explain.segment import create_segmenter
 from tests.models import model_directory
-from tests.runs import score_dataset
+from tests.runs import assert_same_numbers, score_dataset
 
 LABELS = ["dot", "square", "stripe"]
 TABLES = ("scores.csv", "measures.csv", "nulls.csv", "summary.csv", "comparison.csv", "lift.csv", "sample.csv")
@@ -268,8 +268,7 @@ def test_neither_batch_nor_workers_nor_engine_moves_a_number(setting: dict, fini
     for number, how in enumerate(({"batch": 1}, {"batch": 16, "workers": 2}, {"engine": "inline", "batch": 3})):
         other = run(setting, tmp_path / str(number), **how)
         for name, table in expected.items():
-            mine = other.table(name)
-            pd.testing.assert_frame_equal(mine, table, check_exact=False, rtol=1e-5, atol=1e-5)
+            assert_same_numbers(other.table(name), table)
 
 
 def test_where_no_image_of_a_part_has_a_region_the_reason_stays(setting: dict, tmp_path: Path):

@@ -97,7 +97,7 @@ def test_the_report_is_a_folder_with_everything_it_needs(hostile):
         *(
             f"files/{name}.csv"
             for name in build.SMALL_TABLES
-            if name not in ("designs", "variance", "readings", "region_uncertainty", "best_iou")
+            if name not in ("designs", "variance", "readings", "region_uncertainty")
         ),
         "index.html",
         "data.js",
