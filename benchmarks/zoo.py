@@ -197,7 +197,6 @@ def _folded_difference(
     if twin is network:
         return None, None
     wide = copy.deepcopy(network).double()
-    wide_twin, wide_modules = fast_copy(wide, {name: wide.get_submodule(name) for name in blocks}, size)
 
     def maps(of: nn.Module, which: Any, dtype: torch.dtype) -> Tensor:
         cams = grad_cam(of, images.to(dtype), targets, which, layouts=model.layouts)
@@ -208,7 +207,8 @@ def _folded_difference(
         difference = float((maps(twin, modules, torch.float32) - right).abs().max())
         if difference <= FOLDED:
             return difference, None
-        return difference, float((maps(wide_twin, wide_modules, torch.float64) - right).abs().max())
+        wide_twin, modules = fast_copy(wide, {name: wide.get_submodule(name) for name in blocks}, size)
+        return difference, float((maps(wide_twin, modules, torch.float64) - right).abs().max())
     except (RuntimeError, DasExplainError):  # it makes float32 tensors of its own
         return None, None
 
