@@ -4,11 +4,11 @@
     python benchmarks/pipeline.py --whole [--photos 96]     # as whole processes, starting and loading included
 
 Prints, for fp32 and bf16, the processor time of the whole run after the models are loaded (decoding, maps, evidence,
-scores with nulls, tables, without and with ``readings.csv``) over that of the maps alone, which is taken inside the very
-same run, and what each other stage adds to it; the milliseconds that scoring takes per map, nulls included; how far maps
-in bf16 are from those in fp32, of the shipped pair, since of random weights that says nothing; and how much longer the
-same work takes as a script around pytorch-grad-cam (extra ``benchmark`` is not needed: it is a dependency), one layer
-and one model at a time, on ``--peer`` photos.
+scores with nulls, tables: sfd and the pointing game alone, then every measure and the readings, as by default) over that
+of the maps alone, which is taken inside the very same run, and what each other stage adds to it; the milliseconds that
+scoring takes per map, nulls included; how far maps in bf16 are from those in fp32, of the shipped pair, since of random
+weights that says nothing; and how much longer the same work takes as a script around pytorch-grad-cam (extra
+``benchmark`` is not needed: it is a dependency), one layer and one model at a time, on ``--peer`` photos.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from das_explain.segment import create_segmenter
 
 LABELS = [f"class {i}" for i in range(10)]
 BLOCKS = ("layer3", "layer4")
+TWO = ScoreOptions(measures=("sfd", "pointing_game"), readings=False)
 STAGES = {  # what is timed: where it is called from, and its name there; no one calls another
     "maps": [(explaining, "explain_with")],
     "decoding": [(load._Decoder, "__getitem__")],
@@ -129,14 +130,14 @@ def plan_of(
 
 
 def ours(
-    csv: Path, specs: tuple[str, ...], out: Path, precision: str, *, readings: bool
+    csv: Path, specs: tuple[str, ...], out: Path, precision: str, scored: ScoreOptions
 ) -> tuple[float, dict[str, float]]:
     """Processor seconds of the whole run after loading, and of its stages."""
     plan, dataset = plan_of(csv, specs, precision)
     loaded = plan.explainer()
     with patch.object(Plan, "explainer", lambda self: loaded), clocks() as seconds:
         start = time.process_time()
-        scoring.score_run(collecting.collect(plan, dataset, out), ScoreOptions(readings=readings))
+        scoring.score_run(collecting.collect(plan, dataset, out), scored)
         whole = time.process_time() - start
     return whole, seconds
 
@@ -260,11 +261,11 @@ def main() -> None:
         specs = tuple(f"{name}={each}" for name, each in zip("ab", folders))
         count = arguments.photos * len(specs) * len(BLOCKS)
         per_photo = {}
-        for precision, readings in (("fp32", False), ("bf16", False), ("fp32", True)):
-            out = folder / f"{precision}-{readings}"
-            whole, seconds = ours(csv, specs, out, precision, readings=readings)
-            per_photo.setdefault(precision, whole / arguments.photos)
-            print_shares(precision + (", with its 864 readings" if readings else ""), whole, seconds, count)
+        for scored, words in ((TWO, "sfd and the pointing game"), (ScoreOptions(), "all measures and 864 readings")):
+            for precision in ("fp32", "bf16"):
+                whole, seconds = ours(csv, specs, folder / f"{precision}, {words}", precision, scored)
+                per_photo.setdefault(precision, whole / arguments.photos)
+                print_shares(f"{precision}, {words}", whole, seconds, count)
         print_precision()
         if arguments.peer:
             theirs = peer(csv, networks, arguments.peer)
