@@ -137,16 +137,18 @@ def remove_written(folder: Path, names: Iterable[str]) -> None:
             (folder / parent).rmdir()
 
 
-def lock_folder(folder: Path) -> AcquireReturnProxy:
+def lock_folder(folder: Path, patience: float = 0) -> AcquireReturnProxy:
     """Keeps other processes from writing to a folder until the block ends of which it is the context, or this process.
 
-    Raises UsageError where it cannot be written, DasExplainError where another process is writing to it.
+    Raises UsageError where it cannot be written, DasExplainError where another process is still writing to it after
+    ``patience`` seconds.
     """
     from filelock import FileLock, Timeout
 
     check_folder(folder)
     try:
-        return FileLock(inside(folder, LOCK)).acquire(timeout=0)
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(inside(folder, LOCK)).acquire(timeout=patience)
     except Timeout:
         raise DasExplainError(f"another process is writing to {folder}; choose another --out") from None
     except OSError as error:

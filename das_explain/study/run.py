@@ -76,7 +76,6 @@ def run_study(
         raise UsageError(f"--out {out} holds something else: name a new folder, or that of a study")
     units = units_of(study, out)
     check_units(units)
-    out.mkdir(parents=True, exist_ok=True)
     with lock_folder(out):
         for name in ("", "tables", "figures"):
             remove_parts(out / name)

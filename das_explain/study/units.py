@@ -22,6 +22,7 @@ from das_explain.train.schema import Recipe
 from das_explain.train.task import CHECKPOINT, MODEL, Task, create_task
 
 KEEP = ("none", "last", "all")
+PATIENCE = 60.0  # seconds for a unit's process to end that was left behind by a study that was killed
 
 
 def check_keep(keep: str) -> None:
@@ -106,7 +107,8 @@ def train_unit(unit: Unit, keep: str = "last", workers: int | None = None) -> st
     with unit.folder.with_name(f"{unit.folder.name}.log").open("a", encoding="utf-8") as log:
         console = Console(file=log, width=160)
         try:
-            train(recipe, unit.folder, console=console, command=shlex.join(unit.command()))
+            command = shlex.join(unit.command())
+            train(recipe, unit.folder, console=console, command=command, patience=PATIENCE)
         except DasExplainError as error:
             if error.exit_code > 128:  # it was stopped, and the study with it
                 raise

@@ -7,7 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from das_explain.checkpoint.config import CONFIG
 from das_explain.errors import DasExplainError, UsageError, missing_package, one_line
-from das_explain.folders import remove_parts
+from das_explain.folders import lock_folder, remove_parts
 from das_explain.signals import Stopped, exit_status
 from das_explain.train.data import without_traceback
 from das_explain.train.folder import check_out, check_same_run, clear, identity_of, record_versions
@@ -37,7 +37,13 @@ PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def train(
-    recipe: Recipe, out: str | Path, *, resume: bool = True, console: Console | None = None, command: str | None = None
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    resume: bool = True,
+    console: Console | None = None,
+    command: str | None = None,
+    patience: float = 0,
 ) -> Path:
     """Trains as the recipe says and returns the model directory, ``out/model``.
 
@@ -53,17 +59,26 @@ def train(
         resume: go on where ``out`` stands, if it is the same recipe on the same data; else start anew.
         console: where progress goes; default: nowhere.
         command: what the user typed, for the model card.
+        patience: seconds to wait for another process that trains into ``out``, as one that has just been killed may.
 
     Raises:
-        DasExplainError: ``out`` holds another run, the data or the model cannot be used, the loss is no number.
+        DasExplainError: ``out`` holds another run, or another process is training into it; the data or the model cannot
+            be used; the loss is no number.
     """
     out = Path(out)
     check_out(out)
     task = create_task(recipe)
     with _quiet_lightning():
         trainer = _trainer(recipe, out)
+    console = console if console and trainer.is_global_zero else Console(quiet=True)
+    with lock_folder(out, patience) if trainer.is_global_zero else nullcontext():
+        return _train(recipe, out, task, trainer, console, command, resume=resume)
+
+
+def _train(
+    recipe: Recipe, out: Path, task: Task, trainer, console: Console, command: str | None, *, resume: bool
+) -> Path:
     leader = trainer.is_global_zero
-    console = console if console and leader else Console(quiet=True)
     if leader:  # the others find the folder as it is, so that none sees it half changed
         identity = identity_of(recipe, task)
         if resume:
@@ -76,7 +91,6 @@ def train(
     torch.manual_seed(recipe.seed)
     network = task.build(console)
     if leader:
-        out.mkdir(parents=True, exist_ok=True)
         for folder in (out, out / MODEL):
             remove_parts(folder)
         for line in record_versions(out, identity):

@@ -8,6 +8,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +24,7 @@ pytest.importorskip("lightning")
 
 from das_explain.checkpoint.load import load_model
 from das_explain.errors import DasExplainError
+from das_explain.folders import LOCK, lock_folder
 from das_explain.train import callbacks, load_recipe, train
 from das_explain.train.callbacks import LastCheckpoint
 from das_explain.train.card import clock, describe, score
@@ -267,3 +270,22 @@ def test_what_a_run_goes_on_from_is_saved_seldom_where_epochs_are_short(tiny, tm
     assert saved == ["last.ckpt"] * (4 + 2), "after the first and the last"
     often, seldom = _state(tmp_path / "often"), _state(tmp_path / "seldom")
     assert all(torch.equal(often[key], seldom[key]) for key in often)
+
+
+def test_one_process_at_a_time_trains_into_a_folder(tiny, tmp_path):
+    out = tmp_path / "out"
+    recipe = load_recipe(tiny, ["schedule.epochs=1", *SMALL])
+    with lock_folder(out), pytest.raises(DasExplainError, match="another process is writing to"):
+        train(recipe, out)
+    assert {path.name for path in out.iterdir()} == {LOCK}, "nothing was begun"
+    leaving = f"""
+import time
+from pathlib import Path
+from das_explain.folders import lock_folder
+with lock_folder(Path({str(out)!r})):
+    print("locked", flush=True)
+    time.sleep(1)
+"""
+    with subprocess.Popen([sys.executable, "-c", leaving], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        assert (train(recipe, out, patience=60) / "config.json").is_file()
