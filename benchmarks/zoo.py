@@ -196,21 +196,23 @@ def _folded_difference(
     twin, modules = fast_copy(network, blocks, size)
     if twin is network:
         return None, None
-    wide = copy.deepcopy(network).double()
 
     def maps(of: nn.Module, which: Any, dtype: torch.dtype) -> Tensor:
         cams = grad_cam(of, images.to(dtype), targets, which, layouts=model.layouts)
         return torch.cat([cams[name].map.flatten() for name in blocks])
 
+    found = maps(twin, modules, torch.float32)
+    del twin, modules  # the largest networks and their copies in float64 take 8 GB
+    wide = copy.deepcopy(network).double()
     try:
         right = maps(wide, list(blocks), torch.float64)
-        difference = float((maps(twin, modules, torch.float32) - right).abs().max())
-        if difference <= FOLDED:
-            return difference, None
-        wide_twin, modules = fast_copy(wide, {name: wide.get_submodule(name) for name in blocks}, size)
-        return difference, float((maps(wide_twin, modules, torch.float64) - right).abs().max())
     except (RuntimeError, DasExplainError):  # it makes float32 tensors of its own
         return None, None
+    difference = float((found - right).abs().max())
+    if difference <= FOLDED:
+        return difference, None
+    twin, modules = fast_copy(wide, {name: wide.get_submodule(name) for name in blocks}, size)
+    return difference, float((maps(twin, modules, torch.float64) - right).abs().max())
 
 
 def examined(names: list[str], out: Path | None) -> Iterator[dict[str, Any]]:
