@@ -60,10 +60,11 @@ def run_and_publish(
 def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool) -> None:
     """Reads a run's tables off its evidence, prints them, writes the report and says where everything is."""
     from das_explain.report.publish import publish
+    from das_explain.scoring.parts import default_processes
     from das_explain.scoring.run import score_run
 
     with progress_bars("scored") as (progress,):
-        score_run(run, scoring, progress)
+        score_run(run, scoring, progress, processes=default_processes())
     print_tables(run)
     if report:
         say(f"report      {publish(run)}")

@@ -23,11 +23,12 @@ def report(
     from das_explain.commands.common import print_tables
     from das_explain.evidence.run import Run
     from das_explain.report.publish import publish
+    from das_explain.scoring.parts import default_processes
     from das_explain.scoring.run import score_run
 
     opened = Run.open(run)
     opened.lock()
     if not opened.is_scored:
-        score_run(opened)
+        score_run(opened, processes=default_processes())
     print_tables(opened)
     say(f"report      {publish(opened, single_file=single_file)}")

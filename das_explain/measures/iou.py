@@ -88,6 +88,11 @@ class IouByThreshold:
             self._sum += above_on / (above_off + on.sum())
             self.count += 1
 
+    def merge(self, other: IouByThreshold) -> None:
+        """Takes in the images of another."""
+        self._sum += other._sum
+        self.count += other.count
+
     @property
     def mean(self) -> np.ndarray:
         """Mean IoU at each of ``thresholds``, float64 (STEPS,); NaN without a single image."""

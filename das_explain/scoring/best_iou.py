@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +17,39 @@ from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.scorer import CHUNK, ModelFacts, Scored
 
 
+def iou_curves(
+    models: Sequence[ModelFacts], options: ScoreOptions, evidence: Evidence, scored: Scored
+) -> dict[Key, IouByThreshold]:
+    """The curves of 1024 thresholds over the maps of some evidence that have an IoU; none unless that is measured."""
+    asked = models if "iou" in options.measures else ()
+    curves = {Key(each.name, block): IouByThreshold() for each in asked for block in each.blocks}
+    for key, curve in curves.items():
+        if key not in evidence.maps:
+            continue
+        geometry = evidence.geometries[key.model]
+        rows = np.flatnonzero(scored.statuses[key, "iou", ""][evidence.shown] == "ok")
+        for start in range(0, len(rows), CHUNK):
+            some = rows[start : start + CHUNK]
+            native = torch.from_numpy(np.ascontiguousarray(evidence.maps[key].native[some]))
+            masks = torch.from_numpy(evidence.masks[geometry][some])
+            curve.add(upsample(native, evidence.sizes[geometry]), masks)
+    return curves
+
+
 class BestIou:
-    """Takes evidence, shard by shard: a curve of 1024 thresholds for each model and block, if IoU is measured at all."""
+    """Takes curves, shard by shard: one for each model and block, if IoU is measured at all."""
 
-    def __init__(self, models: Sequence[ModelFacts], options: ScoreOptions) -> None:
+    def __init__(self, options: ScoreOptions) -> None:
         self._threshold = options.threshold
-        asked = models if "iou" in options.measures else ()
-        self._curves = {Key(each.name, block): IouByThreshold() for each in asked for block in each.blocks}
-        self._own = dict.fromkeys(self._curves, 0.0)
+        self._curves: dict[Key, IouByThreshold] = {}
+        self._own: dict[Key, float] = {}
 
-    def add(self, evidence: Evidence, scored: Scored) -> None:
-        """Adds the maps that have an IoU."""
-        for key, curve in self._curves.items():
-            if key not in evidence.maps:
-                continue
-            geometry = evidence.geometries[key.model]
-            rows = np.flatnonzero(scored.statuses[key, "iou", ""][evidence.shown] == "ok")
-            self._own[key] += float(scored.values[key, "iou", ""][evidence.shown[rows]].sum())
-            for start in range(0, len(rows), CHUNK):
-                some = rows[start : start + CHUNK]
-                native = torch.from_numpy(np.ascontiguousarray(evidence.maps[key].native[some]))
-                masks = torch.from_numpy(evidence.masks[geometry][some])
-                curve.add(upsample(native, evidence.sizes[geometry]), masks)
+    def add(self, scored: Scored, curves: Mapping[Key, IouByThreshold]) -> None:
+        """``curves``: of ``iou_curves``."""
+        for key, curve in curves.items():
+            self._curves.setdefault(key, IouByThreshold()).merge(curve)
+            values = scored.values[key, "iou", ""][scored.statuses[key, "iou", ""] == "ok"]
+            self._own[key] = self._own.get(key, 0.0) + float(values.sum())
 
     def write(self, folder: Path) -> None:
         """Writes the table into ``folder``, where IoU was asked for."""

@@ -7,7 +7,7 @@ back a pair of models at a time, of which a scaling at a time is looked at: 57 M
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -39,48 +39,68 @@ FAINT_OUT = "faint out"  # maps without weight and faint ones are both left out:
 NO_BACKGROUNDS = (1, "out")
 
 
+def read_all_ways(
+    models: Sequence[ModelFacts], options: ScoreOptions, evidence: Evidence, scored: Scored
+) -> dict[Key, np.ndarray]:
+    """Each map of some images in every reading, float32 (images, scalings, thresholds, boxes, regions), NaN where it has
+    no score; which have a region and a known class, their scores' statuses say."""
+    thresholds = _thresholds(options)
+    compared = _compared(models)
+    values = {key: np.full((len(evidence), *_shape(thresholds)), np.nan, np.float32) for key in compared}
+    regions: dict[tuple[str, int], RegionReadings] = {}
+    together: dict[tuple[str, str], list[Key]] = {}
+    for key in compared:
+        if key in evidence.maps and evidence.geometries[key.model] in evidence.masks:
+            together.setdefault((key.block, evidence.geometries[key.model]), []).append(key)
+    rows = np.flatnonzero([evidence.photos[i].status == "ok" for i in evidence.shown])
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        for (_, geometry), keys in together.items():
+            if (geometry, start) not in regions:
+                regions = {key: each for key, each in regions.items() if key[1] == start}
+                regions[geometry, start] = RegionReadings(evidence.masks[geometry][some])
+            maps = np.stack([_upsampled(evidence, key, some) for key in keys])
+            found = read_maps(maps, regions[geometry, start], thresholds)
+            for key, each in zip(keys, found, strict=True):
+                values[key][evidence.shown[some]] = each
+    for key, each in values.items():
+        each[~np.isin(scored.statuses[key, "sfd", ""].astype(str), (*SCORED, "zero_cam"))] = np.nan
+    return values
+
+
+def _compared(models: Sequence[ModelFacts]) -> list[Key]:
+    """Blocks that only one model has are left out."""
+    blocks = [block for model in models for block in model.blocks]
+    return [Key(model.name, block) for model in models for block in model.blocks if blocks.count(block) > 1]
+
+
+def _thresholds(options: ScoreOptions) -> tuple[float, ...]:
+    return tuple(sorted({*THRESHOLDS, options.threshold}))
+
+
+def _shape(thresholds: Sequence[float]) -> tuple[int, ...]:
+    return len(SCALINGS), len(thresholds), len(BOXES), len(REGIONS)
+
+
 class ReadingTable:
-    """Takes evidence, shard by shard, then gives the table. Blocks that only one model has are left out."""
+    """Takes what was read of evidence, shard by shard, then gives the table."""
 
     def __init__(self, models: Sequence[ModelFacts], options: ScoreOptions) -> None:
-        self.thresholds = tuple(sorted({*THRESHOLDS, options.threshold}))
-        blocks = [block for model in models for block in model.blocks]
+        self.thresholds = _thresholds(options)
         self._files: dict[Key, Any] = {
-            Key(model.name, block): tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this lives
-            for model in models
-            for block in model.blocks
-            if blocks.count(block) > 1
+            key: tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this lives
+            for key in _compared(models)
         }
         self._geometries: dict[str, str] = {}
         self._faint: dict[Key, list[np.ndarray]] = {key: [] for key in self._files}
-        self._shape = (len(SCALINGS), len(self.thresholds), len(BOXES), len(REGIONS))
+        self._shape = _shape(self.thresholds)
 
-    def add(self, evidence: Evidence, scored: Scored) -> None:
-        """Reads the maps of some images; which have a region and a known class, their scores' statuses say."""
+    def add(self, evidence: Evidence, scored: Scored, read: Mapping[Key, np.ndarray]) -> None:
+        """``read``: of ``read_all_ways``."""
         self._geometries = evidence.geometries
-        values = {key: np.full((len(evidence), *self._shape), np.nan, np.float32) for key in self._files}
-        regions: dict[tuple[str, int], RegionReadings] = {}
-        together: dict[tuple[str, str], list[Key]] = {}
-        for key in self._files:
-            if key in evidence.maps and evidence.geometries[key.model] in evidence.masks:
-                together.setdefault((key.block, evidence.geometries[key.model]), []).append(key)
-        rows = np.flatnonzero([evidence.photos[i].status == "ok" for i in evidence.shown])
-        for start in range(0, len(rows), CHUNK):
-            some = rows[start : start + CHUNK]
-            for (_, geometry), keys in together.items():
-                if (geometry, start) not in regions:
-                    regions = {key: each for key, each in regions.items() if key[1] == start}
-                    regions[geometry, start] = RegionReadings(evidence.masks[geometry][some])
-                maps = np.stack([_upsampled(evidence, key, some) for key in keys])
-                found = read_maps(maps, regions[geometry, start], self.thresholds)
-                for key, each in zip(keys, found, strict=True):
-                    values[key][evidence.shown[some]] = each
         for key, file in self._files.items():
-            words = scored.statuses[key, "sfd", ""].astype(str)
-            self._faint[key].append(words == "faint_cam")
-            usable = np.isin(words, (*SCORED, "zero_cam"))
-            values[key][~usable] = np.nan
-            file.write(values[key])
+            self._faint[key].append(scored.statuses[key, "sfd", ""] == "faint_cam")
+            file.write(read[key])
 
     def parts(self, pairs: Sequence[tuple[str, str, str]]) -> Iterator[pd.DataFrame]:
         """The rows of each pair, given as block and two models that both have it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,53 +22,47 @@ from das_explain.statuses import SCORED
 COLUMNS = ("image", "model", "block", "region", "sfd")
 
 
-class RegionTable:
-    """Takes evidence, shard by shard; keeps a number per image, model, block and mask, of images with several masks.
+def score_alternatives(options: ScoreOptions, evidence: Evidence, scored: Scored) -> list[pd.DataFrame]:
+    """A number per image, model, block and mask, of images with several masks: tables of ``COLUMNS``.
 
     A box that models share is each model's own here: it would need every model's map on every mask.
     """
+    how = replace(options.for_measures(), box="rect" if options.box == "shared" else options.box)
+    tables = []
+    offered = {at: masks.any((1, 2)) for at, masks in evidence.alternatives.items()}
+    for key, maps in evidence.maps.items():
+        usable = np.isin(scored.statuses[key, "sfd", ""][evidence.shown].astype(str), SCORED)
+        geometry = evidence.geometries[key.model]
+        mine = {name: there & usable for (of, name), there in offered.items() if of == geometry}
+        if not mine:
+            continue
+        several = np.logical_or.reduce(list(mine.values()))
+        masks = {"": (several, evidence.masks[geometry])}
+        masks |= {name: (there, evidence.alternatives[geometry, name]) for name, there in mine.items()}
+        for name, (there, each) in masks.items():
+            rows = np.flatnonzero(there)
+            for start in range(0, len(rows), CHUNK):
+                some = rows[start : start + CHUNK]
+                native = torch.from_numpy(np.ascontiguousarray(maps.native[some]))
+                full = upsample(native, evidence.sizes[geometry])
+                result = MEASURE.compute(full, torch.from_numpy(each[some]), how)
+                counts = np.isin(result.status, SCORED)
+                images = [evidence.photos[at].image for at in evidence.shown[some[counts]]]
+                table = pd.DataFrame({"image": images, "sfd": result.values.numpy()[counts]})
+                tables.append(table.assign(model=key.model, block=key.block, region=name)[list(COLUMNS)])
+    return tables
+
+
+class RegionTable:
+    """Takes the tables of ``score_alternatives``, shard by shard."""
 
     def __init__(self, options: ScoreOptions) -> None:
-        box = "rect" if options.box == "shared" else options.box
-        self._measure = replace(options.for_measures(), box=box)
         self._options = options
         self._parts: list[pd.DataFrame] = []
 
-    def add(self, evidence: Evidence, scored: Scored) -> None:
-        """Scores the maps of images that have other masks on these."""
-        offered = {at: masks.any((1, 2)) for at, masks in evidence.alternatives.items()}
-        for key, maps in evidence.maps.items():
-            usable = np.isin(scored.statuses[key, "sfd", ""][evidence.shown].astype(str), SCORED)
-            geometry = evidence.geometries[key.model]
-            mine = {name: there & usable for (of, name), there in offered.items() if of == geometry}
-            if not mine:
-                continue
-            several = np.logical_or.reduce(list(mine.values()))
-            masks = {"": (several, evidence.masks[geometry])}
-            masks |= {name: (there, evidence.alternatives[geometry, name]) for name, there in mine.items()}
-            for name, (there, each) in masks.items():
-                rows = np.flatnonzero(there)
-                for start in range(0, len(rows), CHUNK):
-                    some = rows[start : start + CHUNK]
-                    native = torch.from_numpy(np.ascontiguousarray(maps.native[some]))
-                    full = upsample(native, evidence.sizes[geometry])
-                    self._put(evidence, key.model, key.block, name, some, full, torch.from_numpy(each[some]))
-
-    def _put(
-        self,
-        evidence: Evidence,
-        model: str,
-        block: str,
-        region: str,
-        rows: np.ndarray,
-        maps: torch.Tensor,
-        masks: torch.Tensor,
-    ) -> None:
-        result = MEASURE.compute(maps, masks, self._measure)
-        counts = np.isin(result.status, SCORED)
-        images = [evidence.photos[at].image for at in evidence.shown[rows[counts]]]
-        table = pd.DataFrame({"image": images, "sfd": result.values.numpy()[counts]})
-        self._parts.append(table.assign(model=model, block=block, region=region)[list(COLUMNS)])
+    def add(self, tables: Sequence[pd.DataFrame]) -> None:
+        """Of some evidence."""
+        self._parts += tables
 
     def write(self, folder: Path) -> list[str]:
         """Writes both tables into ``folder`` where there are other masks; what they say, a sentence for each pair."""

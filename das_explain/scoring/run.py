@@ -17,16 +17,18 @@ from das_explain.evidence.run import Run
 from das_explain.evidence.staging import new_tables
 from das_explain.evidence.tables import TableWriter, write_table
 from das_explain.evidence.values import Evidence, Key
+from das_explain.files import part_of
 from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
 from das_explain.scoring.best_iou import BestIou
 from das_explain.scoring.designs import write_designs
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
+from das_explain.scoring.parts import PartReader, read_parts
 from das_explain.scoring.reading_table import ReadingTable
 from das_explain.scoring.regions import RegionTable
 from das_explain.scoring.rows import measure_rows, null_rows, score_rows
-from das_explain.scoring.scorer import FAINT, ModelFacts, Scored, Scorer
+from das_explain.scoring.scorer import FAINT, ModelFacts, Scored
 from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
 from das_explain.stats.intervals import caution
 from das_explain.stats.tables import COMPARISON, compare, lift_over_nulls, summarize
@@ -35,13 +37,17 @@ from das_explain.types import Progress, no_progress
 COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "status")  # of scores.csv
 
 
-def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress = no_progress) -> None:
+def score_run(
+    run: Run, options: ScoreOptions | None = None, progress: Progress = no_progress, *, processes: int = 1
+) -> None:
     """Writes a run's tables, in the data set's order, and what they rest on into ``run.json``.
 
     All tables are new or all are as they were. Those of an unfinished run are of the images whose evidence is there, and
     ``run.json`` says so (``scored``; ``Run.part``).
 
-    ``options``: how; ``None``: as the run was scored before, or by default. ``progress`` is told of images.
+    ``options``: how; ``None``: as the run was scored before, or by default. ``progress`` is told of images. ``processes``:
+    how many may read the evidence of a long run; each starts the program anew, as ``multiprocessing`` does, so that a
+    script which asks for several needs its ``if __name__ == "__main__"``. They move no number.
 
     Raises:
         UsageError: an option that does not exist, or does not go with these models.
@@ -57,7 +63,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         raise DasExplainError(f"{run.folder}: no part of the evidence is there yet: run the same sfd command again")
     models = read_model_facts(run)
     values, centres, regions = _Values(models, options), Centres(), RegionTable(options)
-    best_iou = BestIou(models, options)
+    best_iou = BestIou(options)
     counts: Counter[str] = Counter()
     notes = _Assumptions(run)
     done = 0
@@ -65,7 +71,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
         partners, mean_masks = _first_pass(run, options)
         if partners is not None:
             open_files.callback(partners.close)
-        scorer = Scorer(models, options, partners, seed=int(run.manifest["seed"]), mean_masks=mean_masks)
+        reader = PartReader(models, options, partners, seed=int(run.manifest["seed"]), mean_masks=mean_masks)
         readings = ReadingTable(models, options) if options.readings else None
         if readings is not None:
             open_files.callback(readings.close)
@@ -75,9 +81,7 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
                 name: written.enter_context(TableWriter(folder / f"{name}.csv", columns))
                 for name, columns in (("scores", tables.SCORES), ("measures", tables.MEASURES), ("nulls", tables.NULLS))
             }
-            first = 0
-            for evidence in run.evidence():
-                scored = scorer.score(evidence, first)
+            for evidence, scored, read, curves, alternatives in read_parts(run, reader, processes):
                 rows = score_rows(models, evidence, scored)
                 writers["scores"].add(rows)
                 writers["measures"].add(measure_rows(evidence, scored))
@@ -86,11 +90,10 @@ def score_run(run: Run, options: ScoreOptions | None = None, progress: Progress 
                 notes.add(evidence, models, rows)
                 values.add(scored)
                 centres.add(evidence)
-                regions.add(evidence, scored)
-                best_iou.add(evidence, scored)
+                regions.add(alternatives)
+                best_iou.add(scored, curves)
                 if readings is not None:
-                    readings.add(evidence, scored)
-                first += len(evidence.shown)
+                    readings.add(evidence, scored, read)
                 done += len(evidence)
                 progress(done, len(images))
         scores = tables.read_table(folder / "scores.csv", only=COMPARED)
@@ -154,7 +157,8 @@ def _first_pass(run: Run, options: ScoreOptions) -> tuple[Partners | None, dict[
 
     if not any(null.needs or not null.blind for null in nulls):
         return None, {}
-    partners = Partners(passing(), int(run.manifest["seed"]))
+    # Under a name that the next one to lock the folder removes, should this process be killed.
+    partners = Partners(passing(), int(run.manifest["seed"]), part_of(run.path("partners")))
     return partners, {key: (total / max(1, counts[key])).astype(np.float32) for key, total in sums.items()}
 
 

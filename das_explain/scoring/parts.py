@@ -1,0 +1,127 @@
+"""What the statistics need of each shard, read one after another or by several processes, in the drawn order either way.
+
+Scoring is one core's work per map; beside a graphics card it would take longer than the networks.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from das_explain.batches.workers import available_cpus, end_with_parent
+from das_explain.errors import DasExplainError
+from das_explain.evidence.run import Run
+from das_explain.evidence.values import Evidence, Key
+from das_explain.measures.iou import IouByThreshold
+from das_explain.scoring.best_iou import iou_curves
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.partners import Partners
+from das_explain.scoring.reading_table import read_all_ways
+from das_explain.scoring.regions import score_alternatives
+from das_explain.scoring.scorer import ModelFacts, Scored, Scorer
+from das_explain.signals import leave_to_parent
+
+EACH = 512  # images for which a process is worth its start
+MOST = 8  # processes: each takes 0.4 GB
+
+
+class Part(NamedTuple):
+    """The evidence of a shard, its values, and what tables of the whole run add up: sfd in all readings (none unless asked
+    for), curves of IoU, sfd on other masks."""
+
+    evidence: Evidence
+    scored: Scored
+    readings: dict[Key, np.ndarray]
+    curves: dict[Key, IouByThreshold]
+    alternatives: list[pd.DataFrame]
+
+
+class PartReader:
+    """Evidence -> its ``Part``. Pickles, so that other processes can have one."""
+
+    def __init__(
+        self,
+        models: Sequence[ModelFacts],
+        options: ScoreOptions,
+        partners: Partners | None,
+        *,
+        seed: int,
+        mean_masks: Mapping[str, np.ndarray],
+    ) -> None:
+        self.models, self.options = models, options
+        self.firsts = partners.firsts if partners else None  # who has no partner is asked for by no rank
+        self.scorer = Scorer(models, options, partners, seed=seed, mean_masks=mean_masks)
+
+    def of(self, run: Run, place: int, number: int) -> Part:
+        """That of shard ``number``, which stands at ``place`` among those that are there."""
+        (evidence,) = run.evidence(numbers=[number])
+        scored = self.scorer.score(evidence, self.firsts[place] if self.firsts else 0)
+        return Part(
+            evidence,
+            scored,
+            read_all_ways(self.models, self.options, evidence, scored) if self.options.readings else {},
+            iou_curves(self.models, self.options, evidence, scored),
+            score_alternatives(self.options, evidence, scored),
+        )
+
+
+def default_processes() -> int:
+    """As many as torch would have threads, at most ``MOST``."""
+    return min(MOST, torch.get_num_threads(), available_cpus())
+
+
+def read_parts(run: Run, reader: PartReader, processes: int = 1) -> Iterator[Part]:
+    """The parts of all evidence that is there, in order; by so many processes, if there is enough for each.
+
+    Raises DasExplainError for a shard that is damaged, or of other images than the run's; and if a process is killed.
+    """
+    processes = min(processes, len(run.seen) // EACH)
+    numbers = enumerate(run.shards.there())
+    if processes > 1:
+        yield from _side_by_side(run, reader, numbers, processes)
+    else:
+        for place, number in numbers:
+            yield reader.of(run, place, number)
+
+
+def _side_by_side(run: Run, reader: PartReader, numbers: Iterable[tuple[int, int]], processes: int) -> Iterator[Part]:
+    context = multiprocessing.get_context("spawn")  # Arrow and torch have threads here: a fork of them may hang
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_prepare, initargs=(run.folder, reader))
+    ahead: deque[Future[Part]] = deque()
+    try:
+        for place, number in numbers:
+            ahead.append(pool.submit(_of, place, number))
+            if len(ahead) > 2 * processes:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    except BrokenProcessPool:
+        raise DasExplainError(
+            "a process that scored evidence was killed, probably for lack of memory: das-explain score goes on from the "
+            "evidence; with OMP_NUM_THREADS=1 it takes one process"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_here: dict[str, Any] = {}  # of a process: the run and its reader
+
+
+def _prepare(folder: Path, reader: PartReader) -> None:
+    leave_to_parent()
+    end_with_parent()
+    torch.set_num_threads(1)
+    _here.update(run=Run.open(folder), reader=reader)
+
+
+def _of(place: int, number: int) -> Part:
+    return _here["reader"].of(_here["run"], place, number)
