@@ -89,8 +89,13 @@ def read_parts(run: Run, reader: PartReader, processes: int = 1) -> Iterator[Par
     if processes > 1:
         yield from _side_by_side(run, reader, numbers, processes)
     else:
-        for place, number in numbers:
-            yield reader.of(run, place, number)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # two take 1.8 times the processor time, to end 5 % earlier
+        try:
+            for place, number in numbers:
+                yield reader.of(run, place, number)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _side_by_side(run: Run, reader: PartReader, numbers: Iterable[tuple[int, int]], processes: int) -> Iterator[Part]:

@@ -31,7 +31,7 @@ from das_explain.scoring.rows import measure_rows, null_rows, score_rows
 from das_explain.scoring.scorer import FAINT, ModelFacts, Scored
 from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
 from das_explain.stats.intervals import caution
-from das_explain.stats.tables import COMPARISON, compare, lift_over_nulls, summarize
+from das_explain.stats.tables import COMPARISON, compare, differences_from_nulls, lift_table, summarize
 from das_explain.types import Progress, no_progress
 
 COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "status")  # of scores.csv
@@ -209,12 +209,12 @@ def _write_statistics(folder: Path, scores: pd.DataFrame, values: _Values, optio
     write_table(folder / "summary.csv", summarize(scores))
     compared = compare(scores, baseline=options.baseline) if options.pairs else pd.DataFrame(columns=COMPARISON)
     write_table(folder / "comparison.csv", compared)
-    lifts = [
-        lift_over_nulls(values.frame([measure], nulls=False), values.frame([measure], nulls=True))
+    differences = [  # a measure at a time, for a table of all would take several times their room
+        each
         for measure in values.options.measures
+        for each in differences_from_nulls(values.frame([measure], nulls=False), values.frame([measure], nulls=True))
     ]
-    lifts = [lift for lift in lifts if len(lift)]
-    write_table(folder / "lift.csv", pd.concat(lifts) if lifts else pd.DataFrame(columns=list(tables.LIFT)))
+    write_table(folder / "lift.csv", lift_table(differences))
 
 
 class _Assumptions:

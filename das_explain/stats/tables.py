@@ -17,7 +17,7 @@ Malformed tables raise `DasExplainError`, malformed requests `UsageError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -140,12 +140,21 @@ def lift_over_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     null's value)`` with a 95 % interval over images. A mean sfd says little without it: a blind Gaussian at the centre
     can beat a trained network. Of a measure where less is better a good lift is below zero.
     """
+    return lift_table(differences_from_nulls(scores, nulls))
+
+
+def differences_from_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> list[tuple]:
+    """What `lift_table` is made of: model, block, measure, null, both means, and the differences per image (n,)."""
     known = measures_of(nulls)
-    pairs = [one for measure in measures_of(scores) if measure in known for one in _above(scores, nulls, measure)]
-    intervals = mean_intervals([difference for *_, difference in pairs])
+    return [one for measure in measures_of(scores) if measure in known for one in _above(scores, nulls, measure)]
+
+
+def lift_table(differences: Sequence[tuple]) -> pd.DataFrame:
+    """The table of `lift_over_nulls`; those of one number of images share their resamples, whatever their measure."""
+    intervals = mean_intervals([each for *_, each in differences])
     rows = [
-        (model, block, measure, of_model, null, of_null, *interval, len(difference))
-        for (model, block, measure, null, of_model, of_null, difference), interval in zip(pairs, intervals, strict=True)
+        (model, block, measure, of_model, null, of_null, *interval, len(each))
+        for (model, block, measure, null, of_model, of_null, each), interval in zip(differences, intervals, strict=True)
     ]
     return pd.DataFrame(rows, columns=LIFTS)
 
