@@ -80,7 +80,7 @@ def designs_interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     with E the mean squares of the interaction (`interaction`). The interval is delta +- t sqrt(V), t with Welch and
     Satterthwaite's degrees of freedom. Where images agree this is Welch's t interval over copies, where copies agree
     the t interval over images. Counting the interaction once is what makes it 95 % between the two: by simulation
-    (normal values, 100 images, as many copies of each design) 93 to 97 % for 2 copies, 95 to 96 % for 3, 5 and 10,
+    (normal values, 100 images, as many copies of each design) 93 to 98 % for 2 copies, 95 to 96 % for 3, 5 and 10,
     whether copies vary or not; adding the variances up as they are covers 96 to 100 %. With 2 copies of one design
     against 10 of another it may fall to 91 %. At least two copies of each design; fewer than two images give NaN.
     """
@@ -97,26 +97,35 @@ def designs_interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 def design_interval(values: np.ndarray) -> tuple[float, float]:
     """95 % interval of the mean of one design's values (copies, images), over copies and images together.
 
-    As `designs_interval`, with V = var(copies) / k + max(0, var(images) - E / k) / n. Of one copy it is over images
-    only. Fewer than two images give NaN.
+    V is that of `designs_interval`, in two parts, but each part has its own t, and the squares add up (Howe, JASA 69, 1974):
+
+        reach^2 = t(k - 1)^2 var(copies) / k + t(n - 1)^2 max(0, var(images) - E / k) / n
+
+    With as few degrees of freedom as two or three copies have, Satterthwaite's for the sum would hold the mean in 88 and 92
+    of 100 cases only (normal values, 60 images); this holds it in 97 to 99 with 2 copies, 96 to 98 with 3, 95 to 97 with 5
+    and 10, whether copies vary or not. Of one copy it is over images only. Fewer than two images give NaN.
 
     >>> [round(end, 3) for end in design_interval(np.array([[0.4, 0.6, 0.5], [0.5, 0.7, 0.6]]))]
-    [0.301, 0.799]
+    [-0.132, 1.232]
     """
     k, n = values.shape
     if n < 2:
         return np.nan, np.nan
-    of_images = np.var(values.mean(axis=0), ddof=1)
-    if k < 2:
-        variances, degrees = np.array([of_images / n]), np.array([n - 1])
-    else:
-        of_copies, counted = np.var(values.mean(axis=1), ddof=1) / k, interaction(values) / k
-        variances, degrees = np.array([of_copies, max(0.0, of_images - counted) / n]), np.array([k - 1, n - 1])
     mean = float(values.mean())
-    if variances.sum() < 1e-18:
+    of_images = np.var(values.mean(axis=0), ddof=1)
+    squares = 0.0
+    if k > 1:
+        of_images -= interaction(values) / k  # which the copies' means have counted already
+        squares = _quantile(k - 1) ** 2 * np.var(values.mean(axis=1), ddof=1) / k
+    squares += _quantile(n - 1) ** 2 * max(0.0, of_images) / n
+    if squares < 1e-18:
         return mean, mean
-    reach = float(_reach(variances, degrees))
+    reach = float(np.sqrt(squares))
     return mean - reach, mean + reach
+
+
+def _quantile(freedom: float) -> float:
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def _variances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

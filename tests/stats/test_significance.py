@@ -33,6 +33,7 @@ def test_p_value_by_hand_and_against_scipy():
 
 
 def test_p_values_are_uniform_when_nothing_differs_and_small_when_something_does(quick):
+    """600 draws: the error of 0.05 is 0.009, that of the power 0.05."""
     rng = np.random.default_rng(11)
     null = np.array([significance.sign_flip_p_value(rng.normal(0, 0.2, 30)) for _ in range(600)])
     assert scipy_stats.kstest(null, "uniform").pvalue > 0.01
