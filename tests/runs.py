@@ -56,7 +56,7 @@ def score_dataset(
     return run
 
 
-COUNTED = ("iou", "relevance_rank_accuracy", "average_precision")
+COUNTED = ("iou", "relevance_rank_accuracy", "auroc", "average_precision")
 """What is counted in pixels: where two pixels, or one and the threshold, differ by no more than rounding, one pixel may
 fall on the other side."""
 PIXEL = 0.02  # of the smallest object in the tests' photos

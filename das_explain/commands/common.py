@@ -169,7 +169,7 @@ def print_tables(run: Run) -> None:
         say(f"verdict     {sentence}{part or ''}")
     for sentence in run.manifest.get("region_uncertainty", []):
         say(f"verdict     {sentence}{part or ''}")
-    print_lifts(run.table("lift"))
+    print_measures(run)
     scores = read_table(run.path("scores.csv"), only=("image", "status"))
     others = scores[scores["status"] != "ok"].groupby("status", observed=True)["image"].agg(["size", "nunique"])
     if len(others):
@@ -181,31 +181,49 @@ def print_tables(run: Run) -> None:
         say(f"assumed     {sentence}")
 
 
-def print_lifts(lifts: pd.DataFrame) -> None:
-    """How far models stand above maps that are blind to the photo: in sfd above each, else above the one that comes closest."""
+def print_measures(run: Run) -> None:
+    """Every measure of every model, beside what maps that are blind to the photo get: sfd beside each of them, the others
+    beside the one that comes closest."""
+    from das_explain.evidence.tables import read_table
+
+    lifts = run.table("lift")
     nulls = list(dict.fromkeys(lifts["null"]))
-    models = list(dict.fromkeys(lifts["model"]))
-    above, others = [], []
-    for (measure, block), here in lifts.groupby(["measure", "block"], sort=False, observed=True):
-        cells = {}
-        for model, mine in here.groupby("model", sort=False, observed=True):
-            lift, mean = mine.set_index("null")["lift"], number(mine["mean"].iloc[0])
-            if measure == "sfd":
-                above.append((block, model, mean, *(number(lift.get(null), "+.3f") for null in nulls)))
-            cells[model] = f"{mean} ({number(_least(measure, lift), '+.3f')})"
-        if measure != "sfd":
-            others.append((measure, block, *(cells.get(model, "-") for model in models)))
-    print_table(("block", "model", "mean", *nulls), above, title="sfd: lift over blind maps")
-    if others:
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    above = []
+    for (measure, block, model), mine in lifts.groupby(["measure", "block", "model"], sort=False, observed=True):
+        lift, mean = mine.set_index("null")["lift"], number(mine["mean"].iloc[0])
+        if measure == "sfd":
+            above.append((block, model, mean, *(number(lift.get(null), "+.3f") for null in nulls)))
+        else:
+            cells.setdefault((measure, block), {})[model] = f"{mean} ({number(_closest(measure, lift), '+.3f')})"
+    alone = [name for name in run.manifest["scoring"]["measures"] if name not in {"sfd", *lifts["measure"]}]
+    if alone:  # no null was asked for, or the networks were: they are not asked about blind maps
+        values = read_table(run.path("measures.csv"), only=("model", "block", "measure", "value"))
+        values = values[values["measure"].isin(alone)]
+        means = values.groupby(["measure", "block", "model"], sort=False, observed=True)["value"].mean()
+        for (measure, block, model), mean in means.items():
+            cells.setdefault((measure, block), {})[model] = f"{number(mean)} (-)"
+    if above:
+        print_table(
+            ("block", "model", "mean", *nulls), sorted(above, key=lambda row: row[0]), title="sfd: lift over blind maps"
+        )
+    if cells:
+        rows = [(*at, *(each.get(model, "-") for model in run.models)) for at, each in cells.items()]
         title = "other measures: mean (lift over the blind map that comes closest)"
-        print_table(("measure", "block", *models), others, title=title)
+        print_table(("measure", "block", *run.models), rows, title=title)
 
 
-def _least(measure: str, lift: pd.Series) -> float:
+def _closest(measure: str, lift: pd.Series) -> float | None:
     """The lift over the null that does best by this measure."""
     from das_explain.measures import MEASURES
+    from das_explain.nulls import NULLS
 
-    return float(lift.min() if measure not in MEASURES or MEASURES[measure].higher_is_better else lift.max())
+    known = MEASURES.get(measure)
+    if known and not known.of_region:  # another photo's map is as good as its own
+        lift = lift[[null not in NULLS or NULLS[null].blind or bool(NULLS[null].needs) for null in lift.index]]
+    if lift.empty:
+        return None
+    return float(lift.min() if known is None or known.higher_is_better else lift.max())
 
 
 def print_heatmaps(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -32,13 +32,16 @@ def lift_figure(lifts: pd.DataFrame, measure: str = "sfd", *, width: float | Non
     room = 0.06 + 0.13 * -(-len(keys) // columns)
     figure, panels = block_panels(blocks, models, row_inches=0.16 + 0.13 * len(nulls), legend=room, width=width)
     offsets = np.linspace(-0.28, 0.28, len(nulls)) if len(nulls) > 1 else [0.0]
-    reach = lifts[["mean", "mean_null"]].to_numpy(dtype=float)
+    ends = (
+        lifts["mean"].to_numpy()[:, None] - lifts[["ci_low", "ci_high"]].to_numpy()
+    )  # of the lift, drawn about the null
+    reach = np.concatenate([lifts[["mean", "mean_null"]].to_numpy(dtype=float), ends], axis=1)
     reach = reach[np.isfinite(reach)] if np.isfinite(reach).any() else np.array([0.0, 1.0])
     least, most = range_of(measure, reach)
     step = (most - least) / 10
     limits = (
-        max(least, (np.floor(reach.min() / step - 0.5)) * step),
-        min(most, (np.ceil(reach.max() / step + 0.5)) * step),
+        min(reach.min(), max(least, (np.floor(reach.min() / step - 0.5)) * step)),
+        max(reach.max(), min(most, (np.ceil(reach.max() / step + 0.5)) * step)),
     )
     for panel, block in zip(panels, blocks, strict=True):
         if measure == "sfd":

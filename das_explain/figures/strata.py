@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -58,7 +60,7 @@ def strata_figure(
         if column == 0:
             for y, (text, _, head) in enumerate(lines):
                 _write(panel, 0, y, fit(text, left - 0.1, SMALL), "right", -3, weight="bold" if head else "normal")
-        panel.xaxis.set_major_locator(MaxNLocator(max(2, int(wide / 0.38)), prune="both", min_n_ticks=1))
+        panel.set_xticks(_ticks(*panel.get_xlim(), most=max(2, int(wide / 0.38))))
         named = fit(f"{model_b} \u2212 {model_a}", wide + 0.2, TEXT)
         panel.set_xlabel(named, size=TEXT, labelpad=1, **plain())
     keys = [
@@ -67,6 +69,17 @@ def strata_figure(
     ]
     figure.legend(handles=keys, loc="lower center", ncols=2, fontsize=SMALL, frameon=False, borderaxespad=0.2)
     return figure
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    """Round values within an axis that has zero, away from its ends, two at least: one alone would give no scale."""
+    values = MaxNLocator(most, prune="both", min_n_ticks=1).tick_values(low, high)
+    inside = [float(value) for value in values if low <= value <= high]
+    if len(inside) > 1:
+        return inside
+    side = high if high >= -low else low
+    power = 10.0 ** math.floor(math.log10(0.8 * abs(side)))
+    return [0.0, math.copysign(next(each * power for each in (5, 2, 1) if each * power <= 0.8 * abs(side)), side)]
 
 
 def _lines(strata: pd.DataFrame) -> list[tuple[str, tuple[str, str] | None, bool]]:

@@ -39,4 +39,4 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     return measured._replace(extras={"before": before, "on_map": on_map})
 
 
-MEASURE = Measure("average_drop", True, (0.0, 1.0), False, compute)
+MEASURE = Measure("average_drop", True, (0.0, 1.0), False, compute, of_region=False)

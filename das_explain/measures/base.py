@@ -65,6 +65,7 @@ class Measure:
     degenerate map: it gives a status of ``statuses.STATUSES``.
     ``bounds``: the least and the largest value. ``needs_network``: it has to run the network on changed photos.
     ``title``: what tables and figures for people call it; default: the name in words.
+    ``of_region``: whether it looks at R at all; of one that does not, another photo's map says nothing.
     ``reader``: of a measure of ranks, what it reads from a map's sorted pixels, so that one sort serves all of them.
     """
 
@@ -75,6 +76,7 @@ class Measure:
     compute: Callable[..., Measured]
     title: str = ""
     reader: Reader | None = None
+    of_region: bool = True
 
     def __post_init__(self) -> None:
         if not self.title:

@@ -14,7 +14,7 @@ from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOption
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
     """Area under the class's probability while the photo is hidden, in [0, 1]: its mean over the way; low is faithful.
 
-    A network that is sure of everything has a high area whatever the map: compare maps of one network, or lifts. Ties
+    A network that is sure of everything has a high area whatever the map: compare maps of one network. Ties
     are hidden in an order drawn from the photo's seed. Masks play no part.
 
     Args:
@@ -31,4 +31,4 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     return from_path("deletion", maps, masks, options, "mean", uncovers=False)
 
 
-MEASURE = Measure("deletion", True, (0.0, 1.0), False, compute)
+MEASURE = Measure("deletion", True, (0.0, 1.0), False, compute, of_region=False)

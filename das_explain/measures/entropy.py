@@ -37,4 +37,4 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     return Measured((mass.log() - log / mass).clamp(min=0).where(scored, torch.nan), status, {})
 
 
-MEASURE = Measure("entropy", False, (0.0, math.inf), False, compute)
+MEASURE = Measure("entropy", False, (0.0, math.inf), False, compute, of_region=False)

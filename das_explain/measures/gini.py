@@ -40,4 +40,4 @@ def _gini(order: Order) -> float:
     return float((np.arange(1 - count, count, 2) * weights).sum() / (count * weights.sum()))
 
 
-MEASURE = Measure("gini", False, (0.0, 1.0), True, compute, title="Gini index", reader=_gini)
+MEASURE = Measure("gini", False, (0.0, 1.0), True, compute, title="Gini index", reader=_gini, of_region=False)

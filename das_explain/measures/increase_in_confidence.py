@@ -35,4 +35,4 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     return answered(maps, on_map > before, torch.stack((before, on_map), 1))
 
 
-MEASURE = Measure("increase_in_confidence", True, (0.0, 1.0), True, compute)
+MEASURE = Measure("increase_in_confidence", True, (0.0, 1.0), True, compute, of_region=False)

@@ -14,7 +14,7 @@ from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOption
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
     """Area under the class's probability while the photo is uncovered, in [0, 1]: its mean over the way; high is faithful.
 
-    A network that is sure of everything has a high area whatever the map: compare maps of one network, or lifts. Ties
+    A network that is sure of everything has a high area whatever the map: compare maps of one network. Ties
     are shown in an order drawn from the photo's seed. Masks play no part.
 
     Args:
@@ -31,4 +31,4 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     return from_path("insertion", maps, masks, options, "blur", uncovers=True)
 
 
-MEASURE = Measure("insertion", True, (0.0, 1.0), True, compute)
+MEASURE = Measure("insertion", True, (0.0, 1.0), True, compute, of_region=False)

@@ -121,4 +121,4 @@ def _neighbours(height: int, width: int) -> sparse.csr_array:
     return (other_rows + sparse.kron(sparse.diags_array(np.ones(height)), line(width, 1 / 6, 0.0))).tocsr()
 
 
-MEASURE = Measure("road", True, (-0.5, 0.5), True, compute, title="ROAD")
+MEASURE = Measure("road", True, (-0.5, 0.5), True, compute, title="ROAD", of_region=False)

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from das_explain.report.doubts import held
-from das_explain.report.measured import beats, strongest_blind
+from das_explain.report.measured import beats, null_title, strongest_blind
 from das_explain.report.results import Results
 from das_explain.report.words import (
     MINUS,
@@ -170,8 +170,10 @@ def blind_spots(results: Results) -> list[str]:
     """Which model's map beats the strongest blind map at which block, and which does not."""
     found: dict[str, dict[tuple[str, ...], list[str]]] = {}
     by_block: dict[tuple[str, str], list[str]] = {}
-    for row in strongest_blind(results):
+    strongest = strongest_blind(results)
+    for row in strongest:
         by_block.setdefault((row.block, beats(row)), []).append(row.model)
+    which = join(list(dict.fromkeys(null_title(row.null) for row in strongest)))
     for (block, word), models in by_block.items():
         found.setdefault(word, {}).setdefault(tuple(models), []).append(block)
     ends = {"yes": "", "not clearly": ", but not clearly (the interval of the lift holds zero)"}
@@ -180,7 +182,7 @@ def blind_spots(results: Results) -> list[str]:
         parts = [f"{join(list(models))} at {join(blocks)}" for models, blocks in found.get(word, {}).items()]
         if parts:
             does = "Not above" if word == "no" else "Above"
-            sentences.append(f"{does} the strongest blind map: {'; '.join(parts)}{ends.get(word, '')}.")
+            sentences.append(f"{does} the strongest blind map ({which}): {'; '.join(parts)}{ends.get(word, '')}.")
     return sentences
 
 
@@ -232,7 +234,7 @@ def claims(results: Results) -> list[str]:
     elif len(results.models) > 1:
         first = (
             f"This compares these {len(results.models)} checkpoints on these images, and nothing more. Training the same "
-            "network again, with nothing changed but the seed, moves sfd more than drawing other photos does, and the "
+            "network again, with nothing changed but the seed, can move sfd more than drawing other photos does, and the "
             "intervals count the photos only: no difference here shows that one design looks at the object more than "
             "another. That takes several trained copies of each, compared over copies and photos together."
         )

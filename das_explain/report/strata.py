@@ -14,6 +14,7 @@ from das_explain.report import pairs
 from das_explain.report.results import Results
 from das_explain.report.tables import Cell, Row, Table, difference, marks, name, numbers, plain, whole, words
 from das_explain.report.words import p_text
+from das_explain.stats.intervals import SHARES
 
 MOST_ROWS = 600  # of the table by class, for each pair
 FAMILIES = {"correct": "Prediction", "area": "Area of the object", "centre": "Place of the object"}
@@ -36,7 +37,7 @@ def strata(results: Results) -> Table | None:
     note = (
         "Area and place: thirds of the images that a row’s models share, by R’s area and by the distance of its centre "
         "from the frame’s. p: paired permutation test, adjusted after Holm within each family (By). A difference that "
-        "is clear in one stratum and not in another is no difference between strata."
+        "is clear in one stratum and not in another is no difference between strata. " + _FEW
     )
     return Table("strata", "On which images do they differ?", columns, rows, note) if rows else None
 
@@ -62,10 +63,11 @@ def classes(results: Results) -> Table | None:
         *pairs.drawn_head(results),
         *numbers("p adjusted"),
     )
-    return Table("classes", "By class", columns, rows, _leaves_out(len(order), len(sizes)) + _CHANCE)
+    return Table("classes", "By class", columns, rows, _leaves_out(len(order), len(sizes)) + _CHANCE + _FEW)
 
 
-_CHANCE = "With few images of a class the order is mostly chance: p is adjusted after Holm for all classes and blocks."
+_CHANCE = "With few images of a class the order is mostly chance: p is adjusted after Holm for all classes and blocks. "
+_FEW = f"Intervals over few images are too short: over normal values they hold the true mean in {SHARES}."
 
 
 def _leaves_out(shown: int, total: int) -> str:

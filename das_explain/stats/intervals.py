@@ -14,6 +14,8 @@ from das_explain.stats import resampling
 
 CONFIDENCE = 0.95
 ENOUGH = 20  # values for an interval to hold what it says, nearly: 93 of 100
+SHARES = "93 of 100 cases with 20 of them, 90 with 10, 84 with 5, 52 with 2"
+"""In how many an interval of `mean_intervals` over few normal values holds the true mean."""
 
 
 def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
@@ -71,10 +73,7 @@ def caution(n: int, what: str) -> str:
     """
     if not 1 < n < ENOUGH:
         return ""
-    return (
-        f"an interval over the {n} {what} is too short: over normal values it holds the true mean in 93 of 100 cases with "
-        "20 of them, 90 with 10, 84 with 5, 52 with 2"
-    )
+    return f"an interval over the {n} {what} is too short: over normal values it holds the true mean in {SHARES}"
 
 
 def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

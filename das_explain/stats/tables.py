@@ -8,7 +8,7 @@ are sorted by image before anything is drawn and every generator starts from one
 moves no digit, and neither does another model in the table.
 
 Two claims are kept apart. An interval over images speaks of *these checkpoints*: it says what other photographs would
-do. Training again moves sfd as well, often more, so a statement about *designs* needs several trained copies of each
+do. Training again can move sfd as well, and more, so a statement about *designs* needs several trained copies of each
 and an interval over copies and images together (`compare_groups`). `claims.claim` says which of the two a run can
 carry.
 

@@ -301,6 +301,18 @@ def test_strata_show_each_difference_with_its_interval_and_what_is_significant(r
     )
 
 
+@pytest.mark.parametrize("width", [None, 3.5])
+@pytest.mark.parametrize(("low", "high"), [(-0.06, 0.01), (-0.013, 0.094), (0.02, 0.031), (-0.21, 0.19), (-0.5, -0.02)])
+def test_every_panel_of_strata_has_a_scale(run: Run, low: float, high: float, width: float | None):
+    ends = {"ci_low": low, "ci_high": high, "delta": (low + high) / 2}
+    tables = (run.table("strata").assign(**ends), run.table("comparison").assign(**ends))
+    figure = figures.strata_figure(*tables, "plain", "das", width=width)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        least, most = axes.get_xlim()
+        assert sum(least <= tick <= most for tick in axes.get_xticks()) >= 2, axes.get_xticks()
+
+
 def test_of_many_classes_those_with_the_most_images_are_shown_and_the_heading_says_so(run: Run):
     strata = run.table("strata")
     row = strata[strata["family"] == "class"].iloc[:1]

@@ -323,7 +323,8 @@ def test_lift_figure_shows_means_and_intervals(scores):
         whiskers = [line.get_xdata() for line in axes.lines if line.get_linewidth() == 1.2]
         np.testing.assert_allclose(whiskers, mine[["mean"]].to_numpy() - mine[["ci_high", "ci_low"]].to_numpy())
         low, high = axes.get_xlim()
-        assert low <= min(marked) <= max(marked) <= high
+        assert low <= np.nanmin([*marked, *bars, *np.ravel(whiskers)])
+        assert high >= np.nanmax([*marked, *bars, *np.ravel(whiskers)])
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend[:3] == ["the model", "shuffled", "centre"]
     assert legend[3].startswith("$\\frac")

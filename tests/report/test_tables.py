@@ -239,9 +239,9 @@ def test_the_strongest_blind_map_decides_who_beats_a_blind_spot(tmp_path):
         ("worse", "fitted Gaussian", "no"),
     ]
     assert outcome.blind_spots(results) == [
-        "Above the strongest blind map: clear at layer4.",
-        "Above the strongest blind map: vague at layer4, but not clearly (the interval of the lift holds zero).",
-        "Not above the strongest blind map: worse at layer4.",
+        "Above the strongest blind map (fitted Gaussian): clear at layer4.",
+        "Above the strongest blind map (fitted Gaussian): vague at layer4, but not clearly (the interval of the lift holds zero).",
+        "Not above the strongest blind map (fitted Gaussian): worse at layer4.",
     ]
 
 
