@@ -34,6 +34,7 @@ PEERS = {
     "gini": "Sparseness",
     "entropy": "Complexity",
 }
+GOAL = 50  # times Quantus
 LOCALISATION = tuple(name for name in MEASURES if not MEASURES[name].needs_network and name not in ("gini", "entropy"))
 
 
@@ -105,7 +106,9 @@ def main() -> None:
     together, peers = ours(shared), sum(theirs[name] for name in shared)
     print(f"{'all of them, together':26}{together:9.3f}{peers:9.2f}{peers / together:8.0f}   {', '.join(shared)}")
     every = ours(LOCALISATION)
-    print(f"{'every localisation measure':26}{every:9.3f}{peers:9.2f}{peers / every:8.0f}   {len(LOCALISATION)} here")
+    print(
+        f"{'every localisation measure':26}{every:9.3f}{peers:9.2f}{peers / every:8.0f}   {len(LOCALISATION)} here; goal {GOAL}{'' if peers / every >= GOAL else ': MISSED'}"
+    )
 
     batch = (maps[: arguments.batch], masks[: arguments.batch])
     known = MeasureOptions(regions=Regions(batch[1]))

@@ -93,6 +93,8 @@ BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
     r"timm:(xcit|cait|twins|levit|gmixer|mixer_|gmlp|resmlp|vitamin|efficientformer_\S* stages\.3|efficientvim)": tokens(
         0
     ),
+    r"timm:naflexvit\S*_gap": tokens(4),
+    r"timm:qwen3_vit\S* encoder\.": tokens(0),
     r"timm:convit\S* blocks\.[0-9]\.": tokens(0),
     r"timm:\S*(reg4)": tokens(5),
     r"timm:deit\S*distilled": tokens(2),

@@ -5,13 +5,16 @@ import pytest
 import torch
 
 from das_explain.cam.maps import upsample
+from das_explain.data.dataset import open_dataset
 from das_explain.evidence.run import Run
 from das_explain.measures import MeasureOptions
 from das_explain.measures.sfd import SCALINGS, compute
 from das_explain.report import build_report
 from das_explain.scoring.options import ScoreOptions
+from das_explain.segment import create_segmenter
 from tests.report.browser import needs_chromium, open_page, probe
 from tests.report.synthetic_run import Item, make_run
+from tests.runs import score_dataset
 
 pytestmark = needs_chromium
 THRESHOLDS = (0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 0.95)
@@ -78,7 +81,20 @@ def library(run: Run, threshold: float, scaling: str, box: str) -> list[list[lis
 )
 def test_scores_and_boxes_are_the_library_s(tmp_path, box, options):
     items = [Item(f"{i}.jpg", ("cat", "dog")[i % 2]) for i in range(20)]
-    folder = make_run(tmp_path / "run", items, photo=ragged, options=ScoreOptions(box=box, nulls=()), **options)
+    scoring = ScoreOptions(measures=(), box=box, nulls=())
+    check_every_reading(make_run(tmp_path / "run", items, photo=ragged, options=scoring, **options), tmp_path, box)
+
+
+def test_scores_and_boxes_of_the_demo_s_networks_are_the_library_s(tmp_path):
+    photos = open_dataset("collage:12")
+    models = ("plain=collage-resnet18", "das=collage-das-resnet18")
+    scoring = ScoreOptions(measures=(), nulls=(), readings=False)
+    run = score_dataset(photos, create_segmenter("masks", photos), models=models, out=tmp_path / "run", scoring=scoring)
+    check_every_reading(run.folder, tmp_path, "rect")
+
+
+def check_every_reading(folder, tmp_path, box):
+    """The page's numbers, at every threshold and in every scaling, beside the library's."""
     build_report(folder)
     script = READ.replace("of SCALINGS", f"of {list(SCALINGS)}").replace("of THRESHOLDS", f"of {list(THRESHOLDS)}")
     probe(folder / "report", script.replace("OWN[0]", "0.3").replace("OWN[1]", "'antilog'"))
