@@ -5,10 +5,9 @@ Scoring is one core's work per map; beside a graphics card it would take longer 
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from das_explain.batches.workers import available_cpus, end_with_parent
+from das_explain.batches.pool import process_pool
+from das_explain.batches.workers import available_cpus
 from das_explain.errors import DasExplainError
 from das_explain.evidence.run import Run
 from das_explain.evidence.values import Evidence, Key
@@ -28,7 +28,6 @@ from das_explain.scoring.partners import Partners
 from das_explain.scoring.reading_table import read_all_ways
 from das_explain.scoring.regions import score_alternatives
 from das_explain.scoring.scorer import ModelFacts, Scored, Scorer
-from das_explain.signals import leave_to_parent
 
 EACH = 512  # images for which a process is worth its start
 MOST = 8  # processes: each takes 0.4 GB
@@ -79,7 +78,7 @@ def default_processes() -> int:
     return min(MOST, torch.get_num_threads(), available_cpus())
 
 
-def read_parts(run: Run, reader: PartReader, processes: int = 1) -> Iterator[Part]:
+def read_parts(run: Run, reader: PartReader, processes: int = 1) -> Generator[Part, None, None]:
     """The parts of all evidence that is there, in order; by so many processes, if there is enough for each.
 
     Raises DasExplainError for a shard that is damaged, or of other images than the run's; and if a process is killed.
@@ -98,33 +97,29 @@ def read_parts(run: Run, reader: PartReader, processes: int = 1) -> Iterator[Par
             torch.set_num_threads(threads)
 
 
-def _side_by_side(run: Run, reader: PartReader, numbers: Iterable[tuple[int, int]], processes: int) -> Iterator[Part]:
-    context = multiprocessing.get_context("spawn")  # Arrow and torch have threads here: a fork of them may hang
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_prepare, initargs=(run.folder, reader))
+def _side_by_side(
+    run: Run, reader: PartReader, numbers: Iterable[tuple[int, int]], processes: int
+) -> Generator[Part, None, None]:
     ahead: deque[Future[Part]] = deque()
     try:
-        for place, number in numbers:
-            ahead.append(pool.submit(_of, place, number))
-            if len(ahead) > 2 * processes:
+        with process_pool(processes, 1, _prepare, run.folder, reader) as pool:
+            for place, number in numbers:
+                ahead.append(pool.submit(_of, place, number))
+                if len(ahead) > 2 * processes:
+                    yield ahead.popleft().result()
+            while ahead:
                 yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
     except BrokenProcessPool:
         raise DasExplainError(
             "a process that scored evidence was killed, probably for lack of memory: das-explain score goes on from the "
             "evidence; with OMP_NUM_THREADS=1 it takes one process"
         ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 _here: dict[str, Any] = {}  # of a process: the run and its reader
 
 
 def _prepare(folder: Path, reader: PartReader) -> None:
-    leave_to_parent()
-    end_with_parent()
-    torch.set_num_threads(1)
     _here.update(run=Run.open(folder), reader=reader)
 
 

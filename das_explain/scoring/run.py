@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,8 @@ def score_run(
                 name: written.enter_context(TableWriter(folder / f"{name}.csv", columns))
                 for name, columns in (("scores", tables.SCORES), ("measures", tables.MEASURES), ("nulls", tables.NULLS))
             }
-            for evidence, scored, read, curves, alternatives in read_parts(run, reader, processes):
+            parts = written.enter_context(closing(read_parts(run, reader, processes)))
+            for evidence, scored, read, curves, alternatives in parts:
                 rows = score_rows(models, evidence, scored)
                 writers["scores"].add(rows)
                 writers["measures"].add(measure_rows(evidence, scored))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from das_explain.batches.workers import available_cpus, end_with_parent
+from das_explain.batches.pool import process_pool
+from das_explain.batches.workers import available_cpus
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.signals import leave_to_parent
 from das_explain.study.units import Unit, train_unit
 
 ENGINES = ("local", "ray")
@@ -78,36 +77,20 @@ def _side_by_side(units: Sequence[Unit], resources: Resources, keep: str) -> Gen
     """Each process has its share of the processors, and trains unit after unit. Who stops does not wait for them."""
     jobs = min(resources.jobs, len(units))
     threads = max(1, available_cpus() // jobs)
-    context = multiprocessing.get_context("spawn")
-    with (
-        _environment(OMP_NUM_THREADS=str(threads)),
-        ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=(threads,)) as pool,
-    ):
-        others = set(multiprocessing.active_children())
-        waiting = {pool.submit(_timed, unit, keep, threads - 1): unit for unit in units}
-        try:
+    try:
+        # A unit that is killed has all in its checkpoint but the epoch under way; Lightning would hear SIGTERM and go on.
+        with _environment(OMP_NUM_THREADS=str(threads)), process_pool(jobs, threads) as pool:
+            waiting = {pool.submit(_timed, unit, keep, threads - 1): unit for unit in units}
             while waiting:
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
                     waiting.pop(future)
                     yield future.result()
-        except BrokenProcessPool:
-            raise DasExplainError(
-                "a process that trained a unit was killed, probably for lack of memory: the same command goes on; give "
-                "fewer --jobs"
-            ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others if waiting else ():
-                process.kill()  # its checkpoint has all but the epoch under way; Lightning would hear SIGTERM and go on
-
-
-def _prepare(threads: int) -> None:
-    import torch
-
-    leave_to_parent()
-    end_with_parent()
-    torch.set_num_threads(threads)
+    except BrokenProcessPool:
+        raise DasExplainError(
+            "a process that trained a unit was killed, probably for lack of memory: the same command goes on; give "
+            "fewer --jobs"
+        ) from None
 
 
 @contextmanager
