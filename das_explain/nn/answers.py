@@ -116,6 +116,11 @@ class Answers(nn.Module):
         return logits
 
 
+def itself(network: nn.Module) -> nn.Module:
+    """The network that ``Answers`` views, whose class tells its library; any other is itself."""
+    return network.__dict__["network"] if isinstance(network, Answers) else network
+
+
 def confidences(logits: Tensor, activation: str) -> Tensor:
     """Logits float (N, K) -> float (N, K) in [0, 1], by one of ``ACTIVATIONS``."""
     if activation == "none":

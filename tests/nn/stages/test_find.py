@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from das_explain.nn.answers import Answers
 from das_explain.nn.stages import ends_in_front, find_stages
 from tests.nn.stages.table import default_stages, read
 
@@ -204,3 +205,22 @@ def test_a_network_within_somebody_s_module_keeps_its_library_s_stages() -> None
     with torch.device("meta"):
         network = Mine()
     assert list(find_stages(network, (64, 64))) == [f"backbone.features.{stage}" for stage in (1, 3, 5, 7)]
+
+
+def test_a_network_whose_output_is_read_otherwise_keeps_its_library_s_stages() -> None:
+    from torchvision.models import swin_t
+
+    with torch.device("meta"):
+        network = swin_t()
+    assert list(find_stages(Answers(network), (64, 64))) == [f"features.{stage}" for stage in (1, 3, 5, 7)]
+
+
+def test_where_photos_fade_away_stages_are_told_by_what_they_are_made_of() -> None:
+    network = Odd()
+    for block in network.blocks:
+        nn.init.constant_(block[1].weight, 1e-30)
+        nn.init.zeros_(block[1].bias)
+    with torch.no_grad():
+        first, second = network(torch.randn(2, 3, 64, 64))
+    assert torch.equal(first, second)
+    assert list(find_stages(network, (64, 64))) == ["stem", "blocks.0", "blocks.1"]
