@@ -71,7 +71,7 @@ def ends_in_front(network: nn.Module, stages: Sequence[str]) -> bool:
 
 
 def _repeated_blocks(network: nn.Module) -> list[str]:
-    """The members of lists of two or more that are of one kind, and have learning parts."""
+    """The members of lists that are of one kind, and have learning parts; a ``ModuleList`` of one is a list, too."""
     found = []
     for name, module in network.named_modules():
         if isinstance(module, (nn.ModuleList, nn.Sequential)):
@@ -80,7 +80,8 @@ def _repeated_blocks(network: nn.Module) -> list[str]:
                 for child, block in module.named_children()
                 if any(True for _ in block.children()) and any(True for _ in block.parameters())
             }
-            if len(blocks) > 1 and len(set(blocks.values())) == 1:
+            fewest = 1 if isinstance(module, nn.ModuleList) else 2  # sequences are made of what stands for itself
+            if len(blocks) >= fewest and len(set(blocks.values())) == 1:
                 found += blocks
     return found
 

@@ -58,10 +58,16 @@ def test_the_last_two_stages(kind: str, options: dict[str, Any], stages: list[st
     assert list(find_stages(Mine(network), (64, 64)))[-2:] == [f"model.{stage}" for stage in stages]
 
 
-def test_clip_of_six_layers() -> None:
-    vision = {**VIT, "image_size": 64, "num_hidden_layers": 6}
+def clip(layers: int) -> nn.Module:
+    vision = {**VIT, "image_size": 64, "num_hidden_layers": layers}
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model("clip", num_labels=3, vision_config=vision)
-    network = transformers.AutoModelForImageClassification.from_config(config).eval()
-    expected = [f"vision_model.encoder.layers.{block}.layer_norm1" for block in (3, 5)]
-    assert list(load_model(network, device="cpu", size=64).usual_blocks) == expected
+    return transformers.AutoModelForImageClassification.from_config(config).eval()
+
+
+def test_clip_of_six_layers_and_that_one_layer_leaves_the_embedding_alone_is_said() -> None:
+    model = load_model(clip(6), device="cpu", size=64)
+    assert list(model.usual_blocks) == [f"vision_model.encoder.layers.{block}.layer_norm1" for block in (3, 5)]
+    told = "no block to explain was found behind vision_model.pre_layrnorm, which stands in front of nearly all"
+    assert not any("was found behind" in sentence for sentence in model.assumptions)
+    assert any(told in sentence for sentence in load_model(clip(1), device="cpu", size=64).assumptions)
