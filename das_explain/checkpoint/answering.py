@@ -46,8 +46,8 @@ def let_answer(
         raise UsageError(f"{text}: activation={activation} is unknown; it may be {', '.join(ACTIVATIONS)}")
     answer = look_at_answer(network, size) if logits is None else _look_behind(network, size, text, logits)
     probability = answer.single and answer.ending == "sigmoid" and logits is None
-    if not answer.plain or logits is not None:
-        network = Answers(network, logits, probability=probability)
+    if not answer.plain or logits is not None or answer.scale != 1:
+        network = Answers(network, logits, probability=probability, scale=answer.scale)
     notes = [] if logits else list(_sentences(answer, text))
     return Answering(network, answer.classes, activation or _activation(answer, logits), notes)
 
@@ -59,7 +59,7 @@ def _look_behind(network: nn.Module, size: tuple[int, int], text: str, logits: s
     except UsageError as error:
         raise UsageError(f"{text}: {error}") from None
     answer = look_at_answer(Answers(network, logits), size)
-    if answer.ending == "softmax":
+    if answer.ending in ("softmax", "sigmoid"):
         raise UsageError(f"{text}: what {logits} gives are probabilities already; name the module before it")
     try:
         whole = look_at_answer(network, size)
@@ -88,8 +88,16 @@ def _sentences(answer: Answer, text: str) -> list[str]:
         )
     if answer.ending:
         of = "the logarithms of probabilities" if answer.ending == "log-softmax" else "probabilities"
+        if answer.scale != 1:
+            of = f"{answer.scale:g} times {of}, divided by that here"
+        article = "an" if answer.by[0] in "aeiou" else "a"
         told.append(
-            f"{text}: it answers with {of} (a {answer.ending} at its end), whose gradients vanish where it is sure: maps "
-            f"become faint or others; --logits {answer.before or 'MODULE'} explains the logits before it"
+            f"{text}: it answers with {of} ({article} {answer.by} at its end), whose gradients vanish where it is sure: maps "
+            "become faint or others; "
+            + (
+                f"--logits {answer.before} explains the logits before it"
+                if answer.before
+                else "--logits MODULE explains the output of a module before it, if one gives the logits"
+            )
         )
     return told

@@ -114,7 +114,7 @@ def load_model(
     manners = _manners(network, found, opened, parsed, _layouts(layout, network))
     if not blocks and ends_in_front(network, list(found)):
         opened.notes.append(
-            f"{parsed.text}: of its modules only {', '.join(found)} gives a map that can be read, in front of nearly all "
+            f"{parsed.text}: no block to explain was found behind {list(found)[-1]}, which stands in front of nearly all "
             "that was learned; blocks and layouts can be named by hand"
         )
     opened.notes += manners.notes

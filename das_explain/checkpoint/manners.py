@@ -12,6 +12,7 @@ from das_explain.nn.running import as_found, check_logits
 from das_explain.nn.stages import Layout, first_tensor, probe_images, readings_of
 
 ROUNDING = 1e-2  # of the largest logit: other batches take other ways through the same sums
+DARK, FLAT = -1.5, 0.25  # brightness and contrast of the neighbour, where a usual photo has 0 and 1
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Manners:
 def observe(
     network: nn.Module, name: str, blocks: Mapping[str, nn.Module], size: tuple[int, int], given: Mapping[str, Layout]
 ) -> Manners:
-    """Shows a network two photos of noise of ``size`` (height, width) together, the first alone, and alone again.
+    """Shows a network a photo of noise of ``size`` (height, width) alone, alone again, and beside a dark and flat one.
+
+    Beside its like, one that is standardised by its batch's mean and spread would answer as it does alone.
 
     Args:
         name: of the model, for the notes.
@@ -38,6 +41,7 @@ def observe(
         DasExplainError: it takes no photo at all, or a block's output may be read in two ways.
     """
     images = probe_images(network, size)
+    images[1:] = images[1:] * FLAT + DARK
     with as_found(network):
         first, shapes = _run(network, images[:1], blocks)
         again, _ = _run(network, images[:1], {})

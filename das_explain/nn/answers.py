@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError, UsageError, first_line
+from das_explain.nn.probabilities import made_of_probabilities
 from das_explain.nn.running import (
     as_found,
     channels_of,
@@ -26,28 +28,11 @@ from das_explain.nn.running import (
 ACTIVATIONS = ("softmax", "sigmoid", "none")
 """What makes probabilities of the answers: ``softmax`` (one class of several), ``sigmoid`` (each class for itself), or
 ``none``, where they are probabilities already."""
-_LAST = {  # of autograd's names
-    "SoftmaxBackward0": "softmax",
-    "LogSoftmaxBackward0": "log-softmax",
-    "SigmoidBackward0": "sigmoid",
-}
-_SHAPES = (
-    "View",
-    "Reshape",
-    "Squeeze",
-    "Unsqueeze",
-    "Select",
-    "Alias",
-    "Clone",
-    "Slice",
-    "ToCopy",
-    "Permute",
-    "Transpose",
-)
 _PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits: logits.softmax(1),
     "log-softmax": lambda logits: logits.log_softmax(1),
     "sigmoid": torch.sigmoid,
+    "hard sigmoid": F.hardsigmoid,
 }
 
 
@@ -57,8 +42,9 @@ class Answer:
 
     ``classes``: K. ``plain``: it is a tensor (N, K) of two classes or more. ``single``: one number per image, the logit
     of a class against another. ``several``: what it returns, where that is more than one tensor and the first is taken,
-    else nothing. ``ending``: ``softmax``, ``log-softmax`` or ``sigmoid``, if its answers went through one. ``before``: the
-    module whose output is what they were before it, if there is one.
+    else nothing. ``ending``: what its answers are, if not logits: probabilities that sum to one (``softmax``), their
+    logarithms (``log-softmax``) or one for each class (``sigmoid``); ``scale`` times so much, and ``by`` names what made
+    them. ``before``: the module whose output is what they were before that, if there is one.
     """
 
     classes: int
@@ -66,6 +52,8 @@ class Answer:
     single: bool = False
     several: str = ""
     ending: str | None = None
+    scale: float = 1.0
+    by: str = ""
     before: str | None = None
 
 
@@ -74,16 +62,19 @@ class Answers(nn.Module):
     network's, shared with it.
 
     ``logits``: the module whose output they are; ``None``: the network's own output, as ``check_logits`` reads it.
-    ``probability``: one number per image is a probability p, and its two classes are 1 - p and p.
+    ``probability``: one number per image is a probability p, and its two classes are 1 - p and p. ``scale``: they are
+    divided by it.
     """
 
-    def __init__(self, network: nn.Module, logits: str | None = None, *, probability: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, logits: str | None = None, *, probability: bool = False, scale: float = 1.0
+    ) -> None:
         super().__init__()
         self.__dict__.pop("training", None)
         self.__dict__["network"] = network  # no part of this module: its parts are
         for shared in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
             self.__dict__[shared] = network.__dict__[shared]
-        self.logits, self.probability = logits, probability
+        self.logits, self.probability, self.scale = logits, probability, scale
 
     @property
     def training(self) -> bool:
@@ -118,9 +109,16 @@ class Answers(nn.Module):
                 raise DasExplainError(f"the module {self.logits}, whose output was named as the logits, did not run")
             output = seen[-1]
         logits = check_logits(output, len(images))
+        if self.scale != 1:
+            logits = logits / self.scale
         if self.probability and logits.shape[1] == 2:
             return torch.cat([1 - logits[:, 1:], logits[:, 1:]], 1)
         return logits
+
+
+def itself(network: nn.Module) -> nn.Module:
+    """The network that ``Answers`` views, whose class tells its library; any other is itself."""
+    return network.__dict__["network"] if isinstance(network, Answers) else network
 
 
 def confidences(logits: Tensor, activation: str) -> Tensor:
@@ -152,19 +150,21 @@ def look_at_answer(network: nn.Module, size: tuple[int, int]) -> Answer:
         raise
     except Exception as error:  # somebody else's network: whatever it raises is the answer
         raise DasExplainError(refusal(network, size, error)) from error
-    logits = check_logits(output, len(images)).detach().float()
+    logits = check_logits(output, len(images))
     answer = find_answer(output)
     assert answer is not None  # it has logits
     several = isinstance(output, (tuple, list)) and sum(isinstance(each, Tensor) for each in output) > 1
     single = answer.numel() == len(images)
-    ending = _ending(answer, logits)
+    ending, scale, by = _ending(answer, network, images)
     return Answer(
         classes=logits.shape[1],
         plain=output is answer and answer.dim() == 2 and not single,
         single=single,
         several=describe_output(output) if several else "",
         ending=ending,
-        before=_before(ending, answer, outputs) if ending else None,
+        scale=scale,
+        by=by,
+        before=_before(by, answer, scale, outputs) if ending else None,
     )
 
 
@@ -207,26 +207,37 @@ def _kept(output: Any) -> Any:
     return output if tensor is None or tensor.dim() > 4 else tensor.clone()
 
 
-def _ending(answer: Tensor, logits: Tensor) -> str | None:
-    """By what the values are, or, where they do not tell, by the operation that made them."""
-    values, node = answer.detach().float().reshape(len(answer), -1), answer.grad_fn
-    if values.shape[1] > 1 and torch.isfinite(values).all():
-        if (values >= 0).all() and torch.allclose(values.sum(1), torch.ones(()).to(values), atol=1e-4):
-            return "softmax"
-        if (values <= 0).all() and torch.allclose(values.exp().sum(1), torch.ones(()).to(values), atol=1e-4):
-            return "log-softmax"
-    while node is not None and any(shape in node.name() for shape in _SHAPES):
-        node = node.next_functions[0][0]
-    ending = _LAST.get(node.name()) if node is not None else None
-    return ending if ending == "sigmoid" else None
+def _ending(answer: Tensor, network: nn.Module, images: Tensor) -> tuple[str | None, float, str]:
+    """``ending``, ``scale`` and ``by``: by what the values are, or, where they do not tell, by what they are made of."""
+    values = answer.detach().float().reshape(len(answer), -1)
+    if not torch.isfinite(values).all():
+        return None, 1.0, ""
+    if _sums_to_one(values):
+        return "softmax", 1.0, "softmax"
+    if values.shape[1] > 1 and (values <= 0).all() and _sums_to_one(values.exp()):
+        return "log-softmax", 1.0, "log-softmax"
+    made = made_of_probabilities(network, images) if (values >= 0).all() else None
+    if made is None:
+        return None, 1.0, ""
+    if _sums_to_one(values / made.scale):
+        return "softmax", made.scale, "softmax"
+    return "sigmoid", made.scale, made.by
 
 
-def _before(ending: str, answer: Tensor, outputs: dict[str, Any]) -> str | None:
-    """The last module whose output gives the answers by that ending, and is not the ending itself."""
-    answers = answer.detach().float().reshape(len(answer), -1)
+def _sums_to_one(values: Tensor) -> bool:
+    """Whether each row (N, K) is of probabilities of which one class has all that others have not."""
+    if values.shape[1] < 2 or not (values >= 0).all():
+        return False
+    return torch.allclose(values.sum(1), torch.ones(()).to(values), atol=1e-4)
+
+
+def _before(by: str, answer: Tensor, scale: float, outputs: dict[str, Any]) -> str | None:
+    """The last module whose output gives the answers by what made them, and is not the answers themselves."""
+    answers = answer.detach().float().reshape(len(answer), -1) / scale
     for name, output in reversed(outputs.items()):
         if isinstance(output, Tensor) and output.numel() == answers.numel() and len(output) == len(answers):
             given = output.detach().float().reshape(len(answers), -1)
-            if not torch.equal(given, answers) and torch.allclose(_PROBABILITIES[ending](given), answers, atol=1e-5):
+            make = _PROBABILITIES.get(by, torch.sigmoid)  # others are sigmoids by hand, or none
+            if not torch.equal(given, answers) and torch.allclose(make(given), answers, atol=1e-5):
                 return name
     return None

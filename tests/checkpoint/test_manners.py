@@ -30,6 +30,18 @@ class Net(nn.Module):
         return self.head(F.dropout(x) if self.dropout else x)
 
 
+class OfItsBatch(nn.Module):
+    """Begins with a mean and a spread over ``dim``; (0, 1, 2, 3): over all photos, (1, 2, 3): over its own."""
+
+    def __init__(self, dim: tuple[int, ...], norm: nn.Module | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.dim, self.norm = Net(), dim, norm or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(self.norm((x - x.mean(self.dim, keepdim=True)) / x.std(self.dim, keepdim=True)))
+
+
 @pytest.mark.parametrize(
     ("network", "alone", "note"),
     [
@@ -37,6 +49,12 @@ class Net(nn.Module):
         (Net(running=False), True, "answers a photo differently in company (batch norm without running statistics"),
         (Net(dropout=True), False, "answers the same photo differently each time (dropout that is on in eval mode"),
         (Net(one=True), True, "takes one photo at a time"),
+        (OfItsBatch((0, 1, 2, 3)), True, "answers a photo differently in company"),
+        (OfItsBatch((0, 2, 3)), True, "answers a photo differently in company"),
+        (OfItsBatch((1, 2, 3)), False, None),
+        (OfItsBatch((1, 2, 3), nn.GroupNorm(1, 3)), False, None),
+        (OfItsBatch((1, 2, 3), nn.LayerNorm((3, 32, 32))), False, None),
+        (OfItsBatch((1, 2, 3), nn.InstanceNorm2d(3)), False, None),
     ],
 )
 def test_how_a_network_answers_is_told(network: nn.Module, alone: bool, note: str | None) -> None:
@@ -45,6 +63,17 @@ def test_how_a_network_answers_is_told(network: nn.Module, alone: bool, note: st
     assert model.alone == alone
     assert len(told) == (note is not None)
     assert note is None or note in told[0]
+
+
+def test_a_dark_neighbour_does_not_change_a_photo_s_answer() -> None:
+    network = OfItsBatch((0, 1, 2, 3))
+    model = load_model(network, size=32)
+    photo, dark = PHOTOS[0], PHOTOS[1] // 6
+    with torch.no_grad():
+        frames = model.preprocess.normalize(torch.from_numpy(model.explain([photo, dark]).frames).permute(0, 3, 1, 2))
+        by_hand = network.eval()(frames[:1])
+        assert (network(frames)[:1] - by_hand).abs().max() > 0.05, "what it would have been"
+    torch.testing.assert_close(model.explain([photo, dark]).logits[:1], by_hand, rtol=0, atol=1e-6)
 
 
 def test_a_batch_of_one_mends_it() -> None:

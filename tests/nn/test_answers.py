@@ -174,6 +174,74 @@ def test_one_probability_is_two_classes() -> None:
     assert torch.allclose(mended.confidence, given.confidence, atol=1e-6)
 
 
+MADE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], str]] = {
+    "clamped": (lambda z: z.sigmoid().clamp(1e-6, 1 - 1e-6), torch.sigmoid, "probabilities (a sigmoid at its end)"),
+    "heads joined": (
+        lambda z: torch.cat([z[:, :2].sigmoid(), z[:, 2:].sigmoid()], 1),
+        torch.sigmoid,
+        "probabilities (a sigmoid at its end)",
+    ),
+    "heads stacked": (
+        lambda z: torch.stack([each.sigmoid() for each in z.unbind(1)], 1),
+        torch.sigmoid,
+        "probabilities (a sigmoid at its end)",
+    ),
+    "in place": (lambda z: z.clone().sigmoid_(), torch.sigmoid, "probabilities (a sigmoid at its end)"),
+    "by hand": (lambda z: 1 / (1 + (-z).exp()), torch.sigmoid, "probabilities (an exponential at its end)"),
+    "a tanh": (lambda z: ((z / 2).tanh() + 1) / 2, torch.sigmoid, "probabilities (a tanh at its end)"),
+    "hard": (F.hardsigmoid, F.hardsigmoid, "probabilities (a hard sigmoid at its end)"),
+    "per cent": (
+        lambda z: 100 * z.softmax(1),
+        lambda z: z.softmax(1),
+        "100 times probabilities, divided by that here (a softmax at its end)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_probabilities_are_said_where_something_follows_what_made_them(kind: str) -> None:
+    function, by_hand, told = MADE[kind]
+    model, given = explained(Net(function), [1, 2])
+    _, expected = explained(Net(), [1, 2])
+    assert f"it answers with {told}, whose gradients vanish" in model.assumptions[-1]
+    assert model.assumptions[-1].endswith("--logits fc explains the logits before it")
+    assert torch.allclose(given.confidence, by_hand(expected.logits).amax(1), atol=1e-5)
+    behind, mended = explained(Net(function), [1, 2], logits="fc")
+    assert torch.equal(mended.logits, expected.logits)
+    assert behind.activation == ("softmax" if kind == "per cent" else "sigmoid")
+
+
+def test_an_average_of_probabilities_has_no_module_with_its_logits() -> None:
+    model, given = explained(Net(lambda z: (z.sigmoid() + (2 * z).sigmoid()) / 2), [1, 2])
+    _, expected = explained(Net(), [1, 2])
+    assert "it answers with probabilities (a sigmoid at its end)" in model.assumptions[-1]
+    assert model.assumptions[-1].endswith(
+        "--logits MODULE explains the output of a module before it, if one gives the logits"
+    )
+    by_hand = (expected.logits.sigmoid() + (2 * expected.logits).sigmoid()) / 2
+    assert torch.allclose(given.confidence, by_hand.amax(1), atol=1e-6)
+
+
+def test_one_clamped_probability_is_two_classes() -> None:
+    model, given = explained(Net(lambda z: z.sigmoid().clamp(1e-6, 1 - 1e-6), classes=1), [0, 1])
+    _, expected = explained(Net(classes=1), [0, 1])
+    assert torch.allclose(given.logits, expected.logits.sigmoid(), atol=1e-5)  # 1 - p and p
+    assert not any("taken for the logit z" in sentence for sentence in model.assumptions)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda z: z.abs() * z.sigmoid(),  # a gate
+        lambda z: torch.cat([z[:, :2].abs(), z[:, 2:].sigmoid()], 1),  # half of them
+        lambda z: 1.5 + 0.1 * z.tanh(),
+        lambda z: z.relu(),
+    ],
+)
+def test_what_is_not_made_of_probabilities_alone_is_logits(answer: Callable[[Tensor], Tensor]) -> None:
+    assert look_at_answer(Net(answer), (40, 40)).ending is None
+
+
 def test_logits_that_sum_to_one_by_chance_or_lie_below_it_are_logits() -> None:
     assert look_at_answer(Net(lambda z: z.abs() / 100), (40, 40)).ending is None
     assert look_at_answer(Net(lambda z: z.clamp(0, 1), classes=1), (40, 40)).ending is None
@@ -193,6 +261,8 @@ def test_a_module_that_gives_no_logits_is_refused() -> None:
     ended = Ended(Net(), nn.Softmax(1))
     with pytest.raises(UsageError, match="what 1 gives are probabilities already; name the module before it"):
         load_model(ended, size=40, logits="1")
+    with pytest.raises(UsageError, match="what 1 gives are probabilities already; name the module before it"):
+        load_model(nn.Sequential(Net(), nn.Sigmoid(), nn.Hardtanh(0, 1)), size=40, logits="1")
     with pytest.raises(UsageError, match="activation=relu is unknown; it may be softmax, sigmoid, none"):
         load_model(Net(), size=40, activation="relu")
 

@@ -50,7 +50,10 @@ def find_stages(network: nn.Module, size: Size, architecture: str = "") -> dict[
 
 
 def ends_in_front(network: nn.Module, stages: Sequence[str]) -> bool:
-    """Whether the last stage is a patch embedding or the like: next to nothing that was learned comes before it."""
+    """Whether the last stage is a patch embedding or the like: next to nothing that was learned comes before it.
+
+    That is few of the parameters, or, in a small vision transformer whose embedding has many, none of its blocks.
+    """
     order = list(dict(network.named_modules()))
     if not stages:
         return False
@@ -61,7 +64,26 @@ def ends_in_front(network: nn.Module, stages: Sequence[str]) -> bool:
     size = sum(each.numel() for name in before for each in modules[name].parameters(recurse=False))
     learning = [name for name in order if any(True for _ in modules[name].parameters(recurse=False))]
     few = len(before.intersection(learning)) < len(learning) / 2  # a small trunk may stand before a large classifier
-    return few and size < FRONT * sum(each.numel() for each in network.parameters())
+    blocks = _repeated_blocks(network)
+    begun = any(block in before or stages[-1].startswith(f"{block}.") for block in blocks)
+    little = size < FRONT * sum(each.numel() for each in network.parameters())
+    return few and (little or (bool(blocks) and not begun))
+
+
+def _repeated_blocks(network: nn.Module) -> list[str]:
+    """The members of lists that are of one kind, and have learning parts; a ``ModuleList`` of one is a list, too."""
+    found = []
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.ModuleList, nn.Sequential)):
+            blocks = {
+                f"{name}.{child}".lstrip("."): type(block)
+                for child, block in module.named_children()
+                if any(True for _ in block.children()) and any(True for _ in block.parameters())
+            }
+            fewest = 1 if isinstance(module, nn.ModuleList) else 2  # sequences are made of what stands for itself
+            if len(blocks) >= fewest and len(set(blocks.values())) == 1:
+                found += blocks
+    return found
 
 
 class _Search:
@@ -139,9 +161,10 @@ class _Search:
         blocks = [name for names in lists for name in names]
         began = min(self.usable[name].call.began for name in blocks)
         before = [name for name in outermost if self.usable[name].call.finished < began]
-        if before and not ends_in_front(self.network, before):  # other stages
+        larger = [name for name in before if self.usable[name].cells > self.usable[blocks[0]].cells]
+        if larger and not ends_in_front(self.network, before):  # other stages
             return []
-        return blocks if len(blocks) >= FEWEST_REPEATED else []
+        return blocks if len(blocks) >= FEWEST_REPEATED or len(before) == len(outermost) else []
 
     def _repeated(self) -> list[list[str]]:
         """Sequences of two or more blocks of one kind and resolution that give tokens, or channels last."""
@@ -163,7 +186,8 @@ class _Search:
         if self.usable[blocks[-1]].reading.layout.kind == "nchw":  # convolutions: nothing stands before an attention
             return [blocks[(len(blocks) - 1) // 2], blocks[-1]]
         middle, last = len(blocks) // 2, len(blocks) - 1
-        return [self._before_attention(blocks[place]) or blocks[place - 1] for place in (middle, last)]
+        chosen = [self._before_attention(blocks[place]) or blocks[place - 1] for place in (middle, last)]
+        return list(dict.fromkeys(chosen))
 
     def _before_attention(self, block: str) -> str | None:
         """The norm that is given what the block is given."""

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from das_explain.errors import DasExplainError
+from das_explain.nn.answers import itself
+from das_explain.nn.running import first_convolution
 from das_explain.nn.stages.layout import Hints, Size
 
 TORCHVISION = {
@@ -40,6 +42,7 @@ class Known:
 
 def known_of(network: nn.Module) -> Known:
     """What the one network of timm's or torchvision's in ``network`` says of itself, or ``network`` by its parameters."""
+    network = itself(network)
     inner = list(_known_networks(network))
     if len(inner) != 1:
         return Known((), _hints(network, ""))
@@ -121,16 +124,26 @@ def _library(module: nn.Module) -> str:
 
 
 def _grid(module: nn.Module, frame: Size) -> Size | None:
-    """The patches of a frame, where the patch embedding tells, or a convolution that cuts photos into patches does."""
+    """The patches of a frame, where the patch embedding tells, or a convolution that cuts photos into patches does.
+
+    One that cuts a map into patches, as an attention with fewer keys has it (PVT), tells nothing of the frame.
+    """
     embedding = getattr(module, "patch_embed", None)
     if getattr(embedding, "img_size", None) in (frame, frame[0] if frame[0] == frame[1] else None):
         grid = getattr(embedding, "grid_size", None)
         if isinstance(grid, tuple) and len(grid) == 2:
             return grid
+    cut = next(_patch_convolutions(module), None)
+    return None if cut is None else (frame[0] // cut.stride[0], frame[1] // cut.stride[1])
+
+
+def _patch_convolutions(module: nn.Module) -> Iterator[nn.Conv2d]:
+    """Those that cut photos into patches: they take as many channels as the first one."""
+    first = first_convolution(module)
     for each in module.modules():
-        if isinstance(each, nn.Conv2d) and each.kernel_size == each.stride and min(each.stride) >= SMALLEST_PATCH:
-            return frame[0] // each.stride[0], frame[1] // each.stride[1]
-    return None
+        cuts = isinstance(each, nn.Conv2d) and each.kernel_size == each.stride and min(each.stride) >= SMALLEST_PATCH
+        if cuts and first is not None and each.in_channels == first.in_channels:
+            yield each
 
 
 Ordered = tuple[Size, Tensor]

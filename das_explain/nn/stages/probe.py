@@ -21,8 +21,9 @@ SCRIPTED = "TorchScript, which cannot be watched at work; give the Python networ
 class Call:
     """A module's one call: the shapes of its first input and of its output, and when it began and finished.
 
-    ``depends``: its output differs between the two photos. ``alone``: it gives one map, and perhaps what is none.
-    ``begins``: the modules around it that were given the very same input.
+    ``depends``: its output differs between the two photos, or, where no answer does, may by what it is made of.
+    ``alone``: it gives one map, and perhaps what is none. ``begins``: the modules around it that were given the very same
+    input.
     """
 
     name: str
@@ -63,18 +64,29 @@ def probe(network: nn.Module, size: tuple[int, int]) -> Probe:
     images = probe_images(network, size)
     try:
         try:
-            return _watched(network, images)
+            found, answers_differ = _watched(network, images)
+            return found if answers_differ else _traced(network, images) or found
         except DasExplainError:
             raise
         except Exception:
-            return _watched(network, images[:1])
+            return _watched(network, images[:1])[0]
     except DasExplainError:
         raise
     except Exception as error:  # somebody else's network: whatever it raises is the answer
         raise DasExplainError(refusal(network, size, error)) from error
 
 
-def _watched(network: nn.Module, images: Tensor) -> Probe:
+def _traced(network: nn.Module, images: Tensor) -> Probe | None:
+    """The same of a network in which photos fade away before its end, as in many that are untrained: autograd tells what
+    depends on them. ``None`` where it cannot."""
+    try:
+        return _watched(network, images.clone().requires_grad_().clone())[0]
+    except Exception:  # somebody else's network: it need not bear gradients
+        return None
+
+
+def _watched(network: nn.Module, images: Tensor) -> tuple[Probe, bool]:
+    """What was seen, and whether the answers differ between the photos; with gradients where ``images`` ask for them."""
     calls: dict[str, Call] = {}
     runs: dict[str, int] = {}
     active: list[tuple[str, Tensor | None, int]] = []
@@ -96,7 +108,7 @@ def _watched(network: nn.Module, images: Tensor) -> Probe:
             if given is None or taken is None:
                 return
             around = frozenset(outer for outer, its, _ in active if its is taken)
-            depends = len(given) == 2 and (given.is_meta or not torch.equal(given[0], given[1]))
+            depends = len(given) == 2 and (given.requires_grad or _differ(given))
             alone = not isinstance(output, Mapping) and not _several_maps(output)
             calls[name] = Call(
                 name, module, tuple(taken.shape), tuple(given.shape), began, next(clock), depends, alone, around
@@ -110,13 +122,18 @@ def _watched(network: nn.Module, images: Tensor) -> Probe:
             handles.append(module.register_forward_pre_hook(begin(name), with_kwargs=True))
             handles.append(module.register_forward_hook(finish(name), with_kwargs=True))
     try:
-        with as_found(network), torch.no_grad():
+        with as_found(network), torch.set_grad_enabled(images.requires_grad):
             logits = check_logits(network(images), len(images))
     finally:
         for handle in handles:
             handle.remove()
     once = {name: call for name, call in calls.items() if runs[name] == 1}
-    return Probe(logits.shape[1], once, len(images))
+    return Probe(logits.shape[1], once, len(images)), _differ(logits)
+
+
+def _differ(outputs: Tensor) -> bool:
+    """Whether those of the two photos differ, or there is but one; values are needed to tell."""
+    return len(outputs) != 2 or outputs.is_meta or not torch.equal(outputs[0], outputs[1])
 
 
 def first_tensor(value: object) -> Tensor | None:

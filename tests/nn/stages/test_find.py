@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from das_explain.nn.answers import Answers
 from das_explain.nn.stages import ends_in_front, find_stages
 from tests.nn.stages.table import default_stages, read
 
@@ -83,6 +84,46 @@ def test_a_vision_transformer_is_explained_before_its_attention(size: tuple[int,
 
 def test_of_a_short_one_with_a_class_token_the_last_norm_that_the_logits_depend_on() -> None:
     assert list(find_stages(Vit(2), (32, 32)))[-1] == "layers.1.ln", "behind the last attention the patches go nowhere"
+
+
+class Encoder(nn.Module):
+    """Blocks, and what each of them gave beside the last: no map of its own."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Attention(12) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        for layer in self.layers:
+            x = layer(x)
+        return {"last": x}
+
+
+class Bare(nn.Module):
+    """A small vision transformer with a norm behind its embedding, which has most parameters, and none at the end."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.patches, self.pre = nn.Conv2d(3, 12, 32, 32), nn.LayerNorm(12)
+        self.encoder, self.head = Encoder(depth), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pre(self.patches(x).flatten(2).transpose(1, 2))
+        return self.head(self.encoder(x)["last"].mean(1))
+
+
+@pytest.mark.parametrize(
+    ("depth", "blocks"),
+    [(6, (3, 5)), (3, (1, 2)), (2, (1,))],
+)
+def test_a_large_patch_embedding_is_no_stage_before_the_blocks(depth: int, blocks: tuple[int, ...]) -> None:
+    network = Bare(depth)
+    embedding = sum(each.numel() for each in network.patches.parameters())
+    assert embedding > 0.5 * sum(each.numel() for each in network.parameters())
+    assert list(find_stages(network, (128, 128))) == [f"encoder.layers.{block}.ln" for block in blocks]
+    assert ends_in_front(network, ["pre"])
+    assert not ends_in_front(network, ["encoder.layers.0.ln"])
+    assert not ends_in_front(network, ["encoder.layers.1"])
 
 
 class Padded(nn.Sequential):
@@ -164,3 +205,22 @@ def test_a_network_within_somebody_s_module_keeps_its_library_s_stages() -> None
     with torch.device("meta"):
         network = Mine()
     assert list(find_stages(network, (64, 64))) == [f"backbone.features.{stage}" for stage in (1, 3, 5, 7)]
+
+
+def test_a_network_whose_output_is_read_otherwise_keeps_its_library_s_stages() -> None:
+    from torchvision.models import swin_t
+
+    with torch.device("meta"):
+        network = swin_t()
+    assert list(find_stages(Answers(network), (64, 64))) == [f"features.{stage}" for stage in (1, 3, 5, 7)]
+
+
+def test_where_photos_fade_away_stages_are_told_by_what_they_are_made_of() -> None:
+    network = Odd()
+    for block in network.blocks:
+        nn.init.constant_(block[1].weight, 1e-30)
+        nn.init.zeros_(block[1].bias)
+    with torch.no_grad():
+        first, second = network(torch.randn(2, 3, 64, 64))
+    assert torch.equal(first, second)
+    assert list(find_stages(network, (64, 64))) == ["stem", "blocks.0", "blocks.1"]
