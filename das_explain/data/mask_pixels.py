@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from das_explain.data import voc
-from das_explain.data.images import ImageError, load_mask, printable
+from das_explain.data.images import ImageError, is_lossy, load_mask, printable
 from das_explain.text import loose
 
 VOID = 255
@@ -23,7 +23,6 @@ VOID = 255
 MANY = 32  # levels from which on a mask may be a smooth one
 BRIGHT = 128  # soft masks of few levels reach at least this
 SMOOTH = 4  # the usual step between neighbours that differ, in a smooth mask of 8 bits
-_LOSSY = ("JPEG", "MPO")
 _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -85,8 +84,8 @@ def read_mask_file(
 
     Object is every non-zero pixel of a file of 0 and one other value (8-bit 0/255, 0/1, 1-bit, 16-bit, a colour), and
 
-    - of a soft mask (a matte's transparency, soft edges, many grey values; all of JPEG, whose compression scatters
-      values) every pixel above half its maximum;
+    - of a soft mask (a matte's transparency, soft edges, many grey values; all of JPEG and of WebP with loss, whose
+      compression scatters values) every pixel above half its maximum;
     - of class numbers or colours the ``wanted`` ones (``12``, ``#c08080``), else of PASCAL VOC's palette the class that
       is called ``label``, else all but the background (0; in a palette or among colours black, or entry 0 where black
       is not used) and, in 8 bits, void (255). With ``largest`` the one of these that has the most pixels.
@@ -94,9 +93,11 @@ def read_mask_file(
     ``background`` is the value that is not object in files that number things otherwise.
     """
     image = load_mask(path)
+    lossy = is_lossy(path, image)
     if wanted:
-        if image.format in _LOSSY:
-            raise ImageError(f"{printable(path)}: a JPEG keeps no numbers or colours: save the mask as PNG")
+        if lossy:
+            kind = "WebP with loss" if image.format == "WEBP" else "JPEG"
+            raise ImageError(f"{printable(path)}: a {kind} keeps no numbers or colours: save the mask as PNG")
         try:
             return _pick(_numbers(image), wanted, largest)
         except ValueError as error:
@@ -108,9 +109,10 @@ def read_mask_file(
         found = np.asarray(alpha > int(alpha.max()) / 2)
         if alpha.max() > 0 and not found.all():  # else it hides nothing, and what it shows decides
             return MaskPixels(found, ("soft",) if _levels(alpha).size > 2 or alpha.min() > 0 else ())
-    if image.format in _LOSSY:
+    if lossy:
         grey = np.asarray(image.convert("L"))
-        return MaskPixels(np.asarray(grey > int(grey.max()) / 2))
+        told = image.format == "WEBP" and not _is_hard(grey)  # of JPEG the file's ending tells, without decoding it
+        return MaskPixels(np.asarray(grey > int(grey.max()) / 2), ("lossy",) * told)
     numbers = _numbers(image)
     if numbers.palette is None and not numbers.are_colours and _is_hard(numbers.values):
         return MaskPixels(_not_zero(numbers.values))

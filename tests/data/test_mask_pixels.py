@@ -215,6 +215,46 @@ def test_numbers_are_not_looked_for_in_a_jpeg(tmp_path):
         read_mask_file(grey(scene(), tmp_path / "m.jpg"), wanted=("12",))
 
 
+# ---- files that scatter values
+
+
+def disc() -> np.ndarray:
+    """Rows, columns within 60 of the middle of 200 x 200: 11,289 pixels would be exact."""
+    rows, columns = np.mgrid[:200, :200] - 100
+    return rows**2 + columns**2 < 60**2
+
+
+def webp(image: Image.Image, path: Path, **options) -> Path:
+    image.save(path, "WEBP", **options)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("quality", [10, 30, 80])
+@pytest.mark.parametrize("extra", [{}, {"exif": Image.Exif(), "xmp": b"<x/>", "icc_profile": b"odd"}])
+def test_a_webp_with_loss_is_cut_at_half(tmp_path, mode, quality, extra):
+    drawn = Image.fromarray(disc().astype(np.uint8) * 255).convert(mode)
+    found = read_mask_file(webp(drawn, tmp_path / "m.webp", quality=quality, **extra))
+    assert abs(int(found.mask.sum()) - int(disc().sum())) < 0.005 * disc().sum()  # was 12 % more, and "several"
+    assert found.notes == ("lossy",)
+
+
+def test_a_webp_without_loss_keeps_its_classes(tmp_path):
+    path = webp(Image.fromarray(scene().astype(np.uint8)), tmp_path / "m.webp", lossless=True, xmp=b"<x/>")
+    found = read_mask_file(path)
+    assert (int(found.mask.sum()), found.notes) == (DOG + PERSON, ("void", "several"))
+    assert read_mask_file(path, wanted=("15",)).mask.sum() == PERSON
+    frames = Image.fromarray(scene().astype(np.uint8)).convert("RGB")
+    path = webp(frames, tmp_path / "a.webp", lossless=True, save_all=True, append_images=[frames.rotate(180)])
+    assert read_mask_file(path).notes == ("void", "several")
+
+
+def test_numbers_are_not_looked_for_in_a_webp_with_loss(tmp_path):
+    path = webp(Image.fromarray(scene().astype(np.uint8)), tmp_path / "m.webp", quality=80)
+    with pytest.raises(ImageError, match=r"m\.webp: a WebP with loss keeps no numbers"):
+        read_mask_file(path, wanted=("12",))
+
+
 def test_one_instance_or_all(tmp_path):
     instances = np.zeros((HEIGHT, WIDTH))
     instances[:10, :10], instances[20:30, 20:40], instances[35:, 50:] = 1, 2, 3
