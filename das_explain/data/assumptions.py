@@ -14,7 +14,7 @@ from das_explain.types import Sample
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
 OF_FILES = {  # a note of mask_pixels -> what it says of these masks
     "soft": "with soft values (mattes, soft or resized edges): an object's pixel is one above half the mask's maximum",
-    "lossy": "stored as WebP with loss, which scatters values: an object's pixel is one above half the file's maximum",
+    "lossy": "stored with loss (WebP, AVIF, HEIF), which scatters values: an object's pixel is one above half the file's maximum",
     "void": "with class numbers in which 255 is void (in colours #e0e0c0): no part of R",
     "several": "with several class numbers or colours: all but the background is R; --mask-value says which of them is "
     "the photo's class, --instances largest takes one",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, features
 
 from das_explain.data import voc
 from das_explain.data.images import ImageError
@@ -28,6 +28,12 @@ def indexed(entries: np.ndarray, colours: list[tuple[int, int, int]], path: Path
     image.putpalette([value for colour in colours for value in colour])
     image.save(path)
     return path
+
+
+def disc() -> np.ndarray:
+    """Rows, columns within 60 of the middle of 200 x 200: 11,289 pixels would be exact."""
+    rows, columns = np.mgrid[:200, :200] - 100
+    return rows**2 + columns**2 < 60**2
 
 
 def noise(top: int) -> np.ndarray:
@@ -129,6 +135,95 @@ def test_a_matte_that_hides_nothing_leaves_it_to_the_colours(tmp_path, opaque):
     np.testing.assert_array_equal(read_mask_file(stored(pixels, tmp_path / "m.png")).mask, object_mask())
 
 
+# ---- soft masks that are dim, and class numbers that climb like a blur
+
+
+@pytest.mark.parametrize("kind", [matte, grey, colours, palette_of_greys])
+@pytest.mark.parametrize("peak", [20, 60, 120, 200])
+@pytest.mark.parametrize("top", [1, 5])
+def test_noise_around_a_dim_object_is_not_the_object(tmp_path, kind, peak, top):
+    if top * 8 > peak:
+        return  # a quarter of the maximum is no noise
+    values = np.where(object_mask(), peak, noise(top))
+    found = read_mask_file(kind(values, tmp_path / "m.png"))
+    np.testing.assert_array_equal(found.mask, object_mask())  # was 88 % of the photo
+    assert found.notes == ("soft",)
+
+
+@pytest.mark.parametrize("background", [1, 3, 5])
+def test_a_dark_background_under_a_dim_object(tmp_path, background):
+    found = read_mask_file(grey(np.where(object_mask(), 100, background), tmp_path / "m.png"))
+    np.testing.assert_array_equal(found.mask, object_mask())  # was the whole photo
+    assert found.notes == ("soft",)
+
+
+def blurred(peak: int, radius: float) -> np.ndarray:
+    return np.asarray(Image.fromarray(disc().astype(np.uint8) * peak).filter(ImageFilter.GaussianBlur(radius)))
+
+
+@pytest.mark.parametrize(("peak", "radius"), [(20, 1), (20, 3), (20, 10), (50, 20), (90, 3), (120, 6), (255, 20)])
+def test_a_blur_is_cut_at_half_whatever_its_maximum(tmp_path, peak, radius):
+    values = blurred(peak, radius)
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    np.testing.assert_array_equal(found.mask, values > int(values.max()) / 2)
+    assert found.notes == ("soft",)
+
+
+def test_a_mask_that_jpeg_went_over_is_soft_in_any_format(tmp_path):
+    jpeg = grey(disc() * 255, tmp_path / "m.jpg")
+    found = read_mask_file(stored(Image.open(jpeg), tmp_path / "m.png"))
+    assert abs(int(found.mask.sum()) - int(disc().sum())) < 0.002 * disc().sum()
+    assert found.notes == ("soft",)
+
+
+def strips(width: int) -> np.ndarray:
+    return np.tile(np.arange(200) // width, (200, 1))
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        strips(5),
+        strips(2),
+        strips(5).T,
+        strips(5) + strips(5).T,
+        np.kron(np.arange(100).reshape(10, 10), np.ones((20, 20))),
+    ],
+    ids=["40 strips", "100 strips", "rows", "diagonal", "patches"],
+)
+def test_numbers_that_climb_from_area_to_area_are_classes(tmp_path, numbers):
+    found = read_mask_file(grey(numbers, tmp_path / "m.png"))
+    np.testing.assert_array_equal(found.mask, numbers > 0)  # was half of it
+    assert found.notes == ("several",)
+
+
+@pytest.mark.parametrize("void", [0, 255])
+def test_thin_and_small_classes_are_classes(tmp_path, void):
+    values = np.zeros((HEIGHT, WIDTH), int)
+    values[10:, :20] = 12  # 600
+    values[9, :21] = values[9:, 20] = void
+    values[3, :], values[:3, 40], values[20, 30:50] = 5, 7, 1  # lines of 60, 3 and 20
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes[-1]) == (600 + 60 + 3 + 20, "several")
+
+
+@pytest.mark.parametrize("odd", [254, 253])
+def test_all_but_white_beside_white_is_one_object(tmp_path, odd):
+    values = object_mask() * 255
+    values[20:, :20], values[:5] = odd, 1
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    np.testing.assert_array_equal(found.mask, object_mask())  # was that without the white, as if it were void
+    assert found.notes == ("soft",)
+
+
+def test_vocs_numbers_are_classes(tmp_path):
+    values = np.kron(np.arange(1, 21).reshape(4, 5), np.ones((8, 10))).astype(int)  # 20 classes of 80
+    values = np.pad(values, ((4, 4), (5, 5)))
+    values[4, 5:55] = 255  # 50 of the first five
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (20 * 80 - 50, ("void", "several"))
+
+
 # ---- class numbers
 
 
@@ -218,12 +313,6 @@ def test_numbers_are_not_looked_for_in_a_jpeg(tmp_path):
 # ---- files that scatter values
 
 
-def disc() -> np.ndarray:
-    """Rows, columns within 60 of the middle of 200 x 200: 11,289 pixels would be exact."""
-    rows, columns = np.mgrid[:200, :200] - 100
-    return rows**2 + columns**2 < 60**2
-
-
 def webp(image: Image.Image, path: Path, **options) -> Path:
     image.save(path, "WEBP", **options)
     return path
@@ -247,6 +336,20 @@ def test_a_webp_without_loss_keeps_its_classes(tmp_path):
     frames = Image.fromarray(scene().astype(np.uint8)).convert("RGB")
     path = webp(frames, tmp_path / "a.webp", lossless=True, save_all=True, append_images=[frames.rotate(180)])
     assert read_mask_file(path).notes == ("void", "several")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow before 11.3")
+@pytest.mark.parametrize("quality", [10, 30, 60, 100])
+def test_an_avif_is_its_object_or_its_classes(tmp_path, quality):
+    drawn = Image.fromarray(disc().astype(np.uint8) * 255)
+    drawn.save(tmp_path / "m.avif", quality=quality)
+    found = read_mask_file(tmp_path / "m.avif")
+    assert abs(int(found.mask.sum()) - int(disc().sum())) < 0.01 * disc().sum()  # of quality 10, was "void" and 2.6 %
+    assert found.notes in ((), ("lossy",), ("soft",))
+    if quality == 100:
+        Image.fromarray(scene().astype(np.uint8)).save(tmp_path / "c.avif", quality=100)
+        found = read_mask_file(tmp_path / "c.avif")
+        assert (int(found.mask.sum()), found.notes) == (DOG + PERSON, ("void", "several"))
 
 
 def test_numbers_are_not_looked_for_in_a_webp_with_loss(tmp_path):
