@@ -15,6 +15,7 @@ MANY_SIZES = 4  # how often a slow blur's background is as large as its usual le
 EXACT = 64  # the part of the range around its ends in which compression leaves levels
 NEAR = 8  # the part of the range around its ends in which levels may be noise
 NOISY = 0.05  # the share of pixels that noise of few levels has at least
+SIZE = 0.005  # the share of pixels from which on an area is worth a word
 SMOOTH = 4  # the usual step between neighbours that differ, in a smooth mask of 8 bits
 SURE = 0.9  # of a slow blur's steps
 
@@ -47,16 +48,47 @@ def is_soft(values: np.ndarray) -> bool:
     low, high = int(levels[0]), int(levels[-1])
     if levels.size == 2:  # a background of 1 to 4 under 64: the numbers of classes seldom lie so far apart
         return low > 0 and (high >= BRIGHT or (2 * high >= BRIGHT and 16 * low <= high))
-    if set(levels[1:-1].tolist()) <= {127, 128} and high == 255 and low == 0:  # a matting trimap
+    between = (values != low) & (values != high)
+    could_be_trimap = set(levels[1:-1].tolist()) <= {127, 128} and (low, high) == (0, 255)
+    if could_be_trimap and lies_between(values, between, values == high):
         return True
     if is_scattered(levels, at_the_top=True):
         return True
-    between = (values != low) & (values != high)
     flat = _areas(values)
     is_loose = float(np.mean(flat[between])) < 0.5
     if is_loose or (levels.size > FEW and _usual_share(levels[1:-1], values, flat) < 0.5):
         return _are_edges_or_noise(levels, values, between & ~flat)
     return _is_slow_blur(levels, values)
+
+
+def are_spaced(levels: np.ndarray) -> bool:
+    """Whether sorted levels, 0 passed over, are two or more even steps to 255 (85, 170, 255): objects drawn apart.
+
+    >>> are_spaced(np.array([0, 85, 170, 255])), are_spaced(np.array([0, 12, 255]))
+    (True, False)
+    """
+    steps = levels[levels > 0].astype(np.float64)
+    even = np.arange(1, steps.size + 1) * 255 / max(steps.size, 1)
+    return bool(steps.size > 1 and (np.abs(steps - even) < 1).all())
+
+
+def lies_between(values: np.ndarray, band: np.ndarray, inner: np.ndarray) -> bool:
+    """Whether ``band`` (bool (H, W)) parts ``inner`` from the lowest value: these two hardly meet, and band and inner do."""
+    outer = values == values.min()
+    touching = _meetings(band, inner)
+    return touching > 0 and _meetings(outer, band) > 0 and 4 * _meetings(outer, inner) < touching
+
+
+def flat_levels(values: np.ndarray) -> list[int]:
+    """The whole numbers above zero that make up areas of some size, and stand alone: the numbers beside them do not occur,
+    as they do in a blur and in noise.
+    """
+    levels = levels_of(values)
+    alone = np.diff(levels.astype(np.float64), prepend=-np.inf, append=np.inf) > 1
+    counts = _counts(levels, values)
+    are_flat = _counts(levels, values[_areas(values)]) > counts / 2
+    chosen = alone[:-1] & alone[1:] & are_flat & (counts >= SIZE * values.size) & (levels > 0)
+    return [int(level) for level in levels[chosen]]
 
 
 def is_scattered(levels: np.ndarray, *, at_the_top: bool = False) -> bool:
@@ -68,7 +100,7 @@ def is_scattered(levels: np.ndarray, *, at_the_top: bool = False) -> bool:
     near = (high - low) / EXACT
     middle = levels[1:-1].astype(np.float64)
     is_black, is_white = middle - low <= near, high - middle <= near
-    return bool(high >= BRIGHT and (is_black | is_white).all() and (not at_the_top or is_white.any()))
+    return bool(middle.size and high >= BRIGHT and (is_black | is_white).all() and (not at_the_top or is_white.any()))
 
 
 def _are_edges_or_noise(levels: np.ndarray, values: np.ndarray, loose: np.ndarray) -> bool:
@@ -110,6 +142,17 @@ def _is_slow_blur(levels: np.ndarray, values: np.ndarray) -> bool:
             return False
     counts = _counts(levels, values)
     return bool(counts[0] >= MANY_SIZES * np.median(counts[1:-1]))
+
+
+def _meetings(these: np.ndarray, those: np.ndarray) -> int:
+    """How many pixels of the one, bool (H, W), are beside, above or below one of the other."""
+    pairs = (
+        (these[:, 1:], those[:, :-1]),
+        (these[:, :-1], those[:, 1:]),
+        (these[1:], those[:-1]),
+        (these[:-1], those[1:]),
+    )
+    return sum(int(np.count_nonzero(one & other)) for one, other in pairs)
 
 
 def _areas(values: np.ndarray) -> np.ndarray:

@@ -16,11 +16,22 @@ from PIL import Image
 
 from das_explain.data import voc
 from das_explain.data.images import ImageError, is_lossy, load_mask, printable
-from das_explain.data.mask_levels import is_hard, is_scattered, is_soft, levels_of
+from das_explain.data.mask_levels import (
+    are_spaced,
+    flat_levels,
+    is_hard,
+    is_scattered,
+    is_soft,
+    levels_of,
+    lies_between,
+)
 from das_explain.text import loose
 
 VOID = 255
 """The number of pixels that belong to no class in maps of class numbers."""
+LEFT_OUT = "left out"
+"""A note that is followed by the values (``left out: 85, 127``) of areas that are no part of a soft mask's object."""
+TOLD = 5  # values that a note names
 _OFTEN_LOSSY = ("AVIF", "HEIF")  # which of them are, no part of the file tells
 _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
@@ -119,15 +130,27 @@ def read_mask_file(
     if shades is not None and image.format in _OFTEN_LOSSY and is_scattered(levels_of(shades)):
         return MaskPixels(np.asarray(shades > int(shades.max()) / 2), ("lossy",))
     if shades is not None and is_soft(shades):
-        return MaskPixels(np.asarray(shades > float(np.nanmax(shades)) / 2), ("soft",))
+        return _cut(shades)
     return _read_classes(numbers, label, largest)
 
 
 def cut_soft(values: np.ndarray) -> MaskPixels:
     """Numbers (H, W): cut at half their maximum if they are a soft mask, else all above zero."""
     if is_soft(values):
-        return MaskPixels(np.asarray(values > float(np.nanmax(values)) / 2), ("soft",))
+        return _cut(values)
     return MaskPixels(np.asarray(values > 0))
+
+
+def _cut(values: np.ndarray) -> MaskPixels:
+    """A soft mask at half its maximum, and what may have been an object of its own below that."""
+    half = float(np.nanmax(values)) / 2
+    found = np.asarray(values > half)
+    if values.dtype.kind == "f" and (np.isnan(values).any() or (values != np.rint(values)).any()):
+        return MaskPixels(found, ("soft",))
+    low = max(float(values.min()), half / 4)  # what is as dark as that is a background
+    below = [level for level in flat_levels(np.where(found, 0, values)) if level > low]
+    told = f"{LEFT_OUT}: {', '.join(map(str, below[:TOLD]))}{' ...' if len(below) > TOLD else ''}"
+    return MaskPixels(found, ("soft", told) if below else ("soft",))
 
 
 def _read_classes(numbers: _Numbers, label: str | None, largest: bool) -> MaskPixels:
@@ -140,13 +163,16 @@ def _read_classes(numbers: _Numbers, label: str | None, largest: bool) -> MaskPi
     if numbers.palette is not None:
         black = [i for i, each in enumerate(numbers.palette) if not any(each)]
         found = ~np.isin(values, black) if np.isin(values, black).any() else found
-    void = np.zeros_like(found)
+    void, notes = np.zeros_like(found), []
     if numbers.are_colours:
         void = found & (values == _pack(voc.colour(VOID)))
     elif values.dtype == np.uint8:
         void = found & (values == VOID)
+        spaced = numbers.palette is None and void.any() and are_spaced(levels_of(values))
+        if spaced and not lies_between(values, void, found & ~void):
+            void = np.zeros_like(found)
+            notes.append("spaced")
     classes = np.unique(values[found & ~void])
-    notes = []
     if void.any() and (classes.size or of_voc):
         found = found & ~void
         notes.append("void")

@@ -224,6 +224,47 @@ def test_vocs_numbers_are_classes(tmp_path):
     assert (int(found.mask.sum()), found.notes) == (20 * 80 - 50, ("void", "several"))
 
 
+# ---- objects drawn in even steps of grey
+
+
+@pytest.mark.parametrize("half", [127, 128])
+def test_two_instances_are_no_trimap(tmp_path, half):
+    values = np.zeros((HEIGHT, WIDTH), int)
+    values[10:, :20], values[:10, 40:50] = 255, half  # apart
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (700, ("spaced", "several"))  # 127 was lost
+    values[10:20, 20:30] = half  # side by side
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (800, ("spaced", "several"))
+    assert read_mask_file(tmp_path / "m.png", largest=True).mask.sum() == 600
+
+
+def test_the_band_of_a_trimap_that_is_left_out_is_told(tmp_path):
+    values = np.zeros((HEIGHT, WIDTH))
+    values[8:, :22] = 127
+    values[10:, :20] = 255
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (600, ("soft", "left out: 127"))
+
+
+def test_objects_in_even_steps_of_grey_are_all_objects(tmp_path):
+    values = np.zeros((HEIGHT, WIDTH), int)
+    values[10:, :20], values[:10, 40:50], values[30:, 50:] = 255, 85, 170
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (600 + 100 + 100, ("spaced", "several"))  # 255 was void
+    uneven = np.where(values == 85, 80, values)
+    assert read_mask_file(grey(uneven, tmp_path / "n.png")).notes == ("void", "several")
+
+
+@pytest.mark.parametrize("number", [127, 128])
+def test_a_void_edge_is_void_also_where_the_steps_are_even(tmp_path, number):
+    values = np.zeros((HEIGHT, WIDTH), int)
+    values[8:, :22] = 255
+    values[10:, :20] = number
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (600, ("void",))
+
+
 # ---- class numbers
 
 
