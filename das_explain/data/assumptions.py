@@ -25,6 +25,8 @@ OF_FILES = {  # a note of mask_pixels -> what it says of these masks
     "whole": "with several class numbers or colours, none of them 0 or black: all is R, the whole photo; --mask-value says "
     "which of them is the object",
     "voc": "in PASCAL VOC's palette: R is the photo's class by its number there; --mask-value says what else it is",
+    "voc kind": "in PASCAL VOC's palette, whose photo's label is another name for one of VOC's classes or a kind of it "
+    "({values} in the first): R is that class by its number there; --mask-value says what else it is",
 }
 OF_COCO = {  # a note of coco.masks -> what it says of these photos
     "loose": "whose label is a category of the COCO file without regard to case, spaces, _ and - or by a synonym",

@@ -25,7 +25,6 @@ from das_explain.data.mask_levels import (
     levels_of,
     lies_between,
 )
-from das_explain.text import loose
 
 VOID = 255
 """The number of pixels that belong to no class in maps of class numbers."""
@@ -97,7 +96,7 @@ def read_mask_file(
     - of a soft mask (a matte's transparency, soft edges, many grey values; all of JPEG and of WebP with loss, whose
       compression scatters values) every pixel above half its maximum;
     - of class numbers or colours the ``wanted`` ones (``12``, ``#c08080``), else of PASCAL VOC's palette the class that
-      is called ``label``, else all but the background (0; in a palette or among colours black, or entry 0 where black
+      ``label`` is (``voc.number_of``), else all but the background (0; in a palette or among colours black, or entry 0 where black
       is not used) and, in 8 bits, void (255). With ``largest`` the one of these that has the most pixels.
 
     ``background`` is the value that is not object in files that number things otherwise.
@@ -157,8 +156,9 @@ def _read_classes(numbers: _Numbers, label: str | None, largest: bool) -> MaskPi
     """Object and void by number; one number beside the background is the object whatever it is."""
     values = numbers.values
     of_voc = numbers.palette is not None and voc.is_palette(numbers.palette)
-    if of_voc and label is not None and (number := voc.number_of(loose(label))) and (values == number).any():
-        return MaskPixels(np.asarray(values == number), ("voc",))
+    if of_voc and label is not None and (number := voc.number_of(label)) and (values == number).any():
+        told = "voc" if voc.is_name(label, number) else f"voc kind: {voc.CLASSES[number - 1]}"
+        return MaskPixels(np.asarray(values == number), (told,))
     found = _not_zero(values)
     if numbers.palette is not None:
         black = [i for i, each in enumerate(numbers.palette) if not any(each)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from das_explain.data import voc
 from das_explain.data.assumptions import assume_of_masks
 from das_explain.data.dataset import open_any, open_dataset
 from das_explain.data.mask_options import MaskOptions
@@ -76,6 +77,22 @@ def test_what_a_soft_mask_leaves_out_is_told_by_its_value(data):
     assert region.detail["assumed"] == ["soft", "left out: 100"]
     assert areas(opened(data, "100")) == {"Cat/y.png": 100, "dog/x.png": 100}
     assert told(opened(data, "100")) == []
+
+
+def test_another_name_for_a_class_of_vocs_palette_is_told(data):
+    image = Image.fromarray(
+        scene() * np.uint8(8), "P"
+    )  # a dog of entry 8, VOC's cat, and a cat of 16, its potted plant
+    image.putpalette([value for number in range(256) for value in voc.colour(number)])
+    (data / "photos" / "dog").rename(data / "photos" / "tabby")
+    (data / "masks" / "dog").rename(data / "masks" / "tabby")
+    image.save(data / "masks" / "tabby" / "x.png")
+    dataset = opened(data)
+    assert areas(dataset)["tabby/x.png"] == DOG
+    assert told(dataset)[-1] == (
+        "1 mask, first that of tabby/x.png, in PASCAL VOC's palette, whose photo's label is another name for one of VOC's "
+        "classes or a kind of it (cat in the first): R is that class by its number there; --mask-value says what else it is"
+    )
 
 
 def test_one_value_for_all(data):

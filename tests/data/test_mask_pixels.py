@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, features
 
+from das_explain.classnames import synsets
 from das_explain.data import voc
 from das_explain.data.images import ImageError
 from das_explain.data.mask_pixels import cut_soft, read_mask_file
@@ -309,6 +310,64 @@ def test_vocs_palette_tells_which_number_is_the_photos_class(tmp_path, label, ar
     assert read_mask_file(path, label="zebra").notes == ("void", "several")  # told, not guessed
     assert read_mask_file(path, label="cat").notes == ("void", "several")  # VOC's, but not in this file
     assert read_mask_file(grey(scene(), tmp_path / "g.png"), label=label).notes == ("void", "several")
+
+
+@pytest.mark.parametrize(
+    ("label", "number"),
+    [
+        *[
+            ("airplane", 1),
+            ("Aeroplane", 1),
+            ("airliner", 1),
+            ("television", 20),
+            ("tv/monitor", 20),
+            ("TV_Monitor", 20),
+        ],
+        *[("tabby", 8), ("n02123045", 8), ("n02123045-tabby", 8), ("Persian cat", 8), ("Chihuahua", 12), ("robin", 3)],
+        *[
+            ("couch", 18),
+            ("Motorcycle", 14),
+            ("potted-plant", 16),
+            ("dining_table", 11),
+            ("tiger", None),
+            ("bear", None),
+        ],
+        *[
+            ("crane", None),
+            ("lynx", None),
+            ("timber wolf", None),
+            ("sea lion", None),
+            ("grey whale", None),
+            ("bench", None),
+        ],
+    ],
+)
+def test_other_names_and_kinds_of_vocs_classes(tmp_path, label, number):
+    assert voc.number_of(label) == number
+    values = np.zeros((HEIGHT, WIDTH), int)
+    values[10:, :20], values[:10, 40:50] = number or 8, 15
+    found = read_mask_file(indexed(values, VOC, tmp_path / "m.png"), label=label)
+    if number is None:
+        assert (int(found.mask.sum()), found.notes) == (700, ("several",))
+        return
+    is_its_own = label in ("Aeroplane", "TV_Monitor", "potted-plant", "dining_table")
+    told = "voc" if is_its_own else f"voc kind: {voc.CLASSES[number - 1]}"
+    assert (int(found.mask.sum()), found.notes) == (600, (told,))
+
+
+def test_every_kind_of_vocs_classes_is_one_of_imagenets():
+    kinds = [place for places in voc._KINDS.values() for place in places]
+    assert set(voc._KINDS) | set(voc._ALSO) == set(voc.CLASSES)
+    assert len(kinds) == len(set(kinds))
+    words = list(synsets().values())
+    first = {name: [words[place][0] for place in places] for name, places in voc._KINDS.items()}
+    assert (first["dog"][0], first["dog"][-1]) == ("Chihuahua", "Mexican hairless")
+    assert first["cat"] == ["tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"]
+    assert [first["bird"][at] for at in (0, 17, 18, 38, 39, -1)] == [
+        *("cock", "great grey owl", "black grouse", "black swan", "white stork", "albatross")
+    ]
+    assert first["tv monitor"] == ["monitor", "screen", "television"]
+    assert first["train"] == ["bullet train", "electric locomotive", "passenger car", "steam locomotive"]
 
 
 def test_vocs_palette_is_pascal_vocs():
