@@ -36,8 +36,8 @@ def is_hard(values: np.ndarray) -> bool:
 def is_soft(values: np.ndarray) -> bool:
     """Whether numbers (H, W) are one object's, more or less, and not those of classes.
 
-    Fractions are. So are two levels above zero of which one is bright and the other dark (a matte on a background that
-    is not quite black); most levels between the lowest and the highest if they make up no area and are edges or noise;
+    Fractions are. So are two levels above zero of which one is bright and the other less than half (a matte on a background
+    that is not black); most levels between the lowest and the highest if they make up no area and are edges or noise;
     a slow blur's.
     """
     levels = levels_of(values)
@@ -47,7 +47,7 @@ def is_soft(values: np.ndarray) -> bool:
         return False
     low, high = int(levels[0]), int(levels[-1])
     if levels.size == 2:  # a background of 1 to 4 under 64: the numbers of classes seldom lie so far apart
-        return low > 0 and (high >= BRIGHT or (2 * high >= BRIGHT and 16 * low <= high))
+        return 0 < 2 * low <= high and (high >= BRIGHT or (2 * high >= BRIGHT and 16 * low <= high))
     between = (values != low) & (values != high)
     could_be_trimap = set(levels[1:-1].tolist()) <= {127, 128} and (low, high) == (0, 255)
     if could_be_trimap and lies_between(values, between, values == high):
@@ -105,7 +105,8 @@ def is_scattered(levels: np.ndarray, *, at_the_top: bool = False) -> bool:
 
 def _are_edges_or_noise(levels: np.ndarray, values: np.ndarray, loose: np.ndarray) -> bool:
     """Whether pixels outside of areas (``loose``, bool (H, W)) lie between their neighbours, or near the lowest or highest
-    level; and are more than a thin line or two of some class: of three levels, bright, or many.
+    level; and are more than a thin line or two of some class: edges are bright or of three levels, noise covers some of the
+    picture or is at both ends.
     """
     low, high = float(levels[0]), float(levels[-1])
     rows, columns = np.nonzero(loose)
@@ -121,11 +122,11 @@ def _are_edges_or_noise(levels: np.ndarray, values: np.ndarray, loose: np.ndarra
     edge = lower & higher
     if np.mean(edge | near) < 0.5:
         return False
-    return bool(
-        levels.size > 4  # three between the ends
-        or (high >= BRIGHT and np.mean(edge) >= 0.5)
-        or np.count_nonzero(near) >= NOISY * values.size
-    )
+    are_edges = bool(np.mean(edge) >= 0.5)
+    is_noise = np.count_nonzero(near) >= NOISY * values.size
+    of_both = bool(((high - levels[1:-1]) <= (high - low) / NEAR).any())  # else 255 may be void, beside thin classes
+    is_many = levels.size > 4  # three between the ends
+    return bool(is_noise or (are_edges and (is_many or high >= BRIGHT)) or (of_both and is_many))
 
 
 def _is_slow_blur(levels: np.ndarray, values: np.ndarray) -> bool:

@@ -146,8 +146,7 @@ def _cut(values: np.ndarray) -> MaskPixels:
     found = np.asarray(values > half)
     if values.dtype.kind == "f" and (np.isnan(values).any() or (values != np.rint(values)).any()):
         return MaskPixels(found, ("soft",))
-    low = max(float(values.min()), half / 4)  # what is as dark as that is a background
-    below = [level for level in flat_levels(np.where(found, 0, values)) if level > low]
+    below = [level for level in flat_levels(np.where(found, 0, values)) if level > half / 16]  # darker is a background
     told = f"{LEFT_OUT}: {', '.join(map(str, below[:TOLD]))}{' ...' if len(below) > TOLD else ''}"
     return MaskPixels(found, ("soft", told) if below else ("soft",))
 

@@ -155,7 +155,24 @@ def test_noise_around_a_dim_object_is_not_the_object(tmp_path, kind, peak, top):
 def test_a_dark_background_under_a_dim_object(tmp_path, background):
     found = read_mask_file(grey(np.where(object_mask(), 100, background), tmp_path / "m.png"))
     np.testing.assert_array_equal(found.mask, object_mask())  # was the whole photo
-    assert found.notes == ("soft",)
+    assert found.notes == (("soft",) if background < 5 else ("soft", "left out: 5"))
+
+
+def test_two_bright_values_are_not_cut_in_silence(tmp_path):
+    found = read_mask_file(grey(np.where(object_mask(), 200, 150), tmp_path / "m.png"))
+    assert (found.mask.all(), found.notes) == (True, ("whole",))  # was the whole photo, as a soft mask
+    found = read_mask_file(grey(np.where(object_mask(), 200, 90), tmp_path / "n.png"))
+    assert (int(found.mask.sum()), found.notes) == (OBJECT, ("soft", "left out: 90"))
+
+
+def test_specks_of_classes_beside_void_are_classes(tmp_path):
+    values = np.zeros((HEIGHT, WIDTH), int)
+    values[8:, :22], values[10:, :20] = 255, 12
+    rng = np.random.default_rng(0)
+    specks = rng.permutation(np.flatnonzero(values.ravel() == 0))[:40]
+    values.ravel()[specks] = np.arange(40) % 10 + 1  # each of ten classes four pixels, none of them an area
+    found = read_mask_file(grey(values, tmp_path / "m.png"))
+    assert (int(found.mask.sum()), found.notes) == (600 + 40, ("void", "several"))
 
 
 def blurred(peak: int, radius: float) -> np.ndarray:
