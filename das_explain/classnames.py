@@ -12,6 +12,7 @@ from das_explain.text import loose, nfc
 
 SYNSET = re.compile(r"(n\d{8})(?:[\s_-].+)?", re.DOTALL)
 """ImageNet's id of a class, alone or before its name (``n02085620-Chihuahua``)."""
+BY_ID = "by ImageNet's ids"
 TABLE = Path(__file__).parent / "imagenet.txt"
 
 
@@ -25,12 +26,11 @@ def match_classes(
     each label is, if any, where that is known; ``labels`` may then be ``None``.
 
     >>> match_classes(["Fire_Hydrant", "n02123045"], ["fire hydrant", "tabby"], [None, "n02123045"])
-    {'': {'n02123045': 1}, 'without regard to case, spaces, _ and -': {'Fire_Hydrant': 0}, 'by synonyms': {}}
+    {'': {}, 'without regard to case, spaces, _ and -': {'Fire_Hydrant': 0}, 'by synonyms': {}, "by ImageNet's ids": {'n02123045': 1}}
     """
     rules: list[tuple[str, Callable[[str], Iterable[str]], list[set[str]]]] = []
     if labels:
-        words = [synsets().get(each or "", ()) for each in synsets_of] or [()] * len(labels)
-        spelled = [{loose(part) for part in (*label.split(","), *word)} for label, word in zip(labels, words)]
+        spelled = [set(map(loose, each)) for each in _words_of(labels, synsets_of)]
         rules += [
             ("", lambda name: [nfc(name)], [{nfc(label)} for label in labels]),
             ("without regard to case, spaces, _ and -", lambda name: [loose(name)], [{loose(each)} for each in labels]),
@@ -38,7 +38,7 @@ def match_classes(
         ]
     if synsets_of:
         ids = [{each} if each else set() for each in synsets_of]
-        rules.append(("", lambda name: [match[1]] if (match := SYNSET.fullmatch(name)) else [], ids))
+        rules.append((BY_ID, lambda name: [match[1]] if (match := SYNSET.fullmatch(name)) else [], ids))
     found: dict[str, dict[str, int]] = {}
     rest = list(names)
     exact = Counter(map(nfc, labels or ()))
@@ -46,9 +46,31 @@ def match_classes(
         index = _unique(table)
         hits = {name: {index[each] for each in spellings(name) if each in index} for name in rest}
         taken = {name: hit.pop() for name, hit in hits.items() if len(hit) == 1 and not exact[nfc(name)] > 1}
-        found[how] = found.get(how, {}) | taken
+        found[how] = taken
         rest = [name for name in rest if name not in taken]
     return found
+
+
+def readings(
+    names: Sequence[str], labels: Sequence[str], synsets_of: Sequence[str | None] = (), *, first: bool = False
+) -> dict[str, list[int]]:
+    """Name -> all labels that it may be, by words; ``first``: by each label's own first word and WordNet's only.
+
+    >>> readings(["crane", "panther"], ["crane, bird", "crane, machine"])
+    {'crane': [0, 1], 'panther': []}
+    """
+    places: dict[str, list[int]] = {}
+    for index, words in enumerate(_words_of(labels, synsets_of, first=first)):
+        for word in dict.fromkeys(map(loose, words)):
+            places.setdefault(word, []).append(index)
+    return {name: places.get(loose(name), []) for name in names}
+
+
+def _words_of(labels: Sequence[str], synsets_of: Sequence[str | None], *, first: bool = False) -> list[tuple[str, ...]]:
+    """What each label is called: its own words, which stand after commas, and WordNet's; the ``first`` of both."""
+    most = 1 if first else None
+    words = [synsets().get(each or "", ()) for each in synsets_of] or [()] * len(labels)
+    return [(*label.split(",")[:most], *word[:most]) for label, word in zip(labels, words)]
 
 
 @cache

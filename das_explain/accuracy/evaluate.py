@@ -113,13 +113,13 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
 
 
 def _other_reading(contestant: Contestant, predictions: pd.DataFrame) -> Iterator[str]:
-    """What the accuracy would be if the classes' names, which are numbers, were read the other way."""
+    """What the accuracy would be if the classes' names were read the other way."""
     if contestant.other_logit:
         mine = predictions[(predictions["model"] == contestant.name) & (predictions["status"] == "ok")]
         other = mine["label"].map(lambda label: contestant.class_name(contestant.other_logit[label]))
         right = (mine["rank"] == 1).mean(), (mine["predicted"] == other).mean()
         yield (
-            f"{contestant.name}: the classes are called by numbers, which can be read in two ways: top-1 {right[0]:.1%} as "
+            f"{contestant.name}: the classes' names can be read in two ways: top-1 {right[0]:.1%} as "
             f"taken here, {right[1]:.1%} the other way (--label-map says which)"
         )
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from das_explain.checkpoint.labels import IMAGENET_CLASSES, imagenet_labels
-from das_explain.classnames import match_classes, synsets
+from das_explain.classnames import match_classes, readings, synsets
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.text import loose
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev", "holdout"])
+SAY = "--label-map FILE.csv (data,model) says which"
 ALIKE = 0.9  # of a model's 1000 labels, how many have to be ImageNet's, each at its place
 
 
@@ -48,7 +49,8 @@ def match_labels(
     Unicode's NFC); the label that is equal when upper and lower case, spaces, underscores and hyphens are not told apart;
     a synonym, of those that a label lists after commas (``tench, Tinca tinca``) and, of ImageNet's classes, of WordNet's;
     ImageNet's id of the class (``n01440764``, ``n02085620-Chihuahua``) for a model with ImageNet's 1000 classes. A name
-    that fits several logits (two may be called ``crane``) fits none. For the whole data set, if not one name was found:
+    that fits several logits (two may be called ``crane``) fits none; one that is matched though another class is first of
+    all called so, too, is told, and ``other`` has that one. For the whole data set, if not one name was found:
 
     1. a model without labels and with as many classes as the data: sorted order, as torchvision's ``ImageFolder`` has it,
        in which ``10`` comes before ``2``; where the names are numbers and that order is another, ``other`` is theirs;
@@ -71,14 +73,14 @@ def match_labels(
         found |= each
         if each and how:
             told.append(f"{_classes(len(each))} matched {how}, first {next(iter(each))!r}")
-    other: dict[str, int] = {}
+    other, twice = _read_twice(found, rest, model)
+    told += twice
     if not found and names:
         found, other, rule = _as_a_whole(names, model.labels, count)
         told += [rule] if rule else []
     if not found and names:
         raise DasExplainError(_nothing_fits(names, model))
-    if missing := [name for name in names if name not in found]:
-        told.append(f"{_classes(len(missing))} not the model's, first {missing[0]!r}")
+    told += _not_found([name for name in names if name not in found], model)
     about = f"{model.name}: of the data's {len(names)} classes"
     logits = {name: found[name] for name in names if name in found}
     return LabelMatch(logits, [f"{about}, {each}" if each[0].isdigit() else f"{about}: {each}" for each in told], other)
@@ -126,6 +128,43 @@ def _as_a_whole(
             return numbers, ordered, f"{told}, and not for places in their sorted order"
         return numbers, {}, told
     return {}, {}, None
+
+
+def _read_twice(found: Mapping[str, int], names: Sequence[str], model: LoadedModel) -> tuple[dict[str, int], list[str]]:
+    """The other reading of the classes that were ``found`` if one of ``names`` is also what another class is first of all
+    called (the bird and the machine ``crane``), and what is said of it.
+    """
+    if not model.labels:
+        return {}, []
+    taken = set(found.values())
+    called = readings([name for name in names if name in found], model.labels, _synsets_of(model), first=True)
+    other = {
+        name: free[0] for name, places in called.items() if (free := [each for each in places if each not in taken])
+    }
+    if not other:
+        return {}, []
+    name = next(iter(other))
+    return dict(found) | other, [
+        f"{len(other)} can be read in two ways, first {name!r}: {_place(model, found[name])}, as taken here, or "
+        f"{_place(model, other[name])}; {SAY}"
+    ]
+
+
+def _not_found(names: Sequence[str], model: LoadedModel) -> list[str]:
+    """What is said of classes that are no logit: they fit several, or none."""
+    told = []
+    places = readings(names, model.labels, _synsets_of(model)) if model.labels else {}
+    several = [name for name in names if len(places.get(name, ())) > 1]
+    if several:
+        which = " or ".join(_place(model, each) for each in places[several[0]])
+        told.append(f"{_classes(len(several))} none of the model's for sure, first {several[0]!r}: {which}; {SAY}")
+    if missing := [name for name in names if name not in several]:
+        told.append(f"{_classes(len(missing))} not the model's, first {missing[0]!r}")
+    return told
+
+
+def _place(model: LoadedModel, index: int) -> str:
+    return f"{model.labels[index]!r} ({index})" if model.labels else str(index)
 
 
 def _by_map(names: Sequence[str], model: LoadedModel, label_map: Mapping[str, str]) -> dict[str, int]:

@@ -14,12 +14,19 @@ from das_explain.types import Sample
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
 OF_FILES = {  # a note of mask_pixels -> what it says of these masks
     "soft": "with soft values (mattes, soft or resized edges): an object's pixel is one above half the mask's maximum",
-    "void": "with class numbers in which 255 is void (in colours #e0e0c0): no part of R",
+    "left out": "with soft values and areas of one value that is not above half the maximum ({values} in the first): no part "
+    "of R; --mask-value says what the object is",
+    "lossy": "stored with loss (WebP, AVIF, HEIF), which scatters values: an object's pixel is one above half the file's maximum",
+    "void": "with class numbers in which 255 is void (in colours #e0e0c0): no part of R; --mask-value takes it in",
+    "spaced": "with grey values in even steps up to 255 (as 85, 170, 255): 255 is taken for one of the objects, not for void; "
+    "--mask-value says which of them is the photo's",
     "several": "with several class numbers or colours: all but the background is R; --mask-value says which of them is "
     "the photo's class, --instances largest takes one",
     "whole": "with several class numbers or colours, none of them 0 or black: all is R, the whole photo; --mask-value says "
     "which of them is the object",
     "voc": "in PASCAL VOC's palette: R is the photo's class by its number there; --mask-value says what else it is",
+    "voc kind": "in PASCAL VOC's palette, whose photo's label is another name for one of VOC's classes or a kind of it "
+    "({values} in the first): R is that class by its number there; --mask-value says what else it is",
 }
 OF_COCO = {  # a note of coco.masks -> what it says of these photos
     "loose": "whose label is a category of the COCO file without regard to case, spaces, _ and - or by a synonym",
@@ -38,19 +45,21 @@ class Assumed:
     """What was assumed of masks as they were read (``assumed`` in a region's ``detail``), counted: a sentence each."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[int, str]] = {}  # note -> how many, and the first photo's name
+        self._found: dict[str, tuple[int, str, str]] = {}  # note -> how many, the first photo's name, the note's values
 
     def add(self, image: str, notes: object) -> None:
-        """Takes those of one photo; what is no note of ours is passed over."""
+        """Takes those of one photo, some of which name values (``left out: 127``); what is no note of ours is passed over."""
         for note in notes if isinstance(notes, (list, tuple)) else ():
-            if isinstance(note, str) and note in WORDS:
-                count, first = self._found.get(note, (0, image))
-                self._found[note] = count + 1, first
+            word, _, values = note.partition(": ") if isinstance(note, str) else ("", "", "")
+            if word in WORDS:
+                count, *first = self._found.get(word, (0, image, values))
+                self._found[word] = (count + 1, first[0], first[1])
 
     def sentences(self) -> list[str]:
         """In the order of ``OF_COCO`` and ``OF_FILES``."""
         return [
-            f"{plural(self._found[note][0], noun)}, {first} {self._found[note][1]}, {told}"
+            f"{plural(self._found[note][0], noun)}, {first} {self._found[note][1]}, "
+            + told.replace("{values}", self._found[note][2])
             for noun, first, words in (("photo", "first", OF_COCO), ("mask", "first that of", OF_FILES))
             for note, told in words.items()
             if note in self._found

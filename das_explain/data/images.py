@@ -127,6 +127,20 @@ def has_turn(path: str | os.PathLike[str]) -> bool:
         return image.getexif().get(_EXIF_ORIENTATION) in (2, 3, 4, *_TURNS)
 
 
+def is_lossy(path: str | os.PathLike[str], image: Image.Image) -> bool:
+    """Whether a file's format scatters values: any JPEG, and a WebP whose pixels are a ``VP8`` and no ``VP8L`` chunk."""
+    if image.format != "WEBP":
+        return image.format in ("JPEG", "MPO")
+    with open(fetched(path), "rb") as stream:
+        stream.seek(12)
+        while len(head := stream.read(8)) == 8:
+            name, size = head[:4], int.from_bytes(head[4:], "little")
+            if name in (b"VP8 ", b"VP8L"):
+                return name == b"VP8 "
+            stream.seek(16 if name == b"ANMF" else size + size % 2, os.SEEK_CUR)  # an animation's frames hold chunks
+    return False
+
+
 def as_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode -> RGB: deep grey scaled to 8 bits, not clipped; transparency composited on white."""
     if image.mode.startswith("I") or image.mode == "F":

@@ -15,15 +15,23 @@ import numpy as np
 from PIL import Image
 
 from das_explain.data import voc
-from das_explain.data.images import ImageError, load_mask, printable
-from das_explain.text import loose
+from das_explain.data.images import ImageError, is_lossy, load_mask, printable
+from das_explain.data.mask_levels import (
+    are_spaced,
+    flat_levels,
+    is_hard,
+    is_scattered,
+    is_soft,
+    levels_of,
+    lies_between,
+)
 
 VOID = 255
 """The number of pixels that belong to no class in maps of class numbers."""
-MANY = 32  # levels from which on a mask may be a smooth one
-BRIGHT = 128  # soft masks of few levels reach at least this
-SMOOTH = 4  # the usual step between neighbours that differ, in a smooth mask of 8 bits
-_LOSSY = ("JPEG", "MPO")
+LEFT_OUT = "left out"
+"""A note that is followed by the values (``left out: 85, 127``) of areas that are no part of a soft mask's object."""
+TOLD = 5  # values that a note names
+_OFTEN_LOSSY = ("AVIF", "HEIF")  # which of them are, no part of the file tells
 _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -85,18 +93,20 @@ def read_mask_file(
 
     Object is every non-zero pixel of a file of 0 and one other value (8-bit 0/255, 0/1, 1-bit, 16-bit, a colour), and
 
-    - of a soft mask (a matte's transparency, soft edges, many grey values; all of JPEG, whose compression scatters
-      values) every pixel above half its maximum;
+    - of a soft mask (a matte's transparency, soft edges, many grey values; all of JPEG and of WebP with loss, whose
+      compression scatters values) every pixel above half its maximum;
     - of class numbers or colours the ``wanted`` ones (``12``, ``#c08080``), else of PASCAL VOC's palette the class that
-      is called ``label``, else all but the background (0; in a palette or among colours black, or entry 0 where black
+      ``label`` is (``voc.number_of``), else all but the background (0; in a palette or among colours black, or entry 0 where black
       is not used) and, in 8 bits, void (255). With ``largest`` the one of these that has the most pixels.
 
     ``background`` is the value that is not object in files that number things otherwise.
     """
     image = load_mask(path)
+    lossy = is_lossy(path, image)
     if wanted:
-        if image.format in _LOSSY:
-            raise ImageError(f"{printable(path)}: a JPEG keeps no numbers or colours: save the mask as PNG")
+        if lossy:
+            kind = "WebP with loss" if image.format == "WEBP" else "JPEG"
+            raise ImageError(f"{printable(path)}: a {kind} keeps no numbers or colours: save the mask as PNG")
         try:
             return _pick(_numbers(image), wanted, largest)
         except ValueError as error:
@@ -107,43 +117,61 @@ def read_mask_file(
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
         found = np.asarray(alpha > int(alpha.max()) / 2)
         if alpha.max() > 0 and not found.all():  # else it hides nothing, and what it shows decides
-            return MaskPixels(found, ("soft",) if _levels(alpha).size > 2 or alpha.min() > 0 else ())
-    if image.format in _LOSSY:
+            return MaskPixels(found, ("soft",) if levels_of(alpha).size > 2 or alpha.min() > 0 else ())
+    if lossy:
         grey = np.asarray(image.convert("L"))
-        return MaskPixels(np.asarray(grey > int(grey.max()) / 2))
+        told = image.format == "WEBP" and not is_hard(grey)  # of JPEG the file's ending tells, without decoding it
+        return MaskPixels(np.asarray(grey > int(grey.max()) / 2), ("lossy",) * told)
     numbers = _numbers(image)
-    if numbers.palette is None and not numbers.are_colours and _is_hard(numbers.values):
+    if numbers.palette is None and not numbers.are_colours and is_hard(numbers.values):
         return MaskPixels(_not_zero(numbers.values))
-    levels = _brightness(image, numbers)
-    if levels is not None and _is_soft(levels):
-        return MaskPixels(np.asarray(levels > float(np.nanmax(levels)) / 2), ("soft",))
+    shades = _brightness(image, numbers)
+    if shades is not None and image.format in _OFTEN_LOSSY and is_scattered(levels_of(shades)):
+        return MaskPixels(np.asarray(shades > int(shades.max()) / 2), ("lossy",))
+    if shades is not None and is_soft(shades):
+        return _cut(shades)
     return _read_classes(numbers, label, largest)
 
 
 def cut_soft(values: np.ndarray) -> MaskPixels:
     """Numbers (H, W): cut at half their maximum if they are a soft mask, else all above zero."""
-    if _is_soft(values):
-        return MaskPixels(np.asarray(values > float(np.nanmax(values)) / 2), ("soft",))
+    if is_soft(values):
+        return _cut(values)
     return MaskPixels(np.asarray(values > 0))
+
+
+def _cut(values: np.ndarray) -> MaskPixels:
+    """A soft mask at half its maximum, and what may have been an object of its own below that."""
+    half = float(np.nanmax(values)) / 2
+    found = np.asarray(values > half)
+    if values.dtype.kind == "f" and (np.isnan(values).any() or (values != np.rint(values)).any()):
+        return MaskPixels(found, ("soft",))
+    below = [level for level in flat_levels(np.where(found, 0, values)) if level > half / 16]  # darker is a background
+    told = f"{LEFT_OUT}: {', '.join(map(str, below[:TOLD]))}{' ...' if len(below) > TOLD else ''}"
+    return MaskPixels(found, ("soft", told) if below else ("soft",))
 
 
 def _read_classes(numbers: _Numbers, label: str | None, largest: bool) -> MaskPixels:
     """Object and void by number; one number beside the background is the object whatever it is."""
     values = numbers.values
     of_voc = numbers.palette is not None and voc.is_palette(numbers.palette)
-    if of_voc and label is not None and (number := voc.number_of(loose(label))) and (values == number).any():
-        return MaskPixels(np.asarray(values == number), ("voc",))
+    if of_voc and label is not None and (number := voc.number_of(label)) and (values == number).any():
+        told = "voc" if voc.is_name(label, number) else f"voc kind: {voc.CLASSES[number - 1]}"
+        return MaskPixels(np.asarray(values == number), (told,))
     found = _not_zero(values)
     if numbers.palette is not None:
         black = [i for i, each in enumerate(numbers.palette) if not any(each)]
         found = ~np.isin(values, black) if np.isin(values, black).any() else found
-    void = np.zeros_like(found)
+    void, notes = np.zeros_like(found), []
     if numbers.are_colours:
         void = found & (values == _pack(voc.colour(VOID)))
     elif values.dtype == np.uint8:
         void = found & (values == VOID)
+        spaced = numbers.palette is None and void.any() and are_spaced(levels_of(values))
+        if spaced and not lies_between(values, void, found & ~void):
+            void = np.zeros_like(found)
+            notes.append("spaced")
     classes = np.unique(values[found & ~void])
-    notes = []
     if void.any() and (classes.size or of_voc):
         found = found & ~void
         notes.append("void")
@@ -159,7 +187,7 @@ def _pick(numbers: _Numbers, wanted: Sequence[str], largest: bool) -> MaskPixels
     found = _largest(parts) if largest else np.logical_or.reduce(parts)
     if found.any():
         return MaskPixels(found)
-    held = [numbers.spell(int(each)) for each in _levels(numbers.values)[:8]]
+    held = [numbers.spell(int(each)) for each in levels_of(numbers.values)[:8]]
     return MaskPixels(found, missing=f"the mask has no value {' or '.join(wanted)}; it has {', '.join(held)}")
 
 
@@ -189,58 +217,6 @@ def _brightness(image: Image.Image, numbers: _Numbers) -> np.ndarray | None:
     used = [numbers.palette[number] for number in np.unique(numbers.values) if number < len(numbers.palette)]
     is_grey = len(set(used)) > 2 and all(red == green == blue for red, green, blue in used)
     return np.asarray(image.convert("L")) if is_grey else None
-
-
-def _levels(values: np.ndarray) -> np.ndarray:
-    if values.dtype == np.uint8:
-        return np.flatnonzero(np.bincount(values.ravel(), minlength=256))
-    levels = np.unique(values)
-    return np.asarray(levels[np.isfinite(levels)])
-
-
-def _is_hard(values: np.ndarray) -> bool:
-    """Whether all is zero or the highest value: what most masks are, and quicker told than all their levels."""
-    return bool(((values == 0) | (values == values.max())).all())
-
-
-def _is_soft(values: np.ndarray) -> bool:
-    """Whether grey values (H, W) are one object's, more or less, and not the numbers of classes.
-
-    Fractions are. So are two levels above zero of which one is bright (a matte on a dark background), and what lies
-    between the darkest and the brightest level and is no area: the levels of soft edges and of noise differ from pixel
-    to pixel, those of classes seldom do. So are many levels whose neighbours usually differ by little, as in a blur.
-    """
-    levels = _levels(values)
-    if values.dtype.kind == "f" and (levels != np.rint(levels)).any():
-        return bool(np.count_nonzero(levels) > 1)
-    if values.dtype == bool or levels.size < 2 or levels[-1] <= 0:
-        return False
-    low, high = levels[0], levels[-1]
-    if levels.size == 2:
-        return bool(low > 0 and high >= BRIGHT)
-    if set(levels[1:-1].tolist()) <= {127, 128} and high == 255 and low == 0:  # a matting trimap
-        return True
-    if (high >= BRIGHT or levels.size > MANY) and _share_of_areas(values, (values != low) & (values != high)) < 0.5:
-        return True
-    return levels.size > MANY and _usual_step(values) <= SMOOTH * max(1.0, float(high) / VOID)
-
-
-def _share_of_areas(values: np.ndarray, those: np.ndarray) -> float:
-    """Of ``those`` pixels, the share that equals a neighbour beside it and one above or below it."""
-    beside, above = np.zeros(values.shape, bool), np.zeros(values.shape, bool)
-    same = values[:, 1:] == values[:, :-1]
-    beside[:, 1:] |= same
-    beside[:, :-1] |= same
-    same = values[1:] == values[:-1]
-    above[1:] |= same
-    above[:-1] |= same
-    return float(np.mean((beside & above)[those]))
-
-
-def _usual_step(values: np.ndarray) -> float:
-    """The median difference of neighbours in a row that differ."""
-    steps = np.abs(np.diff(values.astype(np.float64), axis=1))
-    return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
 
 
 def _not_zero(values: np.ndarray) -> np.ndarray:

@@ -108,13 +108,45 @@ def test_synonyms() -> None:
     listed = model(["tench, Tinca tinca", "goldfish, Carassius auratus", "crane", "crane, bird"])
     found = match_labels(["Tinca_tinca", "goldfish", "crane"], listed)
     assert found == {"Tinca_tinca": 0, "goldfish": 1, "crane": 2}
-    assert found.assumptions == ["net: of the data's 3 classes, 2 are matched by synonyms, first 'Tinca_tinca'"]
+    assert found.assumptions == [
+        "net: of the data's 3 classes, 2 are matched by synonyms, first 'Tinca_tinca'",
+        "net: of the data's 3 classes, 1 can be read in two ways, first 'crane': 'crane' (2), as taken here, or 'crane, bird' (3); "
+        "--label-map FILE.csv (data,model) says which",
+    ]
     assert match_labels(["tench, Tinca tinca"], model(["tench", "goldfish"])) == {"tench, Tinca tinca": 0}
     imagenet = match_labels(["tabby_cat", "Egyptian cat", "crane", "rose hip"], model(imagenet_labels(), 1000))
     assert imagenet == {"tabby_cat": 281, "Egyptian cat": 285, "crane": 517, "rose hip": 989}
     assert match_labels(["tench", "crane"], model(WORDS, 1000)) == {
         "tench": 0
     }  # what two classes are called is neither
+
+
+def test_a_name_that_two_of_imagenet_s_classes_have_is_told_with_both_readings() -> None:
+    imagenet = model(imagenet_labels(), 1000)
+    found = match_labels(["tench", "crane"], imagenet)
+    assert (found, found.other) == ({"tench": 0, "crane": 517}, {"tench": 0, "crane": 134})
+    assert found.assumptions == [
+        "net: of the data's 2 classes, 1 can be read in two ways, first 'crane': 'crane' (517), as taken here, or "
+        "'crane bird' (134); --label-map FILE.csv (data,model) says which"
+    ]
+    for known in (match_labels(["crane"], imagenet, {"crane": "134"}), match_labels(["crane", "crane bird"], imagenet)):
+        assert (known.assumptions, known.other) == ([], {})
+    assert match_labels(["Cardigan", "cardigan"], imagenet).assumptions == []
+    assert match_labels(["partridge", "n03126707-crane"], imagenet).other == {}  # of the grouse it is a second name
+    unsure = match_labels(["tench", "panther", "zebu"], imagenet)
+    assert unsure.assumptions == [
+        "net: of the data's 3 classes, 1 is none of the model's for sure, first 'panther': 'cougar' (286) or 'jaguar' (290); "
+        "--label-map FILE.csv (data,model) says which",
+        "net: of the data's 3 classes, 1 is not the model's, first 'zebu'",
+    ]
+
+
+@pytest.mark.parametrize("labels", [None, imagenet_labels()])
+def test_a_match_by_id_is_told_as_such(labels: list[str] | None) -> None:
+    assert match_labels(["n02123045", "n02085620-Chihuahua"], model(labels, 1000)).assumptions == [
+        "net: of the data's 2 classes, 2 are matched by ImageNet's ids, first 'n02123045'"
+    ]
+    assert match_labels(["n02123045"], model(list(synsets()), 1000)).assumptions == []  # the model's own names
 
 
 def test_composed_and_decomposed_letters_are_the_same() -> None:

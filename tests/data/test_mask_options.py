@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from das_explain.data import voc
 from das_explain.data.assumptions import assume_of_masks
 from das_explain.data.dataset import open_any, open_dataset
 from das_explain.data.mask_options import MaskOptions
@@ -51,10 +52,47 @@ def test_without_a_word_all_classes_are_the_object_and_that_is_told(data):
     dataset = opened(data)
     assert areas(dataset) == {"Cat/y.png": DOG + CAT, "dog/x.png": DOG + CAT}
     assert told(dataset) == [
-        "2 masks, first that of Cat/y.png, with class numbers in which 255 is void (in colours #e0e0c0): no part of R",
+        "2 masks, first that of Cat/y.png, with class numbers in which 255 is void (in colours #e0e0c0): no part of R; "
+        "--mask-value takes it in",
         "2 masks, first that of Cat/y.png, with several class numbers or colours: all but the background is R; "
         "--mask-value says which of them is the photo's class, --instances largest takes one",
     ]
+
+
+def test_what_a_soft_mask_leaves_out_is_told_by_its_value(data):
+    values = np.zeros((HEIGHT, WIDTH), np.uint8)
+    values[10:, :20], values[:10, 40:50] = 250, 100
+    values[9, :20] = np.arange(20) * 12  # a soft edge
+    for name in ("dog/x.png", "Cat/y.png"):
+        Image.fromarray(values).save(data / "masks" / name)
+    dataset = opened(data)
+    assert areas(dataset) == {"Cat/y.png": 600 + 9, "dog/x.png": 600 + 9}  # 132 and above
+    assert told(dataset) == [
+        "2 masks, first that of Cat/y.png, with soft values (mattes, soft or resized edges): an object's pixel is one above "
+        "half the mask's maximum",
+        "2 masks, first that of Cat/y.png, with soft values and areas of one value that is not above half the maximum (100 in "
+        "the first): no part of R; --mask-value says what the object is",
+    ]
+    region = dataset.read_mask(dataset.samples[0], (WIDTH, HEIGHT))
+    assert region.detail["assumed"] == ["soft", "left out: 100"]
+    assert areas(opened(data, "100")) == {"Cat/y.png": 100, "dog/x.png": 100}
+    assert told(opened(data, "100")) == []
+
+
+def test_another_name_for_a_class_of_vocs_palette_is_told(data):
+    image = Image.fromarray(
+        scene() * np.uint8(8), "P"
+    )  # a dog of entry 8, VOC's cat, and a cat of 16, its potted plant
+    image.putpalette([value for number in range(256) for value in voc.colour(number)])
+    (data / "photos" / "dog").rename(data / "photos" / "tabby")
+    (data / "masks" / "dog").rename(data / "masks" / "tabby")
+    image.save(data / "masks" / "tabby" / "x.png")
+    dataset = opened(data)
+    assert areas(dataset)["tabby/x.png"] == DOG
+    assert told(dataset)[-1] == (
+        "1 mask, first that of tabby/x.png, in PASCAL VOC's palette, whose photo's label is another name for one of VOC's "
+        "classes or a kind of it (cat in the first): R is that class by its number there; --mask-value says what else it is"
+    )
 
 
 def test_one_value_for_all(data):

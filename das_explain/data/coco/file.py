@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from das_explain.classnames import match_classes, synset_of
+from das_explain.classnames import BY_ID, match_classes, synset_of
 from das_explain.data.images import printable
 from das_explain.errors import DasExplainError, UsageError, one_line
 from das_explain.files import read_regular
@@ -79,7 +79,7 @@ def match_category(name: str, categories: dict[Any, str]) -> tuple[set[Any], boo
 def _match_label(name: str, labels: tuple[str, ...]) -> tuple[str | None, bool]:
     for how, found in match_classes([name], labels, [synset_of(label) for label in labels]).items():
         if name in found:
-            return labels[found[name]], how != ""
+            return labels[found[name]], how not in ("", BY_ID)
     return None, False
 
 
