@@ -18,7 +18,7 @@ from das_explain.data.images import as_rgb, decode_image
 from das_explain.data.mask_pixels import cut_soft, decode_mask
 from das_explain.data.sources import region_from_mask
 from das_explain.errors import UsageError
-from das_explain.explain.contestants import Contest, ExplainOptions, load_contest
+from das_explain.explain.contestants import ExplainOptions, load_contest
 from das_explain.explain.explainer import Explainer
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.rows import score_rows
@@ -93,7 +93,7 @@ def score(
         for i, each in enumerate(images)
     ]
     explainer = Explainer(contest, explaining)
-    scorer = Scorer(model_facts(contest), scoring_options)
+    scorer = Scorer(model_facts(explainer), scoring_options)
     rows = []
     for loaded in explainer.batches(memory, samples, memory, batch=batch, workers=0):
         evidence = explainer.explain(loaded, frames=False)
@@ -101,9 +101,13 @@ def score(
     return pd.concat(rows, ignore_index=True)
 
 
-def model_facts(contest: Contest) -> list[ModelFacts]:
-    """What scoring knows of the models of a contest."""
-    return [ModelFacts(c.name, tuple(c.blocks), c.model.labels, c.logit) for c in contest.contestants]
+def model_facts(explainer: Explainer) -> list[ModelFacts]:
+    """What scoring knows of the models that are explained."""
+    needs_label = explainer.options.target == "label"
+    return [
+        ModelFacts(each.name, tuple(each.blocks), each.model.labels, each.logit, needs_label)
+        for each in explainer.contest.contestants
+    ]
 
 
 def _named(models: Model | Sequence[Model] | Mapping[str, Model]) -> list[Model]:
