@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev", "holdout"])
+BY_MAP = "--label-map FILE.csv (data,model), label_map in Python and in a study, says which is which"
 ALIKE = 0.9  # of a model's 1000 labels, how many have to be ImageNet's, each at its place
 
 
@@ -78,7 +80,8 @@ def match_labels(
     if not found and names:
         raise DasExplainError(_nothing_fits(names, model))
     if missing := [name for name in names if name not in found]:
-        told.append(f"{_classes(len(missing))} not the model's, first {missing[0]!r}")
+        near = f"{_close(missing, model.labels or ())}; {BY_MAP}"
+        told.append(f"{_classes(len(missing))} not the model's, first {missing[0]!r}{near}")
     about = f"{model.name}: of the data's {len(names)} classes"
     logits = {name: found[name] for name in names if name in found}
     return LabelMatch(logits, [f"{about}, {each}" if each[0].isdigit() else f"{about}: {each}" for each in told], other)
@@ -154,7 +157,7 @@ def _nothing_fits(names: Sequence[str], model: LoadedModel) -> str:
     if _are_splits(names):
         hint = f"; these are parts of a data set, not classes: give one of its folders, as in DATA/{names[0]}"
     else:
-        hint = f"{_close(names, model.labels or ())}; --label-map FILE.csv (data,model) says which is which"
+        hint = f"{_close(names, model.labels or ())}; {BY_MAP}"
     return (
         f"no class of the data is one of model {model.name}: the data has {_some(names)} ({len(names)} classes), "
         f"the model {_of(model)}{hint}"
@@ -180,14 +183,15 @@ def _count(model: LoadedModel) -> int:
 
 
 def _close(names: Sequence[str], labels: Sequence[str]) -> str:
-    """The first few names that resemble a label: for the end of a message."""
+    """The first three names that resemble a label: for the end of a message."""
     spelled = {loose(label): label for label in reversed(labels)}
-    pairs = [
+    pairs = (
         f"{spelled[close[0]]!r} for {name!r}"
         for name in names[:200]
         if (close := get_close_matches(loose(name), spelled, 1, 0.7))
-    ]
-    return f"; near matches: {', '.join(pairs[:3])}" if pairs else ""
+    )
+    found = list(islice(pairs, 3))
+    return f"; near matches: {', '.join(found)}" if found else ""
 
 
 def _classes(count: int) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 from torch import nn
 
+from das_explain.checkpoint.labels import read_label_map
 from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.images import as_rgb, decode_image
@@ -34,6 +35,8 @@ def score(
     images: Sequence[Photo],
     masks: Sequence[Any],
     labels: Sequence[str] | None = None,
+    *,
+    label_map: Mapping[str, str] | str | Path | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Scores models on photos that are at hand.
@@ -45,6 +48,8 @@ def score(
         masks: region R of each, bool or 0/1 (H, W) of the photo's size, a path, or ``None`` where there is none. A soft
             one (fractions, many grey values) is cut at half its maximum.
         labels: the images' classes; none: each model's prediction is explained.
+        label_map: class of the images -> class of the models, by its name or number, or a CSV file of the columns
+            ``data`` and ``model``; by name unless given.
         options: ``threshold``, ``scaling``, ``box``; ``method``, ``target``, ``precision``; ``blocks``, ``device``,
             ``batch``.
 
@@ -52,7 +57,8 @@ def score(
         A row per image, model and block, with the columns of scores.csv; ``image`` is a path as given, else a number.
 
     Raises:
-        UsageError: an unknown option, or images, masks and labels of different number.
+        UsageError: an unknown option, images, masks and labels of different number, or a label map that names no class of
+            theirs.
         DasExplainError: a model that cannot be loaded, labels that are none of its classes.
 
     >>> from das_explain import open_dataset, score
@@ -86,6 +92,7 @@ def score(
         explaining,
         blocks=tuple(blocks),
         device=device,
+        label_map=read_label_map(Path(label_map)) if isinstance(label_map, (str, Path)) else label_map,
     )
     memory = _Memory(list(images), list(masks))
     samples = [

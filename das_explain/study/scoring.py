@@ -95,6 +95,7 @@ def _explain(
         source=dataset.source,
         segmenter=choose_segmenter(dataset, RegionOptions(device=device)),
         labels=dataset.labels,
+        label_map=data.classes,
         options=_explaining(study),
         blocks=study.blocks,
         batch=batch,
@@ -121,8 +122,11 @@ def _what(study: Study, units: Sequence[Unit], data: ScoredOn, state: _State) ->
         known = state.weights.get(unit.name)
         weights[unit.name] = fingerprint_of(unit) if unit.has_weights else known
     state.weights.update(weights)
+    spec = asdict(data)
+    if spec.pop("label_map") is not None:  # what is in it; a study without one is what it was before there were any
+        spec["classes"] = data.classes
     rests = {
-        "data": {**asdict(data), "fingerprint": dataset.fingerprint},
+        "data": {**spec, "fingerprint": dataset.fingerprint},
         "weights": weights,
         "blocks": study.blocks,
         "explaining": asdict(_explaining(study)),

@@ -198,7 +198,7 @@ def test_names_beside_the_weights(tmp_path: Path) -> None:
             2,
             ["2 are matched without regard to case, spaces, _ and -, first 'Cat'"],
         ),
-        (["cat", "owl"], ["dog", "cat"], 2, ["1 is not the model's, first 'owl'"]),
+        (["cat", "owl"], ["dog", "cat"], 2, ["1 is not the model's, first 'owl'; --label-map FILE"]),
         (["b", "a"], None, 2, ["the model's classes have no names; matched in sorted order, as torchvision's"]),
         (["1", "0"], ["x", "y"], 2, ["the names are numbers; taken for the numbers of the model's classes"]),
     ],
@@ -285,8 +285,16 @@ def test_the_refusal_names_near_matches_and_the_label_map() -> None:
         match_labels(["abyssinians", "american bull dog", "zebra"], model(PETS))
     assert str(error.value).endswith(
         "; near matches: 'Abyssinian' for 'abyssinians', 'american_bulldog' for 'american bull dog'"
-        "; --label-map FILE.csv (data,model) says which is which"
+        "; --label-map FILE.csv (data,model), label_map in Python and in a study, says which is which"
     )
+
+
+def test_a_class_that_alone_is_not_the_models_is_told_as_all_are() -> None:
+    found = match_labels(["Abyssinian", "saint bernhard", "zebra"], model(PETS))
+    assert found.assumptions == [
+        "net: of the data's 3 classes, 2 are not the model's, first 'saint bernhard'; near matches: 'Saint Bernard' for "
+        "'saint bernhard'; --label-map FILE.csv (data,model), label_map in Python and in a study, says which is which"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 from das_explain import score
 from das_explain.accuracy.evaluate import Request, measure_classifiers
 from das_explain.data.dataset import open_dataset
-from das_explain.errors import DasExplainError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.join import join_runs
 from das_explain.evidence.run import Run
 from das_explain.explain.contestants import ExplainOptions, load_contest
@@ -149,3 +149,17 @@ def test_where_the_label_is_what_is_explained_an_unknown_one_has_no_score(gated:
     assert dict(by_image) == {"0.png": {"unknown_label"}, "1.png": {"ok"}, "2.png": {"unknown_label"}}
     request = Request(models=(gated,), data=str(csv), out=tmp_path / "accuracy", device="cpu", workers=0)
     assert measure_classifiers(request).counts == {"unknown_label": 2, "ok": 1}  # nothing else could be right
+
+
+def test_score_takes_a_label_map_as_the_command_line_does(gated: str, tmp_path: Path) -> None:
+    csv = photos_of(tmp_path / "named", NONE_KNOWN)
+    photos, masks = ([csv.parent / f"{number}{end}.png" for number in range(3)] for end in ("", "-mask"))
+    mapped = {"ant": "dot", "bee": "square", "fly": "2"}
+    (tmp_path / "map.csv").write_text("data,model\n" + "".join(f"{each},{mapped[each]}\n" for each in mapped))
+    with pytest.raises(DasExplainError, match="label_map in Python and in a study, says which is which"):
+        score(gated, photos, masks, list(NONE_KNOWN), device="cpu")
+    for given in (mapped, tmp_path / "map.csv", str(tmp_path / "map.csv")):
+        table = score(gated, photos, masks, list(NONE_KNOWN), label_map=given, device="cpu")
+        assert list(table["target"]) == ["dot", "dot", "square", "square", "stripe", "stripe"]
+    with pytest.raises(UsageError, match="the label map names no class of the data"):
+        score(gated, photos, masks, list(NONE_KNOWN), label_map={"cat": "dot"}, device="cpu")

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.study import scoring
 from das_explain.study.schema import load_study
+from das_explain.types import no_progress
 
 SHIPPED = Path(__file__).parents[2] / "studies"
 
@@ -50,6 +52,26 @@ def test_each_copy_has_its_designs_recipe_and_a_seed_of_its_own(small: Path):
 def test_mistakes_are_told_by_their_key(small: Path, tmp_path: Path, settings, changes, message):
     with pytest.raises(UsageError, match=message):
         load_study(changed(small, tmp_path, **changes), settings)
+
+
+def test_photos_of_other_names_have_a_label_map(small: Path, photos: Path, tmp_path: Path, monkeypatch):
+    (tmp_path / "map.csv").write_text("data,model\nblue,sky\nred,0\n")
+    data = f"{photos}/photos.csv"
+    mapped = {"data": data, "label_map": str(tmp_path / "map.csv")}
+    path = changed(small, tmp_path, scored_on={"plain": {"data": data}, "mapped": mapped})
+    study, _ = load_study(path, [f"photos={photos}"])
+    plans = []
+    monkeypatch.setattr(scoring, "collect", lambda plan, *_, **__: plans.append(plan))
+    rests = []
+    for each in study.data.values():
+        scoring._explain(study, [], each, tmp_path / "run", "local", "cpu", 16, 0, no_progress)
+        rests.append(scoring._what(study, [], each, scoring._State(tmp_path / "scored.json"))["data"])
+    assert [plan.label_map for plan in plans] == [None, {"blue": "sky", "red": "0"}]
+    assert set(rests[0]) == {"data", "masks", "sample", "about", "fingerprint"}, "studies of before are not done again"
+    assert rests[1]["classes"] == {"blue": "sky", "red": "0"}, "another map is another run"
+    (tmp_path / "map.csv").write_text("data,model\n")
+    with pytest.raises(DasExplainError, match="map.csv: a label map without a row"):
+        load_study(path, [f"photos={photos}"])  # before hours of training
 
 
 def test_a_value_is_no_yaml(small: Path):
