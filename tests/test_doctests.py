@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import das_explain
-from das_explain import create_segmenter, nn, open_dataset
+from das_explain import create_segmenter, measures, nn, nulls, open_dataset
 from tests.runs import score_dataset
 
 PACKAGE = Path(das_explain.__file__).parent
@@ -23,7 +23,7 @@ WITH_EXAMPLES = sorted(
 )
 PUBLIC = [
     f"{room.__name__}.{name}"
-    for room in (das_explain, nn)
+    for room in (das_explain, nn, measures, nulls)
     for name in room.__all__
     if inspect.isfunction(getattr(room, name)) or inspect.isclass(getattr(room, name))
 ]

@@ -100,7 +100,7 @@ def measure_classifiers(request: Request, progress: Progress = lambda done, of: 
     }
     made_by = journal.made_by(len(samples))
     assumed = [*contest.assumptions, *sentences(made_by)]
-    notes = list(assumed)
+    notes = [*dataset.notes, *assumed]
     notes += [
         f"{name}: no top-5, as it has only {count} classes" for name, count in classes.items() if count <= accuracy.K
     ]

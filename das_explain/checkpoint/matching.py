@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 SPLITS = frozenset(["train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev", "holdout"])
-SAY = "--label-map FILE.csv (data,model) says which"
+BY_MAP = "--label-map FILE.csv (data,model), label_map in Python and in a study, says which is which"
 ALIKE = 0.9  # of a model's 1000 labels, how many have to be ImageNet's, each at its place
 
 
@@ -146,7 +147,7 @@ def _read_twice(found: Mapping[str, int], names: Sequence[str], model: LoadedMod
     name = next(iter(other))
     return dict(found) | other, [
         f"{len(other)} can be read in two ways, first {name!r}: {_place(model, found[name])}, as taken here, or "
-        f"{_place(model, other[name])}; {SAY}"
+        f"{_place(model, other[name])}; {BY_MAP}"
     ]
 
 
@@ -157,9 +158,10 @@ def _not_found(names: Sequence[str], model: LoadedModel) -> list[str]:
     several = [name for name in names if len(places.get(name, ())) > 1]
     if several:
         which = " or ".join(_place(model, each) for each in places[several[0]])
-        told.append(f"{_classes(len(several))} none of the model's for sure, first {several[0]!r}: {which}; {SAY}")
+        told.append(f"{_classes(len(several))} none of the model's for sure, first {several[0]!r}: {which}; {BY_MAP}")
     if missing := [name for name in names if name not in several]:
-        told.append(f"{_classes(len(missing))} not the model's, first {missing[0]!r}")
+        near = f"{_close(missing, model.labels or ())}; {BY_MAP}"
+        told.append(f"{_classes(len(missing))} not the model's, first {missing[0]!r}{near}")
     return told
 
 
@@ -193,7 +195,7 @@ def _nothing_fits(names: Sequence[str], model: LoadedModel) -> str:
     if _are_splits(names):
         hint = f"; these are parts of a data set, not classes: give one of its folders, as in DATA/{names[0]}"
     else:
-        hint = f"{_close(names, model.labels or ())}; --label-map FILE.csv (data,model) says which is which"
+        hint = f"{_close(names, model.labels or ())}; {BY_MAP}"
     return (
         f"no class of the data is one of model {model.name}: the data has {_some(names)} ({len(names)} classes), "
         f"the model {_of(model)}{hint}"
@@ -219,14 +221,15 @@ def _count(model: LoadedModel) -> int:
 
 
 def _close(names: Sequence[str], labels: Sequence[str]) -> str:
-    """The first few names that resemble a label: for the end of a message."""
+    """The first three names that resemble a label: for the end of a message."""
     spelled = {loose(label): label for label in reversed(labels)}
-    pairs = [
+    pairs = (
         f"{spelled[close[0]]!r} for {name!r}"
         for name in names[:200]
         if (close := get_close_matches(loose(name), spelled, 1, 0.7))
-    ]
-    return f"; near matches: {', '.join(pairs[:3])}" if pairs else ""
+    )
+    found = list(islice(pairs, 3))
+    return f"; near matches: {', '.join(found)}" if found else ""
 
 
 def _classes(count: int) -> str:

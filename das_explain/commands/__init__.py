@@ -58,7 +58,7 @@ app = typer.Typer(
     help="Shows whether an attention gate makes a CNN look at the object: maps, sfd score, comparison.\n\n"
     "Exit status of every command: "
     + "; ".join(f"{status} {meaning}" for status, meaning in EXIT_STATUSES.items())
-    + ".",
+    + ".\n\nExample: das-explain demo",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

@@ -11,7 +11,11 @@ from das_explain.commands.help import Command, Group
 from das_explain.commands.say import say
 from das_explain.text import plural
 
-app = typer.Typer(cls=Group, help="The mask cache: what it holds, clear it, copy it.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="The mask cache: what it holds, clear it, copy it.\n\nExample: das-explain cache info",
+    no_args_is_help=True,
+)
 Name = Annotated[
     str | None,
     typer.Option("--segmenter", metavar="NAME", help="Only this one's masks, by its name in info; all unless given."),
@@ -20,7 +24,10 @@ Name = Annotated[
 
 @app.command(cls=Command)
 def info() -> None:
-    """Say where the cache is and what it holds."""
+    """Say where the cache is and what it holds.
+
+    Example: das-explain cache info
+    """
     from das_explain.commands.common import print_table
     from das_explain.segment.cache import cache_folder, shelves
 
@@ -43,7 +50,10 @@ def clear(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete cached masks; they are found again when they are needed."""
+    """Delete cached masks; they are found again when they are needed.
+
+    Example: das-explain cache clear --yes
+    """
     from das_explain.segment.cache import cache_folder
     from das_explain.segment.cache import clear as clear_cache
 
@@ -60,7 +70,10 @@ def export(
     ],
     segmenter: Name = None,
 ) -> None:
-    """Copy the cache to a folder that other machines can use."""
+    """Copy the cache to a folder that other machines can use.
+
+    Example: das-explain cache export --out shared/masks
+    """
     from das_explain.segment.cache import export as export_cache
 
     say(f"copied      {plural(export_cache(out, segmenter), 'mask')} to {out}")

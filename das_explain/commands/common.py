@@ -125,7 +125,10 @@ def pair(second: str, first: str) -> str:
 
 def number(value: float | None, style: str = ".3f", *, scale: float = 1) -> str:
     """``scale`` times a number of a table, ``-`` for none (``None``, NaN)."""
-    return "-" if value is None or value != value else format(scale * value, style)
+    if value is None or value != value:
+        return "-"
+    text = format(scale * value, style)
+    return text if text.strip("-0.%") else format(0.0, style)  # nothing is below zero by less than is shown
 
 
 def span(low: float | None, high: float | None, style: str = ".3f", *, scale: float = 1) -> str:

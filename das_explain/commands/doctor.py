@@ -31,7 +31,10 @@ SPAN = 16  # the width of the first column
 
 
 def doctor() -> None:
-    """Say what is installed: versions, device, threads, OpenCV, the cache, extras. Exits with 1 if something is wrong."""
+    """Say what is installed: versions, device, threads, OpenCV, the cache, extras. Exits with 1 if something is wrong.
+
+    Example: das-explain doctor
+    """
     troubles: list[str] = []
     _line("das-explain", f"{_version('das-explain')} in {Path(__file__).parents[1]}")
     _line("python", f"{platform.python_version()} on {platform.platform()} ({sys.executable})")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=Group,
-    help="The known networks (no sub-command), what is in a checkpoint (show), and model directories (pack).",
+    help="The known networks (no sub-command), what is in a checkpoint (show), and model directories (pack).\n\n"
+    "Example: das-explain models",
     invoke_without_command=True,
 )
 SPEC = typer.Argument(metavar="SPEC", help="A model; das-explain help models says what it may be.")

@@ -93,7 +93,7 @@ def study(
         _print_plan(loaded, out, jobs, keep)
         return
     command = ["das-explain", *sys.argv[1:]]
-    units = units_of(loaded, out)
+    told = _Told(units := units_of(loaded, out))
     with progress_bars("images", "scored") as (progress, scoring):
         made = run_study(
             loaded,
@@ -104,9 +104,10 @@ def study(
             device=running.device,
             batch=running.photos_at_once,
             workers=running.workers,
-            told=_Told(units),
+            told=told,
             progress=progress,
             scoring=scoring,
+            note=told.note,
         )
     _print_outcome(made)
     if publish is not None:
@@ -118,16 +119,25 @@ def study(
 
 
 class _Told:
-    """A line for each unit that is finished."""
+    """A line for each unit that is finished; what data has to say about itself once, however many use it."""
 
     def __init__(self, units: Sequence[Unit]) -> None:
-        self.units = units
+        self.units, self.notes = units, set[str]()
 
     def __call__(self, unit: Unit, seconds: float) -> None:
+        from das_explain.study.units import training_of
         from das_explain.train.card import clock
 
+        for line in training_of(unit).get("notes") or ():
+            self.note(str(line))
         done = sum(each.finished for each in self.units)
         say(f"trained     {unit.name} in {clock(seconds)} ({done} of {len(self.units)})")
+
+    def note(self, line: str) -> None:
+        """A line that was not said before."""
+        if line not in self.notes:
+            self.notes.add(line)
+            say(f"note        {line}")
 
 
 def _print_plan(study: Study, out: Path, jobs: int, keep: str) -> None:

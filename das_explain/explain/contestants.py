@@ -55,6 +55,7 @@ class ExplainOptions:
 class Contestant:
     """A loaded model, ready to be explained: the network to run, the blocks to explain, class name -> logit.
 
+    ``target``: the logit of the one class that the run explains, if it does; it need be no class of the data.
     ``other_logit``: another reading of the classes' names, where they allow two (``checkpoint.matching``).
     """
 
@@ -62,6 +63,7 @@ class Contestant:
     network: nn.Module
     blocks: dict[str, nn.Module]
     logit: dict[str, int] = field(default_factory=dict)
+    target: int | None = None
     assumptions: list[str] = field(default_factory=list)
     other_logit: dict[str, int] = field(default_factory=dict)
 
@@ -202,14 +204,21 @@ def _contestant(
     network, blocks = _network(model, options, compiled)
     logit = _matched(labels, model, label_map, options.target) if labels else LabelMatch()
     assumptions = [*model.assumptions, *logit.assumptions]
-    if options.target not in ("label", "predicted") and options.target not in logit:
-        try:
-            logit |= match_labels((options.target,), model)
-        except DasExplainError:
-            raise UsageError(
-                f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted"
-            ) from None
-    return Contestant(model, network, blocks, dict(logit), assumptions, logit.other)
+    return Contestant(model, network, blocks, dict(logit), _target(options, logit, model), assumptions, logit.other)
+
+
+def _target(options: ExplainOptions, logit: LabelMatch, model: LoadedModel) -> int | None:
+    """The logit of the class that ``--target`` names: the data's of that name, else the model's."""
+    if options.target in ("label", "predicted"):
+        return None
+    if options.target in logit:
+        return logit[options.target]
+    try:
+        return match_labels((options.target,), model)[options.target]
+    except DasExplainError:
+        raise UsageError(
+            f"--target {options.target!r} is no class of {model.name}; it may also be label or predicted"
+        ) from None
 
 
 def _network(model: LoadedModel, options: ExplainOptions, compiled: bool) -> tuple[nn.Module, dict[str, nn.Module]]:

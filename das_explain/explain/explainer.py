@@ -136,11 +136,10 @@ def wanted_targets(contestant: Contestant, seen: Batch, options: ExplainOptions)
 
     -1: no label, or none that this model knows; its prediction is explained instead (and said in the row).
     """
-    wanted = [-1] * len(seen)
     if options.target == "label":
         wanted = [contestant.logit.get(sample.label or "", -1) for sample in seen.samples]
-    elif options.target != "predicted":
-        wanted = [contestant.logit[options.target]] * len(seen)
+    else:
+        wanted = [-1 if contestant.target is None else contestant.target] * len(seen)
     return torch.tensor(wanted, device=contestant.device)
 
 

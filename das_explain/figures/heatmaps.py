@@ -64,7 +64,7 @@ def write_heatmaps(
     # The suffix keeps a photo from being overwritten where --out is its own folder.
     stems = [f"{unique_stem(sample.name, taken)}-heatmap" for sample in dataset.samples]
     claim_files(out, [*(f"{stem}.{kind}" for stem in stems for kind in KINDS), *TABLES])
-    scorer = Scorer(model_facts(explainer.contest), replace(scoring, measures=(), nulls=()))
+    scorer = Scorer(model_facts(explainer), replace(scoring, measures=(), nulls=()))
     rows: list[Row] = []
     regions: list[Row] = []
     failed: list[str] = []

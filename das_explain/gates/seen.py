@@ -47,7 +47,7 @@ class GatedModel:
     def __init__(self, explainer: Explainer, contestant: Contestant, scoring: ScoreOptions) -> None:
         self.contestant = contestant
         self.explainer = Explainer(variants_of(contestant, explainer.options), explainer.options)
-        self.scorer = Scorer(model_facts(self.explainer.contest), replace(scoring, measures=(), nulls=()))
+        self.scorer = Scorer(model_facts(self.explainer), replace(scoring, measures=(), nulls=()))
 
     def look(self, batch: Batch) -> tuple[Seen, Evidence]:
         """Its gates on the readable photos of a batch, and the evidence of its variants on all of them."""

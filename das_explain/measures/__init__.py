@@ -45,7 +45,17 @@ MEASURES: dict[str, Measure] = {}
 
 
 def register(measure: Measure) -> Measure:
-    """Adds a measure under its name; returns it."""
+    """Adds a measure under its name; returns it.
+
+    >>> import torch
+    >>> from das_explain.measures import MEASURES, Measure, Measured, compute_all, register
+    >>> def compute(maps, masks, options=None):
+    ...     return Measured(maps.double().amax((1, 2)), ["ok"] * len(maps), {})
+    >>> highest = register(Measure("highest_weight", False, (0.0, 1.0), True, compute))
+    >>> float(compute_all(torch.tensor([[[0.5, 0.25]]]), torch.tensor([[[True, False]]]))["highest_weight"].values)
+    0.5
+    >>> del MEASURES["highest_weight"]
+    """
     MEASURES[measure.name] = measure
     return measure
 
@@ -82,6 +92,13 @@ def compute_all(
         options: for all of them. With ``regions``, made of these very masks by ``Regions(masks)``, what is known of the
             masks is not derived again for the next maps.
         measures: default: all that need no network.
+
+    >>> import torch
+    >>> from das_explain.measures import MEASURES, compute_all
+    >>> maps, masks = torch.tensor([[[1.0, 0.5, 0.0]]]), torch.tensor([[[True, False, False]]])
+    >>> found = compute_all(maps, masks, measures=[MEASURES["pointing_game"], MEASURES["energy_pointing_game"]])
+    >>> {name: round(float(measured.values), 3) for name, measured in found.items()}
+    {'pointing_game': 1.0, 'energy_pointing_game': 0.667}
     """
     chosen = [each for each in MEASURES.values() if not each.needs_network] if measures is None else list(measures)
     known = options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)

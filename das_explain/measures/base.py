@@ -29,6 +29,11 @@ class MeasureOptions:
 
     Of measures that need the network: ``probe`` asks it; ``baseline``, a key of ``probe.BASELINES``, is what hides a
     pixel in ``insertion`` and ``deletion`` (``None``: each one's own), in ``steps`` steps of equally many pixels.
+
+    >>> from das_explain.measures import MEASURES, MeasureOptions
+    >>> maps, masks = torch.tensor([[[0.25, 0.5, 1.0]]]), torch.tensor([[[False, True, True]]])
+    >>> [float(MEASURES["iou"].compute(maps, masks, MeasureOptions(threshold=each)).values) for each in (0.3, 0.6)]
+    [1.0, 0.5]
     """
 
     threshold: float = 0.3
@@ -49,7 +54,14 @@ DEFAULTS = MeasureOptions()
 
 
 class Measured(NamedTuple):
-    """N values float64 (N,), NaN where there is none; one status word each; further columns, tensors of length N."""
+    """N values float64 (N,), NaN where there is none; one status word each; further columns, tensors of length N.
+
+    >>> from das_explain.measures import MEASURES
+    >>> maps, masks = torch.tensor([[[1.0, 0.5]], [[0.0, 0.0]]]), torch.tensor([[[True, False]], [[True, False]]])
+    >>> measured = MEASURES["pointing_game"].compute(maps, masks)
+    >>> measured.values, measured.status, list(measured.extras)
+    (tensor([1., nan], dtype=torch.float64), ['ok', 'zero_cam'], ['hit_distance'])
+    """
 
     values: Tensor
     status: list[str]
@@ -67,6 +79,13 @@ class Measure:
     ``title``: what tables and figures for people call it; default: the name in words.
     ``of_region``: whether it looks at R at all; of one that does not, another photo's map says nothing.
     ``reader``: of a measure of ranks, what it reads from a map's sorted pixels, so that one sort serves all of them.
+
+    >>> from das_explain.measures import Measure, Measured
+    >>> def compute(maps, masks, options=None):
+    ...     return Measured((maps * masks).double().mean((1, 2)), ["ok"] * len(maps), {})
+    >>> inside = Measure("mean_inside", needs_network=False, bounds=(0.0, 1.0), higher_is_better=True, compute=compute)
+    >>> inside.title, inside.compute(torch.tensor([[[1.0, 0.5]]]), torch.tensor([[[True, False]]])).values
+    ('mean inside', tensor([0.5000], dtype=torch.float64))
     """
 
     name: str

@@ -26,6 +26,18 @@ class Probe:
     ``probability(photos, rows)``: photos float32 (M, 3, H, W), rows int64 (M,), of which of the N photos each is a
     changed copy -> float (M,) in [0, 1], the probability of the class that was explained for that photo.
     ``seeds``: int64 (N,), one per photo; default: 0 to N - 1. ``batch``: photos given to the network at once.
+
+    Of a network that is the surer the brighter the first pixel is, and a map that says so:
+
+    >>> from das_explain.measures import MEASURES, MeasureOptions, Probe
+    >>> images = torch.tensor([0.75, 0.5, 0.25, 0.0]).expand(1, 3, 1, 4)
+    >>> probe = Probe(images, probability=lambda photos, rows: photos[:, 0, 0, 0])
+    >>> maps, masks = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]), torch.ones(1, 1, 4, dtype=torch.bool)
+    >>> float(probe.before()), float(probe.on_map(1 - maps))
+    (0.75, 0.0)
+    >>> options = MeasureOptions(probe=probe, baseline="mean", steps=4)
+    >>> float(MEASURES["deletion"].compute(maps, masks, options).values)
+    0.421875
     """
 
     images: Tensor

@@ -17,6 +17,15 @@ class Regions:
     """R of N images: ``masks`` bool (N, H, W), never changed afterwards; all else is derived when first asked for.
 
     Models, blocks and nulls share masks: whoever scores them makes one ``Regions`` and hands it on.
+
+    >>> from das_explain.measures import MeasureOptions, Regions, compute_all
+    >>> masks = torch.tensor([[[False, True, True], [False, False, True]]])
+    >>> regions = Regions(masks)
+    >>> regions.area.tolist(), regions.extents.tolist()
+    ([3], [[1, 0, 3, 2]])
+    >>> options = MeasureOptions(regions=regions)
+    >>> [float(compute_all(maps, masks, options)["iou"].values) for maps in (masks.float(), 1 - masks.float())]
+    [1.0, 0.0]
     """
 
     def __init__(self, masks: Tensor) -> None:

@@ -20,7 +20,15 @@ NULLS: dict[str, Null] = {}
 
 
 def register(null: Null) -> Null:
-    """Adds a null under its name; returns it."""
+    """Adds a null under its name; returns it.
+
+    >>> import torch
+    >>> from das_explain.nulls import NULLS, Null, register
+    >>> left = register(Null("left", lambda maps, masks, partner: torch.tensor([1.0, 0.0]).expand(masks.shape), blind=True))
+    >>> NULLS["left"].make(torch.rand(1, 1, 2), torch.ones(1, 1, 2, dtype=torch.bool), torch.tensor([0]))
+    tensor([[[1., 0.]]])
+    >>> del NULLS["left"]
+    """
     NULLS[null.name] = null
     return null
 

@@ -26,6 +26,14 @@ class Null:
     ``blind``: its maps depend on the frame's size and the masks alone, so they are scored once for all models.
     ``needs``: names of keyword arguments that ``make`` takes besides, of ``CONTEXT``.
     ``title``: what tables and figures for people call it; default: the name.
+
+    >>> import torch
+    >>> from das_explain.nulls import Null
+    >>> mirrored = Null("mirrored", lambda maps, masks, partner: maps[: len(masks)].flip(2))
+    >>> mirrored.make(torch.tensor([[[1.0, 0.5]]]), torch.tensor([[[True, False]]]), torch.tensor([0]))
+    tensor([[[0.5000, 1.0000]]])
+    >>> mirrored.title, mirrored.blind
+    ('mirrored', False)
     """
 
     name: str

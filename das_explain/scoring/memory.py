@@ -12,13 +12,14 @@ import pandas as pd
 from PIL import Image
 from torch import nn
 
+from das_explain.checkpoint.labels import read_label_map
 from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.images import as_rgb, decode_image
 from das_explain.data.mask_pixels import cut_soft, decode_mask
 from das_explain.data.sources import region_from_mask
 from das_explain.errors import UsageError
-from das_explain.explain.contestants import Contest, ExplainOptions, load_contest
+from das_explain.explain.contestants import ExplainOptions, load_contest
 from das_explain.explain.explainer import Explainer
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.rows import score_rows
@@ -34,6 +35,8 @@ def score(
     images: Sequence[Photo],
     masks: Sequence[Any],
     labels: Sequence[str] | None = None,
+    *,
+    label_map: Mapping[str, str] | str | Path | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Scores models on photos that are at hand.
@@ -45,6 +48,8 @@ def score(
         masks: region R of each, bool or 0/1 (H, W) of the photo's size, a path, or ``None`` where there is none. A soft
             one (fractions, many grey values) is cut at half its maximum.
         labels: the images' classes; none: each model's prediction is explained.
+        label_map: class of the images -> class of the models, by its name or number, or a CSV file of the columns
+            ``data`` and ``model``; by name unless given.
         options: ``threshold``, ``scaling``, ``box``; ``method``, ``target``, ``precision``; ``blocks``, ``device``,
             ``batch``.
 
@@ -52,7 +57,8 @@ def score(
         A row per image, model and block, with the columns of scores.csv; ``image`` is a path as given, else a number.
 
     Raises:
-        UsageError: an unknown option, or images, masks and labels of different number.
+        UsageError: an unknown option, images, masks and labels of different number, or a label map that names no class of
+            theirs.
         DasExplainError: a model that cannot be loaded, labels that are none of its classes.
 
     >>> from das_explain import open_dataset, score
@@ -86,6 +92,7 @@ def score(
         explaining,
         blocks=tuple(blocks),
         device=device,
+        label_map=read_label_map(Path(label_map)) if isinstance(label_map, (str, Path)) else label_map,
     )
     memory = _Memory(list(images), list(masks))
     samples = [
@@ -93,7 +100,7 @@ def score(
         for i, each in enumerate(images)
     ]
     explainer = Explainer(contest, explaining)
-    scorer = Scorer(model_facts(contest), scoring_options)
+    scorer = Scorer(model_facts(explainer), scoring_options)
     rows = []
     for loaded in explainer.batches(memory, samples, memory, batch=batch, workers=0):
         evidence = explainer.explain(loaded, frames=False)
@@ -101,9 +108,13 @@ def score(
     return pd.concat(rows, ignore_index=True)
 
 
-def model_facts(contest: Contest) -> list[ModelFacts]:
-    """What scoring knows of the models of a contest."""
-    return [ModelFacts(c.name, tuple(c.blocks), c.model.labels, c.logit) for c in contest.contestants]
+def model_facts(explainer: Explainer) -> list[ModelFacts]:
+    """What scoring knows of the models that are explained."""
+    needs_label = explainer.options.target == "label"
+    return [
+        ModelFacts(each.name, tuple(each.blocks), each.model.labels, each.logit, needs_label)
+        for each in explainer.contest.contestants
+    ]
 
 
 def _named(models: Model | Sequence[Model] | Mapping[str, Model]) -> list[Model]:

@@ -136,9 +136,10 @@ def check_options(options: ScoreOptions, run: Run) -> None:
 def read_model_facts(run: Run) -> list[ModelFacts]:
     """What ``run.json`` knows of the models."""
     facts = []
+    needs_label = run.manifest["options"].get("target", "label") == "label"
     for entry in run.manifest["models"]:
         labels, logit = entry.get("labels"), entry.get("logit") or {}
-        facts.append(ModelFacts(str(entry["name"]), tuple(map(str, entry["blocks"])), labels, logit))
+        facts.append(ModelFacts(str(entry["name"]), tuple(map(str, entry["blocks"])), labels, logit, needs_label))
     return facts
 
 

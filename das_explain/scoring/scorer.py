@@ -31,12 +31,14 @@ EXTRAS = ("b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n")  # of sfd, in scores.csv
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What scoring knows of a model: its class names (``None``: numbers) and which logit each class of the data is."""
+    """What scoring knows of a model: its class names (``None``: numbers), which logit each class of the data is, and
+    whether that logit is what was explained (``--target label``), so that a label it does not know leaves no score."""
 
     name: str
     blocks: tuple[str, ...]
     labels: Sequence[str] | None
     logit: Mapping[str, int]
+    needs_label: bool = True
 
 
 @dataclass
@@ -232,7 +234,7 @@ def _reasons(evidence: Evidence, model: ModelFacts) -> np.ndarray:
     reasons = np.array([photo.status for photo in evidence.photos], dtype=object)
     if not evidence.masks:
         reasons[reasons != "unreadable"] = "no_mask"
-    if model.logit:
+    if model.logit and model.needs_label:
         unknown = [photo.label is not None and photo.label not in model.logit for photo in evidence.photos]
         reasons[np.array(unknown, bool) & (reasons == "ok")] = "unknown_label"
     return reasons

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -53,6 +53,7 @@ def run_study(
     told: Told = nobody,
     progress: Progress = no_progress,
     scoring: Progress = no_progress,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Made:
     """Trains what is not trained, scores what is not scored, writes tables, figures, summary and page.
 
@@ -62,7 +63,7 @@ def run_study(
         keep: of each unit: ``none`` of its weights once it is scored, ``last`` its weights, ``all`` also what training
             would go on from.
         told: of each unit that is finished; ``progress``: of photos
-            explained; ``scoring``: of photos scored.
+            explained; ``scoring``: of photos scored; ``note``: of what a data set has to say about itself.
 
     Raises:
         UsageError: an option that does not exist, a folder of something else.
@@ -86,7 +87,7 @@ def run_study(
             drop_checkpoint(unit, keep)
         runs = score_units(
             study, units, out, engine=resources.engine, device=device, batch=batch, workers=workers,
-            progress=progress, scoring=scoring,
+            progress=progress, scoring=scoring, note=note,
         )  # fmt: skip
         results = Results.read(study, units, runs, out)
         made = publish_results(results, command, created)

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from das_explain.checkpoint.labels import read_label_map
 from das_explain.errors import UsageError
 from das_explain.train.recipe import load_recipe, parse_tree, read_yaml
 from das_explain.train.schema import Recipe
@@ -39,6 +40,12 @@ class ScoredOn:
     masks: str | None = None
     sample: int | None = None
     about: str = ""  # what these photos are, for the page
+    label_map: str | None = None  # a CSV (data,model) of what the models call these photos' classes
+
+    @property
+    def classes(self) -> dict[str, str] | None:
+        """What the label map says. Raises UsageError or DasExplainError for one that cannot be read."""
+        return read_label_map(Path(self.label_map)) if self.label_map is not None else None
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,7 @@ def load_study(
 
     Raises:
         UsageError: no such file, an unknown key, a value of the wrong type, something that it needs is not given.
+        DasExplainError: a label map that cannot be read.
     """
     path = Path(path)
     if not path.is_file():
@@ -137,6 +145,8 @@ def _check(study: Study) -> None:
         raise UsageError(f"copies cannot be {study.copies}")
     if not isinstance(study.data, dict):
         raise UsageError("scored_on: expected names and data")
+    for data in study.data.values():
+        _ = data.classes  # a label map that cannot be read is told before hours of training
     for design in study.designs:
         study.recipe_of(design, 0)
 

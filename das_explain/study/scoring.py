@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from das_explain.data.dataset import open_dataset
+from das_explain.data.dataset import Dataset, open_dataset
 from das_explain.data.draw import draw_sample
 from das_explain.engines.collect import collect
 from das_explain.errors import DasExplainError
@@ -42,23 +42,28 @@ def score_units(
     workers: int | None = None,
     progress: Progress = no_progress,
     scoring: Progress = no_progress,
+    note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Run]:
     """Data set -> its scored run in ``out/runs``, all units in it as copies of their designs.
+
+    ``note`` is told what a data set has to say about itself, such as files that were passed over.
 
     Raises DasExplainError: photos or masks cannot be used, weights that are needed are gone.
     """
     state = _State(out / STATE)
     runs = {}
     for name, data in study.data.items():
-        folder = out / "runs" / name
-        wanted = _what(study, units, data, state)
+        folder, dataset = out / "runs" / name, _open(data)
+        for line in dataset.notes:
+            note(line)
+        wanted = _what(study, units, data, dataset, state)
         if not _whole(folder, wanted, state.of(name)):
             if gone := [unit.name for unit in units if not unit.has_weights]:
                 raise DasExplainError(
                     f"{folder} has to be made, but the weights of {gone[0]} were not kept: delete {out / 'units' / gone[0]} "
                     "to train it again"
                 )
-            run = _explain(study, units, data, folder, engine, device, batch, workers, progress)
+            run = _explain(study, units, data, dataset, folder, engine, device, batch, workers, progress)
             score_run(run, score_options(study), scoring)
             state.put(name, wanted)
         runs[name] = Run.open(folder)
@@ -70,17 +75,24 @@ def is_scored(study: Study, units: Sequence[Unit], name: str, out: Path) -> bool
     if not all(unit.finished for unit in units):
         return False
     state = _State(out / STATE)
-    return _whole(out / "runs" / name, _what(study, units, study.data[name], state), state.of(name))
+    return _whole(
+        out / "runs" / name, _what(study, units, study.data[name], _open(study.data[name]), state), state.of(name)
+    )
 
 
 def _whole(folder: Path, wanted: Any, there: Any) -> bool:
     return there == wanted and (folder / "run.json").is_file() and not Run.open(folder).shards.missing()
 
 
+def _open(data: ScoredOn) -> Dataset:
+    return open_dataset(data.data, masks=Path(data.masks) if data.masks else None)
+
+
 def _explain(
     study: Study,
     units: Sequence[Unit],
     data: ScoredOn,
+    dataset: Dataset,
     folder: Path,
     engine: str,
     device: str | None,
@@ -88,13 +100,13 @@ def _explain(
     workers: int | None,
     progress: Progress,
 ) -> Run:
-    dataset = open_dataset(data.data, masks=Path(data.masks) if data.masks else None)
     plan = Plan(
         models=tuple(f"{unit.design}={unit.model}" for unit in in_order(study, units)),
         samples=draw_sample(dataset, data.sample, 0),
         source=dataset.source,
         segmenter=choose_segmenter(dataset, RegionOptions(device=device)),
         labels=dataset.labels,
+        label_map=data.classes,
         options=_explaining(study),
         blocks=study.blocks,
         batch=batch,
@@ -113,16 +125,18 @@ def _explaining(study: Study) -> ExplainOptions:
     return ExplainOptions(precision=study.precision, measures=score_options(study).network_measures)
 
 
-def _what(study: Study, units: Sequence[Unit], data: ScoredOn, state: _State) -> dict[str, Any]:
+def _what(study: Study, units: Sequence[Unit], data: ScoredOn, dataset: Dataset, state: _State) -> dict[str, Any]:
     """What a run rests on; the weights by their hash, also of those that are gone since."""
-    dataset = open_dataset(data.data, masks=Path(data.masks) if data.masks else None)
     weights = {}
     for unit in in_order(study, units):
         known = state.weights.get(unit.name)
         weights[unit.name] = fingerprint_of(unit) if unit.has_weights else known
     state.weights.update(weights)
+    spec = asdict(data)
+    if spec.pop("label_map") is not None:  # what is in it; a study without one is what it was before there were any
+        spec["classes"] = data.classes
     rests = {
-        "data": {**asdict(data), "fingerprint": dataset.fingerprint},
+        "data": {**spec, "fingerprint": dataset.fingerprint},
         "weights": weights,
         "blocks": study.blocks,
         "explaining": asdict(_explaining(study)),

@@ -87,6 +87,7 @@ def model_card(
         **describe_training(recipe, data.fingerprints, log, precision, command),
         "accuracy": {name: asdict(outcome) for name, outcome in outcomes.items()},
         "warnings": data.warnings,
+        "notes": data.notes,
     }
     return training, _text(recipe, data, outcomes, log, training)
 
@@ -189,6 +190,7 @@ def _facts(recipe: Recipe, data: TrainingData, log: list[dict[str, str]], traini
         f"Recipe: {recipe.name}; every setting is in `config.json` under `training.recipe`",
         f"Data: `{recipe.data.train}`: {data.per_epoch} images an epoch{balanced}, of {len(data.train)} images in all"
         f"{held_out}",
+        *data.notes,
         f"Start: {recipe.model.warm_start or 'random weights'}, seed {recipe.seed}",
         f"Schedule: {schedule.epochs} epochs, batch {data.batch_size}{accumulated}, {update}, learning rate up to "
         f"{optimizer.lr:g}: warm-up over {schedule.warmup_epochs:g} epochs, then {describe_schedule(schedule)}",

@@ -36,9 +36,11 @@ class Classification:
         )
 
     def build(self, console: Console) -> nn.Module:
-        """The network, perhaps with weights of another; what was taken is said in one line, and so is each warning."""
+        """The network, perhaps with weights of another; what was taken is said in one line, and so are warnings and notes."""
         for line in self.data.warnings:
             tell(console, f"warning: {line}")
+        for line in self.data.notes:
+            tell(console, f"note: {line}")
         options = self.recipe.model
         network = create_model(options.architecture, options.attention, len(self.labels), **options.arguments)
         if options.warm_start:

@@ -135,7 +135,7 @@ def share() -> tuple[int, int]:
 
 class TrainingData:
     """The data of a recipe: ``train``, ``tests`` (``test`` and ``held_out``, those that there are), ``labels`` in logit
-    order, and ``warnings``, lines for whoever trains and for the model card.
+    order; ``warnings``, and ``notes`` on files of the data that were passed over: lines for whoever trains and for the card.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -165,6 +165,7 @@ class TrainingData:
         if len(chosen) < 2:
             raise UsageError(f"{recipe.data.train} has {len(chosen)} images to train on; at least 2 are needed")
         self.fingerprints = {"train": source.fingerprint, **({"test": test.fingerprint} if test else {})}
+        self.notes = list(dict.fromkeys([*source.notes, *(test.notes if test else ())]))
 
     @property
     def batch_size(self) -> int:

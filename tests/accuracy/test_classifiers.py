@@ -162,6 +162,18 @@ def _csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_files_passed_over_are_told(photos, models, tmp_path) -> None:
+    mixed = tmp_path / "mixed"
+    (mixed / "cup").mkdir(parents=True)
+    (mixed / "cup" / "0.png").write_bytes((photos / "cup" / "0.png").read_bytes())
+    for name in ("a.xyz", "b.jp2", "c.jp2"):
+        (mixed / "cup" / name).write_bytes(b"")
+    command = ["evaluate", f"one={models[0]}", str(mixed), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    result = CliRunner().invoke(app, [*command, "--workers", "0"], env={"COLUMNS": "300"})
+    assert result.exit_code == 0, result.output
+    assert f"note        3 files passed over in {mixed}: 2 .jp2, 1 .xyz" in result.output
+
+
 def test_the_command_agrees_with_the_network_run_by_hand(photos, models, tmp_path) -> None:
     out = tmp_path / "out"
     command = ["evaluate", f"one={models[0]}", str(photos), "--model", f"two={models[1]}", "--out", str(out)]

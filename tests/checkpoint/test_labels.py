@@ -111,7 +111,7 @@ def test_synonyms() -> None:
     assert found.assumptions == [
         "net: of the data's 3 classes, 2 are matched by synonyms, first 'Tinca_tinca'",
         "net: of the data's 3 classes, 1 can be read in two ways, first 'crane': 'crane' (2), as taken here, or 'crane, bird' (3); "
-        "--label-map FILE.csv (data,model) says which",
+        "--label-map FILE.csv (data,model), label_map in Python and in a study, says which is which",
     ]
     assert match_labels(["tench, Tinca tinca"], model(["tench", "goldfish"])) == {"tench, Tinca tinca": 0}
     imagenet = match_labels(["tabby_cat", "Egyptian cat", "crane", "rose hip"], model(imagenet_labels(), 1000))
@@ -127,7 +127,7 @@ def test_a_name_that_two_of_imagenet_s_classes_have_is_told_with_both_readings()
     assert (found, found.other) == ({"tench": 0, "crane": 517}, {"tench": 0, "crane": 134})
     assert found.assumptions == [
         "net: of the data's 2 classes, 1 can be read in two ways, first 'crane': 'crane' (517), as taken here, or "
-        "'crane bird' (134); --label-map FILE.csv (data,model) says which"
+        "'crane bird' (134); --label-map FILE.csv (data,model), label_map in Python and in a study, says which is which"
     ]
     for known in (match_labels(["crane"], imagenet, {"crane": "134"}), match_labels(["crane", "crane bird"], imagenet)):
         assert (known.assumptions, known.other) == ([], {})
@@ -136,7 +136,7 @@ def test_a_name_that_two_of_imagenet_s_classes_have_is_told_with_both_readings()
     unsure = match_labels(["tench", "panther", "zebu"], imagenet)
     assert unsure.assumptions == [
         "net: of the data's 3 classes, 1 is none of the model's for sure, first 'panther': 'cougar' (286) or 'jaguar' (290); "
-        "--label-map FILE.csv (data,model) says which",
+        "--label-map FILE.csv (data,model), label_map in Python and in a study, says which is which",
         "net: of the data's 3 classes, 1 is not the model's, first 'zebu'",
     ]
 
@@ -230,7 +230,7 @@ def test_names_beside_the_weights(tmp_path: Path) -> None:
             2,
             ["2 are matched without regard to case, spaces, _ and -, first 'Cat'"],
         ),
-        (["cat", "owl"], ["dog", "cat"], 2, ["1 is not the model's, first 'owl'"]),
+        (["cat", "owl"], ["dog", "cat"], 2, ["1 is not the model's, first 'owl'; --label-map FILE"]),
         (["b", "a"], None, 2, ["the model's classes have no names; matched in sorted order, as torchvision's"]),
         (["1", "0"], ["x", "y"], 2, ["the names are numbers; taken for the numbers of the model's classes"]),
     ],
@@ -317,8 +317,16 @@ def test_the_refusal_names_near_matches_and_the_label_map() -> None:
         match_labels(["abyssinians", "american bull dog", "zebra"], model(PETS))
     assert str(error.value).endswith(
         "; near matches: 'Abyssinian' for 'abyssinians', 'american_bulldog' for 'american bull dog'"
-        "; --label-map FILE.csv (data,model) says which is which"
+        "; --label-map FILE.csv (data,model), label_map in Python and in a study, says which is which"
     )
+
+
+def test_a_class_that_alone_is_not_the_models_is_told_as_all_are() -> None:
+    found = match_labels(["Abyssinian", "saint bernhard", "zebra"], model(PETS))
+    assert found.assumptions == [
+        "net: of the data's 3 classes, 2 are not the model's, first 'saint bernhard'; near matches: 'Saint Bernard' for "
+        "'saint bernhard'; --label-map FILE.csv (data,model), label_map in Python and in a study, says which is which"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -77,14 +77,19 @@ def test_every_option_is_shown_whole_with_what_holds_if_it_is_not_given(command:
             assert "[default: " in told or "nless given" in told, name
 
 
-@pytest.mark.parametrize("command", [each for each in commands() if not hasattr(node(each), "commands")], ids=" ".join)
-def test_every_command_ends_with_an_example_that_is_one(command: tuple[str, ...]) -> None:
-    if command[0] in ("cache", "doctor"):
-        return
+@pytest.mark.parametrize("command", [(), *commands()], ids=" ".join)
+def test_every_command_and_group_ends_with_an_example_that_is_one(command: tuple[str, ...]) -> None:
     last = shown(*command, "--help").splitlines()[-1]
-    assert last.startswith(f"Example: das-explain {' '.join(command)}")
-    words = re.findall(r"'[^']*'|\S+", last.removeprefix(f"Example: das-explain {' '.join(command)}"))
-    parameters = node(command).params
+    beginning = " ".join(("Example: das-explain", *command))
+    assert f"{last} ".startswith(f"{beginning} ")
+    words = re.findall(r"'[^']*'|\S+", last.removeprefix(beginning))
+    called = node(command)
+    while words and words[0] in getattr(called, "commands", {}):  # a group's example calls one of its own
+        called = called.commands[words.pop(0)]
+    assert getattr(called, "invoke_without_command", True), "a command that does something by itself"
+    parameters = called.params
+    required = [set(each.opts) for each in parameters if each.required and each.param_type_name == "option"]
+    assert all(names & set(words) for names in required)
     known = {name for each in parameters for name in (*each.opts, *each.secondary_opts)}
     assert {word for word in words if word.startswith("-")} <= known
 

@@ -26,3 +26,4 @@ def test_the_transcript_prints_what_it_shows(tmp_path: Path, monkeypatch):
     assert_same(now, page)  # where it should print something else now: python docs/run_transcript.py
     assert (tmp_path / "heatmaps" / "04-heatmap.pdf").stat().st_size > 10_000
     assert (tmp_path / "runs" / "mine" / "report" / "index.html").is_file()
+    assert [path.name for path in (tmp_path / "runs" / "mine" / "figures").glob("grid*")] == ["grid-plain-das.pdf"]

@@ -35,6 +35,14 @@ def test_the_citation_names_both_papers_with_all_their_authors_and_this_version(
         ],
         "DEFCON 1: Deformable Convolution in 1D for Channel Attention": ["Agarwal", "Kumar", "Paliyam", "Qian"],
     }
+    das, defcon = citation["references"]
+    assert (das["year"], das["identifiers"][0]["value"], das["url"]) == (
+        2023,
+        "arXiv:2311.12091",
+        "https://arxiv.org/abs/2311.12091",
+    )
+    assert not {"year", "url", "identifiers"} & set(defcon), "the copy at hand names none, and none is invented"
+    assert PROJECT["urls"] == {"DAS paper": das["url"]}
     assert citation["version"] == PROJECT["version"]
     assert citation["license"] == PROJECT["license"] == "Apache-2.0"
 

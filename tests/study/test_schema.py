@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from das_explain.commands.study import _Told
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.study import scoring, units
 from das_explain.study.schema import load_study
+from das_explain.types import no_progress
 
 SHIPPED = Path(__file__).parents[2] / "studies"
 
@@ -50,6 +55,49 @@ def test_each_copy_has_its_designs_recipe_and_a_seed_of_its_own(small: Path):
 def test_mistakes_are_told_by_their_key(small: Path, tmp_path: Path, settings, changes, message):
     with pytest.raises(UsageError, match=message):
         load_study(changed(small, tmp_path, **changes), settings)
+
+
+def test_photos_of_other_names_have_a_label_map(small: Path, photos: Path, tmp_path: Path, monkeypatch):
+    (tmp_path / "map.csv").write_text("data,model\nblue,sky\nred,0\n")
+    data = f"{photos}/photos.csv"
+    mapped = {"data": data, "label_map": str(tmp_path / "map.csv")}
+    path = changed(small, tmp_path, scored_on={"plain": {"data": data}, "mapped": mapped})
+    study, _ = load_study(path, [f"photos={photos}"])
+    plans = []
+    monkeypatch.setattr(scoring, "collect", lambda plan, *_, **__: plans.append(plan))
+    rests = []
+    for each in study.data.values():
+        dataset = scoring._open(each)
+        scoring._explain(study, [], each, dataset, tmp_path / "run", "local", "cpu", 16, 0, no_progress)
+        rests.append(scoring._what(study, [], each, dataset, scoring._State(tmp_path / "scored.json"))["data"])
+    assert [plan.label_map for plan in plans] == [None, {"blue": "sky", "red": "0"}]
+    assert set(rests[0]) == {"data", "masks", "sample", "about", "fingerprint"}, "studies of before are not done again"
+    assert rests[1]["classes"] == {"blue": "sky", "red": "0"}, "another map is another run"
+    (tmp_path / "map.csv").write_text("data,model\n")
+    with pytest.raises(DasExplainError, match="map.csv: a label map without a row"):
+        load_study(path, [f"photos={photos}"])  # before hours of training
+
+
+def test_files_passed_over_are_told_once_of_data_to_train_and_to_score_on(
+    small: Path, photos: Path, tmp_path: Path, monkeypatch, capsys
+):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(photos, mixed / "blue", ignore=shutil.ignore_patterns("*.csv"))
+    (mixed / "blue" / "a.xyz").write_bytes(b"")
+    path = changed(small, tmp_path, scored_on={"one": {"data": str(mixed)}, "two": {"data": str(mixed), "sample": 3}})
+    study, _ = load_study(path, [f"photos={photos}"])
+    monkeypatch.setattr(scoring, "_explain", lambda *_: None)
+    monkeypatch.setattr(scoring, "score_run", lambda *_: None)
+    monkeypatch.setattr(scoring, "Run", SimpleNamespace(open=lambda _: None))
+    note = f"1 file passed over in {mixed}: 1 .xyz"
+    monkeypatch.setattr(units, "training_of", lambda _: {"notes": ["2 files passed over in train: 2 .jp2"]})
+    told = _Told(copies := [SimpleNamespace(name=name, finished=True) for name in ("none-0", "das-0")])
+    for unit in copies:
+        told(unit, 1.0)
+    scoring.score_units(study, [], tmp_path, note=told.note)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note ")]
+    assert lines[0] == "note        2 files passed over in train: 2 .jp2"
+    assert len(lines) == 2 and note in lines[1].replace("note        ", "")
 
 
 def test_a_value_is_no_yaml(small: Path):

@@ -230,3 +230,35 @@ def test_without_photos_the_message_says_how_to_name_them(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"^data\.train: no such .*photos.*--set data\.train="):
         TrainingData(load_recipe("finetune"))
+
+
+def test_files_passed_over_are_told_and_stand_on_the_card(table, tmp_path):
+    """What a folder holds beside the photos that were trained and tested on, once each."""
+    for split in ("mine", "others"):
+        for name in ("cat0", "cat1", "dog0", "dog1"):
+            (tmp_path / split / name[:3]).mkdir(parents=True, exist_ok=True)
+            (tmp_path / split / name[:3] / f"{name}.png").write_bytes((table.parent / f"{name}.png").read_bytes())
+        for name in ("a.xyz", "b.jp2", "c.jp2"):
+            (tmp_path / split / "cat" / name).write_bytes(b"")
+    mine, others = tmp_path / "mine", tmp_path / "others"
+    settings = [
+        *SMALL,
+        "data.per_epoch=4",
+        "loop.batch_size=4",
+        "schedule.epochs=1",
+        "data.held_out=0",
+        "loop.validate=false",
+    ]
+    told = io.StringIO()
+    out = train(
+        load_recipe("finetune", [*settings, f"data.train={mine}", f"data.test={others}"]),
+        tmp_path / "run",
+        console=Console(file=told, width=500),
+    )
+    notes = json.loads((out / "config.json").read_text())["training"]["notes"]
+    for note, folder in zip(notes, (mine, others), strict=True):
+        assert note.startswith(f"3 files passed over in {folder}: 2 .jp2, 1 .xyz")
+        assert f"note: {note}\n" in told.getvalue()
+        assert f"\n- {note}\n" in (out / "README.md").read_text()
+    same = TrainingData(load_recipe("finetune", [*settings, f"data.train={mine}", f"data.test={mine}"]))
+    assert len(same.notes) == 1
