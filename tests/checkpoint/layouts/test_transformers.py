@@ -20,7 +20,7 @@ from das_explain.cam.engine import grad_cam
 from das_explain.checkpoint.layouts.transformers import Classifier
 from das_explain.checkpoint.load import load_model, save_model
 from das_explain.data.geometry import Geometry, Preprocess
-from das_explain.errors import UsageError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.stages import find_stages
 from tests.checkpoint.refusals import refused
 
@@ -147,6 +147,26 @@ def test_without_a_preprocessor_the_size_is_assumed_and_said(folder: Path) -> No
     assert model.assumptions == [
         f"{folder}: nothing says how its input was prepared; taken as 224 x 224, as ImageNet's usually is"
     ]
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels(tmp_path: Path, channels: int) -> None:
+    config = transformers.ViTConfig(
+        num_channels=channels, image_size=64, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, num_labels=3
+    )
+    network = transformers.ViTForImageClassification(config).eval()
+    network.save_pretrained(tmp_path / "vit")
+    if channels == 1:
+        model = load_model(str(tmp_path / "vit"), device="cpu")
+        x = torch.randn(2, 1, 64, 64)
+        assert torch.equal(model.network(x), network(x).logits)
+        assert prepared(tmp_path / "vit", {"size": 64, "image_mean": [0.1], "image_std": [0.3]}).mean == (0.1,)
+        return
+    said = "its first convolution takes 4 channels; only grey (1) and RGB (3) images can be explained"
+    assert refused(str(tmp_path / "vit")).endswith(said)
+    with pytest.raises(DasExplainError, match="only grey") as error:
+        load_model(network)
+    assert "size" not in str(error.value), "another size would not help"
 
 
 def test_squashed_and_cropped_is_said(folder: Path) -> None:
