@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from das_explain.checkpoint.arguments import class_count, gate_of, infer_arguments, shapes_of
+from das_explain.checkpoint.arguments import channel_count, class_count, gate_of, infer_arguments, shapes_of
 from das_explain.checkpoint.build import head_name
 from das_explain.checkpoint.differences import Differences
 from das_explain.checkpoint.recognise import recognise
@@ -78,8 +78,8 @@ def _likely_attention(architecture: str, state: Mapping[str, Tensor]) -> tuple[f
     for attention in _likely_attentions(architecture, state):
         arguments = infer_arguments(architecture, attention, state)
         try:
-            classes = class_count(architecture, state)
-            shapes = shapes_of(architecture, attention, tuple(arguments.items()), classes)
+            classes, channels = class_count(architecture, state), channel_count(architecture, state)
+            shapes = shapes_of(architecture, attention, tuple(arguments.items()), classes, channels)
         except UsageError:  # the file's gate places are not this backbone's
             continue
         common = len(shapes.items() & given) / len(shapes.items() | given)

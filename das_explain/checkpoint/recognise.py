@@ -20,7 +20,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from das_explain.checkpoint.build import build_network
-from das_explain.checkpoint.contents import class_count_like, read_for
+from das_explain.checkpoint.contents import (
+    channel_arguments,
+    channels_of_weights,
+    class_count_like,
+    make_grey,
+    read_for,
+)
 from das_explain.checkpoint.differences import differences
 from das_explain.checkpoint.wrappers import OPTIONAL, Candidate
 from das_explain.errors import DasExplainError
@@ -132,7 +138,8 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
             network = empty(name, 1000)
             reading = read_for(network, readings, name)
             classes = class_count_like(network.state_dict(), reading.state)
-            network = network if classes == 1000 else empty(name, classes)
+            channels = channels_of_weights(network, reading.state)
+            network = network if (classes, channels) == (1000, 3) else empty(name, classes, channels)
             expected, state = network.state_dict(), read_for(network, readings, name).state
         except DasExplainError:
             continue
@@ -145,13 +152,15 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
     return None
 
 
-def empty(name: str, classes: int) -> nn.Module:
-    """The network without values, where its library can make it so."""
+def empty(name: str, classes: int, channels: int = 3) -> nn.Module:
+    """The network without values, where its library can make it so; for grey images with one of ``channels``."""
+    arguments = channel_arguments(name, channels)
     try:
         with without_values():
-            return build_network(name, num_classes=classes)
+            network = build_network(name, num_classes=classes, arguments=arguments)
     except NotImplementedError:  # some look at their values when they are made
-        return build_network(name, num_classes=classes)
+        network = build_network(name, num_classes=classes, arguments=arguments)
+    return make_grey(network) if channels == 1 else network
 
 
 def has_network(source: str, name: str) -> bool:

@@ -12,7 +12,13 @@ from das_explain.checkpoint.advice import advise, likely_architecture
 from das_explain.checkpoint.arguments import class_count, infer_arguments, infer_gates
 from das_explain.checkpoint.build import THEIRS, build_network, check_architecture, check_arguments
 from das_explain.checkpoint.config import check_preprocess
-from das_explain.checkpoint.contents import class_count_like, for_weights, read_for
+from das_explain.checkpoint.contents import (
+    channel_arguments,
+    channels_of_weights,
+    class_count_like,
+    for_weights,
+    read_for,
+)
 from das_explain.checkpoint.files import read_weights
 from das_explain.checkpoint.fit import described, load_strict
 from das_explain.checkpoint.labels import sidecar
@@ -138,7 +144,8 @@ def _build_theirs(
     told = arguments_of_weights(architecture.partition(":")[2], reading.state)
     arguments = {**(told if architecture.startswith("torchvision:") else {}), **options}
     start = {} if attention in ("none", "das") else {"init": "default"}  # of gates without a strength
-    arguments = {**start, **infer_gates(attention, reading.state), **arguments}
+    of_channels = channel_arguments(architecture, channels_of_weights(untrained, reading.state))
+    arguments = {**start, **of_channels, **infer_gates(attention, reading.state), **arguments}
     num_classes = class_count_like(untrained.state_dict(), reading.state)
     return build_network(architecture, attention, num_classes, arguments), arguments, num_classes
 
