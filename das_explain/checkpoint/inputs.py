@@ -89,22 +89,6 @@ _READERS = {
 """Attribute -> what reads it, the surest first."""
 
 
-def built_for(network: nn.Module) -> tuple[int, int] | None:
-    """The one (height, width) that a network is built for, where it tells: timm's patch embeddings, torchvision's vision
-    transformers, transformers' configurations; ``None``: it takes any, or does not say."""
-    for module in network.modules():
-        embedding = getattr(module, "patch_embed", None)
-        told = embedding.img_size if getattr(embedding, "strict_img_size", False) else None
-        told = (
-            told or getattr(module, "image_size", None) or getattr(getattr(module, "config", None), "image_size", None)
-        )
-        sides = list(told) if isinstance(told, (tuple, list)) else [told, told]
-        whole = [side for side in sides if type(side) is int and 0 < side <= MAX_SIDE]
-        if len(whole) == len(sides) == 2:
-            return whole[0], whole[1]
-    return None
-
-
 def prepare(preprocess: Preprocess, given: Mapping[str, Any], text: str) -> Preprocess:
     """What is known of a model's input, with what its user says (keys of ``GIVEN``, ``None`` for nothing) in its place.
 
@@ -113,10 +97,10 @@ def prepare(preprocess: Preprocess, given: Mapping[str, Any], text: str) -> Prep
     """
     given = {key: value for key, value in given.items() if value is not None}
     if "size" in given:
-        preprocess = preprocess.resized(_sides(given["size"], text))
+        preprocess = preprocess.resized(sides_of(given["size"], text))
     changed = preprocess.to_config()
     if "resize" in given:
-        changed["resize"] = _sides(given["resize"], text, "resize")[0]
+        changed["resize"] = sides_of(given["resize"], text, "resize")[0]
     for key, known in (("interpolation", tuple(FILTERS)), ("fit", ("crop", "squash"))):
         if key in given and given[key] not in known:
             raise UsageError(f"{text}: {key}={given[key]} must be {', '.join(known)}")
@@ -159,7 +143,8 @@ def list_of(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, list)) else value
 
 
-def _sides(value: Any, text: str, key: str = "size") -> tuple[int, int]:
+def sides_of(value: Any, text: str, key: str = "size") -> tuple[int, int]:
+    """(height, width) of a side, a pair, or ``HEIGHTxWIDTH``. Raises UsageError for anything else."""
     most = MAX_RESIZE if key == "resize" else MAX_SIDE
     sides = value.split("x") if isinstance(value, str) else value if isinstance(value, (tuple, list)) else [value]
     whole = [

@@ -17,7 +17,7 @@ from das_explain.checkpoint.answering import let_answer
 from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.fingerprint import fingerprint, intervened
 from das_explain.checkpoint.gating import put_gates
-from das_explain.checkpoint.inputs import GIVEN, built_for, carried_preprocess, differing, for_channels, prepare
+from das_explain.checkpoint.inputs import GIVEN, carried_preprocess, differing, for_channels, prepare
 from das_explain.checkpoint.labels import IMAGENET_CLASSES, check_labels, imagenet_labels, read_labels
 from das_explain.checkpoint.manners import Manners, observe
 from das_explain.checkpoint.matching import match_labels
@@ -25,6 +25,7 @@ from das_explain.checkpoint.model import LoadedModel
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.randomize import randomize
 from das_explain.checkpoint.save import save_model
+from das_explain.checkpoint.sizes import built_for
 from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import ModelSpec, parse_spec
 from das_explain.checkpoint.warm import warm_start

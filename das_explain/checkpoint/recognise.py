@@ -28,6 +28,7 @@ from das_explain.checkpoint.contents import (
     read_for,
 )
 from das_explain.checkpoint.differences import differences
+from das_explain.checkpoint.sizes import size_arguments, size_like
 from das_explain.checkpoint.wrappers import OPTIONAL, Candidate
 from das_explain.errors import DasExplainError
 from das_explain.nn.backbones.timm_networks import check_timm
@@ -44,10 +45,16 @@ DEEPEST = 4  # parts of a prefix that keys may share
 @dataclass(frozen=True)
 class Recognised:
     """``names``: networks of one set of names and shapes. ``share``: how much of it and the file's is common, 0..1;
-    1 is a network that the file loads into."""
+    1 is a network that the file loads into. ``sized``: into one for images of another size than usual."""
 
     share: float
     names: tuple[str, ...]
+    sized: bool = False
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """How they are asked for, after a file and ``@``."""
+        return tuple(f"{name}?size=HEIGHTxWIDTH" if self.sized else name for name in self.names)
 
 
 def recognise(readings: Sequence[Candidate]) -> list[Recognised]:
@@ -62,9 +69,9 @@ def recognise(readings: Sequence[Candidate]) -> list[Recognised]:
     for names in best:
         compared = _compare(names, readings) if nearest[names] > 0 else None
         found += [compared] if compared else []
-        if compared and compared.share == 1:
+        if compared and compared.share == 1 and not compared.sized:
             break
-    return sorted(found, key=lambda each: -each.share)
+    return sorted(found, key=lambda each: (-each.share, each.sized))
 
 
 def choose(names: Iterable[str], file: Path) -> tuple[str, tuple[str, ...]]:
@@ -143,8 +150,10 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
             expected, state = network.state_dict(), read_for(network, readings, name).state
         except DasExplainError:
             continue
-        if not differences(expected, state):
-            return Recognised(1.0, tuple(each for each in names if each == name or has_network(*each.split(":"))))
+        sized = bool(differences(expected, state)) and _fits_at_another_size(network, state, name, classes, channels)
+        if sized or not differences(expected, state):
+            alike = tuple(each for each in names if each == name or has_network(*each.split(":")))
+            return Recognised(1.0, alike, sized)
         ours, given = (
             {(key, each.shape) for key, each in of.items() if not key.endswith(OPTIONAL)} for of in (expected, state)
         )
@@ -152,9 +161,20 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
     return None
 
 
-def empty(name: str, classes: int, channels: int = 3) -> nn.Module:
-    """The network without values, where its library can make it so; for grey images with one of ``channels``."""
-    arguments = channel_arguments(name, channels)
+def _fits_at_another_size(
+    network: nn.Module, state: Mapping[str, Tensor], name: str, classes: int, channels: int
+) -> bool:
+    size = size_like(network, state)
+    try:
+        return size is not None and not differences(empty(name, classes, channels, size).state_dict(), state)
+    except DasExplainError:
+        return False
+
+
+def empty(name: str, classes: int, channels: int = 3, size: tuple[int, int] | None = None) -> nn.Module:
+    """The network without values, where its library can make it so; for grey images with one of ``channels``, and for
+    images of (height, width) other than usual."""
+    arguments = {**channel_arguments(name, channels), **(size_arguments(name, size) if size else {})}
     try:
         with without_values():
             network = build_network(name, num_classes=classes, arguments=arguments)
