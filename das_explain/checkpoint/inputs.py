@@ -11,6 +11,7 @@ from torch import nn
 
 from das_explain.checkpoint.config import MAX_RESIZE, MAX_SIDE, MAX_VALUE, check_preprocess
 from das_explain.checkpoint.layouts.transformers import processor_preprocess
+from das_explain.checkpoint.sizes import in_words
 from das_explain.checkpoint.timm_networks import timm_preprocess
 from das_explain.checkpoint.torchvision_networks import preset_preprocess
 from das_explain.data.geometry import FILTERS, Preprocess
@@ -119,7 +120,7 @@ def differing(carried: Preprocess, used: Preprocess, given: Mapping[str, Any]) -
     """In which of the values that were given a network is run otherwise than it says; empty where in none."""
     own, ours = carried.to_config(), used.to_config()
     named = [key for key in GIVEN if given.get(key) is not None and list_of(own[key]) != list_of(ours[key])]
-    return ", ".join(f"{key} {_words(ours[key])} in place of {_words(own[key])}" for key in named)
+    return ", ".join(f"{key} {_words(ours[key], key)} in place of {_words(own[key], key)}" for key in named)
 
 
 def for_channels(preprocess: Preprocess, network: nn.Module, text: str) -> tuple[Preprocess, str | None]:
@@ -173,5 +174,7 @@ def _numbers(key: str, value: Any, low: float, text: str) -> list[float]:
     return numbers
 
 
-def _words(value: Any) -> str:
+def _words(value: Any, key: str) -> str:
+    if key == "size":
+        return in_words(value)
     return " ".join(f"{each:g}" for each in value) if isinstance(value, (tuple, list)) else str(value)

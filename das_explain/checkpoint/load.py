@@ -25,7 +25,7 @@ from das_explain.checkpoint.model import LoadedModel
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.randomize import randomize
 from das_explain.checkpoint.save import save_model
-from das_explain.checkpoint.sizes import built_for
+from das_explain.checkpoint.sizes import built_for, embedded_size, in_words
 from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import ModelSpec, parse_spec
 from das_explain.checkpoint.warm import warm_start
@@ -213,13 +213,17 @@ def _prepare_input(opened: Opened, parsed: ModelSpec, arguments: dict[str, Any])
     known, text = opened.preprocess, parsed.text
     used, assumed = for_channels(prepare(known, given, text), opened.network, text)
     if opened.preprocess_taken and "size" not in given:
-        height, width = used.geometry.size
-        whose = f"{width} x {height}, {opened.preprocess_taken}"
+        whose = f"{in_words(used.geometry.size)}, {opened.preprocess_taken}"
         opened.notes.insert(0, f"{text}: nothing says how its input was prepared; taken as {whose}")
     if assumed and not {"mean", "std"} & given.keys():
         opened.notes.append(assumed)
     if not opened.preprocess_taken and (told := differing(known, used, given)):
         opened.notes.append(f"{text}: its input is prepared otherwise than it says itself: {told}")
+    made, shown = embedded_size(opened.network), used.geometry.size
+    if made not in (None, shown) and "size" not in given:
+        how = f"size={made}" if parsed.kind == "memory" else f"?size={in_words(made)}"
+        what = f"its patch embedding was made for {in_words(made)}, and it is shown {in_words(shown)}"
+        opened.notes.append(f"{text}: {what}; {how} shows it what it was made for")
     opened.preprocess = used
 
 
@@ -235,8 +239,8 @@ def _take_its_own(opened: Opened, text: str) -> None:
     if size in (None, said):
         return
     if where:
-        told, takes = (f"{width} x {height}" for height, width in (said, size))
-        opened.notes.append(f"{text}: {where} says {told}, but it is built for {takes}, and is shown such")
+        told = f"{where} says {in_words(said)}, but it is built for {in_words(size)}, and is shown such"
+        opened.notes.append(f"{text}: {told}")
     opened.preprocess = opened.preprocess.resized(size)
 
 

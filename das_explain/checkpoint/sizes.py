@@ -25,11 +25,21 @@ def built_for(network: nn.Module) -> tuple[int, int] | None:
     return None
 
 
-def made_for(network: nn.Module) -> tuple[int, int] | None:
-    """As ``built_for``, also of timm's networks that take any size: the (height, width) of their positions."""
+def embedded_size(network: nn.Module) -> tuple[int, int] | None:
+    """The (height, width) of the images that a patch embedding of timm's was made for, also where it takes others."""
     embeddings = (getattr(module, "patch_embed", None) for module in network.modules())
     sizes = (_size(getattr(embedding, "img_size", None)) for embedding in embeddings)
-    return built_for(network) or next(filter(None, sizes), None)
+    return next(filter(None, sizes), None)
+
+
+def made_for(network: nn.Module) -> tuple[int, int] | None:
+    """The (height, width) that a network's positions are of, whether it takes other sizes or not, where it tells."""
+    return built_for(network) or embedded_size(network)
+
+
+def in_words(size: tuple[int, int]) -> str:
+    """(height, width) as ``?size=`` takes it."""
+    return f"{size[0]}x{size[1]}"
 
 
 def size_arguments(architecture: str, size: tuple[int, int]) -> dict[str, Any]:

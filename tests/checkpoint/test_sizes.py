@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,35 @@ def test_a_network_that_takes_any_size_is_left_as_it_was_trained(tmp_path: Path)
     model = load_model(f"{path}@timm:test_vit?size=96x64", device="cpu")
     assert (model.config["arguments"], model.preprocess.geometry.size) == ({}, (96, 64))
     assert made_for(model.network) == (160, 160)
+
+
+def test_positions_of_another_size_than_is_shown_are_told(tmp_path: Path) -> None:
+    network = timm.create_model("test_vit", num_classes=3, img_size=(96, 160))
+    model = load_model(network)
+    told = "its patch embedding was made for 96x160, and it is shown 160x160; "
+    assert model.preprocess.geometry.size == (160, 160), "as its configuration says"
+    assert model.assumptions[-1].endswith(f"{told}size=(96, 160) shows it what it was made for")
+    assert not any("embedding" in each for each in load_model(network, size=(96, 160)).assumptions)
+    assert not any("embedding" in each for each in load_model(network, size=64).assumptions), "that was asked for"
+    usual = timm.create_model("test_vit", num_classes=3)
+    assert load_model(usual).assumptions == []
+    timm.models.save_for_hf(usual, tmp_path / "net", safe_serialization=True)
+    config = json.loads((tmp_path / "net" / "config.json").read_text())
+    config["pretrained_cfg"]["input_size"] = [3, 96, 64]
+    (tmp_path / "net" / "config.json").write_text(json.dumps(config))
+    assert load_model(str(tmp_path / "net"), device="cpu").assumptions == [
+        f"{tmp_path / 'net'}: its patch embedding was made for 160x160, and it is shown 96x64; ?size=160x160 shows it what "
+        "it was made for"
+    ]
+
+
+def test_messages_write_sizes_as_they_are_asked_for() -> None:
+    network = timm.create_model("test_vit2", num_classes=3, img_size=(64, 96), dynamic_img_size=False)
+    model = load_model(network)
+    assert model.assumptions[-1].endswith("says 160x160, but it is built for 64x96, and is shown such")
+    assert model.preprocess.geometry.size == (64, 96)
+    shown = load_model(timm.create_model("test_resnet", num_classes=3), size="64x96")
+    assert shown.assumptions[-1].endswith("otherwise than it says itself: size 64x96 in place of 160x160")
 
 
 def test_a_size_that_is_built_by_hand_is_shown(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_without_a_preprocessor_the_size_is_assumed_and_said(folder: Path) -> No
     model = load_model(str(folder), device="cpu")
     assert model.preprocess == Preprocess()
     assert model.assumptions == [
-        f"{folder}: nothing says how its input was prepared; taken as 224 x 224, as ImageNet's usually is"
+        f"{folder}: nothing says how its input was prepared; taken as 224x224, as ImageNet's usually is"
     ]
 
 
