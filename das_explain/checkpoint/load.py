@@ -5,7 +5,8 @@ The door of this room. Every wrong file, key, name or class count is one line th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def load_model(
     else:
         network, mark = prepare_network(opened, parsed, target)
     network = _with_logits(network, opened, parsed, logits, activation)
-    found = find_blocks(network, opened.architecture, opened.preprocess.geometry.size, blocks)
+    with _sizes_hinted(parsed):
+        found = find_blocks(network, opened.architecture, opened.preprocess.geometry.size, blocks)
     manners = _manners(network, found, opened, parsed, _layouts(layout, network))
     if not blocks and ends_in_front(network, list(found)):
         opened.notes.append(
@@ -256,23 +258,31 @@ def _with_logits(
     known = opened.num_classes is not None and opened.num_classes > 1
     if known and not logits and not activation:
         return network
-    try:
-        found = let_answer(
-            network,
-            opened.preprocess.geometry.size,
-            parsed.text,
-            logits=logits,
-            activation=activation or opened.activation,
-        )
-    except UsageError:
-        raise
-    except DasExplainError as error:
-        how = "size=160" if parsed.kind == "memory" else "?size=160 after the spec"
-        hint = f" ({how} says that it takes images of another size)" if "does not take an image" in str(error) else ""
-        raise DasExplainError(f"{parsed.text}: {error}{hint}") from error
+    size, activation = opened.preprocess.geometry.size, activation or opened.activation
+    with _sizes_hinted(parsed):
+        try:
+            found = let_answer(network, size, parsed.text, logits=logits, activation=activation)
+        except UsageError:
+            raise
+        except DasExplainError as error:
+            raise DasExplainError(f"{parsed.text}: {error}") from error
     opened.num_classes, opened.activation = found.classes, found.activation
     opened.notes += found.notes
     return found.network
+
+
+@contextmanager
+def _sizes_hinted(parsed: ModelSpec) -> Iterator[None]:
+    """Where a network does not take an image, its spec goes before the message, and how to say another size after it."""
+    try:
+        yield
+    except DasExplainError as error:
+        if "does not take an image" not in str(error):
+            raise
+        how = "size=160" if parsed.kind == "memory" else "?size=160 after the spec"
+        told = str(error).removeprefix(f"{parsed.text}: ")
+        message = f"{parsed.text}: {told} ({how} says that it takes images of another size)"
+        raise DasExplainError(message) from error
 
 
 def _moved(network: nn.Module, name: str, device: torch.device) -> nn.Module:

@@ -15,6 +15,7 @@ from das_explain.checkpoint.labels import check_labels
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights, weights_file
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.quiet import quiet_transformers
+from das_explain.checkpoint.sizes import built_for
 from das_explain.data.geometry import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from das_explain.errors import DasExplainError, first_line, missing_package
 
@@ -59,7 +60,7 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         if keys := sorted(map(str, told.get(what) or ())):
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise DasExplainError(f"{weights_file(directory)} does not fit {kind}: it {phrase} {keys[0]}{more}")
-    preprocess, notes = _preprocess(directory, values)
+    preprocess, notes = _preprocess(directory, model)
     return Opened(
         network=Classifier(model),
         architecture=f"transformers:{kind}",
@@ -90,12 +91,12 @@ def _labels(config: Any, path: Path) -> list[str] | None:
     return check_labels(names, str(path), config.num_labels)
 
 
-def _preprocess(directory: Path, config: Mapping[str, Any]) -> tuple[Preprocess, list[str]]:
+def _preprocess(directory: Path, model: nn.Module) -> tuple[Preprocess, list[str]]:
     """How photos are prepared, and what had to be assumed."""
     path = directory / PREPROCESSOR
     if not path.is_file():
-        size = config.get("image_size", 224)
-        return check_preprocess({"size": size}, directory / CONFIG), []
+        usual = Preprocess()
+        return usual.resized(built_for(model) or usual.geometry.size), []
     values = read_json(path)
     if not isinstance(values, dict):
         raise DasExplainError(f"{path} describes no preprocessing")

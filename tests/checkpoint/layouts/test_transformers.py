@@ -149,6 +149,33 @@ def test_without_a_preprocessor_the_size_is_assumed_and_said(folder: Path) -> No
     ]
 
 
+@pytest.mark.parametrize("kind", ["Siglip", "CLIP", "ViT", "MobileViTV2"])
+def test_without_a_preprocessor_the_size_is_the_network_s_wherever_its_configuration_has_it(
+    kind: str, tmp_path: Path
+) -> None:
+    small = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    vision = {"image_size": 64, "patch_size": 16, **small}
+    nested = {"vision_config": vision, "text_config": {**small, "vocab_size": 100}, "projection_dim": 8}
+    options = {"ViT": vision, "MobileViTV2": {"width_multiplier": 0.5}}.get(kind, nested)  # MobileViTV2's own is 256
+    torch.manual_seed(0)
+    network = getattr(transformers, f"{kind}ForImageClassification")(
+        getattr(transformers, f"{kind}Config")(**options, num_labels=3)
+    ).eval()
+    network.save_pretrained(tmp_path / "net")
+    model = load_model(str(tmp_path / "net"), device="cpu")
+    side = 256 if kind == "MobileViTV2" else 64
+    assert model.preprocess == load_model(network).preprocess == Preprocess().resized((side, side))
+    assert model.assumptions == [
+        f"{tmp_path / 'net'}: nothing says how its input was prepared; taken as {side}x{side}, as ImageNet's usually is"
+    ]
+    x = torch.randn(2, 3, side, side)
+    assert torch.equal(model.network(x), network(x).logits)
+    if kind == "Siglip":
+        text = refused(str(tmp_path / "net"), size=96)
+        assert text.startswith(f"{tmp_path / 'net'}: the network does not take an image of 3x96x96: ")
+        assert text.endswith(" (?size=160 after the spec says that it takes images of another size)")
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_images_of_other_channels(tmp_path: Path, channels: int) -> None:
     config = transformers.ViTConfig(
