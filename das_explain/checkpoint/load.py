@@ -29,6 +29,7 @@ from das_explain.checkpoint.save import save_model
 from das_explain.checkpoint.sizes import built_for, embedded_size, in_words
 from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import ModelSpec, parse_spec
+from das_explain.checkpoint.transformers_networks import config_activation, config_labels, config_of
 from das_explain.checkpoint.warm import warm_start
 from das_explain.devices import find_device
 from das_explain.errors import DasExplainError, UsageError, first_line
@@ -37,6 +38,10 @@ from das_explain.nn.registry import BACKBONES
 from das_explain.nn.stages import SCRIPTED, Layout, ends_in_front
 
 __all__ = ["fingerprint", "load_model", "match_labels", "save_model", "warm_start"]
+
+
+MADE_ELSEWHERE = ("python", "memory")
+"""Kinds of specs whose networks carry what is known of them."""
 
 
 def load_model(
@@ -126,7 +131,7 @@ def load_model(
         spec=parsed.text,
         network=network,
         blocks=found,
-        labels=_labels(opened, labels or parsed.shared.get("labels"), parsed.text),
+        labels=_labels(opened, labels or parsed.shared.get("labels"), parsed),
         preprocess=opened.preprocess,
         fingerprint=mark,
         config=about(opened, parsed),
@@ -210,7 +215,7 @@ def _in_memory(network: nn.Module, name: str | None) -> tuple[ModelSpec, Opened]
 def _prepare_input(opened: Opened, parsed: ModelSpec, arguments: dict[str, Any]) -> None:
     """Sets ``opened.preprocess``: as the checkpoint or the network says, as the user says in its place; notes on it."""
     given = {key: value for key, value in parsed.shared.items() if key in GIVEN} | arguments
-    if parsed.kind in ("python", "memory"):  # of a file's network the library's configuration is of other weights
+    if parsed.kind in MADE_ELSEWHERE:  # of a file's network the library's configuration is of other weights
         _take_its_own(opened, parsed.text)
     known, text = opened.preprocess, parsed.text
     used, assumed = for_channels(prepare(known, given, text), opened.network, text)
@@ -232,6 +237,7 @@ def _prepare_input(opened: Opened, parsed: ModelSpec, arguments: dict[str, Any])
 def _take_its_own(opened: Opened, text: str) -> None:
     """What the network carries, and the size that it is built for."""
     where = ""
+    opened.activation = opened.activation or config_activation(config_of(opened.network))
     if carried := carried_preprocess(opened.network, text):
         opened.preprocess, where = carried
         opened.preprocess_taken = None
@@ -299,13 +305,27 @@ def _with_gates(network: nn.Module, spec: ModelSpec, opened: Opened) -> nn.Modul
         raise UsageError(f"{spec.text}: {error} ({opened.architecture} with attention {opened.attention})") from None
 
 
-def _labels(opened: Opened, labels: Sequence[str] | str | Path | None, text: str) -> list[str] | None:
+def _labels(opened: Opened, labels: Sequence[str] | str | Path | None, parsed: ModelSpec) -> list[str] | None:
+    text = parsed.text
     source = f"{labels}" if isinstance(labels, (str, Path)) else f"labels of {text}"
     if isinstance(labels, (str, Path)):
         labels = read_labels(Path(labels))
     if labels is None:
         labels = opened.labels
+    if labels is None and parsed.kind in MADE_ELSEWHERE:
+        labels = _carried_labels(opened, text)
     if labels is None and opened.num_classes == IMAGENET_CLASSES:
         opened.notes.append(f"{text}: 1000 classes without names; taken for ImageNet's")
         labels = imagenet_labels()
     return None if labels is None else check_labels(list(labels), source, opened.num_classes)
+
+
+def _carried_labels(opened: Opened, text: str) -> list[str] | None:
+    """The names that a network of transformers' carries for the classes it answers with."""
+    config = config_of(opened.network)
+    try:
+        labels = config_labels(config, f"{text}: its config.id2label") if config else None
+    except DasExplainError as error:
+        opened.notes.append(f"{error}; --labels or labels= names the classes")
+        return None
+    return labels if labels and len(labels) == opened.num_classes else None

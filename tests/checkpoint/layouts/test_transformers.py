@@ -97,6 +97,38 @@ def test_default_blocks_of_transformers_networks(name: str) -> None:
     assert blocks == [f"model.{block}" for block in DEFAULT_BLOCKS[name]]
 
 
+def test_a_network_in_memory_has_the_names_that_its_folder_has(network: nn.Module) -> None:
+    assert load_model(network, size=64).labels == ["ant", "bee", "cat"]
+    assert load_model(Classifier(network), size=64).labels == ["ant", "bee", "cat"]
+    assert load_model(network, size=64, labels=["a", "b", "c"]).labels == ["a", "b", "c"], "what a user says goes first"
+    other = nn.Sequential(network.resnet.embedder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    other[0].config = network.config
+    assert load_model(other, size=64).labels is None, "a part's classes are not the whole's"
+
+
+def test_several_classes_may_be_right_at_once_in_memory_too(tmp_path: Path) -> None:
+    network = named({0: "ant", 1: "bee"}, problem_type="multi_label_classification")
+    network.save_pretrained(tmp_path / "net")
+    for model in (load_model(str(tmp_path / "net"), device="cpu", size=64), load_model(network, size=64)):
+        assert (model.labels, model.activation) == (["ant", "bee"], "sigmoid")
+
+
+def test_what_are_no_names_is_told_in_memory() -> None:
+    model = load_model(named({0: "ant", 1: "\x1b[2J"}), size=64)
+    assert model.labels is None
+    assert "its config.id2label: '\\x1b[2J' is no class name" in model.assumptions[-1]
+    assert load_model(named({0: "LABEL_0", 1: "LABEL_1"}), size=64).labels is None
+    assert load_model(named({0: "ant"}), size=64).labels is None, "one logit, two classes"
+
+
+def named(names: dict[int, str], **options: Any) -> nn.Module:
+    """A classifier with such names."""
+    config = transformers.ConvNextConfig(
+        hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], id2label=names, image_size=64, **options
+    )
+    return transformers.ConvNextForImageClassification(config).eval()
+
+
 def test_names_that_nobody_gave_are_no_names(tmp_path: Path) -> None:
     config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_labels=4)
     transformers.ConvNextForImageClassification(config).save_pretrained(tmp_path / "net")
