@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from das_explain.checkpoint.averages import complete_averages
 from das_explain.checkpoint.build import head_name
-from das_explain.checkpoint.wrappers import Candidate, best_reading, is_average
+from das_explain.checkpoint.entries import is_average
+from das_explain.checkpoint.wrappers import Candidate, best_reading
 from das_explain.errors import DasExplainError
 from das_explain.nn.running import first_convolution
 
