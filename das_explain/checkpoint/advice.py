@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from das_explain.checkpoint.arguments import class_count, gate_of, infer_arguments, shapes_of
+from das_explain.checkpoint.arguments import channel_count, class_count, gate_of, infer_arguments, shapes_of
 from das_explain.checkpoint.build import head_name
 from das_explain.checkpoint.differences import Differences
 from das_explain.checkpoint.recognise import recognise
+from das_explain.checkpoint.sizes import made_for
 from das_explain.checkpoint.wrappers import OPTIONAL, Candidate, best_reading
 from das_explain.errors import UsageError
 from das_explain.nn.registry import BACKBONES, attentions_of
@@ -22,8 +23,9 @@ def advise(readings: Sequence[Candidate], ask: str | None = None) -> str:
     score, likely = likely_architecture(readings)
     theirs = recognise(readings) if score < 1 else []
     if theirs and theirs[0].share == 1:
-        asked = f": ask for {' or '.join(ask.format(name) for name in theirs[0].names)}" if ask else ""
-        return f"; it is {' or '.join(theirs[0].names)}{asked}"
+        asked = f": ask for {' or '.join(ask.format(name) for name in theirs[0].asked)}" if ask else ""
+        sized = " for images of another size" if theirs[0].sized else ""
+        return f"; it is {' or '.join(theirs[0].names)}{sized}{asked}"
     if score == 1:
         return f"; it is {likely}{f': ask for {ask.format(likely)}' if ask else ''}"
     if theirs and theirs[0].share > score:
@@ -37,7 +39,11 @@ def advise(readings: Sequence[Candidate], ask: str | None = None) -> str:
 
 
 def advise_for(
-    network: nn.Module, found: Differences, state: Mapping[str, Tensor], readings: Sequence[Candidate]
+    network: nn.Module,
+    found: Differences,
+    state: Mapping[str, Tensor],
+    readings: Sequence[Candidate],
+    ask: str | None = None,
 ) -> str | None:
     """What may be wrong with a file that fits no known architecture better than ``network``; ``None`` if one does."""
     expected, given = _sized(network.state_dict()), _sized(state)
@@ -51,6 +57,11 @@ def advise_for(
         reason = "the file is incomplete; save the whole state dict again"
     elif not found.missing and not found.misshapen:
         reason = "the file is of a network with more parts, or holds more than a network; save model.state_dict() alone"
+    elif ask and made_for(network) and not found.missing and not found.foreign:
+        reason = (
+            "it is for images of another size (?size=HEIGHTxWIDTH after the architecture says which), or of a variant of "
+            "this network, which python:MODULE:FACTORY@FILE loads"
+        )
     else:
         reason = "it is of a variant of this network; python:MODULE:FACTORY@FILE loads any network of your own"
     return f"; all else fits: {reason}"
@@ -78,8 +89,8 @@ def _likely_attention(architecture: str, state: Mapping[str, Tensor]) -> tuple[f
     for attention in _likely_attentions(architecture, state):
         arguments = infer_arguments(architecture, attention, state)
         try:
-            classes = class_count(architecture, state)
-            shapes = shapes_of(architecture, attention, tuple(arguments.items()), classes)
+            classes, channels = class_count(architecture, state), channel_count(architecture, state)
+            shapes = shapes_of(architecture, attention, tuple(arguments.items()), classes, channels)
         except UsageError:  # the file's gate places are not this backbone's
             continue
         common = len(shapes.items() & given) / len(shapes.items() | given)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from das_explain.checkpoint.build import backbone_defaults, build_network, head_name
+from das_explain.checkpoint.contents import channels_of_weights, make_grey
 from das_explain.checkpoint.wrappers import OPTIONAL
 from das_explain.errors import UsageError
 from das_explain.nn.registry import ATTENTION, default_gates
@@ -71,10 +72,16 @@ def class_count(architecture: str, state: Mapping[str, Tensor], default: int = 1
 
 @cache
 def shapes_of(
-    architecture: str, attention: str, arguments: tuple = (), num_classes: int = 1000
+    architecture: str, attention: str, arguments: tuple = (), num_classes: int = 1000, channels: int = 3
 ) -> dict[str, tuple[int, ...]]:
-    state = build_network(architecture, attention, num_classes, dict(arguments)).state_dict()
+    network = build_network(architecture, attention, num_classes, dict(arguments))
+    state = (make_grey(network) if channels == 1 else network).state_dict()
     return {key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith(OPTIONAL)}
+
+
+def channel_count(architecture: str, state: Mapping[str, Tensor]) -> int:
+    """The number of channels of the images of a weight file for one of the registry's architectures."""
+    return channels_of_weights(_untrained(architecture), state)
 
 
 def _kernel_size(
@@ -98,8 +105,12 @@ def _kernel_size(
 
 
 @cache
+def _untrained(architecture: str) -> nn.Module:
+    return build_network(architecture)
+
+
 def _head(architecture: str) -> str | None:
-    return head_name(build_network(architecture))
+    return head_name(_untrained(architecture))
 
 
 def _place(key: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
 from das_explain.checkpoint.averages import complete_averages
 from das_explain.checkpoint.build import head_name
-from das_explain.checkpoint.wrappers import Candidate, best_reading, is_average
+from das_explain.checkpoint.entries import is_average
+from das_explain.checkpoint.wrappers import Candidate, best_reading
 from das_explain.errors import DasExplainError
 from das_explain.nn.running import first_convolution
 
@@ -37,7 +39,7 @@ def for_weights(network: nn.Module, readings: Sequence[Candidate], source: str) 
     Raises:
         DasExplainError: it takes neither grey nor RGB images.
     """
-    channels = _channels_of_weights(network, read_for(network, readings, source).state)
+    channels = channels_of_weights(network, read_for(network, readings, source).state)
     if channels not in (1, 3):
         raise DasExplainError(
             f"{source}: its first convolution takes {channels} channels; only grey (1) and RGB (3) images can be explained"
@@ -54,6 +56,26 @@ def make_grey(network: nn.Module) -> nn.Module:
     return network
 
 
+def channels_of_weights(network: nn.Module, state: Mapping[str, Tensor]) -> int:
+    """How many channels the images of trained weights have, of a network that was built for RGB; 3 where they do not tell.
+
+    A first convolution that is shown squares of pixels as channels (16 of each in TResNet) has so many times as many.
+    """
+    first = first_convolution(network)
+    name = next((name for name, module in network.named_modules() if module is first), None)
+    weight = state.get(f"{name}.weight")
+    if first is None or weight is None or weight.dim() != 4 or first.weight.shape[1] % 3:
+        return 3
+    channels, rest = divmod(int(weight.shape[1]), first.weight.shape[1] // 3)
+    return 3 if rest else channels
+
+
+def channel_arguments(architecture: str, channels: int) -> dict[str, Any]:
+    """What a library is asked for so that it builds the network for grey images itself: it knows of all convolutions that
+    see them. Empty where ``make_grey`` does it."""
+    return {"in_chans": 1} if channels == 1 and architecture.startswith("timm:") else {}
+
+
 def class_count_like(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], built: int = 1000) -> int:
     """The number of classes of trained weights of any network, read off the layers that have other rows than a network
     ``built`` for so many classes, whose state dict is ``expected``; ``built`` where they do not agree on one."""
@@ -64,14 +86,6 @@ def class_count_like(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]
         if state[key].shape[1:] == tensor.shape[1:] and state[key].shape[0] not in (0, built)
     }
     return counts.pop() if len(counts) == 1 else built
-
-
-def _channels_of_weights(network: nn.Module, state: Mapping[str, Tensor]) -> int:
-    """How many channels trained weights take, of a network that was built for RGB."""
-    first = first_convolution(network)
-    name = next((name for name, module in network.named_modules() if module is first), None)
-    weight = state.get(f"{name}.weight") if first is not None and first.in_channels == 3 else None
-    return int(weight.shape[1]) if weight is not None and weight.dim() == 4 else 3
 
 
 def _with_its_head(network: nn.Module, reading: Candidate) -> Candidate:

@@ -24,8 +24,8 @@ def read_weights(path: Path, entry: str | None = None) -> list[Candidate]:
 
     Args:
         path: ``.safetensors``, or anything ``torch.save`` wrote.
-        entry: the entry of the file to take, or a prefix of its keys, where it has several; otherwise the first of
-            ``wrappers.ENTRIES``.
+        entry: the entry of the file to take, or a prefix of its keys, where it has several; otherwise the one that
+            ``entries`` chooses.
 
     Raises:
         UsageError: no such file.

@@ -41,7 +41,7 @@ def load_strict(
                 f"{weight} is {shape_of(reading.state, weight)}"
             )
         what = describe(found, expected, reading.state)
-        advice = advise_for(network, found, reading.state, readings) or advise(readings, ask)
+        advice = advise_for(network, found, reading.state, readings, ask) or advise(readings, ask)
         raise DasExplainError(f"{source} does not fit {wanted}: {what}{advice}")
     on_meta = any(tensor.is_meta for tensor in expected.values())
     state = {key: _plain(reading.state.get(key), tensor, key, source) for key, tensor in expected.items()}

@@ -11,6 +11,7 @@ from torch import nn
 
 from das_explain.checkpoint.config import MAX_RESIZE, MAX_SIDE, MAX_VALUE, check_preprocess
 from das_explain.checkpoint.layouts.transformers import processor_preprocess
+from das_explain.checkpoint.sizes import in_words
 from das_explain.checkpoint.timm_networks import timm_preprocess
 from das_explain.checkpoint.torchvision_networks import preset_preprocess
 from das_explain.data.geometry import FILTERS, Preprocess
@@ -89,22 +90,6 @@ _READERS = {
 """Attribute -> what reads it, the surest first."""
 
 
-def built_for(network: nn.Module) -> tuple[int, int] | None:
-    """The one (height, width) that a network is built for, where it tells: timm's patch embeddings, torchvision's vision
-    transformers, transformers' configurations; ``None``: it takes any, or does not say."""
-    for module in network.modules():
-        embedding = getattr(module, "patch_embed", None)
-        told = embedding.img_size if getattr(embedding, "strict_img_size", False) else None
-        told = (
-            told or getattr(module, "image_size", None) or getattr(getattr(module, "config", None), "image_size", None)
-        )
-        sides = list(told) if isinstance(told, (tuple, list)) else [told, told]
-        whole = [side for side in sides if type(side) is int and 0 < side <= MAX_SIDE]
-        if len(whole) == len(sides) == 2:
-            return whole[0], whole[1]
-    return None
-
-
 def prepare(preprocess: Preprocess, given: Mapping[str, Any], text: str) -> Preprocess:
     """What is known of a model's input, with what its user says (keys of ``GIVEN``, ``None`` for nothing) in its place.
 
@@ -113,10 +98,10 @@ def prepare(preprocess: Preprocess, given: Mapping[str, Any], text: str) -> Prep
     """
     given = {key: value for key, value in given.items() if value is not None}
     if "size" in given:
-        preprocess = preprocess.resized(_sides(given["size"], text))
+        preprocess = preprocess.resized(sides_of(given["size"], text))
     changed = preprocess.to_config()
     if "resize" in given:
-        changed["resize"] = _sides(given["resize"], text, "resize")[0]
+        changed["resize"] = sides_of(given["resize"], text, "resize")[0]
     for key, known in (("interpolation", tuple(FILTERS)), ("fit", ("crop", "squash"))):
         if key in given and given[key] not in known:
             raise UsageError(f"{text}: {key}={given[key]} must be {', '.join(known)}")
@@ -135,7 +120,7 @@ def differing(carried: Preprocess, used: Preprocess, given: Mapping[str, Any]) -
     """In which of the values that were given a network is run otherwise than it says; empty where in none."""
     own, ours = carried.to_config(), used.to_config()
     named = [key for key in GIVEN if given.get(key) is not None and list_of(own[key]) != list_of(ours[key])]
-    return ", ".join(f"{key} {_words(ours[key])} in place of {_words(own[key])}" for key in named)
+    return ", ".join(f"{key} {_words(ours[key], key)} in place of {_words(own[key], key)}" for key in named)
 
 
 def for_channels(preprocess: Preprocess, network: nn.Module, text: str) -> tuple[Preprocess, str | None]:
@@ -159,7 +144,8 @@ def list_of(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, list)) else value
 
 
-def _sides(value: Any, text: str, key: str = "size") -> tuple[int, int]:
+def sides_of(value: Any, text: str, key: str = "size") -> tuple[int, int]:
+    """(height, width) of a side, a pair, or ``HEIGHTxWIDTH``. Raises UsageError for anything else."""
     most = MAX_RESIZE if key == "resize" else MAX_SIDE
     sides = value.split("x") if isinstance(value, str) else value if isinstance(value, (tuple, list)) else [value]
     whole = [
@@ -188,5 +174,7 @@ def _numbers(key: str, value: Any, low: float, text: str) -> list[float]:
     return numbers
 
 
-def _words(value: Any) -> str:
+def _words(value: Any, key: str) -> str:
+    if key == "size":
+        return in_words(value)
     return " ".join(f"{each:g}" for each in value) if isinstance(value, (tuple, list)) else str(value)

@@ -5,7 +5,8 @@ The door of this room. Every wrong file, key, name or class count is one line th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from das_explain.checkpoint.answering import let_answer
 from das_explain.checkpoint.blocks import find_blocks
 from das_explain.checkpoint.fingerprint import fingerprint, intervened
 from das_explain.checkpoint.gating import put_gates
-from das_explain.checkpoint.inputs import GIVEN, built_for, carried_preprocess, differing, for_channels, prepare
+from das_explain.checkpoint.inputs import GIVEN, carried_preprocess, differing, for_channels, prepare
 from das_explain.checkpoint.labels import IMAGENET_CLASSES, check_labels, imagenet_labels, read_labels
 from das_explain.checkpoint.manners import Manners, observe
 from das_explain.checkpoint.matching import match_labels
@@ -25,8 +26,10 @@ from das_explain.checkpoint.model import LoadedModel
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.randomize import randomize
 from das_explain.checkpoint.save import save_model
+from das_explain.checkpoint.sizes import built_for, embedded_size, in_words
 from das_explain.checkpoint.sources import OPENERS
 from das_explain.checkpoint.spec import ModelSpec, parse_spec
+from das_explain.checkpoint.transformers_networks import config_activation, config_labels, config_of
 from das_explain.checkpoint.warm import warm_start
 from das_explain.devices import find_device
 from das_explain.errors import DasExplainError, UsageError, first_line
@@ -35,6 +38,10 @@ from das_explain.nn.registry import BACKBONES
 from das_explain.nn.stages import SCRIPTED, Layout, ends_in_front
 
 __all__ = ["fingerprint", "load_model", "match_labels", "save_model", "warm_start"]
+
+
+MADE_ELSEWHERE = ("python", "memory")
+"""Kinds of specs whose networks carry what is known of them."""
 
 
 def load_model(
@@ -110,7 +117,8 @@ def load_model(
     else:
         network, mark = prepare_network(opened, parsed, target)
     network = _with_logits(network, opened, parsed, logits, activation)
-    found = find_blocks(network, opened.architecture, opened.preprocess.geometry.size, blocks)
+    with _sizes_hinted(parsed):
+        found = find_blocks(network, opened.architecture, opened.preprocess.geometry.size, blocks)
     manners = _manners(network, found, opened, parsed, _layouts(layout, network))
     if not blocks and ends_in_front(network, list(found)):
         opened.notes.append(
@@ -123,7 +131,7 @@ def load_model(
         spec=parsed.text,
         network=network,
         blocks=found,
-        labels=_labels(opened, labels or parsed.shared.get("labels"), parsed.text),
+        labels=_labels(opened, labels or parsed.shared.get("labels"), parsed),
         preprocess=opened.preprocess,
         fingerprint=mark,
         config=about(opened, parsed),
@@ -207,24 +215,29 @@ def _in_memory(network: nn.Module, name: str | None) -> tuple[ModelSpec, Opened]
 def _prepare_input(opened: Opened, parsed: ModelSpec, arguments: dict[str, Any]) -> None:
     """Sets ``opened.preprocess``: as the checkpoint or the network says, as the user says in its place; notes on it."""
     given = {key: value for key, value in parsed.shared.items() if key in GIVEN} | arguments
-    if parsed.kind in ("python", "memory"):  # of a file's network the library's configuration is of other weights
+    if parsed.kind in MADE_ELSEWHERE:  # of a file's network the library's configuration is of other weights
         _take_its_own(opened, parsed.text)
     known, text = opened.preprocess, parsed.text
     used, assumed = for_channels(prepare(known, given, text), opened.network, text)
     if opened.preprocess_taken and "size" not in given:
-        height, width = used.geometry.size
-        whose = f"{width} x {height}, {opened.preprocess_taken}"
+        whose = f"{in_words(used.geometry.size)}, {opened.preprocess_taken}"
         opened.notes.insert(0, f"{text}: nothing says how its input was prepared; taken as {whose}")
     if assumed and not {"mean", "std"} & given.keys():
         opened.notes.append(assumed)
     if not opened.preprocess_taken and (told := differing(known, used, given)):
         opened.notes.append(f"{text}: its input is prepared otherwise than it says itself: {told}")
+    made, shown = embedded_size(opened.network), used.geometry.size
+    if made not in (None, shown) and "size" not in given:
+        how = f"size={made}" if parsed.kind == "memory" else f"?size={in_words(made)}"
+        what = f"its patch embedding was made for {in_words(made)}, and it is shown {in_words(shown)}"
+        opened.notes.append(f"{text}: {what}; {how} shows it what it was made for")
     opened.preprocess = used
 
 
 def _take_its_own(opened: Opened, text: str) -> None:
     """What the network carries, and the size that it is built for."""
     where = ""
+    opened.activation = opened.activation or config_activation(config_of(opened.network))
     if carried := carried_preprocess(opened.network, text):
         opened.preprocess, where = carried
         opened.preprocess_taken = None
@@ -234,8 +247,8 @@ def _take_its_own(opened: Opened, text: str) -> None:
     if size in (None, said):
         return
     if where:
-        told, takes = (f"{width} x {height}" for height, width in (said, size))
-        opened.notes.append(f"{text}: {where} says {told}, but it is built for {takes}, and is shown such")
+        told = f"{where} says {in_words(said)}, but it is built for {in_words(size)}, and is shown such"
+        opened.notes.append(f"{text}: {told}")
     opened.preprocess = opened.preprocess.resized(size)
 
 
@@ -251,23 +264,31 @@ def _with_logits(
     known = opened.num_classes is not None and opened.num_classes > 1
     if known and not logits and not activation:
         return network
-    try:
-        found = let_answer(
-            network,
-            opened.preprocess.geometry.size,
-            parsed.text,
-            logits=logits,
-            activation=activation or opened.activation,
-        )
-    except UsageError:
-        raise
-    except DasExplainError as error:
-        how = "size=160" if parsed.kind == "memory" else "?size=160 after the spec"
-        hint = f" ({how} says that it takes images of another size)" if "does not take an image" in str(error) else ""
-        raise DasExplainError(f"{parsed.text}: {error}{hint}") from error
+    size, activation = opened.preprocess.geometry.size, activation or opened.activation
+    with _sizes_hinted(parsed):
+        try:
+            found = let_answer(network, size, parsed.text, logits=logits, activation=activation)
+        except UsageError:
+            raise
+        except DasExplainError as error:
+            raise DasExplainError(f"{parsed.text}: {error}") from error
     opened.num_classes, opened.activation = found.classes, found.activation
     opened.notes += found.notes
     return found.network
+
+
+@contextmanager
+def _sizes_hinted(parsed: ModelSpec) -> Iterator[None]:
+    """Where a network does not take an image, its spec goes before the message, and how to say another size after it."""
+    try:
+        yield
+    except DasExplainError as error:
+        if "does not take an image" not in str(error):
+            raise
+        how = "size=160" if parsed.kind == "memory" else "?size=160 after the spec"
+        told = str(error).removeprefix(f"{parsed.text}: ")
+        message = f"{parsed.text}: {told} ({how} says that it takes images of another size)"
+        raise DasExplainError(message) from error
 
 
 def _moved(network: nn.Module, name: str, device: torch.device) -> nn.Module:
@@ -284,13 +305,27 @@ def _with_gates(network: nn.Module, spec: ModelSpec, opened: Opened) -> nn.Modul
         raise UsageError(f"{spec.text}: {error} ({opened.architecture} with attention {opened.attention})") from None
 
 
-def _labels(opened: Opened, labels: Sequence[str] | str | Path | None, text: str) -> list[str] | None:
+def _labels(opened: Opened, labels: Sequence[str] | str | Path | None, parsed: ModelSpec) -> list[str] | None:
+    text = parsed.text
     source = f"{labels}" if isinstance(labels, (str, Path)) else f"labels of {text}"
     if isinstance(labels, (str, Path)):
         labels = read_labels(Path(labels))
     if labels is None:
         labels = opened.labels
+    if labels is None and parsed.kind in MADE_ELSEWHERE:
+        labels = _carried_labels(opened, text)
     if labels is None and opened.num_classes == IMAGENET_CLASSES:
         opened.notes.append(f"{text}: 1000 classes without names; taken for ImageNet's")
         labels = imagenet_labels()
     return None if labels is None else check_labels(list(labels), source, opened.num_classes)
+
+
+def _carried_labels(opened: Opened, text: str) -> list[str] | None:
+    """The names that a network of transformers' carries for the classes it answers with."""
+    config = config_of(opened.network)
+    try:
+        labels = config_labels(config, f"{text}: its config.id2label") if config else None
+    except DasExplainError as error:
+        opened.notes.append(f"{error}; --labels or labels= names the classes")
+        return None
+    return labels if labels and len(labels) == opened.num_classes else None

@@ -20,8 +20,15 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from das_explain.checkpoint.build import build_network
-from das_explain.checkpoint.contents import class_count_like, read_for
+from das_explain.checkpoint.contents import (
+    channel_arguments,
+    channels_of_weights,
+    class_count_like,
+    make_grey,
+    read_for,
+)
 from das_explain.checkpoint.differences import differences
+from das_explain.checkpoint.sizes import size_arguments, size_like
 from das_explain.checkpoint.wrappers import OPTIONAL, Candidate
 from das_explain.errors import DasExplainError
 from das_explain.nn.backbones.timm_networks import check_timm
@@ -38,10 +45,16 @@ DEEPEST = 4  # parts of a prefix that keys may share
 @dataclass(frozen=True)
 class Recognised:
     """``names``: networks of one set of names and shapes. ``share``: how much of it and the file's is common, 0..1;
-    1 is a network that the file loads into."""
+    1 is a network that the file loads into. ``sized``: into one for images of another size than usual."""
 
     share: float
     names: tuple[str, ...]
+    sized: bool = False
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """How they are asked for, after a file and ``@``."""
+        return tuple(f"{name}?size=HEIGHTxWIDTH" if self.sized else name for name in self.names)
 
 
 def recognise(readings: Sequence[Candidate]) -> list[Recognised]:
@@ -56,9 +69,9 @@ def recognise(readings: Sequence[Candidate]) -> list[Recognised]:
     for names in best:
         compared = _compare(names, readings) if nearest[names] > 0 else None
         found += [compared] if compared else []
-        if compared and compared.share == 1:
+        if compared and compared.share == 1 and not compared.sized:
             break
-    return sorted(found, key=lambda each: -each.share)
+    return sorted(found, key=lambda each: (-each.share, each.sized))
 
 
 def choose(names: Iterable[str], file: Path) -> tuple[str, tuple[str, ...]]:
@@ -132,12 +145,15 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
             network = empty(name, 1000)
             reading = read_for(network, readings, name)
             classes = class_count_like(network.state_dict(), reading.state)
-            network = network if classes == 1000 else empty(name, classes)
+            channels = channels_of_weights(network, reading.state)
+            network = network if (classes, channels) == (1000, 3) else empty(name, classes, channels)
             expected, state = network.state_dict(), read_for(network, readings, name).state
         except DasExplainError:
             continue
-        if not differences(expected, state):
-            return Recognised(1.0, tuple(each for each in names if each == name or has_network(*each.split(":"))))
+        sized = bool(differences(expected, state)) and _fits_at_another_size(network, state, name, classes, channels)
+        if sized or not differences(expected, state):
+            alike = tuple(each for each in names if each == name or has_network(*each.split(":")))
+            return Recognised(1.0, alike, sized)
         ours, given = (
             {(key, each.shape) for key, each in of.items() if not key.endswith(OPTIONAL)} for of in (expected, state)
         )
@@ -145,13 +161,26 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
     return None
 
 
-def empty(name: str, classes: int) -> nn.Module:
-    """The network without values, where its library can make it so."""
+def _fits_at_another_size(
+    network: nn.Module, state: Mapping[str, Tensor], name: str, classes: int, channels: int
+) -> bool:
+    size = size_like(network, state)
+    try:
+        return size is not None and not differences(empty(name, classes, channels, size).state_dict(), state)
+    except DasExplainError:
+        return False
+
+
+def empty(name: str, classes: int, channels: int = 3, size: tuple[int, int] | None = None) -> nn.Module:
+    """The network without values, where its library can make it so; for grey images with one of ``channels``, and for
+    images of (height, width) other than usual."""
+    arguments = {**channel_arguments(name, channels), **(size_arguments(name, size) if size else {})}
     try:
         with without_values():
-            return build_network(name, num_classes=classes)
+            network = build_network(name, num_classes=classes, arguments=arguments)
     except NotImplementedError:  # some look at their values when they are made
-        return build_network(name, num_classes=classes)
+        network = build_network(name, num_classes=classes, arguments=arguments)
+    return make_grey(network) if channels == 1 else network
 
 
 def has_network(source: str, name: str) -> bool:

@@ -33,11 +33,13 @@ def timm_preprocess(config: Mapping[str, Any], text: str) -> dict[str, Any]:
     """timm's data configuration as the entry ``preprocess`` of a model's ``config.json``; ``text`` is for the message.
 
     Raises:
-        DasExplainError: the network takes no RGB images.
+        DasExplainError: the network takes neither grey nor RGB images.
     """
     channels, height, width = config["input_size"]
     if channels not in (1, 3):
-        raise DasExplainError(f"{text} takes images of {channels} channels; only grey and RGB can be explained")
+        raise DasExplainError(
+            f"{text} takes images of {channels} channels; only grey (1) and RGB (3) images can be explained"
+        )
     interpolation = config.get("interpolation") or "bicubic"  # what a configuration lacks is timm's default
     return {
         "size": [height, width],

@@ -13,35 +13,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from das_explain.checkpoint.entries import (
+    choose_entry,
+    holds_weights,
+    is_average,
+    is_swapped,
+    keeps_average,
+    only_entry,
+    shadow_in,
+)
 from das_explain.checkpoint.pickled import StandIn, state_of_module
 from das_explain.errors import DasExplainError
 from das_explain.nn.registry import ATTENTION
 from das_explain.text import cut_middle
 
-ENTRIES = (
-    "state_dict_ema",
-    "model_ema",
-    "ema_state_dict",
-    "ema_model",
-    "ema",
-    "shadow",
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "network",
-    "net",
-    "module",
-)
-"""Where training loops keep the weights, best first: an average of the weights is what its recipe is judged by."""
-AVERAGES = ("ema", "shadow", "average")  # parts of the names of averages
-SHADOW = "shadow_params"
-"""An average as torch_ema has it: a list of the parameters in their order, without names and without buffers."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """DistributedDataParallel's and AveragedModel's, torch.compile's, and what Lightning modules call their network."""
 INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_fpw_module.", "_checkpoint_wrapped_module.")
 """What torch.compile, FSDP and activation checkpointing put into the midst of keys."""
 OPTIONAL = "num_batches_tracked"  # a counter that inference does not use and old files do not have
-DEEPEST = 6  # dictionaries within dictionaries
 SPREAD = 2**20  # values that a tensor may repeat of fewer that are stored
 LONGEST = 100  # characters of a key in a message
 
@@ -69,7 +59,7 @@ def candidates(content: Any, source: str, entry: str | None = None) -> list[Cand
 
     Args:
         source: the file, for messages.
-        entry: the entry to take, or a prefix of keys, where there are several; otherwise the first of ``ENTRIES``.
+        entry: the entry to take, or a prefix of keys, where there are several; otherwise the one that ``entries`` chooses.
 
     Raises:
         DasExplainError: no state dict in it, or none of that name.
@@ -87,11 +77,6 @@ def best_reading(readings: Sequence[Candidate], expected: Mapping[str, Any]) -> 
     below = [each for reading in readings for each in _below_any_prefix(reading, expected)]
     every = [*readings, *below, *(ours for each in below for ours in _with_our_names(each))]
     return max(every, key=lambda reading: len(reading.state.keys() & expected.keys()))
-
-
-def is_average(name: str) -> bool:
-    """Whether an entry or a prefix is called as averages of weights are."""
-    return any(part in name.lower() for part in AVERAGES)
 
 
 def _state_dict(content: Any, source: str, entry: str | None) -> Candidate:
@@ -113,26 +98,24 @@ def _state_dict(content: Any, source: str, entry: str | None) -> Candidate:
             peeled.append("a network that was pickled whole")
         if not isinstance(content, Mapping):
             raise DasExplainError(f"{source} holds {_kind(content)} where a state dict is needed")
-        if entry is not None and _holds_weights(content.get(entry)):
+        if entry is not None and holds_weights(content.get(entry)):
             chosen, entry = entry, None
-        elif SHADOW in content and _is_shadow(content) and entry is None:
-            state = beside[0].state if beside else {}
-            shadow = tuple(content[SHADOW])
-            _check_tensors(dict(zip(map(str, range(len(shadow))), shadow)), source)
-            return Candidate(state, (*peeled, f"entry {SHADOW}"), others=others, shadow=shadow, beside=beside)
+            others = (*others, *(key for key in _filled(content) if key != chosen))
+        elif entry is None and (shadow := shadow_in(content)):
+            _check_tensors(dict(zip(map(str, range(len(content[shadow]))), content[shadow])), source)
+            return _nameless(content[shadow], (*peeled, f"entry {shadow}"), others, beside)
         else:
             tensors = {
                 key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
             }
-            filled = [key for key, value in content.items() if isinstance(key, str) and _holds_weights(value)]
-            found = next((key for key in ENTRIES if key in filled), None)
+            filled = _filled(content)
+            found = choose_entry(content, filled)
             if found is None and len(tensors) > len(content) / 2:
                 _check_tensors(tensors, source)
                 left_out = tuple(str(key) for key in content if key not in tensors)
                 first = Candidate(tensors, tuple(peeled), left_out, others, beside=beside)
                 return first if entry is None else _below_entry(first, entry, source, content)
-            if found is None and len(filled) == 1:
-                found = filled[0]
+            found = found or only_entry(content, filled)
             if found is None and entry is not None:
                 raise DasExplainError(f"{source} has no entry {entry!r} with weights; it has {_names(content)}")
             if found is None:
@@ -144,10 +127,27 @@ def _state_dict(content: Any, source: str, entry: str | None) -> Candidate:
                 raise DasExplainError(f"{source} holds no state dict: its entries are {_names(content)}{hint}")
             chosen = found
             others = (*others, *(key for key in filled if key != chosen))
-            if is_average(chosen) and not beside:
-                beside = _others(content, chosen, source)
-        peeled.append(f"entry {chosen}")
+        if not beside and keeps_average(chosen, content[chosen]):
+            beside = _others(content, chosen, source)
+        peeled.append(
+            f"entry {chosen}{', which is an average' if is_swapped(content) and chosen == 'state_dict' else ''}"
+        )
         content = content[chosen]
+
+
+def _filled(content: Mapping[Any, Any]) -> list[str]:
+    return [key for key, value in content.items() if isinstance(key, str) and holds_weights(value)]
+
+
+def _nameless(
+    shadow: Sequence[Tensor], peeled: tuple[str, ...], others: tuple[str, ...], beside: tuple[Candidate, ...]
+) -> Candidate:
+    """An average without names: under those of the weights it was made of, if it has all of them, as NeMo's; else its
+    tensors are parameters, which the network names."""
+    state = beside[0].state if beside else {}
+    if [each.shape for each in shadow] == [each.shape for each in state.values()]:
+        return Candidate(dict(zip(state, shadow, strict=True)), peeled, others=others)
+    return Candidate(state, peeled, others=others, shadow=tuple(shadow), beside=beside)
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], source: str) -> None:
@@ -167,30 +167,13 @@ def _check_tensors(tensors: Mapping[str, Tensor], source: str) -> None:
 
 def _others(content: Mapping[Any, Any], chosen: str, source: str) -> tuple[Candidate, ...]:
     """The readings of what an average stands beside: it is no average itself."""
-    rest = {key: value for key, value in content.items() if not (isinstance(key, str) and is_average(key))}
+    rest = {
+        key: value for key, value in content.items() if key != chosen and not (isinstance(key, str) and is_average(key))
+    }
     try:
-        return tuple(candidates(rest, source)) if rest and chosen not in rest else ()
+        return tuple(candidates(rest, source)) if rest else ()
     except DasExplainError:
         return ()
-
-
-def _holds_weights(value: Any, depth: int = 0) -> bool:
-    """Whether a value is a state dict, or has one somewhere below it; an empty one is passed over."""
-    if isinstance(value, StandIn):
-        return bool(state_of_module(value))
-    if not isinstance(value, Mapping) or depth > DEEPEST:
-        return False
-    if _is_shadow(value):
-        return True
-    named = {key: each for key, each in value.items() if isinstance(key, str)}
-    if sum(isinstance(each, Tensor) and each.dim() > 0 for each in named.values()) > len(value) / 4:
-        return True
-    return any(_holds_weights(each, depth + 1) for key, each in named.items() if not key.startswith("optim"))
-
-
-def _is_shadow(value: Mapping[Any, Any]) -> bool:
-    shadow = value.get(SHADOW)
-    return isinstance(shadow, (list, tuple)) and bool(shadow) and all(isinstance(each, Tensor) for each in shadow)
 
 
 def _common_prefix(state: Mapping[str, Tensor]) -> str | None:

@@ -187,7 +187,7 @@ def _run(network: nn.Module, images: Tensor) -> tuple[Any, dict[str, Any]]:
 def refusal(network: nn.Module, size: tuple[int, int], error: Exception) -> str:
     """What to say where a network does not take an image; more channels than photos have are named as the cause."""
     first = first_convolution(network)
-    if first is not None and first.in_channels not in (1, 3) and "channels" in str(error):
+    if first is not None and first.in_channels not in (1, 3) and "channel" in str(error):
         return f"its first convolution takes {first.in_channels} channels; only grey (1) and RGB (3) images can be explained"
     return f"the network does not take an image of {channels_of(network)}x{size[0]}x{size[1]}: {first_line(error)}"
 

@@ -105,18 +105,16 @@ def test_a_network_is_shown_the_size_that_it_is_built_for() -> None:
     network.pretrained_cfg = CONFIG
     preprocess, assumptions = prepared(network)
     assert (preprocess.geometry.size, preprocess.mean) == ((48, 48), (0.5,) * 3)
-    assert assumptions[0].endswith("pretrained_cfg says 64 x 64, but it is built for 48 x 48, and is shown such")
+    assert assumptions[0].endswith("pretrained_cfg says 64x64, but it is built for 48x48, and is shown such")
     vit = VisionTransformer(48, 16, 1, 2, 8, 8, num_classes=3)
     preprocess, assumptions = prepared(vit)
     assert preprocess.geometry.size == (48, 48)
-    assert assumptions[0].endswith(
-        "nothing says how its input was prepared; taken as 48 x 48, as ImageNet's usually is"
-    )
+    assert assumptions[0].endswith("nothing says how its input was prepared; taken as 48x48, as ImageNet's usually is")
     transformers = pytest.importorskip("transformers")
     config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], image_size=64, num_labels=3)
     preprocess, assumptions = prepared(transformers.ConvNextForImageClassification(config))
     assert preprocess.geometry.size == (64, 64)
-    assert assumptions[0].endswith("taken as 64 x 64, as ImageNet's usually is")
+    assert assumptions[0].endswith("taken as 64x64, as ImageNet's usually is")
     assert prepared(transformers.ConvNextForImageClassification(config), size=96)[0].geometry.size == (96, 96)
 
 
@@ -137,7 +135,7 @@ def test_what_was_assumed_of_an_input_is_told_and_recorded(
     )
     with suppress(SystemExit):
         main()
-    told = "nothing says how its input was prepared; taken as 224 x 224, as ImageNet's usually is"
+    told = "nothing says how its input was prepared; taken as 224x224, as ImageNet's usually is"
     recorded = json.loads((tmp_path / "run" / "run.json").read_text())["assumptions"]
     assert any(told in each for each in recorded)
     assert told.split("; ")[1] in " ".join(capsys.readouterr().out.split())

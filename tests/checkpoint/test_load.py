@@ -235,7 +235,7 @@ def test_a_network_in_memory_that_says_nothing() -> None:
     model = load_model(Tiny())
     assert (model.labels, model.preprocess) == (None, Preprocess())
     assert model.assumptions == [
-        f"{model.spec}: nothing says how its input was prepared; taken as 224 x 224, as ImageNet's usually is"
+        f"{model.spec}: nothing says how its input was prepared; taken as 224x224, as ImageNet's usually is"
     ]
     with_stages = create_model("resnet18", "das", 5)
     assert list(load_model(with_stages, size=32).blocks) == ["layer1", "layer2", "layer3", "layer4"]

@@ -9,9 +9,13 @@ import torch
 import torchvision
 from torch import nn
 
+from das_explain.checkpoint.contents import channels_of_weights
+from das_explain.checkpoint.fingerprint import fingerprint
 from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.recognise import TABLE, choose, close_names, recognise, sketch, write_table
 from das_explain.checkpoint.wrappers import candidates
+from das_explain.nn import create_model
+from das_explain.nn.running import first_convolution
 from tests.checkpoint.architectures import shapes_of
 from tests.checkpoint.refusals import refused
 
@@ -106,6 +110,46 @@ def test_what_nearly_fits_is_named_and_not_offered(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "w.pth")
     text = refused(str(tmp_path / "w.pth"))
     assert text.endswith("% of its keys and shapes are those of timm:test_resnet, which is not enough to load it")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "attention"),
+    [
+        ("resnet18", "none"),
+        ("resnet18", "das"),
+        ("torchvision:shufflenet_v2_x0_5", "none"),
+        ("timm:test_resnet", "none"),
+    ],
+)
+def test_files_of_grey_networks_are_recognised(architecture: str, attention: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = create_model(architecture, attention, 4)
+    weight = first_convolution(network).weight
+    weight.data = weight.data[:, :1]
+    path = saved(network, tmp_path / "w.pth", "module.")
+    model = load_model(f"{path}?size=32", device="cpu")
+    assert (model.config["architecture"], model.config["attention"]) == (architecture, attention)
+    assert model.preprocess.channels == 1
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(model.network.state_dict()[key], tensor)
+    asked = f"{path}@{architecture}" + (f":{attention}" if attention != "none" else "")
+    assert refused(f"{path}@mobilenet_v2").endswith(f"ask for {asked}")
+    assert load_model(f"{asked}?size=32", device="cpu").fingerprint == model.fingerprint
+
+
+def test_grey_networks_that_look_at_an_image_in_several_ways(tmp_path: Path) -> None:
+    crossvit = timm.create_model("crossvit_9_240", num_classes=3, in_chans=1)
+    path = saved(crossvit, tmp_path / "two.pth")  # two first convolutions
+    model = load_model(f"{path}@timm:crossvit_9_240", device="cpu")
+    assert (model.fingerprint, model.config["arguments"]) == (fingerprint(crossvit), {"in_chans": 1})
+    assert load_model(f"{path}", device="cpu").fingerprint == model.fingerprint
+
+
+def test_weights_of_networks_that_see_squares_of_pixels_tell_their_channels() -> None:
+    network = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 8, 3))
+    for channels in (1, 3, 4):
+        assert channels_of_weights(network, {"1.weight": torch.ones(8, 16 * channels, 3, 3)}) == channels
+    assert channels_of_weights(network, {"1.weight": torch.ones(8, 17, 3, 3)}) == 3, "nothing that it can be"
 
 
 @pytest.mark.parametrize(

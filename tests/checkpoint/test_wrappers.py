@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from das_explain.checkpoint.averages import complete_averages
 from das_explain.checkpoint.contents import read_for
 from das_explain.checkpoint.load import load_model
+from das_explain.checkpoint.options import peeled_notes
 from das_explain.checkpoint.wrappers import best_reading, candidates
 from das_explain.errors import DasExplainError
 from das_explain.nn import create_model
@@ -83,6 +84,88 @@ def test_an_average_beside_the_weights_goes_first_and_both_are_named() -> None:
     reading = read_for(NET, candidates({"model": STATE, "ema": MEAN, "optimizer": {"state": {}}}, "x"), "x")
     assert same(reading.state, MEAN)
     assert (reading.peeled, reading.others) == (("entry ema",), ("model",))
+
+
+AVERAGED = {**prefixed("module.", MEAN), "n_averaged": torch.tensor(3)}
+"""As ``torch.optim.swa_utils.AveragedModel`` leaves it."""
+
+
+@pytest.mark.parametrize(
+    ("average", "plain", "peeled"),
+    [
+        ({"swa_model": AVERAGED}, {"model": STATE}, ("entry swa_model", "prefix module.")),
+        ({"swa_state_dict": AVERAGED}, {"state_dict": STATE}, ("entry swa_state_dict", "prefix module.")),
+        ({"averaged_state_dict": prefixed("net.", MEAN)}, {"state_dict": prefixed("net.", STATE)}, ("entry averaged_state_dict", "prefix net.")),
+        ({"AveragedModel": AVERAGED}, {"my_weights": STATE}, ("entry AveragedModel", "prefix module.")),
+        ({"callbacks": {"MyAverage{'every': 1}": {"ema_weights": MEAN}, "Stop": {"best": torch.tensor(1.0)}}}, {"state_dict": STATE}, ("entry callbacks", "entry MyAverage{'every': 1}", "entry ema_weights")),
+    ],
+)  # fmt: skip
+def test_averages_by_any_name_go_before_the_weights_and_are_named(
+    average: dict, plain: dict, peeled: tuple[str, ...], tmp_path: Path
+) -> None:
+    content = {"epoch": 3, **plain, **average, "optimizer": {"state": {"ema.weight": {"exp_avg": torch.ones(2)}}}}
+    reading = read_for(NET, candidates(content, "x"), "x")
+    assert same(reading.state, MEAN)
+    (name,) = plain
+    assert reading.peeled[: len(peeled)] == peeled
+    assert name in reading.others
+    told = peeled_notes(tmp_path / "x.pth", reading)[0]
+    assert f"taken from {', '.join(peeled)}; ?entry=NAME takes another of its weights ({name}" in told
+    assert same(read(content, name), STATE)
+
+
+def test_an_average_of_all_values_without_names_has_the_names_beside_it() -> None:
+    lightning = {**prefixed("net.", STATE), "loss.weight": torch.ones(4)}
+    listed = [*MEAN.values(), torch.ones(4)]
+    content = {"state_dict": lightning, "callbacks": {"EMA": {"cur_step": 7, "ema_weights": listed}}}
+    reading = read_for(NET, candidates(content, "x"), "x")
+    assert same(reading.state, MEAN), "running statistics, too"
+    assert reading.peeled == ("entry callbacks", "entry EMA", "entry ema_weights", "prefix net.")
+    assert same(read(content, "callbacks"), MEAN)
+    assert same(read(content, "state_dict"), STATE)
+    parameters = {"EMA": {"ema_weights": [MEAN[name] for name in PARAMETERS]}}
+    state = read({"state_dict": prefixed("net.", STATE), "callbacks": parameters})
+    assert all(torch.equal(state[name], MEAN[name]) for name in PARAMETERS)
+    assert torch.equal(state["norm.running_mean"], STATE["norm.running_mean"])
+    with pytest.raises(
+        DasExplainError, match=r"its average is 8 tensors without names.*\?entry=NAME takes .*state_dict"
+    ):
+        read(
+            {
+                **content,
+                "callbacks": {"EMA": {"ema_weights": listed[1:]}},
+                "state_dict": {**lightning, "x": torch.ones(1)},
+            }
+        )
+
+
+def test_what_only_sounds_like_an_average_is_none() -> None:
+    for name in ("swav", "ema_of_the_loss", "optimizer_ema", "schemas"):
+        content = {"model": STATE, name: {"queue": torch.ones(3)}}
+        assert same(read(content), STATE)
+    assert same(read({"model": STATE, "swav_model": MEAN}), STATE)
+    assert same(read({"state_dict": STATE, "optim": {"ema": MEAN}}), STATE)
+
+
+def test_a_file_that_refers_to_a_thing_often_is_looked_at_once() -> None:
+    inner: Any = torch.tensor(1.0)
+    for _ in range(30):
+        inner = [inner] * 1000
+    assert same(read({"model": STATE, "net": {**STATE, "history": inner}}), STATE)
+
+
+def test_mmengine_swaps_the_weights_and_their_average() -> None:
+    meta = {"epoch": 3, "mmengine_version": "0.10.4"}
+    content = {
+        "meta": meta,
+        "state_dict": MEAN,
+        "ema_state_dict": {**prefixed("module.", STATE), "steps": torch.tensor(9)},
+    }
+    reading = read_for(NET, candidates(content, "x"), "x")
+    assert same(reading.state, MEAN)
+    assert (reading.peeled, reading.others) == (("entry state_dict, which is an average",), ("ema_state_dict",))
+    assert same(read(content, "ema_state_dict"), STATE)
+    assert same(read({**content, "meta": {}}), STATE), "others' is an average"
 
 
 @pytest.mark.parametrize("empty", [{}, None, {"module": {}}, {"decay": 0.999}])

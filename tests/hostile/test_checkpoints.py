@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from das_explain.checkpoint.entries import DEEPEST
 from das_explain.checkpoint.files import read_weights
 from das_explain.checkpoint.options import peeled_notes
-from das_explain.checkpoint.wrappers import DEEPEST
 from das_explain.errors import DasExplainError
 
 STATE = {"conv.weight": torch.ones(2, 3, 1, 1), "conv.bias": torch.zeros(2), "fc.weight": torch.ones(3, 2)}

@@ -9,6 +9,7 @@ from typing import Any
 
 from das_explain.checkpoint.build import MAX_CLASSES, build_network
 from das_explain.checkpoint.config import CONFIG, check_preprocess
+from das_explain.checkpoint.contents import for_weights
 from das_explain.checkpoint.fit import load_strict
 from das_explain.checkpoint.labels import check_labels
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights, weights_file
@@ -34,8 +35,6 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
     arguments = dict(arguments)
     if isinstance(values.get("global_pool"), str):
         arguments = {"global_pool": values["global_pool"], **arguments}
-    if (channels := arguments.pop("in_chans", 3)) != 3:
-        raise DasExplainError(f"{directory} takes images of {channels} channels; only RGB can be explained")
     arguments.pop("num_classes", None)  # said above
     readings = folder_weights(directory)
     check_class_count(directory, readings, num_classes)
@@ -45,7 +44,10 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         network = build_network(architecture, num_classes=num_classes, arguments=arguments)
     except UsageError as error:
         raise DasExplainError(f"{path}: {error}") from None
-    load_strict(network, readings, source=str(weights_file(directory)), wanted=architecture)
+    source = str(weights_file(directory))
+    if "in_chans" not in arguments:  # older folders do not say it
+        network = for_weights(network, readings, source)
+    load_strict(network, readings, source=source, wanted=architecture)
     return Opened(
         network=network,
         architecture=architecture,

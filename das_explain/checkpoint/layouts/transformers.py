@@ -11,10 +11,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from das_explain.checkpoint.config import CONFIG, check_preprocess, read_json
-from das_explain.checkpoint.labels import check_labels
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights, weights_file
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.quiet import quiet_transformers
+from das_explain.checkpoint.sizes import built_for
+from das_explain.checkpoint.transformers_networks import config_activation, config_labels
 from das_explain.data.geometry import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from das_explain.errors import DasExplainError, first_line, missing_package
 
@@ -59,15 +60,15 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
         if keys := sorted(map(str, told.get(what) or ())):
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise DasExplainError(f"{weights_file(directory)} does not fit {kind}: it {phrase} {keys[0]}{more}")
-    preprocess, notes = _preprocess(directory, values)
+    preprocess, notes = _preprocess(directory, model)
     return Opened(
         network=Classifier(model),
         architecture=f"transformers:{kind}",
         num_classes=config.num_labels,
-        labels=_labels(config, path),
+        labels=config_labels(config, str(path)),
         preprocess=preprocess,
         training={"source": f"a folder of transformers', {directory.name}"},
-        activation="sigmoid" if config.problem_type == "multi_label_classification" else None,
+        activation=config_activation(config),
         notes=notes,
         preprocess_taken=None if (directory / PREPROCESSOR).is_file() else "as ImageNet's usually is",
     )
@@ -83,19 +84,12 @@ def _loaded(config: Any, state: dict[str, Tensor]) -> tuple[Any, dict[str, Any]]
     return kind.from_pretrained(None, config=config, state_dict=state, output_loading_info=True)
 
 
-def _labels(config: Any, path: Path) -> list[str] | None:
-    names = [config.id2label.get(index) for index in range(config.num_labels)]
-    if names == [f"LABEL_{index}" for index in range(config.num_labels)]:  # its own, where nobody gave any
-        return None
-    return check_labels(names, str(path), config.num_labels)
-
-
-def _preprocess(directory: Path, config: Mapping[str, Any]) -> tuple[Preprocess, list[str]]:
+def _preprocess(directory: Path, model: nn.Module) -> tuple[Preprocess, list[str]]:
     """How photos are prepared, and what had to be assumed."""
     path = directory / PREPROCESSOR
     if not path.is_file():
-        size = config.get("image_size", 224)
-        return check_preprocess({"size": size}, directory / CONFIG), []
+        usual = Preprocess()
+        return usual.resized(built_for(model) or usual.geometry.size), []
     values = read_json(path)
     if not isinstance(values, dict):
         raise DasExplainError(f"{path} describes no preprocessing")

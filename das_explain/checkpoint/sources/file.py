@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from das_explain.checkpoint.advice import advise, likely_architecture
 from das_explain.checkpoint.arguments import class_count, infer_arguments, infer_gates
 from das_explain.checkpoint.build import THEIRS, build_network, check_architecture, check_arguments
 from das_explain.checkpoint.config import check_preprocess
-from das_explain.checkpoint.contents import class_count_like, for_weights, read_for
+from das_explain.checkpoint.contents import (
+    channel_arguments,
+    channels_of_weights,
+    class_count_like,
+    for_weights,
+    read_for,
+)
+from das_explain.checkpoint.differences import differences
 from das_explain.checkpoint.files import read_weights
 from das_explain.checkpoint.fit import described, load_strict
+from das_explain.checkpoint.inputs import sides_of
 from das_explain.checkpoint.labels import sidecar
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.options import peeled_notes
 from das_explain.checkpoint.recognise import choose, close_names, has_network, recognise
+from das_explain.checkpoint.sizes import built_for, size_arguments
 from das_explain.checkpoint.spec import ModelSpec
 from das_explain.checkpoint.timm_networks import network_preprocess
 from das_explain.checkpoint.torchvision_networks import arguments_of_weights, usual_preprocess
@@ -46,8 +55,13 @@ def open_file(spec: ModelSpec) -> Opened:
     elif ":" not in architecture and architecture not in BACKBONES:
         architecture = _found(architecture, readings)
     theirs = architecture.partition(":")[0] in THEIRS
-    build = _build_theirs if theirs else _build_ours
-    network, arguments, num_classes = build(file, readings, architecture, attention, options)
+    if theirs:
+        size = spec.shared.get("size")
+        sides = sides_of(size, spec.text) if size else None
+        built = _build_theirs(file, readings, architecture, attention, options, sides)
+    else:
+        built = _build_ours(file, readings, architecture, attention, options)
+    network, arguments, num_classes = built
     network = for_weights(network, readings, str(file))
     wanted, ask = described(architecture, attention), f"{file}@{{}}"
     reading = load_strict(network, readings, source=str(file), wanted=wanted, ask=ask)
@@ -81,7 +95,7 @@ def _recognised(file: Path, readings: Sequence[Candidate]) -> tuple[str, str, li
         raise UsageError(f"{file}: say which network it belongs to, {file}@ARCH[:ATTENTION]{advice}")
     chosen, others = choose(best.names, file)
     if not chosen:
-        asked = " or ".join(f"{file}@{name}" for name in others)
+        asked = " or ".join(f"{file}@{name}" for name in best.asked if name.partition("?")[0] in others)
         raise UsageError(
             f"{file}: its tensors are those of several networks, which answer differently: ask for {asked}"
         )
@@ -131,22 +145,58 @@ def _build_ours(
 
 
 def _build_theirs(
-    file: Path, readings: Sequence[Candidate], architecture: str, attention: str, options: dict[str, Any]
+    file: Path,
+    readings: Sequence[Candidate],
+    architecture: str,
+    attention: str,
+    options: dict[str, Any],
+    size: tuple[int, int] | None,
 ) -> Built:
     untrained = build_network(architecture, attention, arguments=options)
     reading = read_for(untrained, readings, str(file))
     told = arguments_of_weights(architecture.partition(":")[2], reading.state)
     arguments = {**(told if architecture.startswith("torchvision:") else {}), **options}
     start = {} if attention in ("none", "das") else {"init": "default"}  # of gates without a strength
-    arguments = {**start, **infer_gates(attention, reading.state), **arguments}
+    of_channels = channel_arguments(architecture, channels_of_weights(untrained, reading.state))
+    arguments = {**start, **of_channels, **infer_gates(attention, reading.state), **arguments}
     num_classes = class_count_like(untrained.state_dict(), reading.state)
-    return build_network(architecture, attention, num_classes, arguments), arguments, num_classes
+    network = build_network(architecture, attention, num_classes, arguments)
+    if size and (sized := _built_for(size, network, reading.state, architecture, attention, num_classes, arguments)):
+        network, of_size = sized
+        arguments |= of_size
+    return network, arguments, num_classes
+
+
+def _built_for(
+    size: tuple[int, int],
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    architecture: str,
+    attention: str,
+    num_classes: int,
+    arguments: Mapping[str, Any],
+) -> tuple[nn.Module, dict[str, Any]] | None:
+    """``network`` anew, for images of that size, and what makes it so; ``None`` where it takes them as it is, cannot be
+    built for them, or the weights fit the new one less."""
+    of_size = size_arguments(architecture, size)
+    misfit = len(differences(network.state_dict(), state).misshapen)
+    strict = built_for(network) not in (None, size)
+    if not of_size or of_size.keys() & arguments.keys() or not (misfit or strict):
+        return None
+    try:
+        sized = build_network(architecture, attention, num_classes, {**arguments, **of_size})
+    except DasExplainError:  # there is no such argument
+        return None
+    fits = len(differences(sized.state_dict(), state).misshapen)
+    return (sized, of_size) if fits < misfit or (strict and fits == misfit) else None
 
 
 def _usual_preprocess(architecture: str, network: nn.Module, text: str) -> Preprocess:
     source, _, name = architecture.partition(":")
     if source == "torchvision":
-        return usual_preprocess(name)
+        usual = usual_preprocess(name)
+        return usual.resized(built_for(network) or usual.geometry.size)
     if source == "timm":
-        return check_preprocess(network_preprocess(network, text), text)
+        usual = check_preprocess(network_preprocess(network, text), text)
+        return usual.resized(built_for(network) or usual.geometry.size)
     return Preprocess()

@@ -11,7 +11,7 @@ from torch import nn
 
 from das_explain.errors import DasExplainError, UsageError, first_line, missing_package
 
-NOT_ARGUMENTS = ("features_only", "out_indices", "feature_cfg", "kwargs_filter", "num_classes", "in_chans")
+NOT_ARGUMENTS = ("features_only", "out_indices", "feature_cfg", "kwargs_filter", "num_classes")
 """Of a network's arguments those that make it something else than a classifier of photos, or are given elsewhere."""
 
 
@@ -36,10 +36,11 @@ def build_timm(name: str, num_classes: int, arguments: Mapping[str, Any]) -> nn.
     """The untrained network.
 
     ``arguments`` are those of timm's network and may come from a stranger's file: only plain values are taken, and none
-    that would have timm read a file, fetch anything, or build something else than a classifier.
+    that would have timm read a file, fetch anything, or build something else than a classifier of grey or RGB images
+    (``in_chans``).
 
     Raises:
-        UsageError: an unknown name or argument.
+        UsageError: an unknown name or argument, or images of other channels.
         DasExplainError: timm cannot build it.
     """
     check_timm(name)
@@ -48,6 +49,10 @@ def build_timm(name: str, num_classes: int, arguments: Mapping[str, Any]) -> nn.
     for key, value in arguments.items():
         if key in refused or key.startswith("pretrained") or not _plain(value):
             raise UsageError(f"timm:{name} takes no argument {key!r}")
+    if (channels := arguments.get("in_chans", 3)) not in (1, 3):
+        raise UsageError(
+            f"timm:{name} for images of {channels} channels; only grey (1) and RGB (3) images can be explained"
+        )
     try:
         return timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, AssertionError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 import torchvision
 from torch import nn
 
-from das_explain.errors import UsageError
+from das_explain.errors import UsageError, first_line
 
 WITH_SIDE_HEADS = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
 """Networks with further heads for training, and how the keys of these begin."""
@@ -30,13 +30,21 @@ def build_torchvision(name: str, num_classes: int, arguments: Mapping[str, Any])
     """The untrained network. Raises ``UsageError`` for an unknown name or argument."""
     check_torchvision(name)
     for key, value in arguments.items():
+        if key == "image_size" and type(value) is int and value > 0:  # vision transformers'
+            continue
         if key not in ARGUMENTS or name not in WITH_SIDE_HEADS or type(value) is not bool:
             raise UsageError(f"torchvision:{name} takes no argument {key}={value!r}")
     if name in WITH_SIDE_HEADS:
         arguments = {"init_weights": False, **arguments}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
+        try:
+            return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
+        except (TypeError, RuntimeError, ValueError) as error:
+            if "image_size" not in arguments:
+                raise
+            size = arguments["image_size"]
+            raise UsageError(f"torchvision:{name} takes no argument image_size={size} ({first_line(error)})") from error
 
 
 def torchvision_size(name: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from das_explain.checkpoint.fingerprint import fingerprint
 from das_explain.checkpoint.load import load_model, save_model
+from das_explain.checkpoint.model import LoadedModel
 from tests.checkpoint.refusals import refused
 
 timm = pytest.importorskip("timm")
@@ -69,18 +70,42 @@ def test_older_folders_keep_their_weights_in_a_pickle(folder: Path, network: nn.
     assert "pytorch_model.bin" in refused(str(folder))
 
 
-def test_it_can_be_packed_and_read_again(folder: Path, tmp_path: Path) -> None:
-    model = load_model(str(folder), device="cpu")
+@pytest.mark.parametrize("said", [True, False])
+def test_grey_networks(said: bool, tmp_path: Path) -> None:
+    network = timm.create_model("test_resnet", num_classes=3, in_chans=1).eval()
+    timm.models.save_for_hf(network, tmp_path / "net", safe_serialization=True)
+    folder = str(tmp_path / "net") if said else changed(tmp_path / "net", {"model_args": ...})
+    model = load_model(folder, device="cpu")
+    assert (model.preprocess.mean, model.preprocess.std, model.assumptions) == ((0.5,), (0.5,), [])
+    x = torch.randn(2, 1, 160, 160)
+    assert torch.equal(model.network(x), network(x))
+    again = packed(model, tmp_path)
+    assert (again.fingerprint, again.preprocess) == (model.fingerprint, model.preprocess)
+
+
+def test_grey_networks_with_several_first_convolutions(tmp_path: Path) -> None:
+    network = timm.create_model("crossvit_tiny_240", num_classes=3, in_chans=1, depth=[[1, 1, 0]])
+    timm.models.save_for_hf(network, tmp_path / "net", safe_serialization=True)
+    assert load_model(str(tmp_path / "net"), device="cpu").fingerprint == fingerprint(network)
+
+
+def packed(model: LoadedModel, folder: Path) -> LoadedModel:
+    """The model saved in this project's layout, and read again."""
     config = model.config
     save_model(
-        tmp_path / "packed",
+        folder / "packed",
         model.network,
         architecture=config["architecture"],
         arguments=config["arguments"],
         labels=model.labels,
         preprocess=model.preprocess,
     )
-    again = load_model(str(tmp_path / "packed"), device="cpu")
+    return load_model(str(folder / "packed"), device="cpu")
+
+
+def test_it_can_be_packed_and_read_again(folder: Path, tmp_path: Path) -> None:
+    model = load_model(str(folder), device="cpu")
+    again = packed(model, tmp_path)
     assert (again.fingerprint, again.labels, again.preprocess) == (model.fingerprint, model.labels, model.preprocess)
 
 
@@ -110,7 +135,12 @@ def test_the_folder_says_how_photos_are_prepared(folder: Path) -> None:
         ({"model_args": {"pretrained_cfg_overlay": {}}}, "takes no argument 'pretrained_cfg_overlay'"),
         ({"model_args": {"features_only": True}}, "takes no argument 'features_only'"),
         ({"model_args": {"act_layer": {"x": 1}}}, "takes no argument 'act_layer'"),
-        ({"model_args": {"in_chans": 4}}, "takes images of 4 channels; only RGB can be explained"),
+        (
+            {"model_args": {"in_chans": 4}},
+            "for images of 4 channels; only grey (1) and RGB (3) images can be explained",
+        ),
+        ({"model_args": {"in_chans": [3]}}, "for images of [3] channels; only grey (1) and RGB (3)"),
+        ({"pretrained_cfg": {"input_size": [4, 64, 64]}}, "takes images of 4 channels; only grey (1) and RGB (3)"),
         ({"model_args": {"no_such": 4}}, "timm cannot build test_resnet: TypeError"),
         ({"pretrained_cfg": {"input_size": [3, 10**9, 10**9]}}, "preprocess.size must be a side or [height, width]"),
         ({"pretrained_cfg": {"input_size": "x"}}, "pretrained_cfg is not as timm writes it"),

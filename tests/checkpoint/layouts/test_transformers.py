@@ -20,7 +20,7 @@ from das_explain.cam.engine import grad_cam
 from das_explain.checkpoint.layouts.transformers import Classifier
 from das_explain.checkpoint.load import load_model, save_model
 from das_explain.data.geometry import Geometry, Preprocess
-from das_explain.errors import UsageError
+from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn.stages import find_stages
 from tests.checkpoint.refusals import refused
 
@@ -97,6 +97,38 @@ def test_default_blocks_of_transformers_networks(name: str) -> None:
     assert blocks == [f"model.{block}" for block in DEFAULT_BLOCKS[name]]
 
 
+def test_a_network_in_memory_has_the_names_that_its_folder_has(network: nn.Module) -> None:
+    assert load_model(network, size=64).labels == ["ant", "bee", "cat"]
+    assert load_model(Classifier(network), size=64).labels == ["ant", "bee", "cat"]
+    assert load_model(network, size=64, labels=["a", "b", "c"]).labels == ["a", "b", "c"], "what a user says goes first"
+    other = nn.Sequential(network.resnet.embedder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    other[0].config = network.config
+    assert load_model(other, size=64).labels is None, "a part's classes are not the whole's"
+
+
+def test_several_classes_may_be_right_at_once_in_memory_too(tmp_path: Path) -> None:
+    network = named({0: "ant", 1: "bee"}, problem_type="multi_label_classification")
+    network.save_pretrained(tmp_path / "net")
+    for model in (load_model(str(tmp_path / "net"), device="cpu", size=64), load_model(network, size=64)):
+        assert (model.labels, model.activation) == (["ant", "bee"], "sigmoid")
+
+
+def test_what_are_no_names_is_told_in_memory() -> None:
+    model = load_model(named({0: "ant", 1: "\x1b[2J"}), size=64)
+    assert model.labels is None
+    assert "its config.id2label: '\\x1b[2J' is no class name" in model.assumptions[-1]
+    assert load_model(named({0: "LABEL_0", 1: "LABEL_1"}), size=64).labels is None
+    assert load_model(named({0: "ant"}), size=64).labels is None, "one logit, two classes"
+
+
+def named(names: dict[int, str], **options: Any) -> nn.Module:
+    """A classifier with such names."""
+    config = transformers.ConvNextConfig(
+        hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], id2label=names, image_size=64, **options
+    )
+    return transformers.ConvNextForImageClassification(config).eval()
+
+
 def test_names_that_nobody_gave_are_no_names(tmp_path: Path) -> None:
     config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], num_labels=4)
     transformers.ConvNextForImageClassification(config).save_pretrained(tmp_path / "net")
@@ -145,8 +177,55 @@ def test_without_a_preprocessor_the_size_is_assumed_and_said(folder: Path) -> No
     model = load_model(str(folder), device="cpu")
     assert model.preprocess == Preprocess()
     assert model.assumptions == [
-        f"{folder}: nothing says how its input was prepared; taken as 224 x 224, as ImageNet's usually is"
+        f"{folder}: nothing says how its input was prepared; taken as 224x224, as ImageNet's usually is"
     ]
+
+
+@pytest.mark.parametrize("kind", ["Siglip", "CLIP", "ViT", "MobileViTV2"])
+def test_without_a_preprocessor_the_size_is_the_network_s_wherever_its_configuration_has_it(
+    kind: str, tmp_path: Path
+) -> None:
+    small = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    vision = {"image_size": 64, "patch_size": 16, **small}
+    nested = {"vision_config": vision, "text_config": {**small, "vocab_size": 100}, "projection_dim": 8}
+    options = {"ViT": vision, "MobileViTV2": {"width_multiplier": 0.5}}.get(kind, nested)  # MobileViTV2's own is 256
+    torch.manual_seed(0)
+    network = getattr(transformers, f"{kind}ForImageClassification")(
+        getattr(transformers, f"{kind}Config")(**options, num_labels=3)
+    ).eval()
+    network.save_pretrained(tmp_path / "net")
+    model = load_model(str(tmp_path / "net"), device="cpu")
+    side = 256 if kind == "MobileViTV2" else 64
+    assert model.preprocess == load_model(network).preprocess == Preprocess().resized((side, side))
+    assert model.assumptions == [
+        f"{tmp_path / 'net'}: nothing says how its input was prepared; taken as {side}x{side}, as ImageNet's usually is"
+    ]
+    x = torch.randn(2, 3, side, side)
+    assert torch.equal(model.network(x), network(x).logits)
+    if kind == "Siglip":
+        text = refused(str(tmp_path / "net"), size=96)
+        assert text.startswith(f"{tmp_path / 'net'}: the network does not take an image of 3x96x96: ")
+        assert text.endswith(" (?size=160 after the spec says that it takes images of another size)")
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels(tmp_path: Path, channels: int) -> None:
+    config = transformers.ViTConfig(
+        num_channels=channels, image_size=64, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, num_labels=3
+    )
+    network = transformers.ViTForImageClassification(config).eval()
+    network.save_pretrained(tmp_path / "vit")
+    if channels == 1:
+        model = load_model(str(tmp_path / "vit"), device="cpu")
+        x = torch.randn(2, 1, 64, 64)
+        assert torch.equal(model.network(x), network(x).logits)
+        assert prepared(tmp_path / "vit", {"size": 64, "image_mean": [0.1], "image_std": [0.3]}).mean == (0.1,)
+        return
+    said = "its first convolution takes 4 channels; only grey (1) and RGB (3) images can be explained"
+    assert refused(str(tmp_path / "vit")).endswith(said)
+    with pytest.raises(DasExplainError, match="only grey") as error:
+        load_model(network)
+    assert "size" not in str(error.value), "another size would not help"
 
 
 def test_squashed_and_cropped_is_said(folder: Path) -> None:

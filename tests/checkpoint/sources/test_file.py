@@ -134,7 +134,7 @@ def test_a_weight_file_of_torchvision_s(tmp_path: Path) -> None:
     assert (model.config["architecture"], model.config["num_classes"]) == ("torchvision:shufflenet_v2_x0_5", 7)
     assert model.preprocess == Preprocess()
     assert model.assumptions[0] == (
-        f"{model.spec}: nothing says how its input was prepared; taken as 224 x 224, as "
+        f"{model.spec}: nothing says how its input was prepared; taken as 224x224, as "
         "torchvision:shufflenet_v2_x0_5's usually is"
     )
     sized = load_model(f"{tmp_path / 'w.pth'}@torchvision:shufflenet_v2_x0_5?size=64x96", device="cpu")
