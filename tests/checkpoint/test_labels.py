@@ -137,7 +137,8 @@ def test_a_name_that_two_of_imagenet_s_classes_have_is_told_with_both_readings()
     assert unsure.assumptions == [
         "net: of the data's 3 classes, 1 is none of the model's for sure, first 'panther': 'cougar' (286) or 'jaguar' (290); "
         "--label-map FILE.csv (data,model), label_map in Python and in a study, says which is which",
-        "net: of the data's 3 classes, 1 is not the model's, first 'zebu'",
+        "net: of the data's 3 classes, 1 is not the model's, first 'zebu'; --label-map FILE.csv (data,model), label_map in "
+        "Python and in a study, says which is which",
     ]
 
 
