@@ -26,6 +26,9 @@ def advise(readings: Sequence[Candidate], ask: str | None = None) -> str:
         asked = f": ask for {' or '.join(ask.format(name) for name in theirs[0].asked)}" if ask else ""
         sized = " for images of another size" if theirs[0].sized else ""
         return f"; it is {' or '.join(theirs[0].names)}{sized}{asked}"
+    if other := next((each for each in theirs if each.channels != 3), None):
+        images = f"images of {other.channels} channels; only grey (1) and RGB (3) images can be explained"
+        return f"; it is {' or '.join(other.names)} for {images}"
     if score == 1:
         return f"; it is {likely}{f': ask for {ask.format(likely)}' if ask else ''}"
     if theirs and theirs[0].share > score:

@@ -45,11 +45,13 @@ DEEPEST = 4  # parts of a prefix that keys may share
 @dataclass(frozen=True)
 class Recognised:
     """``names``: networks of one set of names and shapes. ``share``: how much of it and the file's is common, 0..1;
-    1 is a network that the file loads into. ``sized``: into one for images of another size than usual."""
+    1 is a network that the file loads into. ``sized``: into one for images of another size than usual. ``channels``: of the
+    file's images, where they are all that keeps it from being loaded."""
 
     share: float
     names: tuple[str, ...]
     sized: bool = False
+    channels: int = 3
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -157,7 +159,8 @@ def _compare(names: tuple[str, ...], readings: Sequence[Candidate]) -> Recognise
         ours, given = (
             {(key, each.shape) for key, each in of.items() if not key.endswith(OPTIONAL)} for of in (expected, state)
         )
-        return Recognised(len(ours & given) / len(ours | given), names)
+        others = channels not in (1, 3) and len(ours - given) == len(given - ours) == 1  # the first convolution's
+        return Recognised(len(ours & given) / len(ours | given), names, channels=channels if others else 3)
     return None
 
 

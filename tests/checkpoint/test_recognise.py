@@ -137,6 +137,13 @@ def test_files_of_grey_networks_are_recognised(architecture: str, attention: str
     assert load_model(f"{asked}?size=32", device="cpu").fingerprint == model.fingerprint
 
 
+def test_files_of_networks_for_other_channels_are_told_to_be(tmp_path: Path) -> None:
+    path = saved(timm.create_model("test_resnet", num_classes=3, in_chans=4), tmp_path / "w.pth")
+    assert refused(str(path)).endswith(
+        "; it is timm:test_resnet for images of 4 channels; only grey (1) and RGB (3) images can be explained"
+    )
+
+
 def test_grey_networks_that_look_at_an_image_in_several_ways(tmp_path: Path) -> None:
     crossvit = timm.create_model("crossvit_9_240", num_classes=3, in_chans=1)
     path = saved(crossvit, tmp_path / "two.pth")  # two first convolutions
