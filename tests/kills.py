@@ -72,7 +72,8 @@ def _arm(step: int, folder: str) -> None:
             path, _, flags = arguments
             counts = isinstance(flags, int) and flags & WRITING and isinstance(path, (str, bytes, os.PathLike))
         else:
-            counts, path = event in STEPS, arguments[0] if arguments else ""
+            path = arguments[0] if arguments else ""
+            counts = event in STEPS and isinstance(path, (str, bytes, os.PathLike))  # not what is open already
         if counts and os.fsdecode(path).startswith(folder):
             if left[0] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

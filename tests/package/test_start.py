@@ -16,7 +16,6 @@ NOT_NEEDED = {
     "torch._inductor",
     "sympy",
     "scipy.stats",  # for many images only
-    "scipy.sparse",
     "scipy.optimize",
     "matplotlib.pyplot",
     "pytorch_grad_cam",

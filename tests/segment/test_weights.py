@@ -246,3 +246,15 @@ def test_folder_hash_follows_weights_and_settings_but_not_the_card(copy):
     assert folder.sha256() == before
     (folder.path / "preprocessor_config.json").write_text("{}")
     assert folder.sha256() != before
+
+
+@pytest.mark.parametrize(("found", "right"), [("4.57.6", True), ("5.0.0", False), ("5.22.2", False), ("5.23.0", True)])
+def test_a_transformers_that_finds_other_boxes_is_refused(nets, monkeypatch, found, right):
+    """Boxes of 5.20.2 are not those of 5.24.0, 4.57.6 and the authors' code with the same weights."""
+    monkeypatch.setattr("das_explain.segment.finders.create.version", lambda _: found)
+    options = FinderOptions(detector=str(nets.detector), sam=str(nets.sam), device="cpu")
+    if right:
+        options.create("grounded-sam")
+        return
+    with pytest.raises(DasExplainError, match=rf"transformers {found} finds other boxes than Grounding-DINO's authors"):
+        options.create("grounded-sam")

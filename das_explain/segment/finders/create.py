@@ -44,6 +44,9 @@ ORIGINAL_SAM = {
     "huge": "ybelkada/segment-anything/checkpoints/sam_vit_h_4b8939.pth",
 }
 SAM2_SINCE = (4, 56)  # of transformers
+OTHER_BOXES = (5, 0), (5, 23)
+"""From the one to before the other, transformers finds other boxes than the authors' code does with the same weights; 4.57
+and 5.23 agree with it (``tests/segment/test_original.py``)."""
 TOKENIZER = "google-bert/bert-base-uncased"
 NAMES = {  # name -> the network that makes its masks unless another is asked for
     "grounded-sam": "base",
@@ -104,6 +107,7 @@ def _find_detector(name: str, options: FinderOptions) -> tuple[Weights, Weights 
             f"{detector} is a checkpoint file: {name} takes a folder of transformers or a hub id; "
             "--segmenter grounded-sam-original takes checkpoint files"
         )
+    _check_grounding()
     return find_folder(detector or DETECTOR, "--detector", tokenizer=True), None
 
 
@@ -135,11 +139,24 @@ def _find_sam(name: str, options: FinderOptions) -> tuple[Weights, int]:
     return weights, 2 if second else 1
 
 
-def _check_sam2() -> None:
-    found = version("transformers")
-    if tuple(int(part) for part in found.split(".")[:2]) < SAM2_SINCE:
+def _transformers() -> tuple[int, ...]:
+    """Its version, two numbers of it."""
+    return tuple(int(part) for part in version("transformers").split(".")[:2])
+
+
+def _check_grounding() -> None:
+    since, until = OTHER_BOXES
+    if since <= _transformers() < until:
         raise DasExplainError(
-            f"SAM 2 needs transformers >= {'.'.join(map(str, SAM2_SINCE))} (here is {found}): "
+            f"transformers {version('transformers')} finds other boxes than Grounding-DINO's authors do with the same "
+            "weights (5.0 to 5.22 do): pip install 'transformers>=5.23', or 'transformers<5' for Python 3.10"
+        )
+
+
+def _check_sam2() -> None:
+    if _transformers() < SAM2_SINCE:
+        raise DasExplainError(
+            f"SAM 2 needs transformers >= {'.'.join(map(str, SAM2_SINCE))} (here is {version('transformers')}): "
             "pip install -U transformers, or take SAM with --segmenter grounded-sam"
         )
 
