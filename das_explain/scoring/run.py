@@ -21,7 +21,7 @@ from das_explain.files import part_of
 from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
 from das_explain.scoring.best_iou import BestIou
-from das_explain.scoring.designs import write_designs
+from das_explain.scoring.designs import copies_of, write_designs
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
 from das_explain.scoring.parts import PartReader, read_parts
@@ -99,6 +99,8 @@ def score_run(
                 progress(done, len(images))
         scores = tables.read_table(folder / "scores.csv", only=COMPARED)
         _write_statistics(folder, scores, values, options)
+        if not copies_of(run):  # only designs have lifts of their own
+            values.forget_nulls()
         write_verdict_tables(run, folder, scores, values.frame(options.measures, nulls=False), centres, options)
         run.manifest["verdicts"] = write_readings(folder, readings, scores, options)
         best_iou.write(folder)
@@ -174,6 +176,10 @@ class _Values:
     def add(self, scored: Scored) -> None:
         for at, values in scored.values.items():
             self.parts.setdefault(at, []).append(values)
+
+    def forget_nulls(self) -> None:
+        """Lets go of three quarters of the numbers."""
+        self.parts = {at: parts for at, parts in self.parts.items() if not at[2]}
 
     def frame(self, measures: Sequence[str], *, nulls: bool) -> pd.DataFrame:
         """The scored rows of measures, long: image (a number), model, block, null, measure, value, status."""

@@ -40,8 +40,11 @@ def draws(n: int) -> Iterator[np.ndarray]:
 def _drawn(n: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(SEED)
     for size in batches(n):
-        drawn = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
+        drawn = rng.integers(0, n, (size, n))
+        drawn += n * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
+        del drawn
+        yield counts
 
 
 def signs(n: int) -> Iterator[np.ndarray]:

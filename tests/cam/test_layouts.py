@@ -23,7 +23,7 @@ QUICK = ("timm:test_vit", "timm:test_mambaout", "timm:test_vit_relpos", "timm:le
 TWENTY = (
     *QUICK, "timm:hiera_tiny_224", "timm:swinv2_tiny_window8_256", "timm:pit_ti_224", "timm:xcit_nano_12_p8_224",
     "timm:cait_xxs24_224", "timm:coat_tiny", "timm:crossvit_tiny_240", "timm:deit_tiny_distilled_patch16_224",
-    "timm:vit_small_patch14_reg4_dinov2", "timm:mvitv2_tiny", "timm:sequencer2d_s", "timm:twins_svt_small",
+    "timm:vit_small_patch14_reg4_dinov2", "timm:sequencer2d_s", "timm:twins_svt_small",
     "timm:tnt_s_legacy_patch16_224", "timm:volo_d1_224", "torchvision:swin_t", "torchvision:swin_v2_t",
     "torchvision:vit_b_16",
 )  # fmt: skip
