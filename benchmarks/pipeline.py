@@ -43,6 +43,7 @@ from das_explain.explain.contestants import ExplainOptions
 from das_explain.explain.plan import Plan
 from das_explain.measures.sfd import sfd_score
 from das_explain.nn import create_model
+from das_explain.scoring import parts
 from das_explain.scoring import run as scoring
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.reading_table import ReadingTable
@@ -61,7 +62,7 @@ STAGES = {  # what is timed: where it is called from, and its name there; no one
     "unpacking": [(evidence, "decode")],
     "assumptions": [(collecting, "assume_of_regions")],
     "scoring": [(Scorer, "score")],
-    "readings": [(ReadingTable, "add")],
+    "readings": [(parts, "read_all_ways"), (ReadingTable, "add")],
     "rows": [(scoring, "score_rows"), (scoring, "measure_rows"), (scoring, "null_rows"), (TableWriter, "add")],
     "statistics": [
         (scoring, "_write_statistics"),
