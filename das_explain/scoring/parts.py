@@ -6,7 +6,7 @@ Scoring is one core's work per map; beside a graphics card it would take longer 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -23,11 +23,9 @@ from das_explain.evidence.run import Run
 from das_explain.evidence.values import Evidence, Key
 from das_explain.measures.iou import IouByThreshold
 from das_explain.scoring.best_iou import iou_curves
-from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.partners import Partners
 from das_explain.scoring.reading_table import read_all_ways
 from das_explain.scoring.regions import score_alternatives
-from das_explain.scoring.scorer import ModelFacts, Scored, Scorer
+from das_explain.scoring.scorer import Scored, Scorer
 
 EACH = 512  # images for which a process is worth its start
 MOST = 8  # processes: each takes 0.4 GB
@@ -44,33 +42,19 @@ class Part(NamedTuple):
     alternatives: list[pd.DataFrame]
 
 
-class PartReader:
-    """Evidence -> its ``Part``. Pickles, so that other processes can have one."""
-
-    def __init__(
-        self,
-        models: Sequence[ModelFacts],
-        options: ScoreOptions,
-        partners: Partners | None,
-        *,
-        seed: int,
-        mean_masks: Mapping[str, np.ndarray],
-    ) -> None:
-        self.models, self.options = models, options
-        self.firsts = partners.firsts if partners else None  # who has no partner is asked for by no rank
-        self.scorer = Scorer(models, options, partners, seed=seed, mean_masks=mean_masks)
-
-    def of(self, run: Run, place: int, number: int) -> Part:
-        """That of shard ``number``, which stands at ``place`` among those that are there."""
-        (evidence,) = run.evidence(numbers=[number])
-        scored = self.scorer.score(evidence, self.firsts[place] if self.firsts else 0)
-        return Part(
-            evidence,
-            scored,
-            read_all_ways(self.models, self.options, evidence, scored) if self.options.readings else {},
-            iou_curves(self.models, self.options, evidence, scored),
-            score_alternatives(self.options, evidence, scored),
-        )
+def read_part(run: Run, scorer: Scorer, place: int, number: int) -> Part:
+    """That of shard ``number``, which stands at ``place`` among those that are there."""
+    (evidence,) = run.evidence(numbers=[number])
+    models, options = scorer.models, scorer.options
+    # Who has no partner is asked for by no rank.
+    scored = scorer.score(evidence, scorer.partners.firsts[place] if scorer.partners else 0)
+    return Part(
+        evidence,
+        scored,
+        read_all_ways(models, options, evidence, scored) if options.readings else {},
+        iou_curves(models, options, evidence, scored),
+        score_alternatives(options, evidence, scored),
+    )
 
 
 def default_processes() -> int:
@@ -78,7 +62,7 @@ def default_processes() -> int:
     return min(MOST, torch.get_num_threads(), available_cpus())
 
 
-def read_parts(run: Run, reader: PartReader, processes: int = 1) -> Generator[Part, None, None]:
+def read_parts(run: Run, scorer: Scorer, processes: int = 1) -> Generator[Part, None, None]:
     """The parts of all evidence that is there, in order; by so many processes, if there is enough for each.
 
     Raises DasExplainError for a shard that is damaged, or of other images than the run's; and if a process is killed.
@@ -86,23 +70,23 @@ def read_parts(run: Run, reader: PartReader, processes: int = 1) -> Generator[Pa
     processes = min(processes, len(run.seen) // EACH)
     numbers = enumerate(run.shards.there())
     if processes > 1:
-        yield from _side_by_side(run, reader, numbers, processes)
+        yield from _side_by_side(run, scorer, numbers, processes)
     else:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # two take 1.8 times the processor time, to end 5 % earlier
         try:
             for place, number in numbers:
-                yield reader.of(run, place, number)
+                yield read_part(run, scorer, place, number)
         finally:
             torch.set_num_threads(threads)
 
 
 def _side_by_side(
-    run: Run, reader: PartReader, numbers: Iterable[tuple[int, int]], processes: int
+    run: Run, scorer: Scorer, numbers: Iterable[tuple[int, int]], processes: int
 ) -> Generator[Part, None, None]:
     ahead: deque[Future[Part]] = deque()
     try:
-        with process_pool(processes, 1, _prepare, run.folder, reader) as pool:
+        with process_pool(processes, 1, _prepare, run.folder, scorer) as pool:
             for place, number in numbers:
                 ahead.append(pool.submit(_of, place, number))
                 if len(ahead) > 2 * processes:
@@ -116,12 +100,12 @@ def _side_by_side(
         ) from None
 
 
-_here: dict[str, Any] = {}  # of a process: the run and its reader
+_here: dict[str, Any] = {}  # of a process: the run and its scorer
 
 
-def _prepare(folder: Path, reader: PartReader) -> None:
-    _here.update(run=Run.open(folder), reader=reader)
+def _prepare(folder: Path, scorer: Scorer) -> None:
+    _here.update(run=Run.open(folder), scorer=scorer)
 
 
 def _of(place: int, number: int) -> Part:
-    return _here["reader"].of(_here["run"], place, number)
+    return read_part(_here["run"], _here["scorer"], place, number)

@@ -24,11 +24,11 @@ from das_explain.scoring.best_iou import BestIou
 from das_explain.scoring.designs import copies_of, write_designs
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.partners import Partners
-from das_explain.scoring.parts import PartReader, read_parts
+from das_explain.scoring.parts import read_parts
 from das_explain.scoring.reading_table import ReadingTable
 from das_explain.scoring.regions import RegionTable
 from das_explain.scoring.rows import measure_rows, null_rows, score_rows
-from das_explain.scoring.scorer import FAINT, ModelFacts, Scored
+from das_explain.scoring.scorer import FAINT, ModelFacts, Scored, Scorer
 from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
 from das_explain.stats.intervals import caution
 from das_explain.stats.tables import COMPARISON, compare, differences_from_nulls, lift_table, summarize
@@ -71,7 +71,7 @@ def score_run(
         partners, mean_masks = _first_pass(run, options)
         if partners is not None:
             open_files.callback(partners.close)
-        reader = PartReader(models, options, partners, seed=int(run.manifest["seed"]), mean_masks=mean_masks)
+        scorer = Scorer(models, options, partners, seed=int(run.manifest["seed"]), mean_masks=mean_masks)
         readings = ReadingTable(models, options) if options.readings else None
         if readings is not None:
             open_files.callback(readings.close)
@@ -81,7 +81,7 @@ def score_run(
                 name: written.enter_context(TableWriter(folder / f"{name}.csv", columns))
                 for name, columns in (("scores", tables.SCORES), ("measures", tables.MEASURES), ("nulls", tables.NULLS))
             }
-            parts = written.enter_context(closing(read_parts(run, reader, processes)))
+            parts = written.enter_context(closing(read_parts(run, scorer, processes)))
             for evidence, scored, read, curves, alternatives in parts:
                 rows = score_rows(models, evidence, scored)
                 writers["scores"].add(rows)

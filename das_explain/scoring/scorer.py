@@ -56,7 +56,7 @@ class Scored:
 
 
 class Scorer:
-    """Scores evidence with one choice of options."""
+    """Scores evidence with one choice of options. Pickles, so that other processes can have one."""
 
     def __init__(
         self,
