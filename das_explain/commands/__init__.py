@@ -91,9 +91,8 @@ def options(
 
 def main() -> None:
     """Entry point: whatever ends a command is one line on stderr and a status of ``EXIT_STATUSES``, without a traceback."""
-    gc.set_threshold(
-        50_000, 20, 20
-    )  # else a seventh of a start is spent on looking through what libraries have just made
+    # By default a seventh of a start is spent on looking through what libraries have just made.
+    gc.set_threshold(50_000, 20, 20)
     os.environ["MPLBACKEND"] = "agg"  # figures go into files, whatever a notebook or a desktop has set
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal has no letters for is spelt out
         if isinstance(stream, io.TextIOWrapper):

@@ -192,11 +192,12 @@ def print_measures(run: Run) -> None:
     lifts = run.table("lift")
     nulls = list(dict.fromkeys(lifts["null"]))
     cells: dict[tuple[str, str], dict[str, str]] = {}
-    above = []
+    above: dict[str, list[tuple[str, ...]]] = {}
     for (measure, block, model), mine in lifts.groupby(["measure", "block", "model"], sort=False, observed=True):
         lift, mean = mine.set_index("null")["lift"], number(mine["mean"].iloc[0])
         if measure == "sfd":
-            above.append((block, model, mean, *(number(lift.get(null), "+.3f") for null in nulls)))
+            row = (block, model, mean, *(number(lift.get(null), "+.3f") for null in nulls))
+            above.setdefault(block, []).append(row)
         else:
             cells.setdefault((measure, block), {})[model] = f"{mean} ({number(_closest(measure, lift), '+.3f')})"
     alone = [name for name in run.manifest["scoring"]["measures"] if name not in {"sfd", *lifts["measure"]}]
@@ -207,9 +208,8 @@ def print_measures(run: Run) -> None:
         for (measure, block, model), mean in means.items():
             cells.setdefault((measure, block), {})[model] = f"{number(mean)} (-)"
     if above:
-        print_table(
-            ("block", "model", "mean", *nulls), sorted(above, key=lambda row: row[0]), title="sfd: lift over blind maps"
-        )
+        rows = [row for block in above.values() for row in block]
+        print_table(("block", "model", "mean", *nulls), rows, title="sfd: lift over blind maps")
     if cells:
         rows = [(*at, *(each.get(model, "-") for model in run.models)) for at, each in cells.items()]
         title = "other measures: mean (lift over the blind map that comes closest)"

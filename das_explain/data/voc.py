@@ -82,7 +82,7 @@ def number_of(name: str) -> int | None:
     labels = [", ".join((each, *_ALSO.get(each, ()))) for each in CLASSES]
     if (found := _match(name, labels)) is not None:
         return found + 1
-    kind = _match(name, [", ".join(words) for words in synsets().values()])
+    kind = _match(name, [", ".join(words) for words in synsets().values()], list(synsets()))
     return next((CLASSES.index(each) + 1 for each, places in _KINDS.items() if kind in places), None)
 
 
@@ -95,6 +95,5 @@ def is_name(name: str, number: int) -> bool:
     return loose(name).replace(" ", "") == CLASSES[number - 1].replace(" ", "")
 
 
-def _match(name: str, labels: Sequence[str]) -> int | None:
-    ids = list(synsets()) if len(labels) == len(synsets()) else []
+def _match(name: str, labels: Sequence[str], ids: Sequence[str] = ()) -> int | None:
     return next((each[name] for each in match_classes([name], labels, ids).values() if name in each), None)

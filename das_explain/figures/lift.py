@@ -32,9 +32,8 @@ def lift_figure(lifts: pd.DataFrame, measure: str = "sfd", *, width: float | Non
     room = 0.06 + 0.13 * -(-len(keys) // columns)
     figure, panels = block_panels(blocks, models, row_inches=0.16 + 0.13 * len(nulls), legend=room, width=width)
     offsets = np.linspace(-0.28, 0.28, len(nulls)) if len(nulls) > 1 else [0.0]
-    ends = (
-        lifts["mean"].to_numpy()[:, None] - lifts[["ci_low", "ci_high"]].to_numpy()
-    )  # of the lift, drawn about the null
+    # The interval is of the lift, and drawn about the null.
+    ends = lifts["mean"].to_numpy()[:, None] - lifts[["ci_low", "ci_high"]].to_numpy()
     reach = np.concatenate([lifts[["mean", "mean_null"]].to_numpy(dtype=float), ends], axis=1)
     reach = reach[np.isfinite(reach)] if np.isfinite(reach).any() else np.array([0.0, 1.0])
     least, most = range_of(measure, reach)

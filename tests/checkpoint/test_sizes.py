@@ -12,11 +12,12 @@ from torchvision.models import VisionTransformer
 
 from das_explain.checkpoint.build import build_network
 from das_explain.checkpoint.fingerprint import fingerprint
-from das_explain.checkpoint.load import load_model, save_model
+from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.recognise import recognise
 from das_explain.checkpoint.sizes import built_for, made_for, size_arguments, size_like
 from das_explain.checkpoint.wrappers import candidates
 from das_explain.errors import UsageError
+from tests.checkpoint.layouts.test_timm import packed
 from tests.checkpoint.refusals import refused
 
 timm = pytest.importorskip("timm")
@@ -47,17 +48,8 @@ def test_a_size_after_the_file_is_that_of_the_network(name: str, size: tuple, op
     assert (model.fingerprint, model.preprocess.geometry.size) == (fingerprint(network), size)
     x = torch.randn(2, options.get("in_chans", 3), *size)
     assert torch.equal(model.network(x), network(x))
-    config = model.config
-    save_model(
-        tmp_path / "packed",
-        model.network,
-        architecture=config["architecture"],
-        arguments=config["arguments"],
-        preprocess=model.preprocess,
-        num_classes=3,
-    )
-    packed = load_model(str(tmp_path / "packed"), device="cpu")
-    assert (packed.fingerprint, packed.preprocess) == (model.fingerprint, model.preprocess)
+    again = packed(model, tmp_path)
+    assert (again.fingerprint, again.preprocess) == (model.fingerprint, model.preprocess)
 
 
 def test_a_network_that_takes_any_size_is_left_as_it_was_trained(tmp_path: Path) -> None:

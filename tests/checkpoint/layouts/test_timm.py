@@ -98,6 +98,7 @@ def packed(model: LoadedModel, folder: Path) -> LoadedModel:
         architecture=config["architecture"],
         arguments=config["arguments"],
         labels=model.labels,
+        num_classes=config["num_classes"],
         preprocess=model.preprocess,
     )
     return load_model(str(folder / "packed"), device="cpu")
