@@ -22,6 +22,7 @@ STATUSES = {
     "mask_unreadable": "the mask could not be read",
     "mask_mismatch": "the mask has another size than the image",
     "unknown_label": "the label is none of the model's classes",
+    "not_asked": "the network has not been asked about this blind map yet: the same sfd command goes on",
     "no_partner": "there is no other image whose map could be taken",
 }
 SCORED = ("ok", "no_background", "faint_cam")

@@ -36,6 +36,7 @@ def score_dataset(
     overwrite: bool = False,
     progress: Progress = no_progress,
     finding: Progress = no_progress,
+    asking: Progress = no_progress,
     note: Callable[[str], None] = lambda _: None,
     **how: Any,
 ) -> Run:
@@ -48,9 +49,9 @@ def score_dataset(
         segmenter=segmenter,
         labels=dataset.labels,
         options=options,
-        **{"batch": 4, "workers": 0, **how},
+        **{"batch": 4, "workers": 0, "nulls": scoring.nulls, **how},
     )
-    told = {"progress": progress, "finding": finding, "note": note, "cluster": cluster}
+    told = {"progress": progress, "finding": finding, "asking": asking, "note": note, "cluster": cluster}
     run = collect(plan, dataset, out, seed=seed, engine=engine, overwrite=overwrite, **told)
     score_run(run, scoring)
     return run

@@ -55,15 +55,19 @@ class Batch:
     def readable(self) -> tuple[list[int], Batch]:
         """The positions of the samples that a network can be shown, and the batch of them alone, with one index."""
         at = [position for position, status in enumerate(self.statuses) if status != "unreadable"]
+        return at, self.take(at)
+
+    def take(self, at: list[int]) -> Batch:
+        """The batch of the samples at these positions."""
         if len(at) == len(self):
-            return at, self
+            return self
         lists = {
             name: getattr(self, name)
             for name in ("samples", "regions", "statuses", "messages", "sizes", "alternatives")
         }
         kept = {name: [values[i] for i in at] if values else [] for name, values in lists.items()}
         frames = {key: tensor[at] for key, tensor in self.frames.items()}
-        return at, Batch(frames=frames, masks={key: tensor[at] for key, tensor in self.masks.items()}, **kept)
+        return Batch(frames=frames, masks={key: tensor[at] for key, tensor in self.masks.items()}, **kept)
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, for copies to a GPU."""

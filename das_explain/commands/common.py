@@ -39,13 +39,14 @@ def run_and_publish(
 
     scoring = scoring.resolved()
     print_notes(dataset)
-    with progress_bars("masks", "images") as (finding, explaining):
+    with progress_bars("masks", "images", "images with blind maps") as (finding, explaining, asking):
         run = collect(
             plan,
             dataset,
             out,
             progress=explaining,
             finding=finding,
+            asking=asking,
             scoring=scoring.to_json(),
             check=lambda run: check_options(scoring, run),
             note=lambda sentence: say(f"note        {sentence}"),
@@ -201,7 +202,7 @@ def print_measures(run: Run) -> None:
         else:
             cells.setdefault((measure, block), {})[model] = f"{mean} ({number(_closest(measure, lift), '+.3f')})"
     alone = [name for name in run.manifest["scoring"]["measures"] if name not in {"sfd", *lifts["measure"]}]
-    if alone:  # no null was asked for, or the networks were: they are not asked about blind maps
+    if alone:  # no null was asked for, or the run is of a version that did not ask networks about any
         values = read_table(run.path("measures.csv"), only=("model", "block", "measure", "value"))
         values = values[values["measure"].isin(alone)]
         means = values.groupby(["measure", "block", "model"], sort=False, observed=True)["value"].mean()
@@ -222,7 +223,7 @@ def _closest(measure: str, lift: pd.Series) -> float | None:
     from das_explain.nulls import NULLS
 
     known = MEASURES.get(measure)
-    if known and not known.of_region:  # another photo's map is as good as its own
+    if known and not (known.of_region or known.needs_network):  # another photo's map is as good as its own
         lift = lift[[null not in NULLS or NULLS[null].blind or bool(NULLS[null].needs) for null in lift.index]]
     if lift.empty:
         return None

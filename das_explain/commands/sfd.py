@@ -68,6 +68,7 @@ def sfd(
         options=maps.options(models.precision, measures=score_options.network_measures, baseline=hide_with),
         blocks=models.block_names,
         layouts=models.layouts(),
+        nulls=score_options.nulls,
         batch=running.photos_at_once,
         workers=running.workers,
         device=running.device,

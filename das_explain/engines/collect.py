@@ -11,6 +11,7 @@ from typing import Any
 from das_explain.data.dataset import Dataset
 from das_explain.devices import describe_device
 from das_explain.engines import create_engine
+from das_explain.engines.asking import ask_about_nulls
 from das_explain.engines.cluster import Cluster
 from das_explain.evidence.provenance import photos_at_once
 from das_explain.evidence.run import Run
@@ -33,13 +34,14 @@ def collect(
     overwrite: bool = False,
     progress: Progress = no_progress,
     finding: Progress = no_progress,
+    asking: Progress = no_progress,
     check: Callable[[Run], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Begins, or continues, the run in ``out`` until its evidence is whole.
 
     ``plan.samples`` were drawn from ``dataset`` with ``seed``. ``progress`` is told of images explained, of all of them;
-    ``finding`` of masks made on the way. ``cluster``: what ``ray`` is asked for. ``scoring``: how the run is to be scored,
+    ``finding`` of masks made on the way, ``asking`` of images on which networks were asked about null maps. ``cluster``: what ``ray`` is asked for. ``scoring``: how the run is to be scored,
     for whoever finds it cut off. ``check`` is shown the run before anything is written or explained; ``note`` is told when
     the run goes on under other versions.
 
@@ -66,13 +68,15 @@ def collect(
     for shard in shards:
         run.shards.write(shard.number, shard.table)
         run.manifest["batch"] = min(run.manifest["batch"], photos_at_once(shard.table) or plan.batch)
+    ask_about_nulls(run, plan, explainer, asking)
     run.record_makers()
     return run
 
 
 def _manifest(plan: Plan, dataset: Dataset, explainer: Explainer, seed: int, stratified: bool) -> dict[str, Any]:
     contest, segmenter = explainer.contest, plan.segmenter
-    return {
+    asked = {"asked": list(plan.nulls)} if plan.options.measures and plan.nulls else {}
+    return asked | {
         "command": sys.argv,
         "seed": seed,
         "device": str(contest.contestants[0].device),

@@ -22,6 +22,15 @@ def pieces_of(plan: Plan, numbers: Sequence[int]) -> dict[int, tuple[Sample, ...
     return {number: plan.samples[wanted.start : wanted.stop] for number, wanted in ranges.items()}
 
 
+def batches_of(plan: Plan, numbers: Sequence[int]) -> dict[int, list[Sequence[Sample]]]:
+    """The images of these shards, in batches."""
+    return {number: _cut(samples, plan.batch) for number, samples in pieces_of(plan, numbers).items()}
+
+
+def _cut(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
+
+
 def make_shards(
     explainer: Explainer,
     plan: Plan,
@@ -32,10 +41,7 @@ def make_shards(
     finding: Progress = no_progress,
 ) -> Iterator[Shard]:
     """Explains the images of these shards in this process, with ``workers`` decoding processes; yields each when whole."""
-    parts = {
-        number: [samples[start : start + plan.batch] for start in range(0, len(samples), plan.batch)]
-        for number, samples in pieces.items()
-    }
+    parts = {number: _cut(samples, plan.batch) for number, samples in pieces.items()}
     order = [part for each in parts.values() for part in each]
     batches = explainer.batches(plan.source, order, plan.segmenter, workers=workers, finding=finding)
     made_by = maker(describe_device(explainer.contest.contestants[0].device))

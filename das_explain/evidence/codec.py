@@ -12,6 +12,8 @@
     alternatives    list of {geometry, name, height, width, bits}: other masks that the segmenter offered for the object,
                 as in masks. Of a segmenter that offers none the lists are empty; runs made before there were any lack
                 the column
+    nulls       list of {model, block, measure, null, value, status}: as measured, of maps that know nothing of the photo.
+                They are added when all images have been explained; shards made before there were any lack the column
 
 The lists are empty for an image that no model was shown.
 """
@@ -42,8 +44,12 @@ _MAP = pa.struct([("model", _TEXT), ("block", _TEXT), *_SIDES, ("raw_max", _SING
 _CLASSES = [("classes", pa.list_(_WHOLE)), ("values", pa.list_(_SINGLE))]
 _LOGITS = pa.struct([("model", _TEXT), ("target", _WHOLE), ("log_sum", _DOUBLE), *_CLASSES])
 _MEASURED = pa.struct([("model", _TEXT), ("block", _TEXT), ("measure", _TEXT), ("value", _DOUBLE), ("status", _TEXT)])
+_NULL = pa.struct(
+    [*((name, _TEXT) for name in ("model", "block", "measure", "null")), ("value", _DOUBLE), ("status", _TEXT)]
+)
 _LISTS = {
     "frames": _FRAME, "masks": _MASK, "maps": _MAP, "logits": _LOGITS, "measured": _MEASURED, "alternatives": _ALTERNATIVE,
+    "nulls": _NULL,
 }  # fmt: skip
 SCHEMA = pa.schema(
     [
@@ -58,7 +64,7 @@ SCHEMA = pa.schema(
         *((name, pa.list_(kind)) for name, kind in _LISTS.items()),
     ]
 )
-OPTIONAL = ("alternatives",)
+OPTIONAL = ("alternatives", "nulls")
 """Columns that a shard may lack: it was written by a version that did not know them, and there is nothing in them."""
 SCORING_COLUMNS = [name for name in SCHEMA.names if name != "frames"]
 """What scoring reads: everything but the pictures."""
@@ -119,6 +125,10 @@ def encode(evidence: Evidence) -> pa.Table:
         ],
         "measured": [
             Part(None, [*of(*key, name), values, status]) for (key, name), (values, status) in evidence.measured.items()
+        ],
+        "nulls": [
+            Part(None, [*of(*key, *names), values, status])
+            for (key, *names), (values, status) in evidence.nulls.items()
         ],
     }
     for name, kind in _LISTS.items():
@@ -199,8 +209,9 @@ def decode(table: pa.Table, source: object = "the evidence") -> Evidence:
             {key: each for (key,), each in masks.items()},
             _maps(_array(table, "maps"), len(shown)),
             _logits(_array(table, "logits"), len(shown)),
-            _measured(_array(table, "measured"), len(shown)),
+            _measured(_array(table, "measured"), len(shown), "measure"),
             {(key, name): each for (key, name), each in alternatives.items()},
+            _measured(_array(table, "nulls"), len(shown), "measure", "null") if "nulls" in table.column_names else {},
         )
     except (ValueError, IndexError, TypeError, KeyError, AttributeError, RecursionError, pa.ArrowException) as error:
         raise DasExplainError(f"{source} is damaged ({first_line(error)}); delete it and run sfd again") from None
@@ -266,12 +277,14 @@ def _logits(lists: pa.ListArray, n: int) -> dict[str, Logits]:
     return logits
 
 
-def _measured(lists: pa.ListArray, n: int) -> dict[tuple[Key, str], tuple[np.ndarray, list[str]]]:
-    keys, field = _grouped(lists, n, ("model", "block", "measure"))
+def _measured(lists: pa.ListArray, n: int, *names: str) -> dict[Any, tuple[np.ndarray, list[str]]]:
+    """(key, value of each of ``names``) -> values and statuses of n images."""
+    keys, field = _grouped(lists, n, ("model", "block", *names))
     values = field("value").to_numpy(zero_copy_only=False).reshape(n, -1) if keys else np.empty((n, 0))
     status = field("status").to_pylist() if keys else []
     return {
-        (Key(model, block), name): (values[:, k], status[k :: len(keys)]) for k, (model, block, name) in enumerate(keys)
+        (Key(model, block), *rest): (values[:, k], status[k :: len(keys)])
+        for k, (model, block, *rest) in enumerate(keys)
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.codec import encode
-from das_explain.evidence.provenance import makers, sentences
+from das_explain.evidence.provenance import asked, asked_about, makers, sentences
 from das_explain.evidence.run import ALL, MADE_OF, RESULTS, Run
 from das_explain.evidence.values import Evidence, Key, Photo
 
@@ -48,7 +48,9 @@ def join_runs(runs: Sequence[Run], out: Path, check: Callable[[Run], None] = lam
     shutil.copyfile(runs[0].path("sample.csv"), joined.path("sample.csv"))
     seen = _Masks()
     for number, *parts in zip(numbers, *(run.evidence(ALL, numbers) for run in runs), strict=True):
-        joined.shards.write(number, encode(_merged(runs, parts, names.renamings, seen)))
+        nulls = [asked_about(run.shards.path(number)) for run in runs]
+        in_all = [null for null in joined.asked if all(null in each for each in nulls)]
+        joined.shards.write(number, asked(encode(_merged(runs, parts, names.renamings, seen)), in_all))
     made_by = makers([(run.shards.path(number), run.shards.images(number)) for run in runs for number in numbers])
     told = {sentence for run in runs for sentence in sentences(run.manifest.get("made_by", []))}
     notes = [each for each in joined.manifest["explaining_assumptions"] if each not in told]
@@ -165,7 +167,13 @@ def _manifest(runs: Sequence[Run], names: _Names) -> dict[str, Any]:
         )
     made = ("command", "created", "device", "versions", "made_by", "seed")
     parts = [{"folder": str(run.folder), **{name: run.manifest.get(name) for name in made}} for run in runs]
-    left_out = (*RESULTS, *MADE_OF, "figures", "made_by")
+    left_out = (
+        *RESULTS,
+        *MADE_OF,
+        "figures",
+        "made_by",
+        *(["asked"] if len({frozenset(run.asked) for run in runs}) > 1 else []),
+    )
     rest = {name: value for name, value in runs[0].manifest.items() if name not in left_out}
     joined = {
         "models": models,
@@ -226,9 +234,11 @@ def _merged(runs: Sequence[Run], parts: Sequence[Evidence], renamings: Sequence[
                 merged.masks[geometry] = masks
         merged.maps |= {Key(names[key.model], key.block): maps for key, maps in part.maps.items() if key.model in names}
         merged.logits |= {names[model]: logits for model, logits in part.logits.items() if model in names}
-        merged.measured |= {
-            (Key(names[key.model], key.block), measure): value
-            for (key, measure), value in part.measured.items()
-            if key.model in names
-        }
+        kinds: list[tuple[dict[Any, Any], dict[Any, Any]]]
+        kinds = [(merged.measured, part.measured), (merged.nulls, part.nulls)]
+        for into, answers in kinds:
+            for (key, *rest), value in answers.items():
+                if key.model in names:
+                    at = (Key(names[key.model], key.block), *rest)
+                    into[at] = value
     return merged

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from das_explain.files import package_versions
 
-KEY, AT_ONCE = b"das-explain", b"photos at once"
+KEY, AT_ONCE, ASKED = b"das-explain", b"photos at once", b"asked about"
 Maker = dict[str, str]
 
 
@@ -37,14 +37,30 @@ def photos_at_once(table: pa.Table) -> int | None:
     return None if said is None else int(said)
 
 
+def asked(table: pa.Table, nulls: Sequence[str], shard: Path | None = None) -> pa.Table:
+    """The table, which says that networks were asked about these nulls; and what the ``shard`` says that it is to replace."""
+    kept = (pq.read_schema(shard).metadata or {}) if shard else {}
+    return table.replace_schema_metadata({**kept, ASKED: json.dumps(list(nulls))})
+
+
+def asked_about(path: Path) -> list[str]:
+    """The nulls about which the networks were asked in the shard."""
+    nulls = _said(path, ASKED, b"[]")
+    return nulls if isinstance(nulls, list) and all(isinstance(null, str) for null in nulls) else []
+
+
 def maker_of(path: Path) -> Maker:
     """Who made the shard; empty where it does not say."""
-    try:
-        made_by = json.loads((pq.read_schema(path).metadata or {}).get(KEY, b"{}"))
-    except (OSError, ValueError, RecursionError, pa.ArrowException):
-        return {}
+    made_by = _said(path, KEY, b"{}")
     known = isinstance(made_by, dict) and all(isinstance(value, str) for value in made_by.values())
     return made_by if known else {}
+
+
+def _said(path: Path, key: bytes, nothing: bytes) -> Any:
+    try:
+        return json.loads((pq.read_schema(path).metadata or {}).get(key, nothing))
+    except (OSError, ValueError, RecursionError, pa.ArrowException):
+        return None
 
 
 def makers(parts: Sequence[tuple[Path, int]]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from das_explain.evidence.ownership import (
     read_manifest,
     written_names,
 )
-from das_explain.evidence.provenance import maker, makers, sentences, told_of_others
+from das_explain.evidence.provenance import asked_about, maker, makers, sentences, told_of_others
 from das_explain.evidence.shards import Shards, shard_range
 from das_explain.evidence.tables import SAMPLE, TABLES, read_table, write_rows
 from das_explain.evidence.values import Evidence
@@ -92,6 +92,7 @@ class Run:
         optional = (
             ("explaining_assumptions", manifest.get("explaining_assumptions", [])),
             ("measures", manifest["options"].get("measures") or []),
+            ("asked", manifest.get("asked", [])),
         )
         for name, texts in optional:
             if not are_texts(texts):
@@ -136,6 +137,8 @@ class Run:
             else:
                 kept = {name: before[name] for name in ("created", "figures", *MADE_OF) if name in before}
                 run.manifest |= kept
+                if "asked" in manifest:
+                    run.manifest["asked"] = list(dict.fromkeys([*manifest["asked"], *before.get("asked", [])]))
         run.save_manifest()
         rows = ({"index": s.index, "image": s.name, "label": s.label} for s in samples)
         write_rows(run.path("sample.csv"), SAMPLE, rows)
@@ -201,6 +204,17 @@ class Run:
     def models(self) -> list[str]:
         """The models' names, in the order they were given."""
         return [str(entry["name"]) for entry in self.manifest["models"]]
+
+    @property
+    def asked(self) -> list[str]:
+        """The nulls about which the networks are asked, by measures that ask them."""
+        return self.manifest.get("asked", [])
+
+    @property
+    def unasked(self) -> int:
+        """On how many of the images whose evidence is there they have not been asked yet about all of them."""
+        shards, wanted = self.shards, set(self.asked)
+        return sum(shards.images(each) for each in shards.there() if wanted - set(asked_about(shards.path(each))))
 
     @property
     def geometries(self) -> dict[str, Geometry]:

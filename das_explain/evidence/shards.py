@@ -141,6 +141,11 @@ _DICTIONARY = [
     "measured.list.element.block",
     "measured.list.element.measure",
     "measured.list.element.status",
+    "nulls.list.element.model",
+    "nulls.list.element.block",
+    "nulls.list.element.measure",
+    "nulls.list.element.null",
+    "nulls.list.element.status",
     "alternatives.list.element.geometry",
     "alternatives.list.element.name",
 ]

@@ -110,7 +110,8 @@ class Evidence:
     entry per geometry key: frames are JPEG files, ``masks`` bool (n, H, W), all false where there is no region; without
     a segmenter there are none. ``alternatives``: (geometry key, name) -> other masks that were offered for the object, as
     ``masks``. ``geometries``: model -> its key. ``measured``: (key, measure) -> value float64 (n,) and
-    status words, of measures that need the network.
+    status words, of measures that need the network. ``nulls``: (key, measure, null) -> the same of maps that know nothing
+    of the photo; they come last, when the whole sample is known.
     """
 
     photos: list[Photo]
@@ -123,6 +124,7 @@ class Evidence:
     logits: dict[str, Logits]
     measured: dict[tuple[Key, str], tuple[np.ndarray, list[str]]] = field(default_factory=dict)
     alternatives: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    nulls: dict[tuple[Key, str, str], tuple[np.ndarray, list[str]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -143,4 +145,5 @@ class Evidence:
             },
             measured={at: (values[only], status[only]) for at, (values, status) in self.measured.items()},
             alternatives={at: masks[only] for at, masks in self.alternatives.items()},
+            nulls={at: (values[only], status[only]) for at, (values, status) in self.nulls.items()},
         )

@@ -17,8 +17,9 @@ from das_explain.data.sources import Source
 from das_explain.evidence.codec import jpeg
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
 from das_explain.explain.contestants import Contest, Contestant, ExplainOptions
-from das_explain.explain.faithfulness import measure_faithfulness
+from das_explain.explain.faithfulness import measure_faithfulness, measure_nulls
 from das_explain.explain.fitting import Fitting
+from das_explain.explain.null_maps import NullMaps
 from das_explain.segment import Segmenter
 from das_explain.types import Progress, Sample, no_progress
 
@@ -88,6 +89,36 @@ class Explainer:
                     contestant, seen, explanation, self.options, self.fitting.most or len(seen)
                 )
         return evidence
+
+    def ask(self, batch: Batch, start: int, fakes: NullMaps) -> None:
+        """Asks the networks about null maps on the batch, whose first sample is the ``start``-th of the evidence of
+        ``fakes``, and puts the answers there. Photos without a region have no answer, nor have those that can no longer
+        be read."""
+        evidence = fakes.evidence
+        words = [photo.status if evidence.masks else "no_mask" for photo in evidence.photos]
+        words = [words[place] for place in evidence.shown]
+        here = np.flatnonzero((evidence.shown >= start) & (evidence.shown < start + len(batch)))
+        at = {int(row): int(evidence.shown[row]) - start for row in here}
+        rows = [row for row, place in at.items() if words[row] == "ok" and batch.statuses[place] != "unreadable"]
+        if not rows:
+            return
+        seen = batch.take([at[row] for row in rows])
+        for contestant in self.contest.contestants:
+            target = torch.from_numpy(evidence.logits[contestant.name].target[rows].astype(np.int64))
+            asked = measure_nulls(
+                contestant,
+                seen,
+                target.to(contestant.device),
+                fakes.of(contestant, np.array(rows)),
+                self.options,
+                self.fitting.most or len(seen),
+            )
+            for key, (values, status) in asked.items():
+                nothing = np.full(len(words), np.nan), ["unreadable" if word == "ok" else word for word in words]
+                every, said = evidence.nulls.setdefault(key, nothing)
+                every[rows] = values
+                for row, word in zip(rows, status, strict=True):
+                    said[row] = word
 
     def explain_model(self, contestant: Contestant, seen: Batch, targets: Tensor | None = None) -> Maps:
         """One model's maps of a batch of readable photos; ``targets`` int64 (n,): the logits to explain."""

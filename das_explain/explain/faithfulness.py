@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from das_explain.batches.load import Batch
 from das_explain.cam.maps import Maps
@@ -15,46 +17,74 @@ from das_explain.measures import MEASURES, MeasureOptions, Probe
 from das_explain.nn.running import as_found
 from das_explain.nulls.pairing import image_seeds
 
+Answers = tuple[np.ndarray, list[str]]
+"""Values float64 (n,) and statuses of n photos."""
+
 
 def measure_faithfulness(
     contestant: Contestant, seen: Batch, explanation: Maps, options: ExplainOptions, batch: int
-) -> dict[tuple[Key, str], tuple[np.ndarray, list[str]]]:
-    """(key, measure) -> values float64 (n,) and statuses, of ``options.measures``, for a batch of readable photos, of which
-    the network is shown ``batch`` at once.
+) -> dict[tuple[Key, str], Answers]:
+    """(key, measure) -> what ``options.measures`` say of the model's maps, for a batch of readable photos, of which the
+    network is shown ``batch`` at once.
 
     All models and blocks are asked about the same photos, hidden and drawn in the same way: chance comes from the
     image's name.
     """
-    geometry, device = contestant.geometry, contestant.device
-    frames = seen.frames[geometry].to(device).float() / 255
-    names = [sample.name for sample in seen.samples]
-    seeds = torch.from_numpy(image_seeds(names, 0))
+    with _asking(contestant, seen, explanation.target, options, batch) as ask:
+        return {
+            (Key(contestant.name, block), measure): answers
+            for block, cam in explanation.cams.items()
+            for measure, answers in ask(cam.map).items()
+        }
+
+
+def measure_nulls(
+    contestant: Contestant,
+    seen: Batch,
+    target: Tensor,
+    maps: Mapping[tuple[str, str], Tensor],
+    options: ExplainOptions,
+    batch: int,
+) -> dict[tuple[Key, str, str], Answers]:
+    """(key, measure, null) -> the same of maps (n, H, W) that know nothing of the photos, by block and null; one that
+    stands for several blocks is asked about once. ``target`` int64 (n,): the logits that were explained."""
     measured = {}
-    with as_found(contestant.network), _precision(device, options):
-        normalize = _normalizer(contestant)
-        probe = Probe.of(
-            contestant.answering,
-            normalize,
-            frames,
-            explanation.target,
-            contestant.model.activation,
-            seeds=seeds,
-            batch=batch,
-        )
-        how = MeasureOptions(probe=probe, baseline=options.baseline)
-        for block, cam in explanation.cams.items():
-            masks = torch.zeros_like(cam.map, dtype=torch.bool)  # they play no part
-            for name in options.measures:
-                result = MEASURES[name].compute(cam.map, masks, how)
-                measured[Key(contestant.name, block), name] = (result.values.cpu().double().numpy(), result.status)
+    with _asking(contestant, seen, target, options, batch) as ask:
+        known = {id(each): ask(each) for each in {id(each): each for each in maps.values()}.values()}
+    for (block, null), each in maps.items():
+        for measure, answers in known[id(each)].items():
+            measured[Key(contestant.name, block), measure, null] = answers
     return measured
 
 
-def _normalizer(contestant: Contestant) -> Callable[[torch.Tensor], torch.Tensor]:
+@contextmanager
+def _asking(
+    contestant: Contestant, seen: Batch, target: Tensor, options: ExplainOptions, batch: int
+) -> Iterator[Callable[[Tensor], dict[str, Answers]]]:
+    """Gives what takes maps float (n, H, W) of these photos to the answers, by measure."""
+    device = contestant.device
+    frames = seen.frames[contestant.geometry].to(device).float() / 255
+    seeds = torch.from_numpy(image_seeds([sample.name for sample in seen.samples], 0))
+    with as_found(contestant.network), _precision(device, options):
+        normalize = _normalizer(contestant)
+        probe = Probe.of(
+            contestant.answering, normalize, frames, target, contestant.model.activation, seeds=seeds, batch=batch
+        )
+        how = MeasureOptions(probe=probe, baseline=options.baseline)
+
+        def ask(maps: Tensor) -> dict[str, Answers]:
+            masks = torch.zeros_like(maps, dtype=torch.bool)  # they play no part
+            results = {name: MEASURES[name].compute(maps, masks, how) for name in options.measures}
+            return {name: (each.values.cpu().double().numpy(), each.status) for name, each in results.items()}
+
+        yield ask
+
+
+def _normalizer(contestant: Contestant) -> Callable[[Tensor], Tensor]:
     """Photos in [0, 1] -> what the network takes."""
     preprocess = contestant.model.preprocess
 
-    def normalize(photos: torch.Tensor) -> torch.Tensor:
+    def normalize(photos: Tensor) -> Tensor:
         return preprocess.standardize(photos.clone()).contiguous(memory_format=torch.channels_last)
 
     return normalize

@@ -19,7 +19,8 @@ class Plan:
 
     ``models`` are specs; ``samples`` were drawn once; ``labels`` are the data's class names;
     ``label_files`` the models', where theirs do not tell, and ``label_map`` what the models call the data's classes;
-    ``layouts`` how blocks are read. ``batch``, ``workers``, ``device`` (or
+    ``layouts`` how blocks are read. ``nulls`` are the maps that networks are asked about beside their own, by measures that
+    ask them. ``batch``, ``workers``, ``device`` (or
     several, as ``cuda:0,cuda:1``) and ``compiled`` (``torch.compile``) move no number beyond rounding.
     """
 
@@ -33,6 +34,7 @@ class Plan:
     options: ExplainOptions = field(default_factory=ExplainOptions)
     blocks: tuple[str, ...] = ()
     layouts: Mapping[str, str] | None = None
+    nulls: tuple[str, ...] = ()
     batch: int = 16
     workers: int | None = None
     device: str | None = None

@@ -77,7 +77,8 @@ class Measure:
     degenerate map: it gives a status of ``statuses.STATUSES``.
     ``bounds``: the least and the largest value. ``needs_network``: it has to run the network on changed photos.
     ``title``: what tables and figures for people call it; default: the name in words.
-    ``of_region``: whether it looks at R at all; of one that does not, another photo's map says nothing.
+    ``of_region``: whether it looks at R at all; of one that looks neither at it nor at the photo, another photo's map says
+    nothing.
     ``reader``: of a measure of ranks, what it reads from a map's sorted pixels, so that one sort serves all of them.
 
     >>> from das_explain.measures import Measure, Measured

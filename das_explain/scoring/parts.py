@@ -46,8 +46,7 @@ def read_part(run: Run, scorer: Scorer, place: int, number: int) -> Part:
     """That of shard ``number``, which stands at ``place`` among those that are there."""
     (evidence,) = run.evidence(numbers=[number])
     models, options = scorer.models, scorer.options
-    # Who has no partner is asked for by no rank.
-    scored = scorer.score(evidence, scorer.partners.firsts[place] if scorer.partners else 0)
+    scored = scorer.score(evidence, scorer.whole.first(place) if scorer.whole else 0)
     return Part(
         evidence,
         scored,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -17,13 +17,12 @@ from das_explain.evidence.run import Run
 from das_explain.evidence.staging import new_tables
 from das_explain.evidence.tables import TableWriter, write_table
 from das_explain.evidence.values import Evidence, Key
-from das_explain.files import part_of
+from das_explain.evidence.whole import WholeSample
 from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
 from das_explain.scoring.best_iou import BestIou
 from das_explain.scoring.designs import copies_of, write_designs
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.partners import Partners
 from das_explain.scoring.parts import read_parts
 from das_explain.scoring.reading_table import ReadingTable
 from das_explain.scoring.regions import RegionTable
@@ -68,10 +67,8 @@ def score_run(
     notes = _Assumptions(run)
     done = 0
     with ExitStack() as open_files:
-        partners, mean_masks = _first_pass(run, options)
-        if partners is not None:
-            open_files.callback(partners.close)
-        scorer = Scorer(models, options, partners, seed=int(run.manifest["seed"]), mean_masks=mean_masks)
+        whole = open_files.enter_context(closing(WholeSample(run, [NULLS[name] for name in options.nulls])))
+        scorer = Scorer(models, options, whole, asked=run.asked)
         readings = ReadingTable(models, options) if options.readings else None
         if readings is not None:
             open_files.callback(readings.close)
@@ -110,6 +107,8 @@ def score_run(
     part = (
         [] if len(images) == len(run.sample) else [f"the run is unfinished: {len(images)} of {len(run.sample)} images"]
     )
+    if options.network_measures and (unasked := run.unasked):
+        part.append(f"the networks have not been asked about blind maps on {unasked} of {len(run.sample)} images yet")
     run.manifest["counts"] = dict(sorted(counts.items()))
     run.manifest["assumptions"] = [*part, *run.manifest.get("explaining_assumptions", []), *notes.sentences(scores)]
     run.manifest["scored"] = {"images": len(images), "of": len(run.sample)}
@@ -133,6 +132,12 @@ def check_options(options: ScoreOptions, run: Run) -> None:
             f"--measure {absent[0]} asks the networks, and {run.folder} was explained without it: run sfd with it and "
             "another --out"
         )
+    strange = [name for name in options.nulls if name not in run.asked]
+    if options.network_measures and run.asked and strange:  # a run of before any were asked about has no such lifts
+        raise UsageError(
+            f"--nulls {strange[0]}: the networks were not asked about such maps ({', '.join(options.network_measures)}): "
+            "run the same sfd command with it, which adds that alone"
+        )
 
 
 def read_model_facts(run: Run) -> list[ModelFacts]:
@@ -143,27 +148,6 @@ def read_model_facts(run: Run) -> list[ModelFacts]:
         labels, logit = entry.get("labels"), entry.get("logit") or {}
         facts.append(ModelFacts(str(entry["name"]), tuple(map(str, entry["blocks"])), labels, logit, needs_label))
     return facts
-
-
-def _first_pass(run: Run, options: ScoreOptions) -> tuple[Partners | None, dict[str, np.ndarray]]:
-    """What nulls need of the whole sample: everybody's maps, and the mean of all masks by geometry."""
-    nulls = [NULLS[name] for name in options.nulls]
-    sums: dict[str, np.ndarray] = {}
-    counts: Counter[str] = Counter()
-
-    def passing() -> Iterator[Evidence]:
-        for evidence in run.evidence():
-            for geometry, masks in evidence.masks.items():
-                some = masks.any((1, 2))
-                sums[geometry] = sums.get(geometry, 0.0) + masks[some].sum(0, dtype=np.float64)
-                counts[geometry] += int(some.sum())
-            yield evidence
-
-    if not any(null.needs or not null.blind for null in nulls):
-        return None, {}
-    # Under a name that the next one to lock the folder removes, should this process be killed.
-    partners = Partners(passing(), int(run.manifest["seed"]), part_of(run.path("partners")))
-    return partners, {key: (total / max(1, counts[key])).astype(np.float32) for key, total in sums.items()}
 
 
 class _Values:

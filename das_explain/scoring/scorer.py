@@ -16,11 +16,10 @@ from torch import Tensor
 
 from das_explain.cam.maps import upsample
 from das_explain.evidence.values import Evidence, Key
+from das_explain.evidence.whole import WholeSample
 from das_explain.measures import MEASURES, Measured, Regions, compute_all
 from das_explain.nulls import NULLS, Null
-from das_explain.nulls.pairing import image_seeds
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.partners import Partners
 from das_explain.statuses import SCORED
 
 FAINT = 1e-6  # of the largest logit: a map whose maximum is below has lost nearly all of float32's seven digits
@@ -62,22 +61,22 @@ class Scorer:
         self,
         models: Sequence[ModelFacts],
         options: ScoreOptions,
-        partners: Partners | None = None,
+        whole: WholeSample | None = None,
         *,
-        seed: int = 0,
-        mean_masks: Mapping[str, np.ndarray] | None = None,
+        asked: Sequence[str] = (),
     ) -> None:
+        """``whole``: the sample that the evidence is of, without which there are no nulls but those that need nothing of
+        it. ``asked``: nulls about which the networks were asked, or are to be: of measures that need them, there are
+        no others."""
         self.models = models
         self.options = options.resolved()
-        self.partners = partners
-        self.seed = seed
-        self.mean_masks = mean_masks or {}
+        self.whole = whole
         self.keys = [Key(model.name, block) for model in models for block in model.blocks]
         self.measures = [MEASURES[name] for name in self.options.measures]
         self.on_maps = [measure for measure in self.measures if not measure.needs_network]
-        self.nulls = [NULLS[name] for name in self.options.nulls]
-        if not self.partners:  # one image has no partner
-            self.nulls = [null for null in self.nulls if null.blind or null.needs]
+        nulls = [NULLS[name] for name in self.options.nulls]
+        self.nulls = whole.usable(nulls) if whole else [null for null in nulls if null.blind and not null.needs]
+        self.asked = [null.name for null in self.nulls if null.name in asked]
         self._rooms: dict[str, np.ndarray] = {}  # by model, for its maps of a block at full size
 
     def score(self, evidence: Evidence, first: int = 0) -> Scored:
@@ -85,7 +84,8 @@ class Scorer:
         scored = Scored({model.name: _reasons(evidence, model) for model in self.models})
         count = len(evidence)
         for key in self.keys:
-            for null, measures in (("", self.measures), *((null.name, self.on_maps) for null in self.nulls)):
+            taken = {null.name: self.measures if null.name in self.asked else self.on_maps for null in self.nulls}
+            for null, measures in {"": self.measures, **taken}.items():
                 for measure in measures:
                     scored.values[key, measure.name, null] = np.full(count, np.nan)
                     scored.statuses[key, measure.name, null] = scored.reasons[key.model].copy()
@@ -150,32 +150,26 @@ class Scorer:
         results: dict[str, Results] = {}
         for null in self.nulls:
             if null.blind:
-                context = self._context(null.needs, like.shape[1:], names, geometry)
+                context = self._context(null, like.shape[1:], names, geometry)
                 results[null.name] = self._on_null(null.make(like, regions.masks, partner, **context), regions)
         return results
 
     def _with_partners(self, evidence: Evidence, key: Key, rows: np.ndarray, first: int) -> np.ndarray:
         """The native maps of the images, then those of their partners, float32 (2 k, h, w); if there are, and are asked for."""
         own = evidence.maps[key].native[rows]
-        if not self.partners or all(null.blind for null in self.nulls):
+        partners = self.whole.partners if self.whole else None
+        if not partners or all(null.blind for null in self.nulls):
             return own
-        return np.concatenate([own, self.partners.maps(key, first + rows)])
+        return np.concatenate([own, partners.maps(key, first + rows)])
 
     def _fake(self, null: Null, key: Key, evidence: Evidence, maps: Tensor, masks: Tensor, names: list[str]) -> Tensor:
         native = evidence.maps[key].native.shape[1:]
-        context = self._context(null.needs, native, names, evidence.geometries[key.model])
+        context = self._context(null, native, names, evidence.geometries[key.model])
         partner = torch.arange(len(masks)) + (len(maps) - len(masks))
         return null.make(maps, masks, partner, **context)
 
-    def _context(self, needs: Sequence[str], native: Sequence[int], names: list[str], geometry: str) -> dict[str, Any]:
-        context: dict[str, Any] = {}
-        if "native" in needs:
-            context["native"] = tuple(native)
-        if "seeds" in needs:
-            context["seeds"] = torch.from_numpy(image_seeds(names, self.seed))
-        if "mean_mask" in needs:
-            context["mean_mask"] = torch.from_numpy(self.mean_masks[geometry])
-        return context
+    def _context(self, null: Null, native: Sequence[int], names: list[str], geometry: str) -> dict[str, Any]:
+        return self.whole.context(null, native, names, geometry) if self.whole else {}
 
     def _on_null(self, maps: Tensor, regions: Regions) -> Results:
         """A shared box is the models'; a null stands on its own."""
@@ -199,12 +193,17 @@ class Scorer:
 
     def _network_measures(self, evidence: Evidence, scored: Scored) -> None:
         """What was measured while the networks were at hand; an image of unknown class or region has its reason."""
-        for (key, name), (values, status) in evidence.measured.items():
-            if (key, name, "") in scored.values:
-                usable = scored.reasons[key.model][evidence.shown] == "ok"
+        own = {(*at, ""): answers for at, answers in evidence.measured.items()}
+        for at, (values, status) in {**own, **evidence.nulls}.items():
+            if at in scored.values:
+                usable = scored.reasons[at[0].model][evidence.shown] == "ok"
                 where, words = evidence.shown[usable], np.array(status, dtype=object)[usable]
-                scored.values[key, name, ""][where] = np.where(np.isin(words, SCORED), values[usable], np.nan)
-                scored.statuses[key, name, ""][where] = words
+                scored.values[at][where] = np.where(np.isin(words, SCORED), values[usable], np.nan)
+                scored.statuses[at][where] = words
+        for at in scored.values:
+            if at[2] and MEASURES[at[1]].needs_network and at not in evidence.nulls:
+                words = scored.statuses[at]
+                words[words == "ok"] = "not_asked"
 
     def _nonfinite(self, evidence: Evidence, scored: Scored) -> None:
         """A map that is not finite is said before anything about the mask."""

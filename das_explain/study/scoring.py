@@ -109,6 +109,7 @@ def _explain(
         label_map=data.classes,
         options=_explaining(study),
         blocks=study.blocks,
+        nulls=score_options(study).nulls,
         batch=batch,
         workers=workers,
         device=device,

@@ -90,7 +90,10 @@ def test_measures_that_ask_the_network_are_evidence(setting: dict, tmp_path: Pat
     scored = table[table["status"] == "ok"]
     assert set(scored["measure"]) == {"sfd", "insertion", "average_drop"}
     assert scored.loc[scored["measure"] == "insertion", "value"].between(0, 1).all()
-    assert set(finished.table("nulls")["measure"]) == {"sfd"}
+    nulls = finished.table("nulls")
+    assert set(zip(nulls["measure"], nulls["null"])) == {
+        (measure, null) for measure in ("sfd", *scoring.measures) for null in ScoreOptions().nulls
+    }
     before = everything(finished.folder)
     score_run(finished)
     assert everything(finished.folder) == before

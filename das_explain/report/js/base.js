@@ -59,6 +59,7 @@ const STATUS_WORDS = {
   mask_mismatch: "mask of another size",
   unknown_label: "unknown label",
   no_partner: "no partner",
+  not_asked: "not asked yet",
   whole_frame: "object fills the frame",
   nonfinite_output: "answer not finite",
   no_confidence: "no confidence at all",

@@ -1,0 +1,47 @@
+"""The networks asked about maps that know nothing of the photos: when all photos have been explained, since another photo's
+map and where objects usually are is known only then. In this process, whatever engine explained them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from das_explain.batches.workers import killed_workers_told
+from das_explain.engines.shard import batches_of
+from das_explain.evidence.codec import encode
+from das_explain.evidence.provenance import asked, asked_about
+from das_explain.evidence.run import ALL, Run
+from das_explain.evidence.whole import WholeSample
+from das_explain.explain.explainer import Explainer
+from das_explain.explain.null_maps import NullMaps
+from das_explain.explain.plan import Plan
+from das_explain.nulls import NULLS
+from das_explain.types import Progress
+
+
+def ask_about_nulls(run: Run, plan: Plan, explainer: Explainer, progress: Progress) -> None:
+    """Adds to the shards of a run whose evidence is whole what they lack of ``run.asked``, each whole or not at all.
+
+    ``progress`` is told of images, of all of them.
+    """
+    shards, wanted = run.shards, run.asked
+    known = {number: asked_about(shards.path(number)) for number in shards.present()} if wanted else {}
+    parts = batches_of(plan, [number for number, there in known.items() if set(wanted) - set(there)])
+    if not parts:
+        return
+    order = [part for each in parts.values() for part in each]
+    done, total = len(plan.samples) - sum(map(len, order)), len(plan.samples)
+    progress(done, total)
+    with closing(WholeSample(run, [NULLS[name] for name in wanted])) as whole, killed_workers_told():
+        batches = explainer.batches(plan.source, order, None, workers=plan.workers)
+        for number, part in parts.items():
+            (evidence,) = run.evidence(ALL, [number])
+            fresh = [NULLS[name] for name in wanted if name not in known[number]]
+            fakes = NullMaps(whole, fresh, evidence, whole.first(sorted(known).index(number)))
+            start = 0
+            for _ in part:
+                batch = next(batches)
+                explainer.ask(batch, start, fakes)
+                start += len(batch)
+                done += len(batch)
+                progress(done, total)
+            shards.write(number, asked(encode(evidence), wanted, shards.path(number)))

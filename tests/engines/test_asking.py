@@ -1,0 +1,193 @@
+"""Networks asked about maps that know nothing of the photos, when all photos have been explained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from das_explain.cam.maps import upsample
+from das_explain.data.dataset import open_dataset
+from das_explain.errors import UsageError
+from das_explain.evidence import shards
+from das_explain.evidence.join import join_runs
+from das_explain.evidence.provenance import asked_about
+from das_explain.evidence.run import ALL, Run
+from das_explain.evidence.values import Key
+from das_explain.explain.contestants import ExplainOptions, load_contest
+from das_explain.measures import MEASURES, MeasureOptions, Probe
+from das_explain.nulls import NULLS
+from das_explain.nulls.pairing import derangement
+from das_explain.scoring.options import ScoreOptions
+from das_explain.scoring.run import score_run
+from tests.explain.test_pipeline import everything, run, setting  # noqa: F401 - a fixture
+
+MEASURED = ("average_drop", "deletion")
+SCORING = ScoreOptions(measures=MEASURED, nulls=("all",), readings=False)
+HOW: dict[str, Any] = {"options": ExplainOptions(measures=MEASURED), "sample": 7}
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SIZE", 3)
+
+
+@pytest.fixture(scope="module")
+def whole(setting: dict, tmp_path_factory) -> Run:  # noqa: F811
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "SIZE", 3)
+        return run(setting, tmp_path_factory.mktemp("whole") / "run", scoring=SCORING, **HOW)
+
+
+def test_every_measure_has_its_lift_over_every_null(whole: Run):
+    lifts = whole.table("lift")
+    known = {(*at, measure, null) for at in _keys(whole) for measure in ("sfd", *MEASURED) for null in NULLS}
+    assert set(zip(lifts["model"], lifts["block"], lifts["measure"], lifts["null"])) == known
+    assert (lifts["n"] > 3).all()
+    values, nulls = whole.table("measures"), whole.table("nulls")
+    for row in lifts.itertuples():
+        own = _values(values, row.model, row.block, row.measure)
+        theirs = _values(nulls[nulls["null"] == row.null], row.model, row.block, row.measure)
+        assert row.lift == pytest.approx((own - theirs).mean(), abs=2e-6)
+
+
+def test_the_values_are_those_of_the_measure_on_the_null_s_map(whole: Run, setting: dict):  # noqa: F811
+    """By hand: the photo as the network saw it, the map of the partner by the sample's derangement."""
+    nulls = whole.table("nulls")
+    dataset = open_dataset(str(setting["csv"]))
+    contest = load_contest(setting["models"], dataset.labels, ExplainOptions(), device="cpu")
+    parts = list(whole.evidence(ALL))
+    partner = derangement(sum(len(part.shown) for part in parts), 0)
+    samples = {sample.name: sample for sample in dataset.samples}
+    names = [part.photos[i].image for part in parts for i in part.shown]
+    compared = 0
+
+    def standardize(photos: torch.Tensor) -> torch.Tensor:
+        return preprocess.standardize(photos.clone())  # which is done in place
+
+    for contestant in contest.contestants:
+        network, preprocess = contestant.network.eval(), contestant.model.preprocess
+        for block in contestant.blocks:
+            natives = np.concatenate([part.maps[Key(contestant.name, block)].native for part in parts])
+            targets = np.concatenate([part.logits[contestant.name].target for part in parts])
+            maps = upsample(torch.from_numpy(natives), preprocess.geometry.size)
+            for place, name in enumerate(names):
+                frame = preprocess.geometry.frame(dataset.read(samples[name]))
+                image = torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float() / 255
+                target = torch.tensor([int(targets[place])])
+                probe = Probe.of(network, standardize, image, target)
+                for null, fake in (
+                    ("shuffled", maps[partner[place]][None]),
+                    ("uniform", torch.ones(1, *preprocess.geometry.size)),
+                ):
+                    with torch.no_grad():
+                        ours = MEASURES["average_drop"].compute(fake, fake > 2, MeasureOptions(probe=probe))
+                    at = [name, contestant.name, block, null, "average_drop"]
+                    row = nulls[(nulls[["image", "model", "block", "null", "measure"]] == at).all(axis=1)]
+                    if len(row):  # the photo has a region
+                        assert row["status"].tolist() == ours.status
+                        assert row["value"].iloc[0] == pytest.approx(float(ours.values), abs=2e-5, nan_ok=True)
+                        compared += 1
+    assert compared > 20
+
+
+@pytest.mark.parametrize("how", [{"engine": "inline"}, {"batch": 1}])
+def test_neither_engine_nor_batch_moves_a_number(whole: Run, setting: dict, tmp_path: Path, how: dict[str, Any]):  # noqa: F811
+    other = run(setting, tmp_path / "run", scoring=SCORING, **HOW, **how).table("nulls")
+    mine = whole.table("nulls")
+    assert mine.drop(columns="value").equals(other.drop(columns="value"))
+    np.testing.assert_allclose(mine["value"], other["value"], atol=1e-5)
+
+
+def test_stopped_between_two_parts_it_says_so_and_goes_on(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+    def stop(done: int, of: int) -> None:
+        if done > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(setting, tmp_path / "run", scoring=SCORING, asking=stop, **HOW)
+    part = Run.open(tmp_path / "run")
+    assert [len(asked_about(part.shards.path(number))) for number in range(3)] == [len(NULLS), 0, 0]
+    score_run(part, SCORING)
+    assert "the networks have not been asked about blind maps on 4 of 7 images yet" in part.manifest["assumptions"]
+    nulls = part.table("nulls")
+    assert set(nulls.loc[nulls["status"] == "not_asked", "image"]) <= set(part.sample[3:])
+    assert nulls.loc[nulls["status"] == "not_asked", "value"].isna().all()
+    before = part.shards.path(0).stat().st_mtime_ns
+    del part
+    again = run(setting, tmp_path / "run", scoring=SCORING, **HOW)
+    assert again.shards.path(0).stat().st_mtime_ns == before
+    assert everything(again.folder) == everything(whole.folder)
+    assert not list(again.folder.glob(".das-explain-*"))
+
+
+def test_another_null_is_asked_about_alone(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+    few = replace(SCORING, nulls=("centre", "uniform"))
+    first = run(setting, tmp_path / "run", scoring=few, **HOW)
+    with pytest.raises(UsageError, match="--nulls shuffled: the networks were not asked about such maps"):
+        score_run(first, SCORING)
+    before = first.shards.read(0, ("maps", "measured")).to_pydict()
+    del first
+    again = run(setting, tmp_path / "run", scoring=SCORING, **HOW)
+    assert again.shards.read(0, ("maps", "measured")).to_pydict() == before
+    assert everything(again.folder) == everything(whole.folder)
+    score_run(again, few)
+    assert set(again.table("lift")["null"]) == {"centre", "uniform"}
+
+
+def test_scored_with_fewer_nulls_it_is_a_fresh_run_with_them(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+    few = replace(SCORING, nulls=("shuffled",))
+    fresh = run(setting, tmp_path / "fresh", scoring=few, **HOW)
+    copy = whole.copy_to(tmp_path / "copy")
+    score_run(copy, few)
+    assert everything(copy.folder) == everything(fresh.folder)
+
+
+def test_a_photo_that_has_gone_since_loses_only_its_lift(setting: dict, tmp_path: Path, monkeypatch):  # noqa: F811
+    source = type(open_dataset(str(setting["csv"])).source)
+    read, gone = source.read, []
+
+    def reading(self: Any, sample: Any) -> Any:
+        if sample.name in gone:
+            raise OSError("gone")
+        return read(self, sample)
+
+    def begin(done: int, of: int) -> None:
+        gone[:] = [name]
+
+    name = next(photo["image"] for photo in run(setting, tmp_path / "first", **HOW).photos() if photo["status"] == "ok")
+    monkeypatch.setattr(source, "read", reading)
+    made = run(setting, tmp_path / "run", scoring=SCORING, asking=begin, **HOW)
+    nulls = made.table("nulls")
+    lost = nulls[(nulls["image"] == name) & (nulls["measure"] != "sfd")]
+    assert set(lost["status"]) == {"unreadable"}
+    assert lost["value"].isna().all()
+    assert not (nulls.loc[nulls["image"] != name, "status"] == "unreadable").any()
+
+
+def test_joined_runs_keep_what_all_were_asked(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+    apart = [
+        run({**setting, "models": (spec,)}, tmp_path / spec.partition("=")[0], scoring=SCORING, **HOW)
+        for spec in setting["models"]
+    ]
+    joined = join_runs(apart, tmp_path / "joined")
+    score_run(joined, SCORING)
+    assert everything(joined.folder) == everything(whole.folder)
+    other = Run(apart[1].folder, {**apart[1].manifest, "asked": ["uniform"]})
+    without = join_runs([apart[0], other], tmp_path / "without")
+    score_run(without, SCORING)
+    assert set(without.table("lift")["measure"]) == {"sfd"}
+
+
+def _keys(of: Run) -> list[tuple[str, str]]:
+    return [(entry["name"], block) for entry in of.manifest["models"] for block in entry["blocks"]]
+
+
+def _values(table: pd.DataFrame, model: str, block: str, measure: str) -> pd.Series:
+    mine = table[(table["model"] == model) & (table["block"] == block) & (table["measure"] == measure)]
+    return mine.set_index("image")["value"]
