@@ -1,7 +1,7 @@
 """The difference between every two models, or designs, in every reading of sfd, from the evidence as it passes by.
 
 One float32 for each image, model, block and reading goes into temporary files: 864 bytes for the 216 readings. They come
-back a pair of models at a time, of which a scaling at a time is looked at: 57 MiB of memory at 10,000 images, and 0.65 s.
+back a scaling at a time, of a pair of models: 13 MiB of memory at 10,000 images, and 0.6 s.
 """
 
 from __future__ import annotations
@@ -94,32 +94,33 @@ class ReadingTable:
         self._geometries: dict[str, str] = {}
         self._faint: dict[Key, list[np.ndarray]] = {key: [] for key in self._files}
         self._shape = _shape(self.thresholds)
+        self._counts: list[int] = []  # images of each shard
 
     def add(self, evidence: Evidence, scored: Scored, read: Mapping[Key, np.ndarray]) -> None:
         """``read``: of ``read_all_ways``."""
         self._geometries = evidence.geometries
         for key, file in self._files.items():
             self._faint[key].append(scored.statuses[key, "sfd", ""] == "faint_cam")
-            file.write(read[key])
+            file.write(np.ascontiguousarray(np.moveaxis(read[key], 1, 0)))  # a scaling at a time is what is looked at
+        self._counts.append(len(evidence))
 
     def parts(self, pairs: Sequence[tuple[str, str, str]]) -> Iterator[pd.DataFrame]:
         """The rows of each pair, given as block and two models that both have it."""
         for block, a, b in pairs:
             keys = Key(a, block), Key(b, block)
-            of_a, of_b = map(self._values, keys)
             faint = np.any([self._faint_of(key) for key in keys], axis=0)
 
             def intervals(
                 place: int,
                 choice: tuple[Any, Any],
-                of_a: np.ndarray = of_a,
-                of_b: np.ndarray = of_b,
+                keys: tuple[Key, Key] = keys,
                 faint: np.ndarray = faint,
             ) -> tuple[np.ndarray, ...]:
-                differences = _differences(of_a[:, place], of_b[:, place], *choice)
+                of_a, of_b = (self._values(key, place) for key in keys)
+                differences = _differences(of_a, of_b, *choice)
                 if choice[0] == FAINT_OUT:
                     differences[faint] = np.nan
-                return mean_intervals_in_closed_form(differences.reshape(len(of_a), -1))
+                return mean_intervals_in_closed_form(differences.reshape(len(differences), -1))
 
             rows = self._rows((block, a, b), [a, b], intervals, faint=bool(faint.any()))
             yield pd.DataFrame(rows, columns=list(READINGS))
@@ -130,16 +131,15 @@ class ReadingTable:
             copies = [[Key(model, block) for model in models] for models in designs.values()]
             if not all(key in self._files for keys in copies for key in keys):
                 continue  # a block of one model has no readings
-            values = [np.stack([self._values(key) for key in keys]) for keys in copies]
             faint = [np.stack([self._faint_of(key) for key in keys]) for keys in copies]
 
             def intervals(
                 place: int,
                 choice: tuple[Any, Any],
-                values: list[np.ndarray] = values,
+                copies: list[list[Key]] = copies,
                 faint: list[np.ndarray] = faint,
             ) -> tuple[np.ndarray, ...]:
-                chosen = [_chosen(each[:, :, place], *choice) for each in values]
+                chosen = [np.stack([_chosen(self._values(key, place), *choice) for key in keys]) for keys in copies]
                 for each, its in zip(chosen, faint) if choice[0] == FAINT_OUT else ():
                     each[its] = np.nan
                 return intervals_of_designs(*(each.reshape(*each.shape[:2], -1) for each in chosen))
@@ -179,10 +179,17 @@ class ReadingTable:
         """bool (images,): whose map is faint."""
         return np.concatenate([np.zeros(0, bool), *self._faint[key]])
 
-    def _values(self, key: Key) -> np.ndarray:
-        file = self._files[key]
-        file.seek(0)
-        return np.frombuffer(file.read(), np.float32).reshape(-1, *self._shape)
+    def _values(self, key: Key, place: int) -> np.ndarray:
+        """float32 (images, thresholds, boxes, regions): a model's maps of a block, read in the scaling of that place."""
+        file, (scalings, *rest) = self._files[key], self._shape
+        values = np.empty((sum(self._counts), *rest), np.float32)
+        start = 0
+        for count in self._counts:
+            part = values[start : start + count]
+            file.seek((start * scalings + place * count) * int(np.prod(rest)) * part.itemsize)
+            file.readinto(part.view(np.uint8))
+            start += count
+        return values
 
 
 def _upsampled(evidence: Evidence, key: Key, rows: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def score_run(
     if run.sample and not images:
         raise DasExplainError(f"{run.folder}: no part of the evidence is there yet: run the same sfd command again")
     models = read_model_facts(run)
-    values, centres, regions = _Values(models, options), Centres(), RegionTable(options)
+    values, centres, regions = _Values(len(images)), Centres(), RegionTable(options)
     best_iou = BestIou(options)
     counts: Counter[str] = Counter()
     notes = _Assumptions(run)
@@ -153,24 +153,33 @@ def read_model_facts(run: Run) -> list[ModelFacts]:
 class _Values:
     """One number per image, key, measure and null, NaN where it is not scored: what statistics are made of."""
 
-    def __init__(self, models: Sequence[ModelFacts], options: ScoreOptions) -> None:
-        self.models, self.options = models, options
-        self.parts: dict[tuple, list[np.ndarray]] = {}
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._of: dict[tuple[Key, str, str], np.ndarray] = {}  # rows of one array for the maps and one for the nulls
+        self._filled = 0
 
     def add(self, scored: Scored) -> None:
+        """The next images' values."""
+        if not self._of:
+            for nulls in (False, True):
+                ats = [at for at in scored.values if bool(at[2]) == nulls]
+                self._of |= dict(zip(ats, np.full((len(ats), self.count), np.nan), strict=True))
+        end = self._filled
         for at, values in scored.values.items():
-            self.parts.setdefault(at, []).append(values)
+            end = self._filled + len(values)
+            self._of[at][self._filled : end] = values
+        self._filled = end
 
     def forget_nulls(self) -> None:
         """Lets go of three quarters of the numbers."""
-        self.parts = {at: parts for at, parts in self.parts.items() if not at[2]}
+        self._of = {at: values for at, values in self._of.items() if not at[2]}
 
     def frame(self, measures: Sequence[str], *, nulls: bool) -> pd.DataFrame:
         """The scored rows of measures, long: image (a number), model, block, null, measure, value, status."""
-        ats = [at for at in self.parts if at[1] in measures and bool(at[2]) == nulls]
-        values = [np.concatenate(self.parts[at]) for at in ats]
+        ats = [at for at in self._of if at[1] in measures and bool(at[2]) == nulls]
+        values = [self._of[at] for at in ats]
         there = [np.flatnonzero(~np.isnan(each)).astype(np.int32) for each in values]
-        rows = np.repeat(np.arange(len(ats)), [len(each) for each in there])
+        rows = np.repeat(np.arange(len(ats), dtype=np.int16), [len(each) for each in there])
         none = np.empty(0, np.int32)
         texts = {
             "model": [at[0].model for at in ats],
@@ -178,7 +187,7 @@ class _Values:
             "null": [at[2] for at in ats],
             "measure": [at[1] for at in ats],
         }
-        image = pd.Categorical.from_codes(np.concatenate([none, *there]), _names(self._count()))
+        image = pd.Categorical.from_codes(np.concatenate([none, *there]), _names(self.count))
         table = pd.DataFrame({"image": image})
         table["value"] = np.concatenate([none, *(each[at] for each, at in zip(values, there))]).astype(float)
         for name, each in texts.items():
@@ -187,9 +196,6 @@ class _Values:
             table[name] = pd.Categorical.from_codes(codes[rows], words)
         table["status"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), ["ok"])
         return table
-
-    def _count(self) -> int:
-        return sum(map(len, next(iter(self.parts.values()), [])))
 
 
 def _names(count: int) -> list[str]:
@@ -203,7 +209,7 @@ def _write_statistics(folder: Path, scores: pd.DataFrame, values: _Values, optio
     write_table(folder / "comparison.csv", compared)
     differences = [  # a measure at a time, for a table of all would take several times their room
         each
-        for measure in values.options.measures
+        for measure in options.measures
         for each in differences_from_nulls(values.frame([measure], nulls=False), values.frame([measure], nulls=True))
     ]
     write_table(folder / "lift.csv", lift_table(differences))

@@ -8,15 +8,16 @@ import numpy as np
 
 RESAMPLES = 9999
 SEED = 20
-_BATCH_ELEMENTS = 1_000_000  # of one block of resamples, to bound memory (8 MB) whatever the number of images
+_BATCH_ELEMENTS = 1_000_000  # of one block of signs, to bound memory (8 MB) whatever the number of images
+_DRAWN_ELEMENTS = 250_000  # of one block of resamples, which is there three times while it is made
 _ABREAST = 32
 _KEPT_BYTES = 24_000_000
 _kept: dict[tuple[int, int], np.ndarray] = {}  # what was drawn, by resamples and n: tables ask for the same n
 
 
-def batches(n: int) -> Iterator[int]:
+def batches(n: int, elements: int) -> Iterator[int]:
     """Sizes of the blocks that make up ``RESAMPLES`` resamples of n values each, bounded in memory."""
-    size = max(1, _BATCH_ELEMENTS // n)
+    size = max(1, elements // n)
     for start in range(0, RESAMPLES, size):
         yield min(size, RESAMPLES - start)
 
@@ -32,14 +33,14 @@ def draws(n: int) -> Iterator[np.ndarray]:
     _kept[key] = kept  # as the last one: the first is what was not asked for longest
     while sum(each.nbytes for each in _kept.values()) > _KEPT_BYTES:
         del _kept[next(iter(_kept))]
-    for size in batches(n):
+    for size in batches(n, _DRAWN_ELEMENTS):
         yield kept[start : start + size].astype(float)
         start += size
 
 
 def _drawn(n: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(SEED)
-    for size in batches(n):
+    for size in batches(n, _DRAWN_ELEMENTS):
         drawn = rng.integers(0, n, (size, n))
         drawn += n * np.arange(size)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
@@ -50,8 +51,11 @@ def _drawn(n: int) -> Iterator[np.ndarray]:
 def signs(n: int) -> Iterator[np.ndarray]:
     """Random signs, float64 (resamples of a batch, n), of -1.0 and 1.0."""
     rng = np.random.default_rng(SEED)
-    for size in batches(n):
-        yield 2.0 * rng.integers(0, 2, (size, n), dtype=np.int8) - 1
+    for size in batches(n, _BATCH_ELEMENTS):
+        drawn = rng.integers(0, 2, (size, n), dtype=np.int8).astype(float)
+        drawn *= 2
+        drawn -= 1
+        yield drawn
 
 
 def stack(columns: Sequence[np.ndarray]) -> np.ndarray:
