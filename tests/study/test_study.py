@@ -201,9 +201,7 @@ def test_killed_at_five_moments_it_ends_as_if_nothing_was(
         assert tables(out) == tables(whole)
     else:  # an actor explains with another number of threads
         assert tables(out).keys() == tables(whole).keys()
-        for name in ("copies", "design_differences"):
-            mine, theirs = (pd.read_csv(each / "tables" / f"{name}.csv") for each in (out, whole))
-            pd.testing.assert_frame_equal(mine, theirs, check_exact=False, rtol=0, atol=1e-5)
+        assert_same_but_for_threads(out, whole)
     for path in sorted(whole.glob("units/*/model/*.safetensors")):
         assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes()
 
@@ -262,9 +260,16 @@ main()
     done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("trained     ") == 4
+    assert_same_but_for_threads(out, whole)
+
+
+def assert_same_but_for_threads(out: Path, whole: Path) -> None:
+    """Means to 1e-5; ends of intervals over two copies are t of one degree of freedom, 12.7, times what these differ by."""
     for name in ("copies", "design_differences"):
-        mine, theirs = (pd.read_csv(each / "tables" / f"{name}.csv", keep_default_na=False) for each in (out, whole))
-        pd.testing.assert_frame_equal(mine, theirs, check_exact=False, rtol=0, atol=1e-5)
+        mine, theirs = (pd.read_csv(each / "tables" / f"{name}.csv") for each in (out, whole))
+        ends = [column for column in mine.columns if "ci_" in column]
+        for columns, tolerance in ((mine.columns.difference(ends), 1e-5), (ends, 2e-4)):
+            pd.testing.assert_frame_equal(mine[columns], theirs[columns], check_exact=False, rtol=0, atol=tolerance)
 
 
 @needs_chromium
