@@ -23,7 +23,9 @@ def ask_about_nulls(run: Run, plan: Plan, explainer: Explainer, progress: Progre
 
     ``progress`` is told of images, of all of them.
     """
-    shards, wanted = run.shards, run.asked
+    shards, wanted = run.shards, [name for name in run.asked if name in NULLS]  # run.json may be of a stranger
+    if run.asked:
+        run.manifest["asked"] = wanted
     known = {number: asked_about(shards.path(number)) for number in shards.present()} if wanted else {}
     parts = batches_of(plan, [number for number, there in known.items() if set(wanted) - set(there)])
     if not parts:

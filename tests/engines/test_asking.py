@@ -132,10 +132,13 @@ def test_another_null_is_asked_about_alone(whole: Run, setting: dict, tmp_path: 
     with pytest.raises(UsageError, match="--nulls shuffled: the networks were not asked about such maps"):
         score_run(first, SCORING)
     before = first.shards.read(0, ("maps", "measured")).to_pydict()
+    first.manifest["asked"].append("nobody's")
+    first.save_manifest()
     del first
     again = run(setting, tmp_path / "run", scoring=SCORING, **HOW)
     assert again.shards.read(0, ("maps", "measured")).to_pydict() == before
     assert everything(again.folder) == everything(whole.folder)
+    assert set(again.asked) == set(NULLS)
     score_run(again, few)
     assert set(again.table("lift")["null"]) == {"centre", "uniform"}
 
