@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from das_explain.study.run import Made
+    from das_explain.study.run_units import Resources
     from das_explain.study.schema import Study
     from das_explain.study.units import Unit
 
@@ -89,8 +90,9 @@ def study(
     from das_explain.study.units import check_keep, units_of
 
     check_keep(keep)
+    resources = Resources(engine, jobs, unit_cpus, unit_gpus)
     if dry_run:
-        _print_plan(loaded, out, jobs, keep)
+        _print_plan(loaded, out, resources, keep)
         return
     command = ["das-explain", *sys.argv[1:]]
     told = _Told(units := units_of(loaded, out))
@@ -99,7 +101,7 @@ def study(
             loaded,
             out,
             command=command,
-            resources=Resources(engine, jobs, unit_cpus, unit_gpus),
+            resources=resources,
             keep=keep,
             device=running.device,
             batch=running.photos_at_once,
@@ -113,7 +115,7 @@ def study(
     if publish is not None:
         from das_explain.study.publish import publish as copy_to
 
-        say(f"published   {copy_to(out, units, publish, given)}")
+        say(f"published   {copy_to(out, units, made.figures, publish, given)}")
     say(f"page        {made.page}")
     say(f"again       {shlex.join(command)}")
 
@@ -140,16 +142,19 @@ class _Told:
             say(f"note        {line}")
 
 
-def _print_plan(study: Study, out: Path, jobs: int, keep: str) -> None:
+def _print_plan(study: Study, out: Path, resources: Resources, keep: str) -> None:
     """Units, time and disk, from a timed probe."""
     from das_explain.commands.common import print_table
+    from das_explain.study.preflight import check_study
     from das_explain.study.probe import estimates, probe
     from das_explain.study.scoring import is_scored
     from das_explain.study.units import check_units, units_of
     from das_explain.train.card import clock
 
-    units = units_of(study, out)
+    resources.check()
+    units, jobs = units_of(study, out), resources.jobs
     check_units(units)
+    check_study(study, units, out, lambda line: say(f"note        {line}"))
     scored = [name for name in study.data if is_scored(study, units, name, out)]
     costs = probe(study, units)
     lines = estimates(study, units, costs, keep, scored)
@@ -170,7 +175,7 @@ def _print_outcome(made: Made) -> None:
     from das_explain.study.words import sentences
 
     if table := made.shown.get("outcome"):
-        rows = [[cell.text for cell in row.cells] for row in table.rows]
+        rows = [[f"{cell.text} {cell.interval}".strip() for cell in row.cells] for row in table.rows]
         print_table([column.head for column in table.columns], rows, title=table.title)
     for line in sentences(made.results):
         say(f"verdict     {line}")

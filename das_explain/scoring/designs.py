@@ -35,10 +35,10 @@ OF_DESIGNS = (
 )
 
 
-def copies_of(run: Run) -> dict[str, str]:
-    """Model -> design, where a design of the run has several trained copies; else nothing."""
+def copies_of(run: Run, options: ScoreOptions) -> dict[str, str]:
+    """Model -> design, where a design of the run has several trained copies, or designs alone are compared; else nothing."""
     groups = run.manifest["groups"]
-    several = any(len(members) > 1 for members in groups.values())
+    several = not options.pairs or any(len(members) > 1 for members in groups.values())
     return {member: group for group, members in groups.items() for member in members} if several else {}
 
 
@@ -50,11 +50,11 @@ def write_designs(
     readings: ReadingTable | None,
     options: ScoreOptions,
 ) -> None:
-    """Writes the tables of designs into ``folder``; of a run without copies there are none.
+    """Writes the tables of designs into ``folder``; of a run without copies there are none, unless they alone are wanted.
 
     ``scores`` is scores.csv; ``frame(measures, nulls=...)`` gives the scored rows of measures, or of their nulls, long.
     """
-    groups = copies_of(run)
+    groups = copies_of(run, options)
     if not groups:
         return
     write_table(folder / "designs.csv", compare_groups(scores, groups))

@@ -96,7 +96,7 @@ def score_run(
                 progress(done, len(images))
         scores = tables.read_table(folder / "scores.csv", only=COMPARED)
         _write_statistics(folder, scores, values, options)
-        if not copies_of(run):  # only designs have lifts of their own
+        if not copies_of(run, options):  # only designs have lifts of their own
             values.forget_nulls()
         write_verdict_tables(run, folder, scores, values.frame(options.measures, nulls=False), centres, options)
         run.manifest["verdicts"] = write_readings(folder, readings, scores, options)

@@ -59,8 +59,9 @@ def copies_figure(results: Results, data: str) -> Figure:
                 ends = np.clip([row.ci_low, row.ci_high], 0, 1)  # few copies: beyond what can be
                 panel.plot(ends, [y, y], color=colour, linewidth=1, solid_capstyle="butt")
                 panel.plot([row.mean] * 2, [y - 0.2, y + 0.2], color=colour, linewidth=1.6, solid_capstyle="butt")
-            offsets = np.linspace(0.18, 0.36, len(copies)) if len(copies) > 1 else [0.27]
-            panel.plot(copies, y + np.array(offsets), "o", color=colour, markersize=2.6, alpha=0.8, markeredgewidth=0)
+            # None where the photos have no labels, or the design has no such block.
+            offsets = np.linspace(0.18, 0.36, len(copies)) if len(copies) > 1 else np.full(len(copies), 0.27)
+            panel.plot(copies, y + offsets, "o", color=colour, markersize=2.6, alpha=0.8, markeredgewidth=0)
         panel.xaxis.set_major_locator(MaxNLocator(4, prune="both"))
     return figure
 

@@ -51,9 +51,10 @@ def show(run: Run, folder: Path, stem: str) -> list[Shown]:
     """
     scores = run.table("scores")
     scores = scores.astype(dict.fromkeys(("image", "model", "block", "status", "label"), str))
-    last = run.manifest["models"][0]["blocks"][-1]
-    scored = scores[(scores["block"] == last) & scores["status"].isin(SCORED)]
-    spread = scored.pivot(index="image", columns="model", values="sfd").dropna().std(axis=1, ddof=0)
+    last = {str(model["name"]): str(model["blocks"][-1]) for model in run.manifest["models"]}
+    scored = scores[(scores["block"] == scores["model"].map(last)) & scores["status"].isin(SCORED)]
+    spread = scored.pivot(index="image", columns="model", values="sfd").dropna(axis=1, how="all")
+    spread = spread.dropna().std(axis=1, ddof=0)
     if spread.empty:
         return []
     order = spread.reindex(sorted(spread.index)).sort_values(kind="stable").index

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from rich.console import Console
 
 from das_explain.checkpoint.load import load_model
+from das_explain.checkpoint.model import LoadedModel
 from das_explain.data.dataset import open_dataset
+from das_explain.explain.contestants import load_contest
+from das_explain.explain.explainer import Explainer
+from das_explain.nulls import NULLS
 from das_explain.study.schema import Study
+from das_explain.study.scoring import explaining_options, open_data, score_options
 from das_explain.study.units import Unit
 from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.module import TrainingModule
@@ -21,6 +26,7 @@ from das_explain.train.task import create_task
 
 STEPS = 3  # timed, after one that is not
 PHOTOS = 8  # explained
+ASKED = 2  # of them, by measures that ask networks: about each photo a hundred times
 FRAME_BYTES = 12_000  # of a frame as JPEG and its mask, about
 
 
@@ -60,9 +66,30 @@ def _cost(study: Study, recipe: Recipe) -> Cost:
     explained = loaded.explain(photos, blocks=study.blocks or None)
     each = (time.perf_counter() - start) / len(photos)
     maps = sum(cam.native.shape[-1] * cam.native.shape[-2] * 4 for cam in explained.cams.values())
+    each += _asked(study, loaded)
     values = sum(parameter.numel() for parameter in network.parameters())
     width = 2 if recipe.loop.half else 4
     return Cost(batches * seconds + tested * each / 2, each, values * width, values * 4 * 2, maps)
+
+
+def _asked(study: Study, loaded: LoadedModel) -> float:
+    """Seconds a photo that measures take which ask the network about the model's maps, and again about null maps."""
+    options = replace(explaining_options(study), target="predicted")
+    if not options.measures:
+        return 0.0
+    contest = load_contest([loaded], None, options, blocks=study.blocks)
+    dataset = open_data(next(iter(study.data.values())))
+    explainer = Explainer(contest, options)
+    batch = next(explainer.batches(dataset.source, dataset.samples[:ASKED], None, batch=ASKED, workers=0))
+    seconds = []
+    for measures in (options.measures, ()):
+        explainer.options = replace(options, measures=measures)
+        start = time.perf_counter()
+        explainer.explain(batch, frames=False)
+        seconds.append(time.perf_counter() - start)
+    blocks, nulls = len(contest.contestants[0].blocks), [NULLS[name] for name in score_options(study).nulls]
+    maps = blocks + sum(1 if null.blind else blocks for null in nulls)
+    return max(0.0, seconds[0] - seconds[1]) / len(batch) * maps / blocks
 
 
 def _step(module: TrainingModule, recipe: Recipe, device: str) -> float:

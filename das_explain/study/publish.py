@@ -15,8 +15,9 @@ from das_explain.study.run import SUMMARY
 from das_explain.study.units import Unit
 
 
-def publish(out: Path, units: Sequence[Unit], folder: Path, given: Mapping[str, str]) -> Path:
-    """Copies ``README.md`` (the summary), ``tables/``, ``figures/`` and ``cards/`` of a finished study into ``folder``.
+def publish(out: Path, units: Sequence[Unit], drawn: Sequence[Path], folder: Path, given: Mapping[str, str]) -> Path:
+    """Copies ``README.md`` (the summary), ``tables/``, ``figures/`` and ``cards/`` of a finished study into ``folder``;
+    ``drawn``: its figures as PNG, beside which PDFs lie.
 
     Where the study was told where something lies (``given``), the copies say ``${name}`` in place of the path, and
     ``${out}`` for the study's own folder: a path of one machine is of no use on another. Returns the README's path.
@@ -36,7 +37,7 @@ def publish(out: Path, units: Sequence[Unit], folder: Path, given: Mapping[str, 
         target.parent.mkdir(parents=True, exist_ok=True)
         write_text_whole(target, content)
 
-    figures = [path for path in sorted((out / "figures").iterdir()) if path.suffix in (".png", ".pdf")]
+    figures = [path.with_suffix(end) for path in drawn for end in (".png", ".pdf")]
     texts = {"README.md": out / SUMMARY}
     texts |= {f"tables/{path.name}": path for path in sorted((out / "tables").glob("*.csv"))}
     texts |= {f"cards/{unit.name}.md": unit.model / CARD for unit in units}

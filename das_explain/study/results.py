@@ -45,6 +45,8 @@ class Results:
                     texts = {column: str for column in table.columns if column in TEXT}
                     found[name].append(table.astype(texts).assign(data=data))
         tables = {name: pd.concat(parts) if parts else pd.DataFrame() for name, parts in found.items()}
+        for name in ("design_differences", "design_readings"):
+            tables[name] = _turned(tables[name], list(study.designs))
         trainings = [(unit, training_of(unit)) for unit in in_order(study, units)]
         versions = trainings[0][1].get("versions") if trainings else None
         return cls(study, folder, runs, _units(trainings), tables, versions if isinstance(versions, dict) else {})
@@ -90,10 +92,28 @@ class Results:
         """Writes the study's own tables: each of `TABLES` over all data sets, and the units."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in self.tables.items():
+            (folder / f"{name}.csv").unlink(missing_ok=True)  # of an earlier choice of measures or nulls
             if len(table):
                 first = ["data", *(column for column in table.columns if column != "data")]
                 write_table(folder / f"{name}.csv", table[first])
         write_table(folder / "units.csv", self.units)
+
+
+def _turned(table: pd.DataFrame, designs: Sequence[str]) -> pd.DataFrame:
+    """Differences, each from the design that the study names first, whatever the order was when they were scored."""
+    if not len(table):
+        return table
+    places = {design: place for place, design in enumerate(designs)}
+    back = (table["group_a"].map(places) > table["group_b"].map(places)).to_numpy()
+    turned = table[back].rename(columns=_OTHER)
+    for column in ("delta", *(each for each in table.columns if each.endswith(("ci_low", "ci_high")))):
+        turned[column] = -turned[column]
+    return pd.concat([table[~back], turned[table.columns]]) if back.any() else table
+
+
+_PAIRS = [(f"{what}_a", f"{what}_b") for what in ("group", "copies", "mean")]
+_PAIRS += [(f"{what}ci_low", f"{what}ci_high") for what in ("", "image_")]
+_OTHER = dict(_PAIRS) | {other: one for one, other in _PAIRS}
 
 
 def _units(trainings: Sequence[tuple[Unit, dict[str, Any]]]) -> pd.DataFrame:

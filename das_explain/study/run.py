@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from das_explain.checkpoint.config import WEIGHTS
 from das_explain.errors import UsageError
 from das_explain.files import PART, is_regular, write_json, write_text_whole
-from das_explain.folders import LOCK, check_folder, lock_folder, remove_parts
+from das_explain.folders import LOCK, check_folder, lock_folder, remove_parts, remove_written
 from das_explain.report.tables import Table
 from das_explain.study import figures, tables
 from das_explain.study.page import write_page
+from das_explain.study.preflight import check_study
 from das_explain.study.results import Results
 from das_explain.study.run_units import Resources, Told, run_units
 from das_explain.study.schema import Study
@@ -25,6 +28,7 @@ from das_explain.study.units import Unit, check_keep, check_units, drop_checkpoi
 from das_explain.types import Progress, no_progress
 
 STUDY, SUMMARY = "study.json", "summary.md"
+FIGURE = re.compile(r"(copies|accuracy-sfd|lift|readings)-[A-Za-z0-9._-]+\.(png|pdf)")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Made:
     page: Path
     results: Results
     shown: dict[str, Table]
+    figures: list[Path]  # the PNGs; a PDF lies beside each
 
 
 def nobody(unit: Unit, seconds: float) -> None:
@@ -77,11 +82,14 @@ def run_study(
         raise UsageError(f"--out {out} holds something else: name a new folder, or that of a study")
     units = units_of(study, out)
     check_units(units)
+    check_study(study, units, out, note)
+    before = _figures_of(out / STUDY)
     with lock_folder(out):
         for name in ("", "tables", "figures"):
             remove_parts(out / name)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_json(out / STUDY, {"study": study.to_dict(), "command": list(command), "created": created})
+        said = {"study": study.to_dict(), "command": list(command), "created": created}
+        write_json(out / STUDY, {**said, "figures": before})
         run_units(units, resources, keep, told)
         for unit in units:  # those that were finished before, perhaps with another --keep
             drop_checkpoint(unit, keep)
@@ -91,6 +99,9 @@ def run_study(
         )  # fmt: skip
         results = Results.read(study, units, runs, out)
         made = publish_results(results, command, created)
+        drawn = [path.with_suffix(end).name for path in made.figures for end in (".png", ".pdf")]
+        remove_written(out / "figures", set(before) - set(drawn))
+        write_json(out / STUDY, {**said, "figures": drawn})
         if keep == "none":
             for unit in units:
                 (unit.model / WEIGHTS).unlink(missing_ok=True)
@@ -104,11 +115,24 @@ def _of_others(out: Path) -> bool:
 
 def _is_study(path: Path) -> bool:
     """Whether this program wrote that ``study.json``."""
+    content = _content(path)
+    return isinstance(content.get("study"), dict) and "created" in content
+
+
+def _figures_of(path: Path) -> list[str]:
+    """The files of ``figures/`` that a study drew, by its ``study.json``; what is no figure's name is left out."""
+    names = _content(path).get("figures")
+    return (
+        [each for each in names if isinstance(each, str) and FIGURE.fullmatch(each)] if isinstance(names, list) else []
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes()) if is_regular(path) else None
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and isinstance(content.get("study"), dict) and "created" in content
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def publish_results(results: Results, command: Sequence[str], created: str) -> Made:
@@ -119,7 +143,7 @@ def publish_results(results: Results, command: Sequence[str], created: str) -> M
     drawn = figures.draw(results, out / "figures")
     write_text_whole(out / SUMMARY, summary(results, shown, drawn, command))
     page = write_page(results, shown, drawn, shlex.join(command), created)
-    return Made(page, results, shown)
+    return Made(page, results, shown, drawn)
 
 
 def shown_tables(results: Results) -> dict[str, Table]:
@@ -131,6 +155,7 @@ def shown_tables(results: Results) -> dict[str, Table]:
         "readings": tables.readings(results),
         "variance": tables.variance(results),
         "correlations": tables.correlations(results),
+        "measures": tables.measures(results),
         "others": tables.other_differences(results),
         "units": tables.units(results),
     }

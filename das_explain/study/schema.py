@@ -23,12 +23,19 @@ from typing import Any
 
 from das_explain.checkpoint.labels import read_label_map
 from das_explain.errors import UsageError
+from das_explain.files import read_regular
 from das_explain.train.recipe import load_recipe, parse_tree, read_yaml
 from das_explain.train.schema import Recipe
 from das_explain.train.strict import build
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a design or a data set: it names a folder
 _OPEN = re.compile(r"\$\{(\w+)\}")
+TREES = {  # of a study's file, with what is to stand there
+    "needs": "{photos: a folder of photos}",
+    "set": "{schedule.epochs: 5}",
+    "designs": "{none: {model.attention: none}}",
+    "scored_on": "{test: {data: collage:test:1000}}",
+}
 HALF = {"loop.half": True}  # checkpoints in half precision, unless the study says otherwise
 
 
@@ -101,9 +108,18 @@ def load_study(
         DasExplainError: a label map that cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"no study file {path}")
-    tree = parse_tree(path.read_text("utf-8"), f"study {path.name}")
+    try:
+        text = read_regular(path, "study file").decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no text in UTF-8, as a study file has to be") from None
+    tree = parse_tree(text, f"study {path.name}")
+    for key, example in TREES.items():
+        if not isinstance(tree.get(key) or {}, dict):
+            raise UsageError(f"study {path.name}: {key}: expected names and values, such as {example}")
+    for key in ("designs", "scored_on"):  # a bare number names a folder as well as a word
+        tree[key] = {str(name) if type(name) is int else name: each for name, each in (tree.get(key) or {}).items()}
     needs = tree.get("needs") or {}
     given: dict[str, str] = {}
     changes: dict[str, Any] = {}
@@ -136,7 +152,9 @@ def _check(study: Study) -> None:
     for what, names in (("designs", study.designs), ("scored_on", study.scored_on)):
         if not names:
             raise UsageError(f"the study has no {what}")
-        if odd := [name for name in names if not NAME.fullmatch(str(name))]:
+        if odd := [name for name in names if not isinstance(name, str)]:
+            raise UsageError(f"{what}: YAML reads a name as {odd[0]!r}; put it in quotes")
+        if odd := [name for name in names if not NAME.fullmatch(name)]:
             raise UsageError(f"{what}: {odd[0]!r} is no name for a folder; use letters, digits, and . _ - within")
     for name, settings in study.designs.items():
         if not isinstance(settings, dict):

@@ -53,21 +53,36 @@ def score_units(
     state = _State(out / STATE)
     runs = {}
     for name, data in study.data.items():
-        folder, dataset = out / "runs" / name, _open(data)
+        folder, dataset = out / "runs" / name, open_data(data)
         for line in dataset.notes:
             note(line)
-        wanted = _what(study, units, data, dataset, state)
-        if not _whole(folder, wanted, state.of(name)):
-            if gone := [unit.name for unit in units if not unit.has_weights]:
-                raise DasExplainError(
-                    f"{folder} has to be made, but the weights of {gone[0]} were not kept: delete {out / 'units' / gone[0]} "
-                    "to train it again"
-                )
-            run = _explain(study, units, data, dataset, folder, engine, device, batch, workers, progress)
+        wanted, there = _what(study, units, data, dataset, state), state.of(name)
+        if not _whole(folder, wanted, there):
+            if _explained(folder, wanted, there):
+                run = Run.open(folder)
+                run.lock()
+            else:
+                check_weights(units, folder)
+                run = _explain(study, units, data, dataset, folder, engine, device, batch, workers, progress)
             score_run(run, score_options(study), scoring)
             state.put(name, wanted)
+            del run  # which has the folder's lock
         runs[name] = Run.open(folder)
     return runs
+
+
+def check_weights(units: Sequence[Unit], folder: Path) -> None:
+    """Raises DasExplainError if the weights of finished units, from which the run in ``folder`` is to be made, are gone."""
+    if gone := [unit for unit in units if unit.finished and not unit.has_weights]:
+        which = f"{', '.join(str(unit.folder) for unit in gone)} to train {'it' if len(gone) == 1 else 'them'} again"
+        names = ", ".join(unit.name for unit in gone)
+        raise DasExplainError(f"{folder} has to be made, but the weights of {names} were not kept: delete {which}")
+
+
+def needs_weights(study: Study, units: Sequence[Unit], name: str, dataset: Dataset, out: Path) -> bool:
+    """Whether photos of this data set have to be explained, as soon as all units are there."""
+    state, data = _State(out / STATE), study.data[name]
+    return not _explained(out / "runs" / name, _what(study, units, data, dataset, state), state.of(name))
 
 
 def is_scored(study: Study, units: Sequence[Unit], name: str, out: Path) -> bool:
@@ -76,15 +91,22 @@ def is_scored(study: Study, units: Sequence[Unit], name: str, out: Path) -> bool
         return False
     state = _State(out / STATE)
     return _whole(
-        out / "runs" / name, _what(study, units, study.data[name], _open(study.data[name]), state), state.of(name)
+        out / "runs" / name, _what(study, units, study.data[name], open_data(study.data[name]), state), state.of(name)
     )
 
 
 def _whole(folder: Path, wanted: Any, there: Any) -> bool:
-    return there == wanted and (folder / "run.json").is_file() and not Run.open(folder).shards.missing()
+    return there == wanted and _explained(folder, wanted, there)
 
 
-def _open(data: ScoredOn) -> Dataset:
+def _explained(folder: Path, wanted: Any, there: Any) -> bool:
+    """Whether the evidence is whole, and that of these weights and photos, however it was scored."""
+    same = there is not None and {**there, "scoring": None} == {**wanted, "scoring": None}
+    return same and (folder / "run.json").is_file() and not Run.open(folder).shards.missing()
+
+
+def open_data(data: ScoredOn) -> Dataset:
+    """The photos, with their masks."""
     return open_dataset(data.data, masks=Path(data.masks) if data.masks else None)
 
 
@@ -107,7 +129,7 @@ def _explain(
         segmenter=choose_segmenter(dataset, RegionOptions(device=device)),
         labels=dataset.labels,
         label_map=data.classes,
-        options=_explaining(study),
+        options=explaining_options(study),
         blocks=study.blocks,
         nulls=score_options(study).nulls,
         batch=batch,
@@ -122,7 +144,8 @@ def in_order(study: Study, units: Sequence[Unit]) -> list[Unit]:
     return [unit for design in study.designs for unit in units if unit.design == design]
 
 
-def _explaining(study: Study) -> ExplainOptions:
+def explaining_options(study: Study) -> ExplainOptions:
+    """How copies are explained."""
     return ExplainOptions(precision=study.precision, measures=score_options(study).network_measures)
 
 
@@ -134,15 +157,19 @@ def _what(study: Study, units: Sequence[Unit], data: ScoredOn, dataset: Dataset,
         weights[unit.name] = fingerprint_of(unit) if unit.has_weights else known
     state.weights.update(weights)
     spec = asdict(data)
+    del spec["about"]
     if spec.pop("label_map") is not None:  # what is in it; a study without one is what it was before there were any
         spec["classes"] = data.classes
+    options = score_options(study)
     rests = {
         "data": {**spec, "fingerprint": dataset.fingerprint},
         "weights": weights,
         "blocks": study.blocks,
-        "explaining": asdict(_explaining(study)),
-        "scoring": score_options(study).to_json(),
+        "explaining": asdict(explaining_options(study)),
+        "scoring": options.to_json(),
     }
+    if options.network_measures:  # which are asked about them
+        rests["nulls"] = options.nulls
     return json.loads(json.dumps(rests))
 
 
@@ -154,7 +181,9 @@ class _State:
         try:
             content = json.loads(path.read_text("utf-8"))
             self.runs, self.weights = dict(content["runs"]), dict(content["weights"])
-        except (OSError, ValueError, KeyError, TypeError):
+            for rests in self.runs.values():
+                rests["data"].pop("about", None)  # of versions that explained all again where only this had changed
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self.runs, self.weights = {}, {}
 
     def of(self, name: str) -> Any:

@@ -34,8 +34,8 @@ def outcome(results: Results) -> Table | None:
                 _mean(results.row("design_means", data=data, group=design, measure="sfd", block=block))
                 for block in results.blocks
             ]
-            if right is not None:
-                rows.append(Row((name(data), name(design), whole(right.copies), _percent(right), *cells)))
+            # Of photos without labels there is no accuracy, of a block that a design does not have no sfd.
+            rows.append(Row((name(data), name(design), whole(results.study.copies), _percent(right), *cells)))
     columns = (*words("Photos", "Design"), *numbers("Copies", "Right, top-1", *(f"sfd, {b}" for b in results.blocks)))
     return _table("outcome-table", "Accuracy and sfd of each design", columns, rows, OVER)
 
@@ -104,6 +104,26 @@ def lifts(results: Results, measure: str = "sfd") -> Table | None:
     return _table(
         f"lift-{measure}", f"{title_of(measure)} beside maps that know nothing of the photo", columns, rows, note
     )
+
+
+def measures(results: Results) -> Table | None:
+    """Every other measure of each design, and how far it stands above maps that know nothing of the photo."""
+    lifted = results.tables["design_lifts"]
+    nulls = list(dict.fromkeys(lifted["null"])) if len(lifted) else []
+    over = {(r.data, r.measure, r.block, r.group, r.null): r for r in lifted.itertuples(index=False)}
+    rows = []
+    for row in results.tables["design_means"].itertuples(index=False):
+        if row.measure not in MAIN:
+            found = [over.get((row.data, row.measure, row.block, row.group, null)) for null in nulls]
+            cells = [Cell("–") if each is None else difference(each.lift, each.ci_low, each.ci_high) for each in found]
+            head = (name(row.data), Cell(title_of(row.measure)), Cell(row.block), name(row.group))
+            rows.append(Row((*head, _mean(row), *cells)))
+    columns = (
+        *words("Photos", "Measure", "Block", "Design"),
+        *numbers("Mean", *(f"Lift over {NULLS.get(null, null).lower()}" for null in nulls)),
+    )
+    note = f"{OVER} Of a measure where less is better a good lift is below zero."
+    return _table("measures", "The other measures of each design", columns, rows, note)
 
 
 def variance(results: Results) -> Table | None:
@@ -205,16 +225,19 @@ def _table(at: str, title: str, columns: tuple, rows: list[Row], note: str) -> T
 
 
 def _percent(row: Any) -> Cell:
+    if row is None:
+        return Cell("–")
     low, high = (100 * min(max(end, 0.0), 1.0) for end in (row.ci_low, row.ci_high))
     ends = f"[{low:.1f}, {high:.1f}]" if np.isfinite(row.ci_low) else ""
     return Cell(f"{100 * row.mean:.1f} %", ends, strong=True)
 
 
 def _mean(row: Any) -> Cell:
-    """A mean sfd; an interval of few copies may reach beyond what sfd can be, which is left out."""
+    """The mean of a measure; an interval of few copies may reach beyond what it can be, which is left out."""
     if row is None or np.isnan(row.mean):
         return Cell("–")
-    low, high = (number(min(max(end, 0.0), 1.0)) for end in (row.ci_low, row.ci_high))
+    least, most = MEASURES[row.measure].bounds if row.measure in MEASURES else (-np.inf, np.inf)
+    low, high = (number(min(max(end, least), most)) for end in (row.ci_low, row.ci_high))
     return Cell(number(row.mean), f"[{low}, {high}]" if np.isfinite(row.ci_low) else "", strong=True)
 
 

@@ -67,11 +67,11 @@ def test_photos_of_other_names_have_a_label_map(small: Path, photos: Path, tmp_p
     monkeypatch.setattr(scoring, "collect", lambda plan, *_, **__: plans.append(plan))
     rests = []
     for each in study.data.values():
-        dataset = scoring._open(each)
+        dataset = scoring.open_data(each)
         scoring._explain(study, [], each, dataset, tmp_path / "run", "local", "cpu", 16, 0, no_progress)
         rests.append(scoring._what(study, [], each, dataset, scoring._State(tmp_path / "scored.json"))["data"])
     assert [plan.label_map for plan in plans] == [None, {"blue": "sky", "red": "0"}]
-    assert set(rests[0]) == {"data", "masks", "sample", "about", "fingerprint"}, "studies of before are not done again"
+    assert set(rests[0]) == {"data", "masks", "sample", "fingerprint"}, "studies of before are not done again"
     assert rests[1]["classes"] == {"blue": "sky", "red": "0"}, "another map is another run"
     (tmp_path / "map.csv").write_text("data,model\n")
     with pytest.raises(DasExplainError, match="map.csv: a label map without a row"):

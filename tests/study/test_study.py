@@ -140,8 +140,10 @@ def test_a_finished_study_is_told_again_also_without_weights_and_published_witho
     assert "${photos}/photos.csv" in (folder / "README.md").read_text()
     loaded, given = load_study(small, [f"photos={photos}"])
     with pytest.raises(UsageError, match="holds something else"):
-        publish(out, units_of(loaded, out), photos, given)
-    publish(out, units_of(loaded, out), folder, {"photos": "photos"})  # a word, and no path: it stays a word
+        publish(out, units_of(loaded, out), [], photos, given)
+    publish(
+        out, units_of(loaded, out), [out / "figures/lift-all.png"], folder, {"photos": "photos"}
+    )  # a word, and no path: it stays a word
     assert "of 8 photos" in (folder / "README.md").read_text()
     foreign = study(small, photos, photos)
     assert "holds something else" in str(foreign.exception)
@@ -149,9 +151,9 @@ def test_a_finished_study_is_told_again_also_without_weights_and_published_witho
     assert other.exit_code != 0
     assert "holds another run (schedule.epochs is 3 there, 4 now)" in str(other.exception)
     changed = small.with_name("changed.yaml")
-    changed.write_text(small.read_text().replace("- centre", "- uniform"))
+    changed.write_text(small.read_text().replace("- layer1\n", ""))
     refused = study(changed, photos, out)
-    assert "the weights of none-0 were not kept" in str(refused.exception)
+    assert "the weights of none-0, das-0, none-1, das-1 were not kept" in str(refused.exception)
 
 
 def test_what_a_killed_process_left_half_written_goes_and_a_second_process_waits_for_nobody(
@@ -292,5 +294,5 @@ def test_the_page_opens_from_disk_in_silence_and_fits_a_phone(whole: Path, tmp_p
     page = open_page(f"file://{tmp_path}/phone.html", tmp_path / "profile", "--window-size=600,3100")
     assert page.console == []
     seen = page.result()
-    assert seen.pop("tables") == seen.pop("copies") == 8
+    assert seen.pop("tables") == seen.pop("copies") == 9
     assert seen == {"scroll": 375, "over": [], "bold": 0, "alts": True, "blank": 0}
