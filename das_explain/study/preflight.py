@@ -35,6 +35,7 @@ def check_study(study: Study, units: Sequence[Unit], out: Path, note: Callable[[
             dataset = data[name] = open_data(study.data[name])
             draw_sample(dataset, study.data[name].sample, 0)
             segmenter = choose_segmenter(dataset, RegionOptions())
+            segmenter.identity()  # a finder's weights are looked for, and fetched
         if segmenter.needs_networks:
             note(
                 f"{name}: the photos have no masks: {segmenter.name} is to find the objects, and is loaded after training"

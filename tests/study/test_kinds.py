@@ -167,6 +167,7 @@ MISTAKES = [
     ({"scored_on": {"x": {"data": DATA, "masks": "nosuch"}}}, "scored_on.x: .*nosuch"),
     ({"scored_on": {"x": {"data": DATA, "sample": 0}}}, "scored_on.x: cannot draw 0 images"),
     ({"scored_on": {"x": {"data": "${photos}/strange.csv"}}}, "scored_on.x: no class of the data"),
+    ({"scored_on": {"x": {"data": "${photos}/bare.csv"}}}, "scored_on.x: .*sam-vit-base"),
     ({"designs": {"none": {}, "a": {"model.attention": "nosuch"}}}, "nosuch"),
     ({"designs": {"none": {}, "a": {"model.attention": "das", "model.arguments": {"gates": ["layer77"]}}}}, "layer77"),
 ]
@@ -174,10 +175,12 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("entries", "told"), MISTAKES, ids=[told for _, told in MISTAKES])
 def test_mistakes_are_told_before_anything_is_trained(
-    small: Path, photos: Path, tmp_path: Path, entries: dict[str, Any], told: str
+    small: Path, photos: Path, tmp_path: Path, monkeypatch, entries: dict[str, Any], told: str
 ):
     shutil.copytree(photos, tmp_path / "photos")
     table = pd.read_csv(photos / "photos.csv")
+    table[["image", "label"]].to_csv(tmp_path / "photos/bare.csv", index=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     table.assign(label="unicorn").to_csv(tmp_path / "photos/strange.csv", index=False)
     path = changed(small, tmp_path, **entries)
     for words in ((), ("--dry-run",)):
