@@ -28,7 +28,7 @@ def info() -> None:
 
     Example: das-explain cache info
     """
-    from das_explain.commands.common import print_table
+    from das_explain.commands.tables import print_table
     from das_explain.segment.cache import cache_folder, shelves
 
     say(f"cache       {cache_folder()}")

@@ -113,7 +113,7 @@ def evaluate(
 
 
 def _print_accuracy(measured: Measured) -> None:
-    from das_explain.commands.common import number, pair, print_table
+    from das_explain.commands.tables import number, pair, print_table
 
     rows = [
         (
@@ -142,7 +142,7 @@ def _print_accuracy(measured: Measured) -> None:
 
 def _print_ap(measured: Measured) -> None:
     from das_explain.accuracy.average_precision import METRICS
-    from das_explain.commands.common import pair, print_table
+    from das_explain.commands.tables import pair, print_table
 
     ap = measured.tables["ap"]
     rows = []
@@ -157,13 +157,13 @@ def _print_ap(measured: Measured) -> None:
 
 
 def _difference(row) -> tuple[str, str]:
-    from das_explain.commands.common import number, span
+    from das_explain.commands.tables import number, span
 
     return number(row.difference, "+.1f", scale=100), span(row.ci_low, row.ci_high, "+.1f", scale=100)
 
 
 def _percent(value: float, low: float, high: float) -> tuple[str, str]:
-    from das_explain.commands.common import number, span
+    from das_explain.commands.tables import number, span
 
     return number(value, ".1f", scale=100), span(low, high, ".1f", scale=100)
 

@@ -107,7 +107,7 @@ def _point(text: str) -> tuple[float, float]:
 
 def _print(summary: pd.DataFrame) -> None:
     """The variants' means, and how far they are from the trained network's."""
-    from das_explain.commands.common import number, print_table, span
+    from das_explain.commands.tables import number, print_table, span
 
     rows = []
     for row in summary[summary["n"] > 0].itertuples():

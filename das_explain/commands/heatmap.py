@@ -31,8 +31,9 @@ def heatmap(
 
     Example: das-explain heatmap dog.jpg cat.jpg -m plain=plain.pth@resnet50 -m das=das.pth@resnet50:das
     """
-    from das_explain.commands.common import load_explainer, open_photos, print_heatmaps, progress_bar
+    from das_explain.commands.common import load_explainer, open_photos, progress_bar
     from das_explain.commands.readable import check_readable, records
+    from das_explain.commands.tables import print_heatmaps
     from das_explain.folders import check_folder
 
     # Before torch is imported: a wrong path is told at once.

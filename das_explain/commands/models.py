@@ -36,7 +36,7 @@ def known(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from das_explain.checkpoint.build import build_network
-    from das_explain.commands.common import print_table
+    from das_explain.commands.tables import print_table
     from das_explain.nn.registry import ATTENTION, BACKBONES, BLOCKS
 
     kinds = ("none", "das")

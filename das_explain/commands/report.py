@@ -20,7 +20,7 @@ def report(
 
     Example: das-explain report runs/mine
     """
-    from das_explain.commands.common import print_tables
+    from das_explain.commands.tables import print_tables
     from das_explain.evidence.run import Run
     from das_explain.report.publish import publish
     from das_explain.scoring.parts import default_processes

@@ -49,8 +49,9 @@ def segment(
     cluster = machines.cluster()
 
     from das_explain.batches.export import export_masks
-    from das_explain.commands.common import print_agreement, print_notes, progress_bars
+    from das_explain.commands.common import print_notes, progress_bars
     from das_explain.commands.readable import check_readable, records
+    from das_explain.commands.tables import print_agreement
     from das_explain.data.dataset import open_dataset
     from das_explain.data.mask_options import MaskOptions
     from das_explain.errors import UsageError

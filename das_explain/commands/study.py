@@ -144,7 +144,7 @@ class _Told:
 
 def _print_plan(study: Study, out: Path, resources: Resources, keep: str) -> None:
     """Units, time and disk, from a timed probe."""
-    from das_explain.commands.common import print_table
+    from das_explain.commands.tables import print_table
     from das_explain.study.preflight import check_study
     from das_explain.study.probe import estimates, probe
     from das_explain.study.scoring import is_scored
@@ -171,7 +171,7 @@ def _print_plan(study: Study, out: Path, resources: Resources, keep: str) -> Non
 
 
 def _print_outcome(made: Made) -> None:
-    from das_explain.commands.common import print_table
+    from das_explain.commands.tables import print_table
     from das_explain.study.words import sentences
 
     if table := made.shown.get("outcome"):

@@ -11,7 +11,8 @@ import rich.console
 from typer.testing import CliRunner
 
 from das_explain.commands import app
-from das_explain.commands.common import pair, print_table, progress_bars, span
+from das_explain.commands.common import progress_bars
+from das_explain.commands.tables import pair, print_table, span
 from tests.models import model_directory
 from tests.photos import object_mask, photo, store, store_mask
 

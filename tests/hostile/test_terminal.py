@@ -16,8 +16,8 @@ from PIL import Image
 from rich.console import Console
 
 from das_explain import commands
-from das_explain.commands.common import print_table
 from das_explain.commands.say import say
+from das_explain.commands.tables import print_table
 from das_explain.data.images import ImageError, decode_image
 from das_explain.errors import LONGEST, DasExplainError, UsageError
 from das_explain.nn import create_model

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from das_explain.cam.maps import upsample
-from das_explain.commands.common import print_tables
+from das_explain.commands.tables import print_tables
 from das_explain.evidence.codec import encode
 from das_explain.evidence.join import join_runs
 from das_explain.evidence.run import ALL, Run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from das_explain.commands.common import print_tables
+from das_explain.commands.tables import print_tables
 from das_explain.measures import MEASURES, Measure
 from das_explain.measures import register as register_measure
 from das_explain.nulls import NULLS, Null
