@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from das_explain.errors import UsageError
@@ -34,3 +36,15 @@ def describe_device(device: torch.device) -> str:
     'cpu'
     """
     return f"{device.type} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def processor_name() -> str:
+    """The processor, by its maker's name where the system tells (``AMD EPYC (x86_64)``): trained in bfloat16, the same seed
+    ends elsewhere on another one."""
+    machine = platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{model} ({machine})" if model else f"{machine} CPU"

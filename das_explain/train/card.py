@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from das_explain.devices import processor_name
 from das_explain.stats.intervals import wilson
 from das_explain.train.data import TrainingData
 from das_explain.train.machine import on_gpu
@@ -96,7 +97,7 @@ def describe_training(
     recipe: Recipe, fingerprints: dict, log: list[dict[str, str]], precision: str, command: str | None, *packages: str
 ) -> dict:
     """What a training run is known by, whatever it learned; ``packages``: more that the result depends on."""
-    cpu = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    cpu = f"{processor_name()}, {torch.get_num_threads()} threads"
     machine = torch.cuda.get_device_name() if on_gpu(recipe) else cpu
     if (processes := recipe.loop.devices * recipe.loop.nodes) > 1:
         machine = f"{processes} processes, each {machine}"

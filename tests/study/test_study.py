@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 pytest.importorskip("lightning")
 
 from das_explain.commands import app
+from das_explain.devices import processor_name
 from das_explain.errors import UsageError
 from das_explain.evidence.tables import TABLES
 from das_explain.folders import lock_folder
@@ -65,6 +66,7 @@ def test_a_unit_is_what_train_leaves_in_half_precision(whole: Path):
     assert not (unit / "last.ckpt").exists()
     training = json.loads((unit / "model" / "config.json").read_text())["training"]
     assert (training["seed"], training["recipe"]["loop"]["half"]) == (1, True)
+    assert training["machine"].startswith(processor_name())
     assert training["command"].startswith("das-explain train ")
     assert "epoch 3/3" in (whole / "units" / "das-1.log").read_text()
 
