@@ -16,7 +16,7 @@ from skimage import data
 
 from das_explain import figures
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.figures import HeatmapRow
+from das_explain.figures import HeatmapRow, distribution
 from das_explain.stats import tables as stats
 from tests.figures.readable import assert_readable, strings, texts
 
@@ -259,6 +259,14 @@ def test_distributions_show_every_scored_image_and_the_mean(scores):
     assert "…" in names[1]
     assert names[1].endswith(LONG[-4:])
     assert_readable(figure)
+
+
+def test_the_density_of_a_distribution_is_scipys():
+    from scipy.stats import gaussian_kde
+
+    values, grid = np.random.default_rng(0).normal(size=40), np.linspace(-2, 2, 50)
+    ours, theirs = distribution._density(values, grid), gaussian_kde(values)(grid)
+    np.testing.assert_allclose(ours / ours.max(), theirs / theirs.max(), rtol=1e-9)
 
 
 def test_a_model_without_scores_is_said_to_have_none(scores):

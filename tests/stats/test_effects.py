@@ -156,3 +156,12 @@ def test_the_table_of_effects():
     assert against_c.iloc[0]["shift"] == pytest.approx(-table.iloc[1]["shift"], abs=1e-9)
     with pytest.raises(UsageError, match="no model is called d: the run's models are a, b"):
         effects.effect_sizes(matrix_table("x", a=a, b=b), baseline="d")
+
+
+@pytest.mark.parametrize("decimals", [9, 1])
+def test_wilcoxon_of_many_is_scipys_with_and_without_ties(decimals: int):
+    rng = np.random.default_rng(decimals)
+    for n in (51, 52, 80, 300):
+        differences = rng.normal(0.1, 1, n).round(decimals)
+        expected = scipy_stats.wilcoxon(differences).pvalue
+        assert effects.wilcoxon_p_value(differences) == pytest.approx(expected, rel=1e-9)
