@@ -96,7 +96,7 @@ def study(
         return
     command = ["das-explain", *sys.argv[1:]]
     told = _Told(units := units_of(loaded, out))
-    with progress_bars("images", "scored") as (progress, scoring):
+    with progress_bars("images", "images with blind maps", "scored") as (progress, asking, scoring):
         made = run_study(
             loaded,
             out,
@@ -108,6 +108,7 @@ def study(
             workers=running.workers,
             told=told,
             progress=progress,
+            asking=asking,
             scoring=scoring,
             note=told.note,
         )

@@ -8,7 +8,7 @@ from contextlib import closing
 from das_explain.batches.workers import killed_workers_told
 from das_explain.engines.shard import batches_of
 from das_explain.evidence.codec import encode
-from das_explain.evidence.provenance import asked, asked_about
+from das_explain.evidence.provenance import asked, asked_about, at_once_of
 from das_explain.evidence.run import ALL, Run
 from das_explain.evidence.whole import WholeSample
 from das_explain.explain.explainer import Explainer
@@ -30,6 +30,8 @@ def ask_about_nulls(run: Run, plan: Plan, explainer: Explainer, progress: Progre
     parts = batches_of(plan, [number for number, there in known.items() if set(wanted) - set(there)])
     if not parts:
         return
+    if sizes := list(filter(None, (at_once_of(shards.path(number)) for number in known))):
+        explainer.fitting.most = min(sizes)  # found in another process, perhaps
     order = [part for each in parts.values() for part in each]
     done, total = len(plan.samples) - sum(map(len, order)), len(plan.samples)
     progress(done, total)
@@ -38,12 +40,16 @@ def ask_about_nulls(run: Run, plan: Plan, explainer: Explainer, progress: Progre
         for number, part in parts.items():
             (evidence,) = run.evidence(ALL, [number])
             fresh = [NULLS[name] for name in wanted if name not in known[number]]
+            names = {null.name for null in fresh}  # of an answer that was not stamped nothing is kept
+            evidence.nulls = {at: answer for at, answer in evidence.nulls.items() if at[2] not in names}
             fakes = NullMaps(whole, fresh, evidence, whole.first(sorted(known).index(number)))
-            start = 0
+            start = lost = 0
             for _ in part:
                 batch = next(batches)
-                explainer.ask(batch, start, fakes)
+                lost += explainer.ask(batch, start, fakes)
                 start += len(batch)
                 done += len(batch)
                 progress(done, total)
-            shards.write(number, asked(encode(evidence), wanted, shards.path(number)))
+            # Photos that cannot be read now are asked about by the next command.
+            done_now = [*known[number], *(wanted if not lost else ())]
+            shards.write(number, asked(encode(evidence), list(dict.fromkeys(done_now)), shards.path(number)))

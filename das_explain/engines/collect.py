@@ -13,10 +13,12 @@ from das_explain.devices import describe_device
 from das_explain.engines import create_engine
 from das_explain.engines.asking import ask_about_nulls
 from das_explain.engines.cluster import Cluster
+from das_explain.errors import UsageError
 from das_explain.evidence.provenance import photos_at_once
 from das_explain.evidence.run import Run
 from das_explain.explain.explainer import Explainer
 from das_explain.explain.plan import Plan
+from das_explain.nulls import NULLS
 from das_explain.segment.masks import assume_of_regions
 from das_explain.types import Progress, no_progress
 
@@ -50,6 +52,8 @@ def collect(
         DasExplainError: a model that cannot be loaded, labels that do not match, a folder that holds another run.
     """
     plan.options.check()
+    if unknown := [name for name in plan.nulls if name not in NULLS]:
+        raise UsageError(f"--nulls {unknown[0]!r} is unknown; choose among {', '.join(NULLS)}")
     how = create_engine(engine, cluster)
     explainer = plan.explainer()
     manifest = _manifest(plan, dataset, explainer, seed, stratified) | {"engine": engine}

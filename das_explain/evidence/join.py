@@ -16,6 +16,7 @@ from das_explain.evidence.codec import encode
 from das_explain.evidence.provenance import asked, asked_about, makers, sentences
 from das_explain.evidence.run import ALL, MADE_OF, RESULTS, Run
 from das_explain.evidence.values import Evidence, Key, Photo
+from das_explain.nulls import NULLS
 
 Renaming = dict[str, str]  # a model's name in its run -> in the joined one, of those that are taken
 
@@ -50,7 +51,9 @@ def join_runs(runs: Sequence[Run], out: Path, check: Callable[[Run], None] = lam
     for number, *parts in zip(numbers, *(run.evidence(ALL, numbers) for run in runs), strict=True):
         nulls = [asked_about(run.shards.path(number)) for run in runs]
         in_all = [null for null in joined.asked if all(null in each for each in nulls)]
-        joined.shards.write(number, asked(encode(_merged(runs, parts, names.renamings, seen)), in_all))
+        merged = _merged(runs, parts, names.renamings, seen)
+        merged.nulls = {at: answer for at, answer in merged.nulls.items() if at[2] in in_all}
+        joined.shards.write(number, asked(encode(merged), in_all))
     made_by = makers([(run.shards.path(number), run.shards.images(number)) for run in runs for number in numbers])
     told = {sentence for run in runs for sentence in sentences(run.manifest.get("made_by", []))}
     notes = [each for each in joined.manifest["explaining_assumptions"] if each not in told]
@@ -167,21 +170,30 @@ def _manifest(runs: Sequence[Run], names: _Names) -> dict[str, Any]:
         )
     made = ("command", "created", "device", "versions", "made_by", "seed")
     parts = [{"folder": str(run.folder), **{name: run.manifest.get(name) for name in made}} for run in runs]
-    left_out = (
-        *RESULTS,
-        *MADE_OF,
-        "figures",
-        "made_by",
-        *(["asked"] if len({frozenset(run.asked) for run in runs}) > 1 else []),
-    )
+    left_out = (*RESULTS, *MADE_OF, "figures", "made_by", "asked")
     rest = {name: value for name, value in runs[0].manifest.items() if name not in left_out}
+    of_all = _asked_of_all(runs)
+    if any(set(run.asked) != set(of_all) for run in runs):
+        notes.append(
+            f"measures that ask networks stand beside {', '.join(of_all)} alone: about others not all joined runs were asked alike"
+            if of_all
+            else "measures that ask networks have no nulls: about none were all joined runs asked alike"
+        )
     joined = {
+        **({"asked": of_all} if of_all else {}),
         "models": models,
         "groups": names.groups,
         "explaining_assumptions": list(dict.fromkeys(notes)),
         "joined": parts,
     }
     return json.loads(json.dumps({**rest, **joined}))
+
+
+def _asked_of_all(runs: Sequence[Run]) -> list[str]:
+    """The nulls about which the networks of all runs were asked; with other seeds chance and partners differ."""
+    alike = [null for null in runs[0].asked if all(null in run.asked for run in runs)]
+    one_seed = len({run.manifest["seed"] for run in runs}) == 1
+    return [null for null in alike if one_seed or (null in NULLS and NULLS[null].blind)]
 
 
 @dataclass

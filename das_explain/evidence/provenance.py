@@ -49,6 +49,12 @@ def asked_about(path: Path) -> list[str]:
     return nulls if isinstance(nulls, list) and all(isinstance(null, str) for null in nulls) else []
 
 
+def at_once_of(path: Path) -> int | None:
+    """`photos_at_once` of a shard."""
+    said = _said(path, AT_ONCE, b"null")
+    return said if isinstance(said, int) and said > 0 else None
+
+
 def maker_of(path: Path) -> Maker:
     """Who made the shard; empty where it does not say."""
     made_by = _said(path, KEY, b"{}")

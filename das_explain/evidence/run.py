@@ -137,8 +137,9 @@ class Run:
             else:
                 kept = {name: before[name] for name in ("created", "figures", *MADE_OF) if name in before}
                 run.manifest |= kept
-                if "asked" in manifest:
-                    run.manifest["asked"] = list(dict.fromkeys([*manifest["asked"], *before.get("asked", [])]))
+                known = before.get("asked", [])
+                if asked := dict.fromkeys([*manifest.get("asked", []), *(known if are_texts(known) else [])]):
+                    run.manifest["asked"] = list(asked)
         run.save_manifest()
         rows = ({"index": s.index, "image": s.name, "label": s.label} for s in samples)
         write_rows(run.path("sample.csv"), SAMPLE, rows)

@@ -90,18 +90,19 @@ class Explainer:
                 )
         return evidence
 
-    def ask(self, batch: Batch, start: int, fakes: NullMaps) -> None:
+    def ask(self, batch: Batch, start: int, fakes: NullMaps) -> int:
         """Asks the networks about null maps on the batch, whose first sample is the ``start``-th of the evidence of
         ``fakes``, and puts the answers there. Photos without a region have no answer, nor have those that can no longer
-        be read."""
+        be read, which are counted."""
         evidence = fakes.evidence
         words = [photo.status if evidence.masks else "no_mask" for photo in evidence.photos]
         words = [words[place] for place in evidence.shown]
         here = np.flatnonzero((evidence.shown >= start) & (evidence.shown < start + len(batch)))
         at = {int(row): int(evidence.shown[row]) - start for row in here}
-        rows = [row for row, place in at.items() if words[row] == "ok" and batch.statuses[place] != "unreadable"]
+        wanted = [row for row in at if words[row] == "ok"]
+        rows = [row for row in wanted if batch.statuses[at[row]] != "unreadable"]
         if not rows:
-            return
+            return len(wanted)
         seen = batch.take([at[row] for row in rows])
         for contestant in self.contest.contestants:
             target = torch.from_numpy(evidence.logits[contestant.name].target[rows].astype(np.int64))
@@ -119,6 +120,7 @@ class Explainer:
                 every[rows] = values
                 for row, word in zip(rows, status, strict=True):
                     said[row] = word
+        return len(wanted) - len(rows)
 
     def explain_model(self, contestant: Contestant, seen: Batch, targets: Tensor | None = None) -> Maps:
         """One model's maps of a batch of readable photos; ``targets`` int64 (n,): the logits to explain."""

@@ -16,7 +16,7 @@ from das_explain.nulls import Null
 
 
 class NullMaps:
-    """Those of the nulls, on the shown images of ``evidence``, of which the first has the rank ``first`` in the sample."""
+    """Those of the nulls, on the shown images of ``evidence``, which have masks, and of which the first has the rank ``first`` in the sample."""
 
     def __init__(self, whole: WholeSample, nulls: Sequence[Null], evidence: Evidence, first: int) -> None:
         self.whole, self.nulls, self.evidence, self.first = whole, whole.usable(nulls), evidence, first
@@ -26,10 +26,7 @@ class NullMaps:
         has one for all blocks."""
         geometry, evidence = contestant.geometry, self.evidence
         size, names = evidence.sizes[geometry], [evidence.photos[i].image for i in evidence.shown[rows]]
-        if geometry in evidence.masks:
-            masks = torch.from_numpy(evidence.masks[geometry][rows])
-        else:
-            masks = torch.zeros(len(rows), *size, dtype=torch.bool)
+        masks = torch.from_numpy(evidence.masks[geometry][rows])
         maps: dict[tuple[str, str], Tensor] = {}
         for block in contestant.blocks:
             key = Key(contestant.name, block)

@@ -59,9 +59,13 @@ class Probe:
         """A probe of a classifier: ``normalize`` makes of frames what it takes, ``targets`` int64 (N,) are its logits,
         of which ``activation`` makes probabilities."""
 
+        most = int(targets.max()) if len(targets) else 0
+
         def probability(photos: Tensor, rows: Tensor) -> Tensor:
             with torch.no_grad():
                 logits = network(normalize(photos)).float()
+            if most >= logits.shape[1]:  # evidence may come from a stranger
+                raise UsageError(f"class {most} is to be asked about, and the network has {logits.shape[1]}")
             return confidences(logits, activation).gather(1, targets[rows].view(-1, 1))[:, 0]
 
         return Probe(images, probability, **options)

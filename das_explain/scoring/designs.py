@@ -36,9 +36,9 @@ OF_DESIGNS = (
 
 
 def copies_of(run: Run, options: ScoreOptions) -> dict[str, str]:
-    """Model -> design, where a design of the run has several trained copies, or designs alone are compared; else nothing."""
+    """Model -> design, where a design of the run has several trained copies, or designs are wanted; else nothing."""
     groups = run.manifest["groups"]
-    several = not options.pairs or any(len(members) > 1 for members in groups.values())
+    several = options.designs or any(len(members) > 1 for members in groups.values())
     return {member: group for group, members in groups.items() for member in members} if several else {}
 
 
@@ -50,7 +50,7 @@ def write_designs(
     readings: ReadingTable | None,
     options: ScoreOptions,
 ) -> None:
-    """Writes the tables of designs into ``folder``; of a run without copies there are none, unless they alone are wanted.
+    """Writes the tables of designs into ``folder``; of a run without copies there are none, unless they are wanted.
 
     ``scores`` is scores.csv; ``frame(measures, nulls=...)`` gives the scored rows of measures, or of their nulls, long.
     """
@@ -61,7 +61,8 @@ def write_designs(
     write_table(folder / "variance.csv", variance_table(scores, groups))
     measures = [right_or_wrong(scores), *(frame([name], nulls=False) for name in options.measures)]
     measures = [table for table in measures if len(table)]
-    copies = pd.concat([copy_means(table, groups) for table in measures], ignore_index=True)
+    found = [copy_means(table, groups) for table in measures]
+    copies = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(TABLES["copies"]))
     write_table(folder / "copies.csv", copies)
     write_table(folder / "correlations.csv", correlate(copies, TOP1))
     _write_parts(folder, "design_means", (design_means(table, groups) for table in measures))

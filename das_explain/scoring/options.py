@@ -23,7 +23,8 @@ class ScoreOptions:
     ``measures`` and ``nulls`` are names; ``all`` stands for all (of the measures those that need no network).
     ``readings``: whether sfd is read in every way that it may be. ``tolerance``: pixels by which the pointing game's
     point may miss R (15 in Zhang et al.). ``baseline``: the model that all others are compared with; ``None``: every two
-    are. ``pairs``: whether models are compared at all, or only the designs that they are copies of.
+    are. ``pairs``: whether models are compared at all, or only the designs that they are copies of; ``designs``: whether
+    these have their tables even where each has one copy only.
     """
 
     threshold: float = 0.3
@@ -35,6 +36,7 @@ class ScoreOptions:
     baseline: str | None = None
     pairs: bool = True
     tolerance: float = 0.0
+    designs: bool = False
 
     def resolved(self) -> ScoreOptions:
         """The same with every name spelled out. Raises UsageError for what does not exist."""
@@ -91,6 +93,7 @@ class ScoreOptions:
                 baseline=None if baseline is None else str(baseline),
                 pairs=bool(values.get("pairs", True)),
                 tolerance=float(values.get("tolerance", 0.0)),
+                designs=bool(values.get("designs", False)),
             )
         except (KeyError, TypeError, ValueError):
             raise UsageError("run.json does not say how the run was scored: give the options") from None

@@ -133,7 +133,9 @@ def check_options(options: ScoreOptions, run: Run) -> None:
             "another --out"
         )
     strange = [name for name in options.nulls if name not in run.asked]
-    if options.network_measures and run.asked and strange:  # a run of before any were asked about has no such lifts
+    if (
+        options.network_measures and run.asked and strange and "joined" not in run.manifest
+    ):  # a run of before any were asked about has no such lifts
         raise UsageError(
             f"--nulls {strange[0]}: the networks were not asked about such maps ({', '.join(options.network_measures)}): "
             "run the same sfd command with it, which adds that alone"
@@ -179,7 +181,7 @@ class _Values:
         ats = [at for at in self._of if at[1] in measures and bool(at[2]) == nulls]
         values = [self._of[at] for at in ats]
         there = [np.flatnonzero(~np.isnan(each)).astype(np.int32) for each in values]
-        rows = np.repeat(np.arange(len(ats), dtype=np.int16), [len(each) for each in there])
+        rows = np.repeat(np.arange(len(ats), dtype=np.int32), [len(each) for each in there])
         none = np.empty(0, np.int32)
         texts = {
             "model": [at[0].model for at in ats],

@@ -64,7 +64,7 @@ def _kendall(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     untied = [int(np.count_nonzero(order)) // 2 for order in orders]
     if not all(untied):
         return np.nan, np.nan
-    tau = concordant / np.sqrt(untied[0]) / np.sqrt(untied[1])
+    tau = float(np.clip(concordant / np.sqrt(untied[0]) / np.sqrt(untied[1]), -1, 1))
     every = n * (n - 1) // 2
     inversions = (every - abs(concordant)) // 2
     if untied == [every, every] and (n <= _EXACT or inversions <= 1):

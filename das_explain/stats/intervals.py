@@ -88,7 +88,8 @@ def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.nd
     >>> [array.round(3).tolist() for array in mean_intervals_in_closed_form(np.array([[0.5, 0.2], [0.7, np.nan]]))]
     [[2, 1], [0.6, 0.2], [0.461, nan], [0.739, nan]]
     """
-    parts = [_in_closed_form(values[:, start : start + _COLUMNS]) for start in range(0, values.shape[1], _COLUMNS)]
+    starts = range(0, max(1, values.shape[1]), _COLUMNS)
+    parts = [_in_closed_form(values[:, start : start + _COLUMNS]) for start in starts]
     n, middle, low, high = map(np.concatenate, zip(*parts))
     return n, middle, low, high
 

@@ -1,4 +1,4 @@
-"""What would go wrong after hours of training, told before: every design is built, all photos are opened."""
+"""What would go wrong after hours of training, told before: every design is built, and of each set of photos some are opened."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from das_explain.batches.load import count_unread
 from das_explain.checkpoint.load import load_model
 from das_explain.checkpoint.matching import match_labels
 from das_explain.checkpoint.model import LoadedModel
@@ -18,7 +19,10 @@ from das_explain.segment.choose import RegionOptions, choose_segmenter
 from das_explain.study.schema import Study
 from das_explain.study.scoring import check_weights, explaining_options, needs_weights, open_data, score_options
 from das_explain.study.units import Unit
+from das_explain.text import plural
 from das_explain.train.task import create_task
+
+LOOK = 64  # photos of each set that are opened
 
 
 def check_study(study: Study, units: Sequence[Unit], out: Path, note: Callable[[str], None] = lambda _: None) -> None:
@@ -33,9 +37,13 @@ def check_study(study: Study, units: Sequence[Unit], out: Path, note: Callable[[
     for name in study.data:
         with _named(f"scored_on.{name}"):
             dataset = data[name] = open_data(study.data[name])
-            draw_sample(dataset, study.data[name].sample, 0)
+            some = draw_sample(dataset, study.data[name].sample, 0)[:LOOK]
             segmenter = choose_segmenter(dataset, RegionOptions())
             segmenter.identity()  # a finder's weights are looked for, and fetched
+            if (unread := count_unread(dataset.source, some, segmenter)) == len(some):
+                raise DasExplainError(f"not one of the first {plural(unread, 'photo')} can be read")
+            if unread:
+                note(f"{name}: {unread} of the first {plural(len(some), 'photo')} or their masks cannot be read")
         if segmenter.needs_networks:
             note(
                 f"{name}: the photos have no masks: {segmenter.name} is to find the objects, and is loaded after training"

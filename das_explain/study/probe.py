@@ -66,10 +66,10 @@ def _cost(study: Study, recipe: Recipe) -> Cost:
     explained = loaded.explain(photos, blocks=study.blocks or None)
     each = (time.perf_counter() - start) / len(photos)
     maps = sum(cam.native.shape[-1] * cam.native.shape[-2] * 4 for cam in explained.cams.values())
-    each += _asked(study, loaded)
+    asked = _asked(study, loaded)
     values = sum(parameter.numel() for parameter in network.parameters())
     width = 2 if recipe.loop.half else 4
-    return Cost(batches * seconds + tested * each / 2, each, values * width, values * 4 * 2, maps)
+    return Cost(batches * seconds + tested * each / 2, each + asked, values * width, values * 4 * 2, maps)
 
 
 def _asked(study: Study, loaded: LoadedModel) -> float:

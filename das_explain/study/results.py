@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from das_explain.evidence.run import Run
+from das_explain.evidence.tables import TABLES as COLUMNS
 from das_explain.evidence.tables import TEXT, write_table
 from das_explain.scoring.designs import TOP1
 from das_explain.stats.sensitivity import DEFAULT_READING, sensitivity
@@ -44,7 +45,8 @@ class Results:
                     table = run.table(name)
                     texts = {column: str for column in table.columns if column in TEXT}
                     found[name].append(table.astype(texts).assign(data=data))
-        tables = {name: pd.concat(parts) if parts else pd.DataFrame() for name, parts in found.items()}
+        nothing = {name: pd.DataFrame(columns=["data", *COLUMNS[name]]) for name in TABLES}
+        tables = {name: pd.concat(parts) if parts else nothing[name] for name, parts in found.items()}
         for name in ("design_differences", "design_readings"):
             tables[name] = _turned(tables[name], list(study.designs))
         trainings = [(unit, training_of(unit)) for unit in in_order(study, units)]
@@ -103,12 +105,13 @@ def _turned(table: pd.DataFrame, designs: Sequence[str]) -> pd.DataFrame:
     """Differences, each from the design that the study names first, whatever the order was when they were scored."""
     if not len(table):
         return table
+    table = table.reset_index(drop=True)
     places = {design: place for place, design in enumerate(designs)}
     back = (table["group_a"].map(places) > table["group_b"].map(places)).to_numpy()
     turned = table[back].rename(columns=_OTHER)
     for column in ("delta", *(each for each in table.columns if each.endswith(("ci_low", "ci_high")))):
         turned[column] = -turned[column]
-    return pd.concat([table[~back], turned[table.columns]]) if back.any() else table
+    return pd.concat([table[~back], turned[table.columns]]).sort_index()
 
 
 _PAIRS = [(f"{what}_a", f"{what}_b") for what in ("group", "copies", "mean")]

@@ -57,6 +57,7 @@ def run_study(
     workers: int | None = None,
     told: Told = nobody,
     progress: Progress = no_progress,
+    asking: Progress = no_progress,
     scoring: Progress = no_progress,
     note: Callable[[str], None] = lambda _: None,
 ) -> Made:
@@ -68,7 +69,7 @@ def run_study(
         keep: of each unit: ``none`` of its weights once it is scored, ``last`` its weights, ``all`` also what training
             would go on from.
         told: of each unit that is finished; ``progress``: of photos
-            explained; ``scoring``: of photos scored; ``note``: of what a data set has to say about itself.
+            explained, ``asking``: on which networks were asked about null maps; ``scoring``: of photos scored; ``note``: of what a data set has to say about itself.
 
     Raises:
         UsageError: an option that does not exist, a folder of something else.
@@ -95,7 +96,7 @@ def run_study(
             drop_checkpoint(unit, keep)
         runs = score_units(
             study, units, out, engine=resources.engine, device=device, batch=batch, workers=workers,
-            progress=progress, scoring=scoring, note=note,
+            progress=progress, asking=asking, scoring=scoring, note=note,
         )  # fmt: skip
         results = Results.read(study, units, runs, out)
         made = publish_results(results, command, created)

@@ -28,7 +28,7 @@ STATE = "scored.json"  # what each run was made of: none of it is made again whi
 
 def score_options(study: Study) -> ScoreOptions:
     """Designs are compared, not one copy with another."""
-    return ScoreOptions(measures=study.measures, nulls=study.nulls, pairs=False).resolved()
+    return ScoreOptions(measures=study.measures, nulls=study.nulls, pairs=False, designs=True).resolved()
 
 
 def score_units(
@@ -41,6 +41,7 @@ def score_units(
     batch: int = 16,
     workers: int | None = None,
     progress: Progress = no_progress,
+    asking: Progress = no_progress,
     scoring: Progress = no_progress,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Run]:
@@ -63,7 +64,7 @@ def score_units(
                 run.lock()
             else:
                 check_weights(units, folder)
-                run = _explain(study, units, data, dataset, folder, engine, device, batch, workers, progress)
+                run = _explain(study, units, data, dataset, folder, engine, device, batch, workers, progress, asking)
             score_run(run, score_options(study), scoring)
             state.put(name, wanted)
             del run  # which has the folder's lock
@@ -101,8 +102,11 @@ def _whole(folder: Path, wanted: Any, there: Any) -> bool:
 
 def _explained(folder: Path, wanted: Any, there: Any) -> bool:
     """Whether the evidence is whole, and that of these weights and photos, however it was scored."""
-    same = there is not None and {**there, "scoring": None} == {**wanted, "scoring": None}
-    return same and (folder / "run.json").is_file() and not Run.open(folder).shards.missing()
+    read = ("scoring", "nulls")  # of evidence, and which of its answers
+    alike = there is not None and all(there.get(key) == wanted.get(key) for key in {*there, *wanted} - {*read})
+    if not alike or not (folder / "run.json").is_file() or (run := Run.open(folder)).shards.missing():
+        return False
+    return not wanted.get("nulls") or (set(wanted["nulls"]) <= set(run.asked) and not run.unasked)
 
 
 def open_data(data: ScoredOn) -> Dataset:
@@ -121,6 +125,7 @@ def _explain(
     batch: int,
     workers: int | None,
     progress: Progress,
+    asking: Progress = no_progress,
 ) -> Run:
     plan = Plan(
         models=tuple(f"{unit.design}={unit.model}" for unit in in_order(study, units)),
@@ -136,7 +141,7 @@ def _explain(
         workers=workers,
         device=device,
     )
-    return collect(plan, dataset, folder, engine=engine, overwrite=True, progress=progress)
+    return collect(plan, dataset, folder, engine=engine, overwrite=True, progress=progress, asking=asking)
 
 
 def in_order(study: Study, units: Sequence[Unit]) -> list[Unit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from das_explain.data.dataset import open_dataset
 from das_explain.errors import UsageError
 from das_explain.evidence import shards
 from das_explain.evidence.join import join_runs
-from das_explain.evidence.provenance import asked_about
+from das_explain.evidence.provenance import asked, asked_about
 from das_explain.evidence.run import ALL, Run
 from das_explain.evidence.values import Key
 from das_explain.explain.contestants import ExplainOptions, load_contest
@@ -171,6 +172,43 @@ def test_a_photo_that_has_gone_since_loses_only_its_lift(setting: dict, tmp_path
     assert set(lost["status"]) == {"unreadable"}
     assert lost["value"].isna().all()
     assert not (nulls.loc[nulls["image"] != name, "status"] == "unreadable").any()
+    assert made.unasked == 3, "its part"
+    del made
+    gone.clear()
+    again = run(setting, tmp_path / "run", scoring=SCORING, **HOW)
+    assert again.unasked == 0
+    nulls = again.table("nulls")
+    assert (nulls.loc[(nulls["image"] == name) & (nulls["measure"] != "sfd"), "status"] == "ok").all()
+
+
+def test_answers_that_no_shard_speaks_of_are_given_again(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+    shutil.copytree(whole.folder, tmp_path / "run")
+    made = Run.open(tmp_path / "run")
+    for number in range(3):
+        path = made.shards.path(number)
+        table = made.shards.read(number)
+        made.shards.write(number, asked(table, ["left"], path))
+    del made
+    none = replace(SCORING, nulls=())
+    run(setting, tmp_path / "run", scoring=none, **HOW)
+    assert set(Run.open(tmp_path / "run").asked) == set(NULLS), "what was asked before is not forgotten"
+    again = run(setting, tmp_path / "run", scoring=SCORING, **HOW)
+    assert everything(again.folder) == everything(whole.folder)
+    assert set(asked_about(again.shards.path(0))) == {"left", *NULLS}
+
+
+def test_a_stranger_s_evidence_of_a_class_that_is_not_there_is_one_line(setting: dict):  # noqa: F811
+    network = (
+        load_contest(setting["models"], None, ExplainOptions(target="predicted"), device="cpu").contestants[0].network
+    )
+    probe = Probe.of(network.eval(), lambda photos: photos, torch.rand(1, 3, 32, 32), torch.tensor([5000]))
+    with pytest.raises(UsageError, match="class 5000 is to be asked about, and the network has 3"):
+        probe.before()
+
+
+def test_a_null_that_does_not_exist_is_told_before_anything_is_loaded(setting: dict, tmp_path: Path):  # noqa: F811
+    with pytest.raises(UsageError, match="--nulls 'spot' is unknown"):
+        run(setting, tmp_path / "run", nulls=("spot",), **HOW)
 
 
 def test_joined_runs_keep_what_all_were_asked(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
@@ -182,9 +220,13 @@ def test_joined_runs_keep_what_all_were_asked(whole: Run, setting: dict, tmp_pat
     score_run(joined, SCORING)
     assert everything(joined.folder) == everything(whole.folder)
     other = Run(apart[1].folder, {**apart[1].manifest, "asked": ["uniform"]})
-    without = join_runs([apart[0], other], tmp_path / "without")
-    score_run(without, SCORING)
-    assert set(without.table("lift")["measure"]) == {"sfd"}
+    fewer = join_runs([apart[0], other], tmp_path / "fewer")
+    score_run(fewer, SCORING)
+    lifts = fewer.table("lift")
+    assert set(lifts.loc[lifts["measure"] != "sfd", "null"]) == {"uniform"}
+    assert any("stand beside uniform alone" in note for note in fewer.manifest["assumptions"])
+    seeded = Run(apart[1].folder, {**apart[1].manifest, "seed": 1})
+    assert set(join_runs([apart[0], seeded], tmp_path / "seeded").asked) == {"centre", "centre-fitted", "uniform"}
 
 
 def _keys(of: Run) -> list[tuple[str, str]]:
