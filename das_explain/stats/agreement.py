@@ -13,7 +13,6 @@ from das_explain.errors import UsageError
 from das_explain.stats.pairing import measures_of, names, of_measure, pair, pairs_of
 
 _EXACT = 33  # images up to which the distribution of tau is counted out, as scipy does
-_FEW = 300  # images up to which every two are compared
 RANKS = ["block", "model_a", "model_b", "measure_a", "measure_b", "n", "tau", "p_value"]
 SIGNS = ["block", "model_a", "model_b", "reference", "sign", "measures", "same", "same_clear", "other_clear"]
 
@@ -54,22 +53,21 @@ def _kendall(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     if len(x) == 2:
         sign = np.sign(np.diff(x) * np.diff(y))[0]
         return (sign, 1.0) if sign else (np.nan, np.nan)
-    if len(x) > _FEW:
-        from scipy.stats import kendalltau  # takes half a second, of many images the time is spent elsewhere
-
-        return kendalltau(x, y)
     n = len(x)
-    orders = [np.sign(values[:, None] - values).astype(np.int8) for values in (x, y)]
-    concordant = int(np.sum(orders[0] * orders[1], dtype=np.int64)) // 2  # less those that are not
-    untied = [int(np.count_nonzero(order)) // 2 for order in orders]
+    every, order = n * (n - 1) // 2, np.lexsort((y, x))
+    x, y = (np.unique(values[order], return_inverse=True)[1] for values in (x, y))
+    tied = [int(_pairs(np.bincount(values)).sum()) for values in (x, y)]
+    both = int(_pairs(np.unique(x * n + y, return_counts=True)[1]).sum())
+    untied = [every - each for each in tied]
     if not all(untied):
         return np.nan, np.nan
+    discordant = _inverted(y)
+    concordant = every - sum(tied) + both - 2 * discordant  # less those that are not
     tau = float(np.clip(concordant / np.sqrt(untied[0]) / np.sqrt(untied[1]), -1, 1))
-    every = n * (n - 1) // 2
-    inversions = (every - abs(concordant)) // 2
-    if untied == [every, every] and (n <= _EXACT or inversions <= 1):
-        return tau, min(1.0, 2 * _inversions(n, inversions))
-    groups = [pd.Series(values).value_counts().to_numpy(float) for values in (x, y)]
+    fewer = min(discordant, every - discordant)
+    if not any(tied) and (n <= _EXACT or fewer <= 1):
+        return tau, min(1.0, 2 * _share_inverted(n, fewer))
+    groups = [np.bincount(values).astype(float) for values in (x, y)]
     ties, threes, spreads = ([np.sum(each(t)) for t in groups] for each in (_pairs, _threes, _spread))
     variance = (2 * every * (2 * n + 5) - sum(spreads)) / 18 + ties[0] * ties[1] / every
     variance += threes[0] * threes[1] / (18 * every * (n - 2))
@@ -88,7 +86,21 @@ def _spread(tied: np.ndarray) -> np.ndarray:
     return tied * (tied - 1) * (2 * tied + 5)
 
 
-def _inversions(n: int, most: int) -> float:
+def _inverted(ranks: np.ndarray) -> int:
+    """How many pairs of ranks (n,) stand the wrong way round: halves that are in order are merged, all of a length at once."""
+    size = 1 << max(1, len(ranks) - 1).bit_length()
+    halves = np.full(size, len(ranks), np.int64)  # what fills up is greatest, and stands last
+    halves[: len(ranks)] = ranks
+    found, width = 0, 1
+    while width < size:
+        blocks = halves.reshape(-1, 2, width) + (len(ranks) + 1) * np.arange(size // (2 * width))[:, None, None]
+        places = np.searchsorted(blocks[:, 0].ravel(), blocks[:, 1].ravel(), side="right").reshape(-1, width)
+        found += int((width * np.arange(1, len(places) + 1)[:, None] - places).sum())
+        halves, width = np.sort(halves.reshape(-1, 2 * width), axis=1).ravel(), 2 * width
+    return found
+
+
+def _share_inverted(n: int, most: int) -> float:
     """The share of orders of n things with at most so many inversions."""
     ways = np.ones(1)
     for each in range(2, n + 1):

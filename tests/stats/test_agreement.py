@@ -121,7 +121,7 @@ def test_a_measure_that_scored_nothing_agrees_with_none():
 def test_tau_and_its_p_are_scipys_with_and_without_ties():
     rng = np.random.default_rng(1)
     for case in range(200):
-        n = int(rng.integers(3, 60))
+        n = int(rng.integers(3, 60 if case % 5 else 600))
         x = rng.normal(size=n).round(0 if case % 2 else 9)
         y = (rng.choice([0, 1, -3]) * x + rng.normal(size=n) * rng.choice([0, 1])).round(1 if case % 3 else 9)
         ours, theirs = agreement._kendall(x, y), kendalltau(x, y)
