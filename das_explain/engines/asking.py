@@ -26,7 +26,8 @@ def ask_about_nulls(run: Run, plan: Plan, explainer: Explainer, progress: Progre
     shards, wanted = run.shards, [name for name in run.asked if name in NULLS]  # run.json may be of a stranger
     if run.asked:
         run.manifest["asked"] = wanted
-    known = {number: asked_about(shards.path(number)) for number in shards.present()} if wanted else {}
+    present = shards.present() if wanted else []
+    known = {number: asked_about(shards.path(number)) for number in present}
     parts = batches_of(plan, [number for number, there in known.items() if set(wanted) - set(there)])
     if not parts:
         return
@@ -42,7 +43,7 @@ def ask_about_nulls(run: Run, plan: Plan, explainer: Explainer, progress: Progre
             fresh = [NULLS[name] for name in wanted if name not in known[number]]
             names = {null.name for null in fresh}  # of an answer that was not stamped nothing is kept
             evidence.nulls = {at: answer for at, answer in evidence.nulls.items() if at[2] not in names}
-            fakes = NullMaps(whole, fresh, evidence, whole.first(sorted(known).index(number)))
+            fakes = NullMaps(whole, fresh, evidence, whole.first(present.index(number)))
             start = lost = 0
             for _ in part:
                 batch = next(batches)

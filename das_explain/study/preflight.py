@@ -48,7 +48,8 @@ def check_study(study: Study, units: Sequence[Unit], out: Path, note: Callable[[
             note(
                 f"{name}: the photos have no masks: {segmenter.name} is to find the objects, and is loaded after training"
             )
-    for name, dataset in data.items():
+    gone = any(unit.finished and not unit.has_weights for unit in units)
+    for name, dataset in data.items() if gone else ():  # else no weights need be hashed here
         if needs_weights(study, units, name, dataset, out):
             check_weights(units, out / "runs" / name)
     for design in study.designs:

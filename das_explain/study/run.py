@@ -13,6 +13,7 @@ from typing import Any
 
 from das_explain.checkpoint.config import WEIGHTS
 from das_explain.errors import UsageError
+from das_explain.evidence.ownership import figure_names
 from das_explain.files import PART, is_regular, write_json, write_text_whole
 from das_explain.folders import LOCK, check_folder, lock_folder, remove_parts, remove_written
 from das_explain.report.tables import Table
@@ -122,10 +123,7 @@ def _is_study(path: Path) -> bool:
 
 def _figures_of(path: Path) -> list[str]:
     """The files of ``figures/`` that a study drew, by its ``study.json``; what is no figure's name is left out."""
-    names = _content(path).get("figures")
-    return (
-        [each for each in names if isinstance(each, str) and FIGURE.fullmatch(each)] if isinstance(names, list) else []
-    )
+    return [name for name in figure_names(_content(path)) if FIGURE.fullmatch(name)]
 
 
 def _content(path: Path) -> dict[str, Any]:
