@@ -112,6 +112,8 @@ def main() -> None:
             raise
         where = "" if error.filename is None else f"{cut_middle(str(error.filename), LONGEST)}: "
         _end(f"{where}{error.strerror}", 2 if error.errno == errno.ENAMETOOLONG else 1)  # no path that could be there
+    finally:
+        gc.freeze()  # else half a second of every command goes by while modules are taken apart that end with it
 
 
 def _end(sentence: str, status: int) -> None:

@@ -93,6 +93,7 @@ class Run:
             ("explaining_assumptions", manifest.get("explaining_assumptions", [])),
             ("measures", manifest["options"].get("measures") or []),
             ("asked", manifest.get("asked", [])),
+            *(("groups", members) for members in manifest["groups"].values()),
         )
         for name, texts in optional:
             if not are_texts(texts):
