@@ -1,8 +1,10 @@
-"""Which device a network runs on, by name or by default: the same for classifiers and for what finds masks."""
+"""Which device a network runs on, by name or by default, and how many of a processor's threads are taken."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,30 @@ def describe_device(device: torch.device) -> str:
     'cpu'
     """
     return f"{device.type} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def use_threads(count: int) -> None:
+    """So many of the processor's threads for what torch and NumPy's BLAS do in this process from now on."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(count)
+    threadpool_limits(count, user_api="blas")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One of them in the block: of many small products a second one ends none earlier, and burns as much again waiting."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def processor_name() -> str:

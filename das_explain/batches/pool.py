@@ -9,9 +9,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from das_explain.batches.workers import end_with_parent
+from das_explain.devices import use_threads
 from das_explain.signals import leave_to_parent
 
 
@@ -19,7 +18,7 @@ from das_explain.signals import leave_to_parent
 def process_pool(
     count: int, threads: int, prepare: Callable[..., object] | None = None, *given: Any
 ) -> Iterator[ProcessPoolExecutor]:
-    """A pool of ``count`` processes of so many of torch's threads, each of which calls ``prepare(*given)`` first.
+    """A pool of ``count`` processes of so many threads, each of which calls ``prepare(*given)`` first.
 
     They are started, not forked: Arrow and torch have threads here, of which a fork may wait for ever. Where the block
     is left by an exception they are killed: whoever stops does not wait for them.
@@ -56,6 +55,6 @@ def _prepare(threads: int, prepare: Callable[..., object] | None, given: tuple[A
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     end_with_parent()
-    torch.set_num_threads(threads)
+    use_threads(threads)
     if prepare is not None:
         prepare(*given)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from das_explain.devices import use_threads
 from das_explain.engines.cluster import Layout
 from das_explain.engines.pieces import Job, Make
 from das_explain.errors import DasExplainError, one_line
@@ -22,11 +23,10 @@ class Actor:
 
     def __init__(self, job: Any, counter: Any, layout: Layout, folder: str) -> None:
         import ray
-        import torch
 
         with suppress(OSError):  # paths may be relative to where the command was given
             os.chdir(folder)
-        torch.set_num_threads(max(1, int(layout.cpus)))
+        use_threads(max(1, int(layout.cpus)))
         self.node = ray.get_runtime_context().get_node_id()
         self.counter, self.get = counter, ray.get
         self.make: Make | None = None

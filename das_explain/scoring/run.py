@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from das_explain.data.assumptions import Assumed
+from das_explain.devices import one_thread
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence import tables
 from das_explain.evidence.run import Run
@@ -67,6 +68,7 @@ def score_run(
     notes = _Assumptions(run)
     done = 0
     with ExitStack() as open_files:
+        open_files.enter_context(one_thread())
         whole = open_files.enter_context(closing(WholeSample(run, [NULLS[name] for name in options.nulls])))
         scorer = Scorer(models, options, whole, asked=run.asked)
         readings = ReadingTable(models, options) if options.readings else None

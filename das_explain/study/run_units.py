@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from das_explain.batches.pool import process_pool
 from das_explain.batches.workers import available_cpus
+from das_explain.devices import use_threads
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.study.units import Unit, train_unit
 
@@ -121,8 +122,6 @@ def _on_ray(units: Sequence[Unit], resources: Resources, keep: str) -> Generator
 
 
 def _on_worker(unit: Unit, keep: str, folder: str, threads: int) -> Outcome:
-    import torch
-
     os.chdir(folder)
-    torch.set_num_threads(threads)
+    use_threads(threads)
     return _timed(unit, keep, threads - 1)
