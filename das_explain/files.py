@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -144,12 +145,15 @@ def sha256_of(path: Path) -> str:
 
 def package_versions() -> dict[str, str]:
     """Python, the platform and the packages that results depend on."""
+    versions = {package: _version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), "platform": platform.platform(), **versions}
+
+
+@cache  # a package's description is a page of text, and a run asks three times for nine
+def _version(package: str) -> str:
     from importlib.metadata import PackageNotFoundError, version
 
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
