@@ -164,7 +164,8 @@ def from_order(
 ) -> Measured:
     """A measure of ranks: what ``reader`` says of each map that can be scored, see ``judge``."""
     check_maps(maps, masks)
-    _, status = judge(maps, regions_of(masks, options) if needs_object else None, needs_outside=needs_outside)
+    regions = regions_of(masks, options) if needs_object else None
+    _, status = judge(maps, regions, needs_outside=needs_outside, levels=levels_of(maps, options))
     ranking = ranking_of(maps, masks, options)
     values = [ranking.value(row, reader) if word == "ok" else torch.nan for row, word in enumerate(status)]
     return Measured(torch.tensor(values, dtype=torch.float64), status, {})

