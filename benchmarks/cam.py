@@ -158,8 +158,9 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
 
+    attention = "" if arguments.attention == "none" else f", attention {arguments.attention}"
     print(
-        f"{arguments.model}, attention {arguments.attention}, {arguments.blocks}, batch {arguments.batch}, "
+        f"{arguments.model}{attention}, {arguments.blocks}, batch {arguments.batch}, "
         f"{images.shape[-1]} px, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     beside = {

@@ -8,26 +8,44 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from das_explain.errors import UsageError
+from das_explain.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     import torch
+
+KINDS = ("cpu", "cuda", "mps", "xpu")
 
 
 def find_device(device: str | torch.device | None) -> torch.device:
     """The device of that name; ``None``: CUDA if there is one, else the CPU.
 
     Raises:
-        UsageError: no such kind of device.
+        UsageError: no such kind of device, or one that computes nothing (``meta``) or takes more than a name to be used.
     """
     import torch
 
     if device is None:  # Apple's mps only on request: its results have not been compared with the CPU's
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"unknown device {device!r}; write cpu, cuda, cuda:1 or mps") from None
+        found = None
+    if found is None or found.type not in KINDS:
+        raise UsageError(f"unknown device {str(device)!r}; write cpu, cuda, cuda:1 or mps")
+    return found
+
+
+def check_device(device: str) -> None:
+    """Raises UsageError unless maps can be scored there: the processor, or a CUDA device that is there."""
+    import torch
+
+    kind = find_device(device)
+    if kind.type not in ("cpu", "cuda"):  # Apple's has no float64, of which scores are
+        raise UsageError(f"maps are scored on cpu or cuda, not on {device}")
+    try:
+        float(torch.zeros((), device=kind))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"maps cannot be scored on {device}: {first_line(error)}") from None
 
 
 def describe_device(device: torch.device) -> str:

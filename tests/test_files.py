@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
-from das_explain.devices import find_device
+from das_explain.devices import find_device, one_thread
 from das_explain.errors import DasExplainError, UsageError, first_line
 from das_explain.files import package_versions, replace_file, sha256_of, six_digits, write_text_whole
 
@@ -69,8 +70,27 @@ def test_devices_by_name() -> None:
     assert find_device("cpu") == torch.device("cpu")
     assert find_device(torch.device("cuda:1")).index == 1
     assert find_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(UsageError, match="unknown device 'quantum'; write cpu, cuda, cuda:1 or mps"):
-        find_device("quantum")
+
+
+@pytest.mark.parametrize(
+    "device", ["quantum", "", "cuda:-1", "cuda:99999999999", "meta", "hpu:0", "xla", "vulkan", "fpga"]
+)
+def test_a_device_that_is_none_or_computes_nothing_is_one_line(device: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown device '{device}'; write cpu, cuda, cuda:1 or mps"):
+        find_device(device)
+
+
+def test_one_thread_is_for_the_block_alone() -> None:
+    before = torch.get_num_threads(), threads_of_blas()
+    assert before[1], "NumPy has a BLAS"
+    with one_thread():
+        assert torch.get_num_threads() == 1
+        assert set(threads_of_blas().values()) == {1}
+    assert (torch.get_num_threads(), threads_of_blas()) == before
+
+
+def threads_of_blas() -> dict[str, int]:
+    return {each["filepath"]: each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
 
 
 def test_the_first_line_of_an_error() -> None:

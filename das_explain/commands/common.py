@@ -27,13 +27,22 @@ if TYPE_CHECKING:
 
 
 def run_and_publish(
-    plan: Plan, dataset: Dataset, out: Path, scoring: ScoreOptions, *, report: bool, **collecting: Any
+    plan: Plan,
+    dataset: Dataset,
+    out: Path,
+    scoring: ScoreOptions,
+    *,
+    report: bool,
+    score_on: str = "cpu",
+    **collecting: Any,
 ) -> Run:
     """Explains, scores, prints the comparison, writes the report and says where everything is."""
+    from das_explain.devices import check_device
     from das_explain.engines.collect import collect
     from das_explain.scoring.run import check_options
 
     scoring = scoring.resolved()
+    check_device(score_on)
     print_notes(dataset)
     with progress_bars("masks", "images", "images with blind maps") as (finding, explaining, asking):
         run = collect(
@@ -50,11 +59,11 @@ def run_and_publish(
         )
     if run.manifest["batch"] < plan.batch:
         say(f"note        memory held no more than {plural(run.manifest['batch'], 'photo')} at a time")
-    score_and_publish(run, scoring, report=report)
+    score_and_publish(run, scoring, report=report, score_on=score_on)
     return run
 
 
-def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool) -> None:
+def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool, score_on: str = "cpu") -> None:
     """Reads a run's tables off its evidence, prints them, writes the report and says where everything is."""
     from das_explain.commands.tables import print_tables
     from das_explain.report.publish import publish
@@ -62,7 +71,7 @@ def score_and_publish(run: Run, scoring: ScoreOptions | None, *, report: bool) -
     from das_explain.scoring.run import score_run
 
     with progress_bars("scored") as (progress,):
-        score_run(run, scoring, progress, processes=default_processes())
+        score_run(run, scoring, progress, processes=default_processes(), device=score_on)
     print_tables(run)
     if report:
         say(f"report      {publish(run)}")

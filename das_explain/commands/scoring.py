@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from das_explain.scoring.options import ScoreOptions
 
 
+ScoreOn = Annotated[
+    str,
+    typer.Option(
+        "--score-on", metavar="NAME", rich_help_panel=SCORING, help="Where: cpu (the same digits everywhere) or cuda."
+    ),
+]
+"""Where maps are scored, which is no choice of how."""
+
+
 @dataclass(frozen=True)
 class Scoring:
     """How maps are scored."""
@@ -36,7 +45,7 @@ class Scoring:
         typer.Option(
             metavar="NAME",
             rich_help_panel=SCORING,
-            help="B: rect, region, or shared (one rectangle for all models).",
+            help="B: rect, region, or shared (one rectangle for all).",
         ),
     ] = "rect"
     measure: Annotated[

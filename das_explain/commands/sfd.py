@@ -11,7 +11,7 @@ from das_explain.commands.help import SCORING
 from das_explain.commands.machines import Machines
 from das_explain.commands.options import Data, Maps, Models, Running, takes_options
 from das_explain.commands.regions import Regions
-from das_explain.commands.scoring import Scoring
+from das_explain.commands.scoring import ScoreOn, Scoring
 
 
 @takes_options
@@ -36,6 +36,7 @@ def sfd(
             help="What hides pixels in insertion and deletion; by measure unless given.",
         ),
     ] = None,
+    score_on: ScoreOn = "cpu",
     report: Annotated[bool, typer.Option(help="Draw the figures and write the HTML report.")] = True,
 ) -> None:
     """Score models on a data set: heatmaps against the object's masks, into CSV, figures and a report.
@@ -80,6 +81,7 @@ def sfd(
         out,
         score_options,
         report=report,
+        score_on=score_on,
         seed=photos.seed,
         stratified=photos.stratified,
         engine=machines.engine,

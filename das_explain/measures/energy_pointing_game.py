@@ -19,7 +19,7 @@ from das_explain.measures.base import (
     levels_of,
     regions_of,
 )
-from das_explain.measures.regions import TOGETHER, divide
+from das_explain.measures.regions import divide, in_parts
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -40,7 +40,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     scored, status = judge(maps, regions, levels=levels_of(maps, options))
     parts = [
         divide(weights, factors.to(weights.dtype))
-        for weights, factors in zip(maps.detach().split(TOGETHER), regions.factors.split(TOGETHER), strict=True)
+        for weights, factors in zip(in_parts(maps.detach()), in_parts(regions.factors), strict=True)
     ]
     on_object, elsewhere = (torch.cat(rows).double().sum(1) for rows in zip(*parts, strict=True))
     share = on_object / (on_object + elsewhere)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, levels_of, total
-from das_explain.measures.regions import TOGETHER
+from das_explain.measures.regions import in_parts
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -34,7 +34,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     scored, status = judge(maps, levels=levels_of(maps, options))
     # The sum of w first, so that no map has to be divided: H = ln(sum w) - sum(w ln w) / sum w.
     mass = total(maps)
-    log = torch.cat([total(_w_ln_w(part)) for part in maps.detach().split(TOGETHER)]) if len(maps) else mass
+    log = torch.cat([total(_w_ln_w(part)) for part in in_parts(maps.detach())]) if len(maps) else mass
     return Measured((mass.log() - log / mass).clamp(min=0).where(scored, torch.nan), status, {})
 
 

@@ -51,15 +51,16 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
         raise UsageError(f"threshold must lie in (0, 1], not {options.threshold}")
     regions = regions_of(masks, options)
     scored, status = judge(maps, regions, levels=levels_of(maps, options))
-    weights, on_object = maps.detach().cpu().numpy(), masks.cpu().numpy()
-    salient = weights >= weights.dtype.type(_at_least(options.threshold, maps.dtype))
-    both, either = (_count(region).to(maps.device) for region in (salient & on_object, salient | on_object))
+    salient = maps.detach() >= _at_least(options.threshold, maps.dtype)
+    both, either = (_count(region) for region in (salient & masks, salient | masks))
     return Measured((both / either).where(scored, torch.nan), status, {})
 
 
-def _count(region: np.ndarray) -> Tensor:
+def _count(region: Tensor) -> Tensor:
     """True pixels of each, bool (N, H, W) -> float64 (N,)."""
-    return torch.tensor([np.count_nonzero(each) for each in region], dtype=torch.float64)
+    if region.device.type == "cpu":  # a tenth of torch's time
+        return torch.tensor([np.count_nonzero(each) for each in region.numpy()], dtype=torch.float64)
+    return region.sum((1, 2)).double()
 
 
 def _at_least(threshold: float, dtype: torch.dtype) -> float:

@@ -7,7 +7,10 @@ from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
+
+_SIGN = 2**31
 
 
 class Ties(NamedTuple):
@@ -84,13 +87,23 @@ class Ranking:
         >>> order.weights, order.places
         (array([0.5, 0.5, 1. ], dtype=float32), array([1]))
         """
-        weights = self.maps[row].detach().float().cpu().numpy().ravel()
-        if weights.min() < 0:
-            weights = np.maximum(weights, 0)
-        mask = self.masks[row].cpu().numpy().ravel()
-        # Non-negative floats are ordered as their bits are; the sign's place, at the other end, says whether it is on R.
-        keys = weights.view(np.uint32) << np.uint32(1) | (mask.view(np.uint8) != 0)
-        keys.sort()
+        if self.maps.device.type == "cpu":
+            weights = self.maps[row].detach().float().numpy().ravel()
+            if weights.min() < 0:
+                weights = np.maximum(weights, 0)
+            mask = self.masks[row].numpy().ravel()
+            # Non-negative floats are ordered as their bits are; the sign's place, at the other end, tells who is on R.
+            keys = weights.view(np.uint32) << np.uint32(1) | (mask.view(np.uint8) != 0)
+            keys.sort()
+        else:
+            keys = self._sorted[row].cpu().numpy().view(np.uint32) ^ np.uint32(_SIGN)
         places = np.flatnonzero((keys & np.uint32(1)) != 0)
         keys >>= np.uint32(1)
         return Order(keys.view(np.float32), places)
+
+    @cached_property
+    def _sorted(self) -> Tensor:
+        """The same keys of all maps at once where another device sorts them, int32 (N, P): as signed numbers in their
+        order, since torch sorts no others."""
+        bits = self.maps.detach().float().clamp(min=0).contiguous().view(torch.int32)
+        return ((bits << 1 | self.masks) ^ -_SIGN).flatten(1).sort().values

@@ -9,8 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TOGETHER = 4
-"""Maps whose intermediate values stay in the processor's cache."""
+TOGETHER = 4  # maps whose intermediate values stay in the processor's cache
+
+
+def in_parts(maps: Tensor) -> tuple[Tensor, ...]:
+    """Maps (N, H, W) as many at a time as are quickest added up: a few of them on a processor, all on another device."""
+    return maps.split(TOGETHER) if maps.device.type == "cpu" else (maps,)
 
 
 class Regions:
@@ -83,8 +87,8 @@ def divide(weights: Tensor, factors: Tensor, kept: Tensor | None = None) -> tupl
     """Weights (N, H, W) added up along rows: of the pixels on R, and of those off it, (N, H) each, in their precision.
 
     ``factors`` (N, H, W): 1 on R, else 0. ``kept``: factors for the weights off R, of a shape that fits. Each weight
-    goes into one of the sums and 0 into the other, so that neither is a difference that could cancel. Give it
-    ``TOGETHER`` maps at a time.
+    goes into one of the sums and 0 into the other, so that neither is a difference that could cancel. Give it as many
+    maps at a time as ``in_parts`` does.
 
     >>> divide(torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]]))
     (tensor([[5.]]), tensor([[2.]]))

@@ -27,7 +27,7 @@ from das_explain.measures.base import (
     regions_of,
 )
 from das_explain.measures.levels import Levels, one_for_all
-from das_explain.measures.regions import TOGETHER, Regions, divide, extents, join
+from das_explain.measures.regions import Regions, divide, extents, in_parts, join
 
 
 def _antilog(w: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ def _sums(
     each = one_for_all(weights)
     if each is not weights:
         weights, scale = scale(each).expand_as(weights), SCALINGS["linear"]
-    parts = zip(weights.split(TOGETHER), regions.factors.split(TOGETHER), off.split(TOGETHER), strict=True)
+    parts = zip(in_parts(weights), in_parts(regions.factors), in_parts(off), strict=True)
     of_r, of_n = zip(*(divide(scale(part), factors.to(part.dtype), kept) for part, factors, kept in parts), strict=True)
     return torch.cat(of_r).double().sum(1), (torch.cat(of_n).double() * in_rows).sum(1)
 

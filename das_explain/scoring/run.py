@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from das_explain.data.assumptions import Assumed
-from das_explain.devices import one_thread
+from das_explain.devices import check_device, describe_device, find_device, one_thread
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence import tables
 from das_explain.evidence.run import Run
@@ -38,7 +38,12 @@ COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "sta
 
 
 def score_run(
-    run: Run, options: ScoreOptions | None = None, progress: Progress = no_progress, *, processes: int = 1
+    run: Run,
+    options: ScoreOptions | None = None,
+    progress: Progress = no_progress,
+    *,
+    processes: int = 1,
+    device: str = "cpu",
 ) -> None:
     """Writes a run's tables, in the data set's order, and what they rest on into ``run.json``.
 
@@ -47,10 +52,11 @@ def score_run(
 
     ``options``: how; ``None``: as the run was scored before, or by default. ``progress`` is told of images. ``processes``:
     how many may read the evidence of a long run; each starts the program anew, as ``multiprocessing`` does, so that a
-    script which asks for several needs its ``if __name__ == "__main__"``. They move no number.
+    script which asks for several needs its ``if __name__ == "__main__"``. They move no number. ``device``: where maps are
+    resized and measured, ``cpu`` or ``cuda``; another than the last time may move the seventh digit.
 
     Raises:
-        UsageError: an option that does not exist, or does not go with these models.
+        UsageError: an option that does not exist, or does not go with these models; a device that is not there.
         DasExplainError: there is no evidence, or it is damaged, or the disk cannot be written.
     """
     if options is None:
@@ -58,6 +64,7 @@ def score_run(
         options = ScoreOptions.from_json(before) if before else ScoreOptions()
     options = options.resolved()
     check_options(options, run)
+    check_device(device)
     images = run.seen
     if run.sample and not images:
         raise DasExplainError(f"{run.folder}: no part of the evidence is there yet: run the same sfd command again")
@@ -70,7 +77,7 @@ def score_run(
     with ExitStack() as open_files:
         open_files.enter_context(one_thread())
         whole = open_files.enter_context(closing(WholeSample(run, [NULLS[name] for name in options.nulls])))
-        scorer = Scorer(models, options, whole, asked=run.asked)
+        scorer = Scorer(models, options, whole, asked=run.asked, device=device)
         readings = ReadingTable(models, options) if options.readings else None
         if readings is not None:
             open_files.callback(readings.close)
@@ -113,7 +120,8 @@ def score_run(
         part.append(f"the networks have not been asked about blind maps on {unasked} of {len(run.sample)} images yet")
     run.manifest["counts"] = dict(sorted(counts.items()))
     run.manifest["assumptions"] = [*part, *run.manifest.get("explaining_assumptions", []), *notes.sentences(scores)]
-    run.manifest["scored"] = {"images": len(images), "of": len(run.sample)}
+    where = describe_device(find_device(device))
+    run.manifest["scored"] = {"images": len(images), "of": len(run.sample), "device": where}
     run.save_manifest()
 
 

@@ -24,6 +24,7 @@ from das_explain.statuses import SCORED
 
 FAINT = 1e-6  # of the largest logit: a map whose maximum is below has lost nearly all of float32's seven digits
 CHUNK = 16  # images scored together: their maps stay in the processor's cache
+PIXELS = 2**23  # of the maps that another device scores together
 Results = dict[str, Measured]  # by measure
 EXTRAS = ("b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n")  # of sfd, in scores.csv
 
@@ -64,11 +65,13 @@ class Scorer:
         whole: WholeSample | None = None,
         *,
         asked: Sequence[str] = (),
+        device: torch.device | str = "cpu",
     ) -> None:
         """``whole``: the sample that the evidence is of, without which there are no nulls but those that need nothing of
         it. ``asked``: nulls about which the networks were asked, or are to be: of measures that need them, there are
-        no others."""
+        no others. ``device``: where maps are resized and measured."""
         self.models = models
+        self.device = torch.device(device)
         self.options = options.resolved()
         self.whole = whole
         self.keys = [Key(model.name, block) for model in models for block in model.blocks]
@@ -93,18 +96,26 @@ class Scorer:
         if evidence.masks and len(evidence.shown):
             wanted = np.array([evidence.photos[i].status == "ok" for i in evidence.shown])
             rows = np.flatnonzero(wanted)
-            for start in range(0, len(rows), CHUNK):
-                self._chunk(evidence, rows[start : start + CHUNK], first, scored)
+            chunk = self._together(evidence)
+            for start in range(0, len(rows), chunk):
+                self._chunk(evidence, rows[start : start + chunk], first, scored)
         self._network_measures(evidence, scored)
         self._nonfinite(evidence, scored)
         self._faint(evidence, scored)
         return scored
 
+    def _together(self, evidence: Evidence) -> int:
+        """Images that are scored together."""
+        pixels = max(height * width for height, width in evidence.sizes.values())
+        return CHUNK if self.device.type == "cpu" else max(CHUNK, PIXELS // pixels)
+
     def _chunk(self, evidence: Evidence, rows: np.ndarray, first: int, scored: Scored) -> None:
         """Scores the shown images ``rows`` (k,), which all have a region."""
         positions = evidence.shown[rows]
         blind: dict[str, dict[str, Results]] = {}
-        regions = {geometry: Regions(torch.from_numpy(each[rows])) for geometry, each in evidence.masks.items()}
+        regions = {
+            geometry: Regions(torch.from_numpy(each[rows]).to(self.device)) for geometry, each in evidence.masks.items()
+        }
         names = [evidence.photos[i].image for i in positions]
         for block in dict.fromkeys(key.block for key in self.keys):
             keys = [key for key in self.keys if key.block == block and key in evidence.maps]
@@ -131,10 +142,13 @@ class Scorer:
 
     def _upsample(self, evidence: Evidence, key: Key, native: np.ndarray) -> Tensor:
         size = evidence.sizes[evidence.geometries[key.model]]
+        small = torch.from_numpy(np.ascontiguousarray(native))
+        if self.device.type != "cpu":
+            return upsample(small.to(self.device), size)
         room = self._rooms.get(key.model)
         if room is None or len(room) < len(native):
             room = self._rooms[key.model] = np.empty((len(native), *size), np.float32)
-        return upsample(torch.from_numpy(np.ascontiguousarray(native)), size, room[: len(native)])
+        return upsample(small, size, room[: len(native)])
 
     def _shared_pixels(self, key: Key, maps: Mapping[Key, Tensor], evidence: Evidence) -> Tensor | None:
         """The pixels that any model of this geometry holds salient, bool (k, H, W), if they share a box."""
@@ -146,7 +160,7 @@ class Scorer:
 
     def _blind(self, like: Tensor, regions: Regions, geometry: str, names: list[str]) -> dict[str, Results]:
         """What maps that never saw a photo get on these masks."""
-        partner = torch.arange(len(regions.masks))
+        partner = torch.arange(len(regions.masks), device=self.device)
         results: dict[str, Results] = {}
         for null in self.nulls:
             if null.blind:
@@ -165,7 +179,7 @@ class Scorer:
     def _fake(self, null: Null, key: Key, evidence: Evidence, maps: Tensor, masks: Tensor, names: list[str]) -> Tensor:
         native = evidence.maps[key].native.shape[1:]
         context = self._context(null, native, names, evidence.geometries[key.model])
-        partner = torch.arange(len(masks)) + (len(maps) - len(masks))
+        partner = torch.arange(len(masks), device=self.device) + (len(maps) - len(masks))
         return null.make(maps, masks, partner, **context)
 
     def _context(self, null: Null, native: Sequence[int], names: list[str], geometry: str) -> dict[str, Any]:
@@ -183,12 +197,12 @@ class Scorer:
     ) -> None:
         where = positions[usable]
         counts = np.array([word in SCORED for word in result.status])
-        scored.values[at][where] = np.where(counts, result.values.double().numpy(), np.nan)[usable]
+        scored.values[at][where] = np.where(counts, result.values.double().cpu().numpy(), np.nan)[usable]
         scored.statuses[at][where] = np.array(result.status, dtype=object)[usable]
         key, measure, null = at
         if measure == "sfd" and not null:
             for name in EXTRAS:
-                extra = np.where(counts, result.extras[name].double().numpy(), np.nan)
+                extra = np.where(counts, result.extras[name].double().cpu().numpy(), np.nan)
                 scored.extras[key][name][where] = extra[usable]
 
     def _network_measures(self, evidence: Evidence, scored: Scored) -> None:

@@ -326,3 +326,13 @@ def test_exit_statuses_are_one_table_in_help_and_documentation():
     for status, meaning in commands.EXIT_STATUSES.items():
         assert f"| {status} | {meaning} |" in page
         assert f"{status} {meaning}" in told
+
+
+def test_a_command_ends_without_taking_apart_what_ends_with_it():
+    script = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 1000)); "
+        "from das_explain.commands import main; main()"
+    )
+    for words, status in ((["--version"], 0), (["sfd"], 2)):
+        ended = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+        assert ended.returncode == status and ended.stdout.endswith("True\n")

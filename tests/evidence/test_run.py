@@ -237,7 +237,7 @@ def test_a_part_is_called_a_part_wherever_it_is_shown(made: Path, tmp_path: Path
     assert not run.is_scored, "the tables are of more images than the evidence"
     score_run(run, OPTIONS)
     assert run.is_scored and run.part == Run.open(run.folder).part == "3 of 6 images"
-    assert run.manifest["scored"] == {"images": 3, "of": 6}
+    assert run.manifest["scored"] == {"images": 3, "of": 6, "device": "cpu"}
     assert set(run.table("scores")["image"]) == set(run.sample[:3])
     assert "3 of 6 images" in publish(run).read_text()
     joined = join_runs([run, copy_of(made, tmp_path / "whole")], tmp_path / "joined")
