@@ -85,9 +85,7 @@ class Explainer:
                 maps = BlockMaps(cam.native.float().cpu().numpy(), cam.raw_max.float().cpu().numpy())
                 evidence.maps[Key(contestant.name, block)] = maps
             if self.options.measures:
-                evidence.measured |= measure_faithfulness(
-                    contestant, seen, explanation, self.options, self.fitting.most or len(seen)
-                )
+                evidence.measured |= measure_faithfulness(contestant, seen, explanation, self.options, self.fitting)
         return evidence
 
     def ask(self, batch: Batch, start: int, fakes: NullMaps) -> int:
@@ -112,7 +110,7 @@ class Explainer:
                 target.to(contestant.device),
                 fakes.of(contestant, np.array(rows)),
                 self.options,
-                self.fitting.most or len(seen),
+                self.fitting,
             )
             for key, (values, status) in asked.items():
                 nothing = np.full(len(words), np.nan), ["unreadable" if word == "ok" else word for word in words]

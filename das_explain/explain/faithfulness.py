@@ -13,6 +13,7 @@ from das_explain.batches.load import Batch
 from das_explain.cam.maps import Maps
 from das_explain.evidence.values import Key
 from das_explain.explain.contestants import Contestant, ExplainOptions
+from das_explain.explain.fitting import Fitting
 from das_explain.measures import MEASURES, MeasureOptions, Probe
 from das_explain.nn.running import as_found
 from das_explain.nulls.pairing import image_seeds
@@ -22,15 +23,15 @@ Answers = tuple[np.ndarray, list[str]]
 
 
 def measure_faithfulness(
-    contestant: Contestant, seen: Batch, explanation: Maps, options: ExplainOptions, batch: int
+    contestant: Contestant, seen: Batch, explanation: Maps, options: ExplainOptions, fitting: Fitting
 ) -> dict[tuple[Key, str], Answers]:
     """(key, measure) -> what ``options.measures`` say of the model's maps, for a batch of readable photos, of which the
-    network is shown ``batch`` at once.
+    network is shown as many at once as fit.
 
     All models and blocks are asked about the same photos, hidden and drawn in the same way: chance comes from the
     image's name.
     """
-    with _asking(contestant, seen, explanation.target, options, batch) as ask:
+    with _asking(contestant, seen, explanation.target, options, fitting) as ask:
         return {
             (Key(contestant.name, block), measure): answers
             for block, cam in explanation.cams.items()
@@ -44,12 +45,12 @@ def measure_nulls(
     target: Tensor,
     maps: Mapping[tuple[str, str], Tensor],
     options: ExplainOptions,
-    batch: int,
+    fitting: Fitting,
 ) -> dict[tuple[Key, str, str], Answers]:
     """(key, measure, null) -> the same of maps (n, H, W) that know nothing of the photos, by block and null; one that
     stands for several blocks is asked about once. ``target`` int64 (n,): the logits that were explained."""
     measured = {}
-    with _asking(contestant, seen, target, options, batch) as ask:
+    with _asking(contestant, seen, target, options, fitting) as ask:
         known = {id(each): ask(each) for each in {id(each): each for each in maps.values()}.values()}
     for (block, null), each in maps.items():
         for measure, answers in known[id(each)].items():
@@ -59,16 +60,22 @@ def measure_nulls(
 
 @contextmanager
 def _asking(
-    contestant: Contestant, seen: Batch, target: Tensor, options: ExplainOptions, batch: int
+    contestant: Contestant, seen: Batch, target: Tensor, options: ExplainOptions, fitting: Fitting
 ) -> Iterator[Callable[[Tensor], dict[str, Answers]]]:
     """Gives what takes maps float (n, H, W) of these photos to the answers, by measure."""
     device = contestant.device
     frames = seen.frames[contestant.geometry].to(device).float() / 255
     seeds = torch.from_numpy(image_seeds([sample.name for sample in seen.samples], 0))
     with as_found(contestant.network), _precision(device, options):
-        normalize = _normalizer(contestant)
+        normalize, batch = _normalizer(contestant), fitting.most or len(seen)
         probe = Probe.of(
-            contestant.answering, normalize, frames, target, contestant.model.activation, seeds=seeds, batch=batch
+            _answering(contestant, fitting),
+            normalize,
+            frames,
+            target,
+            contestant.model.activation,
+            seeds=seeds,
+            batch=batch,
         )
         how = MeasureOptions(probe=probe, baseline=options.baseline)
 
@@ -78,6 +85,15 @@ def _asking(
             return {name: (each.values.cpu().double().numpy(), each.status) for name, each in results.items()}
 
         yield ask
+
+
+def _answering(contestant: Contestant, fitting: Fitting) -> Callable[[Tensor], Tensor]:
+    """The network for logits, shown as many photos at once as fit."""
+
+    def answer(photos: Tensor) -> Tensor:
+        return torch.cat(fitting.in_parts(len(photos), lambda part: contestant.answering(photos[part])))
+
+    return answer
 
 
 def _normalizer(contestant: Contestant) -> Callable[[Tensor], Tensor]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from das_explain.errors import UsageError
 from das_explain.nn.answers import confidences
@@ -49,7 +49,7 @@ class Probe:
 
     @staticmethod
     def of(
-        network: nn.Module,
+        network: Callable[[Tensor], Tensor],
         normalize: Callable[[Tensor], Tensor],
         images: Tensor,
         targets: Tensor,

@@ -20,7 +20,8 @@ from das_explain.evidence.join import join_runs
 from das_explain.evidence.provenance import asked, asked_about
 from das_explain.evidence.run import ALL, Run
 from das_explain.evidence.values import Key
-from das_explain.explain.contestants import ExplainOptions, load_contest
+from das_explain.explain.contestants import Contestant, ExplainOptions, load_contest
+from das_explain.explain.explainer import Explainer
 from das_explain.measures import MEASURES, MeasureOptions, Probe
 from das_explain.nulls import NULLS
 from das_explain.nulls.pairing import derangement
@@ -236,3 +237,33 @@ def _keys(of: Run) -> list[tuple[str, str]]:
 def _values(table: pd.DataFrame, model: str, block: str, measure: str) -> pd.Series:
     mine = table[(table["model"] == model) & (table["block"] == block) & (table["measure"] == measure)]
     return mine.set_index("image")["value"]
+
+
+@pytest.mark.parametrize("when", ["explaining", "blind maps"])
+def test_memory_that_runs_out_while_networks_are_asked_halves_what_they_are_shown(
+    whole: Run,
+    setting: dict,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch,
+    when: str,
+):
+    answering, shown, begun = Contestant.answering.fget, [], []
+
+    def scarce(contestant: Contestant):
+        network = answering(contestant)
+
+        def ask(photos):
+            if (when == "explaining" or begun) and len(photos) > 2:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+            shown.append(len(photos))
+            return network(photos)
+
+        return ask
+
+    real = Explainer.ask
+    monkeypatch.setattr(Explainer, "ask", lambda self, *how: begun.append(1) or real(self, *how))
+    monkeypatch.setattr(Contestant, "answering", property(scarce))
+    made = run(setting, tmp_path / "run", scoring=SCORING, **HOW, batch=3)
+    assert begun and shown and (max(shown) <= 2) == (when == "explaining")
+    for name in ("measures", "nulls", "lift"):
+        pd.testing.assert_frame_equal(made.table(name), whole.table(name), rtol=1e-5, atol=1e-5)
