@@ -294,8 +294,10 @@ def _sizes_hinted(parsed: ModelSpec) -> Iterator[None]:
 def _moved(network: nn.Module, name: str, device: torch.device) -> nn.Module:
     try:
         return network.to(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # no such card, or it is full
+    except torch.OutOfMemoryError as error:
         raise DasExplainError(f"{name} cannot be moved to {device}: {first_line(error)}") from error
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # there is no such card
+        raise UsageError(f"{name} cannot be moved to {device}: {first_line(error)}") from error
 
 
 def _with_gates(network: nn.Module, spec: ModelSpec, opened: Opened) -> nn.Module:

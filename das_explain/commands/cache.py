@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from das_explain.commands.help import Command, Group
 from das_explain.commands.say import say
+from das_explain.errors import UsageError
 from das_explain.text import plural
 
 app = typer.Typer(
@@ -58,6 +60,8 @@ def clear(
     from das_explain.segment.cache import clear as clear_cache
 
     if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("cache clear asks before it deletes, and nobody can answer here: give --yes")
         typer.confirm(f"Delete masks from {cache_folder()}?", abort=True)
     files, size = clear_cache(segmenter, older_than=older_than)
     say(f"deleted     {plural(files, 'mask')}, {_size(size)}")

@@ -62,7 +62,7 @@ class Data:
         int | None,
         typer.Option(min=1, metavar="N", rich_help_panel=COMMON, help="Images to draw; all unless given."),
     ] = None
-    seed: Annotated[int, typer.Option(metavar="N", rich_help_panel=DATA, help="Of all that is drawn.")] = 0
+    seed: Annotated[int, typer.Option(min=0, metavar="N", rich_help_panel=DATA, help="Of all that is drawn.")] = 0
     stratified: Annotated[
         bool, typer.Option("--stratified", rich_help_panel=DATA, help="Draw equally from the classes.")
     ] = False

@@ -25,7 +25,9 @@ def profile(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Side of the input in pixels; the model's own, or 224, unless given."),
+        typer.Option(
+            min=1, max=2048, metavar="N", help="Side of the input in pixels; the model's own, or 224, unless given."
+        ),
     ] = None,
     memory: Annotated[bool, typer.Option(help="The peak of activation memory.")] = True,
     time: Annotated[

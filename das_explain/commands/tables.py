@@ -131,7 +131,9 @@ def print_measures(run: Run) -> None:
             above.setdefault(block, []).append(row)
         else:
             cells.setdefault((measure, block), {})[model] = f"{mean} ({number(_closest(measure, lift), '+.3f')})"
-    alone = [name for name in run.manifest["scoring"]["measures"] if name not in {"sfd", *lifts["measure"]}]
+    alone = [
+        name for name in run.manifest.get("scoring", {}).get("measures", []) if name not in {"sfd", *lifts["measure"]}
+    ]
     if alone:  # no null was asked for, or the run is of a version that did not ask networks about any
         values = read_table(run.path("measures.csv"), only=("model", "block", "measure", "value"))
         values = values[values["measure"].isin(alone)]

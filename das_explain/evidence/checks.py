@@ -12,6 +12,29 @@ from das_explain.evidence.codec import MOST_SIDE
 from das_explain.evidence.values import Evidence, Key
 from das_explain.statuses import STATUSES
 
+KINDS = {"models": list, "data": dict, "sample": list, "options": dict, "groups": dict, "seed": int}
+SENTENCES = ("explaining_assumptions", "assumptions", "verdicts", "region_uncertainty")
+
+
+def manifest_problem(manifest: Mapping[str, Any]) -> str | None:
+    """What is wrong with what ``run.json`` holds; ``None`` where it can be used."""
+    for name, kind in KINDS.items():
+        if not isinstance(manifest.get(name), kind) or (name == "seed" and manifest[name] < 0):
+            return f"has no usable {name!r}"
+    scoring = manifest.get("scoring", {})
+    lists = (
+        *((name, manifest.get(name, [])) for name in (*SENTENCES, "asked")),
+        ("measures", manifest["options"].get("measures") or []),
+        ("scoring", scoring.get("measures", []) if isinstance(scoring, dict) else None),
+        *(("groups", members) for members in manifest["groups"].values()),
+    )
+    for name, texts in lists:
+        if not are_texts(texts):
+            return f"has no usable {name!r}"
+    if problem := next(filter(None, map(model_problem, manifest["models"])), None):
+        return problem
+    return None if are_texts(manifest["sample"]) else "does not name its images"
+
 
 def model_problem(entry: Any) -> str | None:
     """What is wrong with an entry of ``models`` in ``run.json``; ``None`` where it can be used."""
@@ -40,6 +63,8 @@ def check_evidence(
     for key, size in evidence.sizes.items():
         if sizes.get(key) != size:
             raise ValueError("its frames are not of the size that the models see")
+    if evidence.frames and evidence.frames.keys() != sizes.keys():
+        raise ValueError("its frames are not those that the models see")
     if not readable:
         return
     wanted = {Key(model["name"], block) for model in models for block in model["blocks"]}

@@ -21,7 +21,7 @@ import pandas as pd
 
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.checks import are_texts, check_evidence, check_sides, model_problem
+from das_explain.evidence.checks import are_texts, check_evidence, check_sides, manifest_problem
 from das_explain.evidence.codec import SCHEMA as EVIDENCE
 from das_explain.evidence.codec import SCORING_COLUMNS, decode
 from das_explain.evidence.ownership import (
@@ -85,23 +85,8 @@ class Run:
                 f"{folder} was written with schema {manifest.get('schema')}, this version reads {SCHEMA}: "
                 "run sfd again with another --out"
             )
-        kinds = {"models": list, "data": dict, "sample": list, "options": dict, "groups": dict, "seed": int}
-        for name, kind in kinds.items():
-            if not isinstance(manifest.get(name), kind) or (name == "seed" and manifest[name] < 0):
-                raise DasExplainError(f"{path} has no usable {name!r}: was it written by another program?")
-        optional = (
-            ("explaining_assumptions", manifest.get("explaining_assumptions", [])),
-            ("measures", manifest["options"].get("measures") or []),
-            ("asked", manifest.get("asked", [])),
-            *(("groups", members) for members in manifest["groups"].values()),
-        )
-        for name, texts in optional:
-            if not are_texts(texts):
-                raise DasExplainError(f"{path} has no usable {name!r}: was it written by another program?")
-        if problem := next(filter(None, map(model_problem, manifest["models"])), None):
+        if problem := manifest_problem(manifest):
             raise DasExplainError(f"{path} {problem}: was it written by another program?")
-        if not all(isinstance(name, str) for name in manifest["sample"]):
-            raise DasExplainError(f"{path} does not name its images: was it written by another program?")
         return cls(folder, manifest)
 
     @classmethod

@@ -132,7 +132,7 @@ def _readings(run: Run, options: FigureOptions) -> Iterator[Drawn]:
     if not (run.path("readings.csv")).exists():
         raise UsageError(f"{run.folder} was scored without readings: das-explain score RUN --readings")
     readings = run.table("readings")
-    default = ScoreOptions.from_json(run.manifest["scoring"]).reading
+    default = ScoreOptions.from_json(run.manifest.get("scoring", {})).reading
     for a, b in _each_pair(run):
         figure = readings_figure(readings, a, b, default=default, width=options.width)
         yield Drawn(_name(run, "readings", options, (a, b)), figure)

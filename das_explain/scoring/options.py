@@ -95,5 +95,7 @@ class ScoreOptions:
                 tolerance=float(values.get("tolerance", 0.0)),
                 designs=bool(values.get("designs", False)),
             )
-        except (KeyError, TypeError, ValueError):
-            raise UsageError("run.json does not say how the run was scored: give the options") from None
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise UsageError(
+                "run.json does not say how the run was scored: take scoring out of it, and score the run anew"
+            ) from None

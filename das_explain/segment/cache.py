@@ -34,12 +34,14 @@ from PIL import Image, PngImagePlugin
 
 from das_explain.data.images import full_size, printable
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.files import is_regular, read_regular
 from das_explain.folders import CACHE_VARIABLE, cache_root
 from das_explain.types import Region
 
 TEXT = "das-explain"  # the PNG's text entry
 FORMAT = 2  # to be raised when what is stored changes, or what the same weights and settings find
 STALE = 24 * 3600  # seconds after which a .partial file has surely lost its process
+MOST = 1 << 20  # bytes of a finder's description
 TRIES = 3  # at writing a file while another process clears the cache
 _FINDER = re.compile(r"[a-z0-9+-]{1,40}-[0-9a-f]{16}")
 _ENTRY = re.compile(r"[0-9a-f]{64}\.png")
@@ -100,8 +102,11 @@ class MaskCache:
 
     def load(self, key: str) -> Region | None:
         """The region stored under a key; ``None`` if there is none, or none that can be read."""
+        path = self._path(key)
+        if not is_regular(path):
+            return None
         try:
-            with Image.open(self._path(key), formats=["PNG"]) as image:
+            with Image.open(path, formats=["PNG"]) as image:
                 image.load()
                 entry = json.loads(image.text[TEXT])
                 names = entry["alternatives"]
@@ -162,8 +167,8 @@ def shelves(root: Path | None = None) -> list[Shelf]:
     for folder in _folders(cache_folder() if root is None else root):
         if _FINDER.fullmatch(folder.name):
             try:
-                identity = json.loads((folder / "finder.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+                identity = json.loads(read_regular(folder / "finder.json", most=MOST))
+            except (DasExplainError, ValueError, RecursionError):
                 identity = {}
             found.append(Shelf(folder, identity if isinstance(identity, dict) else {}))
     return sorted(found, key=lambda shelf: shelf.folder.name)
@@ -209,8 +214,8 @@ def export(out: Path, name: str | None = None, *, root: Path | None = None) -> i
     try:
         for shelf in chosen:
             for source in [shelf.folder / "finder.json", *shelf.entries()]:
-                with contextlib.suppress(FileNotFoundError):
-                    content = source.read_bytes()
+                with contextlib.suppress(FileNotFoundError, UsageError):  # cleared away, or put there by somebody else
+                    content = read_regular(source)
                     _write(target / source.relative_to(shelf.folder.parent), content)
                     count += source.suffix == ".png"
     except OSError as error:

@@ -108,5 +108,5 @@ def _text(column: pd.Series) -> np.ndarray:
 def _one(value: Any) -> str:
     try:
         return f"{float(value):g}"
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):  # run.json may be of a stranger
         return str(value)

@@ -200,7 +200,7 @@ def test_names_blocks_and_devices() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_device_that_is_not_there() -> None:
-    with pytest.raises(DasExplainError, match="mobilenet_v2-none cannot be moved to cuda"):
+    with pytest.raises(UsageError, match="mobilenet_v2-none cannot be moved to cuda"):
         load_model("torchvision:mobilenet_v2:none?num_classes=2", device="cuda")
 
 

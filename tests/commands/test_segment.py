@@ -181,6 +181,7 @@ def test_a_second_segment_and_a_run_find_nothing_again(photos, tmp_path):
 def test_masks_found_in_a_thread_are_written_the_same(photos, tmp_path, monkeypatch, workers):
     """As where the networks are on a GPU."""
     run("segment", photos, "--out", tmp_path / "out", "--workers", 0)
+    assert run("cache", "clear", code=2).endswith("nobody can answer here: give --yes")
     run("cache", "clear", "--yes")
     threads = set()
     find = BrightFinder.find

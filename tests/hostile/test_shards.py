@@ -10,10 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from das_explain.commands import app
 from das_explain.errors import DasExplainError
 from das_explain.evidence.codec import SCHEMA
 from das_explain.evidence.run import Run
+from das_explain.figures.kinds import draw
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from tests.evidence.test_run import copy_of
@@ -155,6 +158,48 @@ def test_a_model_of_the_manifest_that_is_of_another_type_is_refused_in_one_line(
     with pytest.raises(DasExplainError, match="run.json") as refused:
         score_run(Run.open(run.folder), OPTIONS)
     assert str(refused.value).isprintable()
+
+
+PARTS: list[tuple[str, Any]] = [
+    *((name, value) for name in ("assumptions", "verdicts", "region_uncertainty") for value in (1.5, 5, "text", [1], {})),
+    *(("groups", value) for value in ([], {"plain": None}, {"plain": [1]}, {"plain": "plain"})),
+    *(("seed", value) for value in (-1, 1.5, "0", None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), PARTS)
+def test_a_part_of_the_manifest_that_is_of_another_type_is_refused_in_one_line(made, tmp_path, name: str, value: Any):
+    run = copy_of(made, tmp_path / "run")
+    run.manifest[name] = value
+    (run.folder / "run.json").write_text(json.dumps(run.manifest))
+    with pytest.raises(DasExplainError, match=rf"run\.json has no usable '{name}'"):
+        Run.open(run.folder)
+
+
+SCORINGS: list[Any] = [5, [], {}, {"threshold": "high"}, *({"threshold": each} for each in (["\0"], 10**400, None, {}))]
+
+
+@pytest.mark.parametrize("value", SCORINGS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize("command", ["report", "score", "compare", "figure"])
+def test_a_run_that_does_not_say_how_it_was_scored_is_shown_or_refused_in_one_line(
+    made: Path, tmp_path: Path, value: Any, command: str
+):
+    run = copy_of(made, tmp_path / "run")
+    whole = run.manifest["scoring"]
+    run.manifest["scoring"] = {**whole, **value} if isinstance(value, dict) and value else value
+    (run.folder / "run.json").write_text(json.dumps(run.manifest))
+    words = {"report": [], "score": [], "compare": ["--out", tmp_path / "out"], "figure": ["--kind", "distribution"]}
+    ended = CliRunner().invoke(app, [command, str(run.folder), *map(str, words[command])])
+    assert ended.exception is None or isinstance(ended.exception, (DasExplainError, SystemExit)), ended.exception
+
+
+@pytest.mark.parametrize("seen", [{"resize": None}, {"resize": 200}, {"fit": {"a": 1}}, {"interpolation": "nearest"}])
+def test_frames_that_are_not_those_of_the_models_are_refused_in_one_line(made: Path, tmp_path: Path, seen: dict):
+    run = copy_of(made, tmp_path / "run")
+    run.manifest["models"][0]["preprocess"].update(seen)
+    (run.folder / "run.json").write_text(json.dumps(run.manifest))
+    with pytest.raises(DasExplainError, match="not of this run|how its models see a photo"):
+        list(draw(Run.open(run.folder), "grid"))
 
 
 def test_evidence_as_it_was_written_is_taken(made: Path, tmp_path: Path):

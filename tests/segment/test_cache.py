@@ -184,6 +184,37 @@ def test_a_description_that_was_lost_or_damaged_is_written_again(tmp_path):
     assert shelves(tmp_path)[0].identity == cache.identity
 
 
+@pytest.mark.parametrize("what", ["a pipe", "a device", "a folder", "brackets", "bytes", "another list", "large"])
+def test_a_description_that_is_none_does_not_stop_the_cache(tmp_path, what):
+    cache = cache_in(tmp_path / "cache")
+    cache.store("0" * 64, Region(some_mask()))
+    path = cache.folder / "finder.json"
+    path.unlink()
+    contents = {
+        "brackets": b"[" * 100_000,
+        "bytes": bytes(range(256)),
+        "another list": b"[1]",
+        "large": b" " * (2 << 20),
+    }
+    if what in contents:
+        path.write_bytes(contents[what])
+    else:
+        {"a pipe": os.mkfifo, "a device": lambda at: at.symlink_to("/dev/zero"), "a folder": Path.mkdir}[what](path)
+    assert [shelf.identity for shelf in shelves(tmp_path / "cache")] == [{}]
+    assert export(tmp_path / "out", root=tmp_path / "cache") == 1
+    assert clear(root=tmp_path / "cache")[0] == 1
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a device", "a folder"])
+def test_a_mask_that_is_no_file_counts_as_missing(tmp_path, what):
+    cache = cache_in(tmp_path)
+    cache.store("0" * 64, Region(some_mask()))
+    path = next(cache.folder.glob("*/*.png"))
+    path.unlink()
+    {"a pipe": os.mkfifo, "a device": lambda at: at.symlink_to("/dev/zero"), "a folder": Path.mkdir}[what](path)
+    assert cache.load("0" * 64) is None
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path, monkeypatch):
     cache = cache_in(tmp_path)
     cache.store("0" * 64, Region(some_mask()))
