@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from unicodedata import category, normalize
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
@@ -18,6 +19,18 @@ def cut_middle(text: str, room: int) -> str:
         return text
     head, tail = room // 2, (room - 1) // 2
     return text[:head].rstrip() + ELLIPSIS + text[len(text) - tail :].lstrip()
+
+
+def shown(value: Any, room: int = 60) -> str:
+    """A value in a message: as Python writes it, cut in the middle where it is long.
+
+    >>> shown(0.5), shown([1] * 1000, 12)
+    ('0.5', '[1, 1,…1, 1]')
+    """
+    try:
+        return cut_middle(repr(value), room)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 def plural(count: int, noun: str, nouns: str | None = None) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 from das_explain.checkpoint.labels import read_label_map
 from das_explain.errors import UsageError
 from das_explain.files import read_regular
-from das_explain.train.recipe import load_recipe, parse_tree, read_yaml
+from das_explain.train.recipe import MOST_BYTES, load_recipe, parse_tree, read_yaml
 from das_explain.train.schema import Recipe
 from das_explain.train.strict import build
 
@@ -111,7 +111,7 @@ def load_study(
     if not path.exists():
         raise UsageError(f"no study file {path}")
     try:
-        text = read_regular(path, "study file").decode("utf-8")
+        text = read_regular(path, "study file", most=MOST_BYTES).decode("utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text in UTF-8, as a study file has to be") from None
     tree = parse_tree(text, f"study {path.name}")

@@ -22,16 +22,17 @@ class LastCheckpoint(Checkpoint):
 
     After every epoch, unless saving would take more than ``SHARE`` of the time: 100 MB are nothing beside an epoch of
     minutes, and as long as one of a few steps. After the first and the last it is always saved. ``epochs``: how many the
-    file has behind it, of those that were trained or loaded here.
+    file has behind it, of those that were trained or loaded here. ``begun``: whether training has, after what was loaded
+    has been put in its place.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.epochs = path, 0
+        self.path, self.epochs, self.begun = path, 0, False
         self._due = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """What was loaded is saved already."""
-        self.epochs = trainer.current_epoch
+        self.epochs, self.begun = trainer.current_epoch, True
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """A kill at any moment leaves a whole file. All processes take part in saving; the first one writes."""

@@ -19,7 +19,7 @@ from das_explain.train.data import TrainingData, without_traceback
 from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.module import Classifier
 from das_explain.train.schema import Recipe
-from das_explain.train.task import MODEL, PREDICTIONS, log_rows, tell
+from das_explain.train.task import MODEL, PREDICTIONS, log_columns, log_rows, tell
 
 
 class Classification:
@@ -60,6 +60,7 @@ class Classification:
         from das_explain.checkpoint.load import save_model
 
         recipe, data = self.recipe, self.data
+        log = log_rows(out, log_columns(self.measures, recipe.loop.validate))
         prepare_to_ship(network, recipe)
         outcomes = {}
         with open_new(out / PREDICTIONS) as file:
@@ -73,9 +74,7 @@ class Classification:
                 outcomes[name] = score([row[1] for row in rows], [row[2] for row in rows])
                 tell(console, f"{name}: {describe(outcomes[name])}")
             text.detach()
-        training, card = model_card(
-            recipe, data, outcomes, log_rows(out), precision=resolve_precision(recipe), command=command
-        )
+        training, card = model_card(recipe, data, outcomes, log, precision=resolve_precision(recipe), command=command)
         save_model(
             out / MODEL,
             network,

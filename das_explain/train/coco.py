@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import functional as F
 from das_explain.accuracy.detectors import BACKGROUND
 from das_explain.data.coco.objects import ObjectDataset, corners, open_objects
 from das_explain.errors import UsageError
-from das_explain.train.data import EpochSampler, generator, prepare_worker, share, workers_of
+from das_explain.train.data import EpochSampler, Loader, generator, prepare_worker, share, workers_of
 from das_explain.train.schema import Recipe
 
 _FLIP = 4  # what a random stream is for; 1 to 3 are those of ``data``
@@ -124,7 +124,7 @@ class DetectionData:
     def train_loader(self) -> DataLoader:
         """Batches as ``ObjectViews`` gives them, this process's share of each."""
         workers = workers_of(self.recipe)
-        return DataLoader(
+        return Loader(
             self.train,
             batch_size=None,  # the sampler gives batches
             sampler=AspectBatches(self.train.tall(), self.per_epoch, self.batch_size, self.recipe.seed),

@@ -133,6 +133,17 @@ def share() -> tuple[int, int]:
     return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if ready else (0, 1)
 
 
+class Loader(DataLoader):
+    """A ``DataLoader`` that says in one line that the machine does not start as many workers."""
+
+    def __iter__(self) -> Iterator:
+        try:
+            return super().__iter__()
+        except OSError as error:  # of files, processes or memory
+            why = f"cannot start loop.workers={self.num_workers} processes: {error.strerror or error}"
+            raise DasExplainError(f"{why}; set fewer, such as loop.workers=2") from None
+
+
 class TrainingData:
     """The data of a recipe: ``train``, ``tests`` (``test`` and ``held_out``, those that there are), ``labels`` in logit
     order; ``warnings``, and ``notes`` on files of the data that were passed over: lines for whoever trains and for the card.
@@ -162,8 +173,9 @@ class TrainingData:
         self.train = Frames(source, chosen, self.labels, self.preprocess.geometry)
         self.train.randomize(recipe.augment, recipe.seed, view, recipe.input.resize)
         self.per_epoch = recipe.data.per_epoch or len(chosen)
-        if len(chosen) < 2:
-            raise UsageError(f"{recipe.data.train} has {len(chosen)} images to train on; at least 2 are needed")
+        least = 2 * self._processes
+        if len(chosen) < least:
+            raise UsageError(f"{recipe.data.train} has {len(chosen)} images to train on; at least {least} are needed")
         self.fingerprints = {"train": source.fingerprint, **({"test": test.fingerprint} if test else {})}
         self.notes = list(dict.fromkeys([*source.notes, *(test.notes if test else ())]))
 
@@ -207,7 +219,7 @@ class TrainingData:
 
     def _loader(self, frames: Frames, batch_size: int, **options) -> DataLoader:
         cv2.setNumThreads(1)  # forked workers inherit it; set in a worker, it may wait for threads that were not forked
-        return DataLoader(
+        return Loader(
             frames,
             batch_size,
             num_workers=self.workers,

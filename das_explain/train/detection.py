@@ -24,7 +24,7 @@ from das_explain.train.machine import on_gpu, resolve_precision
 from das_explain.train.module import TrainingModule
 from das_explain.train.schedules import create_optimizer, lr_factor
 from das_explain.train.schema import Augment, Input, Recipe, Schedule
-from das_explain.train.task import DETECTIONS, MODEL, log_rows, tell
+from das_explain.train.task import DETECTIONS, MODEL, log_columns, log_rows, tell
 
 MEASURES = ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg")
 
@@ -81,6 +81,7 @@ class Detection:
         from das_explain.checkpoint.load import save_model
 
         recipe, test = self.recipe, self.data.test
+        log = log_rows(out, log_columns(self.measures, recipe.loop.validate))
         prepare_to_ship(network, recipe)
         network.to("cuda" if on_gpu(recipe) else "cpu")
         detector = LoadedDetector(recipe.name, recipe.name, network, self.labels, fingerprint="")
@@ -96,7 +97,7 @@ class Detection:
             ap = average_precision(test, tested, found)
         write_text_whole(out / DETECTIONS, json.dumps(found))
         training, card = detector_card(
-            recipe, self.data, ap, unread, log_rows(out), precision=resolve_precision(recipe), command=command
+            recipe, self.data, ap, unread, log, precision=resolve_precision(recipe), command=command
         )
         save_model(
             out / MODEL,

@@ -28,12 +28,15 @@ def identity_of(recipe: Recipe, task: Task) -> dict[str, Any]:
 def check_out(out: Path) -> dict[str, Any] | None:
     """What ``run.json`` says of a training run in ``out``; ``None`` where none is.
 
-    Raises UsageError for a folder that cannot be written, or that holds files of a run's names which are not ours;
-    DasExplainError for links in it that lead elsewhere.
+    Raises UsageError for a folder that cannot be written, or that holds files of a run's names which are not ours, or
+    folders, pipes and devices of such names; DasExplainError for links in it that lead elsewhere.
     """
     check_folder(out)
     for name in (STATE, *FILES, MODEL, BOARD):
         inside(out, name)
+    for name in (STATE, *FILES):
+        if os.path.lexists(out / name) and not is_regular(out / name):
+            raise UsageError(f"{out / name} is no file: move it elsewhere, or name another --out")
     path = out / STATE
     try:
         there = json.loads(path.read_text("utf-8")) if is_regular(path) else None

@@ -18,9 +18,9 @@ from torch import Tensor
 from das_explain.errors import DasExplainError
 from das_explain.files import write_text_whole
 from das_explain.train.card import clock
-from das_explain.train.task import BOARD, LOG, RANDOM_VIEWS
+from das_explain.train.task import BOARD, HELD_OUT, LOG, log_column, log_columns, log_rows
 
-HELD_OUT, VIEWS = "held_out_", " on random training views"
+VIEWS = " on random training views"
 
 
 class Means:
@@ -61,9 +61,7 @@ class EpochLog(Callback):
     def __init__(self, out: Path, console: Console, measures: tuple[str, ...], validate: bool) -> None:
         self.path, self.board, self.console = out / LOG, out / BOARD, console
         self.names = ("loss", *measures)
-        held_out = tuple(HELD_OUT + name for name in self.names) if validate else ()
-        means = tuple(map(_column, self.names))
-        self.columns = ("epoch", "lr", *means, *held_out, "images", "seconds", "images_per_second")
+        self.columns = log_columns(measures, validate)
         self.rows: list[dict[str, str]] = []
         self.held_out: dict[str, float] = {}
         self._bar: Progress | None = None
@@ -71,9 +69,9 @@ class EpochLog(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Keeps the rows of the epochs that are behind; those after the checkpoint will be run again."""
-        if self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
+        if self.path.exists():
+            rows = log_rows(self.path.parent, self.columns)
+            self.rows = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
         if not trainer.is_global_zero:
             return
         self._writer = _tensorboard(self.board, trainer.current_epoch + 1)
@@ -133,7 +131,7 @@ class EpochLog(Callback):
         self._check(means["loss"], trainer)
         lr = trainer.optimizers[0].param_groups[0]["lr"]  # of the step to come
         held_out = {HELD_OUT + name: value for name, value in self.held_out.items()}
-        columns = {**{_column(name): value for name, value in means.items()}, **held_out}
+        columns = {**{log_column(name): value for name, value in means.items()}, **held_out}
         self.rows.append(
             {
                 "epoch": str(trainer.current_epoch + 1),
@@ -188,11 +186,6 @@ class EpochLog(Callback):
         if not math.isfinite(loss):
             where = f"the loss became {loss} in epoch {trainer.current_epoch + 1}"
             raise DasExplainError(f"{where}: try a lower optimizer.lr, or loop.precision=32")
-
-
-def _column(name: str) -> str:
-    """Of a mean over the training images; an accuracy says that it is on random views, not on photos as they are."""
-    return RANDOM_VIEWS + name if name == "top1" else name
 
 
 def _words(means: dict[str, float], where: str = "") -> str:

@@ -5,13 +5,12 @@ A recipe that says ``base: NAME`` is that recipe of the package with its own key
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from das_explain.errors import UsageError, one_line
+from das_explain.errors import UsageError
 from das_explain.files import read_regular
 from das_explain.train.schema import Recipe, build_recipe
 from das_explain.train.strict import close_matches
@@ -88,19 +87,10 @@ def parse_tree(text: str, where: str) -> dict[str, Any]:
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """YAML, with 5e-4 read as a number (YAML 1.1 wants 5.0e-4)."""
-    import yaml
+    """YAML of what JSON has; ``where`` names it in an error. Raises ``UsageError``."""
+    from das_explain.train.plain_yaml import read_plain
 
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-    )
-    try:
-        return yaml.load(text, Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: not YAML: {one_line(error)}") from None
+    return read_plain(text, where)
 
 
 def _set(tree: dict[str, Any], setting: str) -> None:

@@ -17,6 +17,7 @@ from das_explain.checkpoint.config import CONFIG
 from das_explain.errors import DasExplainError, UsageError, missing_package, one_line
 from das_explain.folders import lock_folder, remove_parts
 from das_explain.signals import Stopped, exit_status
+from das_explain.text import cut_middle
 from das_explain.train.data import without_traceback
 from das_explain.train.folder import check_out, check_same_run, clear, identity_of, record_versions
 from das_explain.train.machine import on_gpu, resolve_precision
@@ -33,6 +34,7 @@ except ImportError:
 from das_explain.train.callbacks import Average, LastCheckpoint, Plateau
 from das_explain.train.log import EpochLog
 
+LONGEST_REASON = 200  # characters of what others say of a checkpoint
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -140,9 +142,9 @@ def _fit(trainer, task: Task, network, recipe: Recipe, out: Path, console: Conso
     plateau = [Plateau(log, recipe.schedule)] if recipe.schedule.name == "plateau" else []
     last = LastCheckpoint(checkpoint)
     trainer.callbacks += [*average, *plateau, log, last]
+    known = checkpoint if resume and checkpoint.is_file() else None
     with _quiet_lightning():
         try:
-            known = checkpoint if resume and checkpoint.is_file() else None
             trainer.fit(task.module(network), ckpt_path=known, weights_only=True)
         except (SystemExit, KeyboardInterrupt, Stopped):  # Lightning makes the first of the second
             done = f"epoch {last.epochs} of {recipe.schedule.epochs}"
@@ -151,6 +153,14 @@ def _fit(trainer, task: Task, network, recipe: Recipe, out: Path, console: Conso
             raise error from None
         except DasExplainError as error:
             raise without_traceback(error) from None
+        except Exception as error:
+            if isinstance(error.__context__, DasExplainError):  # Lightning stumbled over what it had not set up yet
+                raise error.__context__ from None
+            if known is None or last.begun:
+                raise
+            raise DasExplainError(
+                f"cannot go on from {known}: --no-resume trains anew ({cut_middle(one_line(error), LONGEST_REASON)})"
+            ) from None
 
 
 def is_finished(out: Path) -> bool:

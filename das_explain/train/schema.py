@@ -3,11 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
+from das_explain.checkpoint.config import MAX_RESIZE, MAX_SIDE, MAX_VALUE
 from das_explain.data.geometry import IMAGENET_MEAN, IMAGENET_STD
 from das_explain.errors import UsageError
+from das_explain.text import shown
 from das_explain.train.strict import build
+
+MANY = 10**9  # of epochs, of anything that is counted
+RANGES: dict[str, tuple[float, float]] = {  # lowest and highest of each number, where there is one
+    "seed": (0, 2**64 - 1),  # torch's
+    "data.held_out": (0, MANY),
+    "data.per_epoch": (2, 10**8),  # as a batch; an epoch's order is held in memory
+    "input.size": (1, MAX_SIDE),
+    "input.train_size": (1, MAX_SIDE),
+    "input.resize": (1, MAX_RESIZE),
+    "input.mean": (-MAX_VALUE, MAX_VALUE),
+    "input.std": (1 / MAX_VALUE, MAX_VALUE),
+    "augment.scale": (0, 1),
+    "augment.ratio": (0.001, 1000),
+    "augment.flip": (0, 1),
+    "augment.brightness": (0, 10),
+    "augment.contrast": (0, 10),
+    "augment.saturation": (0, 10),
+    "augment.padding": (0, MAX_RESIZE),
+    "optimizer.lr": (0, 1e28),  # times the largest weight decay it is a number of fp32
+    "optimizer.weight_decay": (0, MANY),
+    "optimizer.momentum": (0, 1),
+    "optimizer.clip_norm": (0, MANY),
+    "schedule.epochs": (1, MANY),
+    "schedule.warmup_epochs": (0, MANY),
+    "schedule.milestones": (0, MANY),
+    "schedule.gamma": (0, 1),  # the learning rate is the peak
+    "schedule.period": (0.01, MANY),  # a step looks at all periods before it
+    "schedule.period_factor": (1, MANY),
+    "schedule.patience": (0, MANY),
+    "initial.epochs": (0, MANY),
+    "loop.batch_size": (2, 10**6),
+    "loop.label_smoothing": (0, 1),
+    "loop.accumulate": (1, MANY),
+    "loop.workers": (0, 512),  # each is a process
+    "loop.devices": (1, 10**6),
+    "loop.nodes": (1, 10**6),
+    "loop.ema": (0, 1),
+}
+OWN = {  # arguments of `create_model` that do not stand in ``model.arguments``
+    "backbone": "set model.architecture",
+    "attention": "set model.attention",
+    "num_classes": "the classes are those of data.train",
+}
 
 
 @dataclass(frozen=True)
@@ -159,37 +205,26 @@ def build_recipe(tree: dict[str, Any]) -> Recipe:
     recipe = build(Recipe, tree)
     data, view, augment = recipe.data, recipe.input, recipe.augment
     optimizer, schedule, loop = recipe.optimizer, recipe.schedule, recipe.loop
+    _check_ranges(recipe)
     for key, value, allowed in (
-        ("schedule.epochs", schedule.epochs, schedule.epochs >= 1),
-        ("schedule.period", schedule.period, schedule.period is None or schedule.period > 0),
-        ("schedule.period_factor", schedule.period_factor, schedule.period_factor >= 1),
-        ("schedule.patience", schedule.patience, schedule.patience >= 0),
-        ("loop.batch_size", loop.batch_size, loop.batch_size >= 2),
-        ("loop.accumulate", loop.accumulate, loop.accumulate >= 1),
-        ("loop.workers", loop.workers, loop.workers == "auto" or loop.workers >= 0),
-        ("loop.devices", loop.devices, loop.devices >= 1),
-        ("loop.nodes", loop.nodes, loop.nodes >= 1),
         ("loop.ema", loop.ema, loop.ema is None or 0 < loop.ema < 1),
-        ("loop.label_smoothing", loop.label_smoothing, 0 <= loop.label_smoothing < 1),
-        ("input.size", view.size, view.size >= 1),
-        ("input.train_size", view.train_size, view.train_size is None or view.train_size >= 1),
-        ("input.resize", view.resize, view.resize >= 1),
-        ("input.std", view.std, min(view.std) > 0),
-        ("data.held_out", data.held_out, data.held_out >= 0 and (data.held_out < 1 or isinstance(data.held_out, int))),
-        ("data.per_epoch", data.per_epoch, data.per_epoch is None or data.per_epoch >= 1),
+        ("loop.label_smoothing", loop.label_smoothing, loop.label_smoothing < 1),
+        ("data.held_out", data.held_out, data.held_out < 1 or isinstance(data.held_out, int)),
         ("optimizer.lr", optimizer.lr, optimizer.lr > 0),
-        ("augment.scale", augment.scale, 0 < augment.scale[0] <= augment.scale[1] <= 1),
-        ("augment.ratio", augment.ratio, 0 < augment.ratio[0] <= augment.ratio[1]),
-        ("augment.padding", augment.padding, augment.padding >= 0),
-        ("augment.flip", augment.flip, 0 <= augment.flip <= 1),
-        ("seed", recipe.seed, recipe.seed >= 0),
-        ("initial.epochs", recipe.initial.epochs, 0 <= recipe.initial.epochs < schedule.epochs),
+        ("optimizer.clip_norm", optimizer.clip_norm, optimizer.clip_norm is None or optimizer.clip_norm > 0),
+        ("augment.scale", augment.scale, 0 < augment.scale[0] <= augment.scale[1]),
+        ("augment.ratio", augment.ratio, augment.ratio[0] <= augment.ratio[1]),
+        ("initial.epochs", recipe.initial.epochs, recipe.initial.epochs < schedule.epochs),
     ):
         if not allowed:
-            raise UsageError(f"{key} cannot be {value!r}")
+            raise UsageError(f"{key} cannot be {shown(value)}")
+    if taken := [name for name in recipe.model.arguments if name in OWN]:
+        raise UsageError(f"model.arguments.{taken[0]} cannot be set: {OWN[taken[0]]}")
     processes = loop.devices * loop.nodes
     if loop.batch_size % processes or loop.batch_size < 2 * processes:
         raise UsageError(f"loop.batch_size={loop.batch_size} cannot be shared evenly by {processes} processes")
+    if data.per_epoch is not None and data.per_epoch < 2 * processes:
+        raise UsageError(f"data.per_epoch={data.per_epoch} gives each of {processes} processes less than two images")
     side = view.train_size or view.size
     if augment.crop == "fixed" and side > view.resize + 2 * augment.padding:
         raise UsageError(
@@ -207,9 +242,19 @@ def build_recipe(tree: dict[str, Any]) -> Recipe:
         raise UsageError("initial.epochs is for task=detection: another classifier begins with model.warm_start")
     if schedule.name == "plateau" and schedule.warmup_epochs:
         raise UsageError("schedule.name=plateau has no warm-up: set schedule.warmup_epochs=0")
+    if schedule.name == "plateau" and schedule.gamma == 1:
+        raise UsageError("schedule.name=plateau lowers the rate: set schedule.gamma below 1")
     if schedule.name == "restarts" and schedule.period is None:
         raise UsageError("schedule.name=restarts needs schedule.period, the epochs to the first restart")
     return recipe
+
+
+def _check_ranges(recipe: Recipe) -> None:
+    for key, (low, high) in RANGES.items():
+        value = attrgetter(key)(recipe)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, (int, float)) and not low <= number <= high:
+                raise UsageError(f"{key} cannot be {shown(value)}: expected {low:,} to {high:,}")
 
 
 def _plain(value: Any) -> Any:

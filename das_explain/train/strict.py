@@ -6,6 +6,7 @@ The error names the key, and for a misspelt one its close matches.
 from __future__ import annotations
 
 import difflib
+import sys
 import types
 import typing
 from collections.abc import Iterable
@@ -13,20 +14,25 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
 from das_explain.errors import UsageError
+from das_explain.text import cut_middle, shown
 
 T = TypeVar("T")
+
+LONGEST_KEY = 60  # characters of an unknown key in a message
 
 
 def build(cls: type[T], tree: Any, where: str = "", *, of: str = "recipe") -> T:
     """``cls`` from nested dicts; ``where`` is the dotted key of ``tree``, ``of`` what it is a tree of. Raises
     ``UsageError``."""
     if not isinstance(tree, dict):
-        raise UsageError(f"{where}: expected keys and values, found {tree!r}")
+        raise UsageError(f"{where}: expected keys and values, found {shown(tree)}")
     hints = typing.get_type_hints(cls)
     prefix = f"{where}." if where else ""
     for key in tree:
         if key not in hints:
-            raise UsageError(f"unknown key {prefix}{key}{close_matches(str(key), hints)}; it may be {', '.join(hints)}")
+            hint = close_matches(str(key), hints)
+            known = ", ".join(hints)
+            raise UsageError(f"unknown key {prefix}{cut_middle(str(key), LONGEST_KEY)}{hint}; it may be {known}")
     values = {key: _convert(hints[key], value, f"{prefix}{key}") for key, value in tree.items()}
     for item in fields(cls):
         if item.name not in values and item.default is MISSING and item.default_factory is MISSING:
@@ -39,10 +45,11 @@ def _convert(kind: Any, value: Any, key: str) -> Any:
     if is_dataclass(kind):
         return build(kind, value, key)
     if origin is Literal:
-        if str(value) in options:
-            return str(value)
+        word = value if isinstance(value, str) else shown(value)
+        if word in options:
+            return word
         raise UsageError(
-            f"{key} cannot be {value!r}{close_matches(str(value), options)}; it is one of {', '.join(options)}"
+            f"{key} cannot be {shown(value)}{close_matches(word, options)}; it is one of {', '.join(options)}"
         )
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in options:
@@ -52,13 +59,13 @@ def _convert(kind: Any, value: Any, key: str) -> Any:
                 return _convert(option, value, key)
             except UsageError:
                 continue
-        raise UsageError(f"{key} cannot be {value!r}: expected {' or '.join(map(_say, options))}")
+        raise UsageError(f"{key} cannot be {shown(value)}: expected {' or '.join(map(_say, options))}")
     if origin is tuple and isinstance(value, (list, tuple)):
         if options[-1] is Ellipsis:
             return tuple(_convert(options[0], item, key) for item in value)
         if len(value) == len(options):
             return tuple(_convert(option, item, key) for option, item in zip(options, value, strict=True))
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = _is_number(value)
     if kind is float and number:
         return float(value)
     if kind is int and number and float(value).is_integer():
@@ -67,7 +74,12 @@ def _convert(kind: Any, value: Any, key: str) -> Any:
         return str(value)
     if kind in (bool, dict) and isinstance(value, kind):
         return value
-    raise UsageError(f"{key} cannot be {value!r}: expected {_say(kind)}")
+    raise UsageError(f"{key} cannot be {shown(value)}: expected {_say(kind)}")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold: not infinity, not NaN, no whole number of four hundred digits."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _say(kind: Any) -> str:
