@@ -206,6 +206,8 @@ def build_recipe(tree: dict[str, Any]) -> Recipe:
     data, view, augment = recipe.data, recipe.input, recipe.augment
     optimizer, schedule, loop = recipe.optimizer, recipe.schedule, recipe.loop
     _check_ranges(recipe)
+    if recipe.name in ("", ".", "..") or set(recipe.name) & set("/\\\0"):  # of a folder, unless --out names one
+        raise UsageError(f"name cannot be {shown(recipe.name)}: expected one without slashes")
     for key, value, allowed in (
         ("loop.ema", loop.ema, loop.ema is None or 0 < loop.ema < 1),
         ("loop.label_smoothing", loop.label_smoothing, loop.label_smoothing < 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -184,3 +185,9 @@ def test_a_key_that_is_no_text_is_told():
 
     with pytest.raises(UsageError, match="unknown key 1; it may be"):
         build(Optimizer, {1: 2})
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "..", ".", "", "a\\b", "/etc/x"])
+def test_a_recipe_s_name_leads_nowhere(name: str):
+    with pytest.raises(UsageError, match="name cannot be .*: expected one without slashes"):
+        load_recipe("collage-resnet18", [f"name={json.dumps(name)}"])
