@@ -122,8 +122,7 @@ _OTHER = dict(_PAIRS) | {other: one for one, other in _PAIRS}
 def _units(trainings: Sequence[tuple[Unit, dict[str, Any]]]) -> pd.DataFrame:
     rows = []
     for unit, training in trainings:
-        accuracy = training.get("accuracy")
-        tests = accuracy if isinstance(accuracy, dict) else {}
+        tests = training.get("accuracy") or {}
         row = {
             "unit": unit.name,
             "design": unit.design,
@@ -132,5 +131,5 @@ def _units(trainings: Sequence[tuple[Unit, dict[str, Any]]]) -> pd.DataFrame:
             "precision": str(training.get("precision", "")),
             "machine": str(training.get("machine", "")),
         }
-        rows.append(row | {f"{TOP1}_{name}": test["top1"] for name, test in tests.items() if isinstance(test, dict)})
+        rows.append(row | {f"{TOP1}_{name}": test["top1"] for name, test in tests.items()})
     return pd.DataFrame(rows)
