@@ -97,7 +97,11 @@ def is_scored(study: Study, units: Sequence[Unit], name: str, out: Path) -> bool
 
 
 def _whole(folder: Path, wanted: Any, there: Any) -> bool:
-    return there == wanted and _explained(folder, wanted, there)
+    """Whether nothing has to be done: the tables are those of this scoring, and ``run.json`` says so as well."""
+    if there != wanted or not _explained(folder, wanted, there):
+        return False
+    scoring = Run.open(folder).manifest.get("scoring")
+    return isinstance(scoring, dict) and {"scaling", "threshold", "box"} <= scoring.keys()
 
 
 def _explained(folder: Path, wanted: Any, there: Any) -> bool:
@@ -105,6 +109,8 @@ def _explained(folder: Path, wanted: Any, there: Any) -> bool:
     read = ("scoring", "nulls")  # of evidence, and which of its answers
     alike = there is not None and all(there.get(key) == wanted.get(key) for key in {*there, *wanted} - {*read})
     if not alike or not (folder / "run.json").is_file() or (run := Run.open(folder)).shards.missing():
+        return False
+    if len(run.manifest["models"]) != len(wanted["weights"]):
         return False
     return not wanted.get("nulls") or (set(wanted["nulls"]) <= set(run.asked) and not run.unasked)
 

@@ -356,3 +356,25 @@ def test_nothing_but_the_studys_own_tables_is_published(finished: tuple[Path, Pa
     passed(finished[0], photos, again, "--set", "schedule.epochs=1", "--publish", str(again.parent / "published"))
     tables = {path.name for path in (again.parent / "published/tables").iterdir()}
     assert {"units.csv", "copies.csv", "design_means.csv"} <= tables and "mine.csv" not in tables
+
+
+@pytest.mark.parametrize("entries", [{"scoring": None}, {"scoring": []}, {"scoring": {"a": 1}}, {"models": []}])
+def test_a_run_that_does_not_say_how_it_was_made_is_made_again(
+    finished: tuple[Path, Path], photos: Path, again: Path, entries: dict[str, Any]
+):
+    path = again / "runs/all/run.json"
+    before = json.loads(path.read_text())
+    path.write_text(json.dumps({**before, **entries}))
+    passed(finished[0], photos, again, "--set", "schedule.epochs=1")
+    after = json.loads(path.read_text())
+    assert after["scoring"] == before["scoring"] and len(after["models"]) == 4
+
+
+@pytest.mark.parametrize("name", ["copies", "design_lifts"])
+@pytest.mark.parametrize("bend", [lambda table: pd.concat([table, table]), lambda table: table.assign(measure="")])
+def test_a_table_that_was_changed_is_one_line(finished: tuple[Path, Path], photos: Path, again: Path, name: str, bend):
+    path = again / f"runs/all/{name}.csv"
+    bend(pd.read_csv(path, keep_default_na=False)).to_csv(path, index=False)
+    assert f"{name}.csv was changed by another program: delete" in refused(finished[0], photos, again)
+    (again / "scored.json").unlink()
+    passed(finished[0], photos, again, "--set", "schedule.epochs=1")
