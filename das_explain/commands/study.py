@@ -146,6 +146,7 @@ class _Told:
 def _print_plan(study: Study, out: Path, resources: Resources, keep: str) -> None:
     """Units, time and disk, from a timed probe."""
     from das_explain.commands.tables import print_table
+    from das_explain.study.folder import check_places
     from das_explain.study.preflight import check_study
     from das_explain.study.probe import estimates, probe
     from das_explain.study.scoring import is_scored
@@ -154,6 +155,7 @@ def _print_plan(study: Study, out: Path, resources: Resources, keep: str) -> Non
 
     resources.check()
     units, jobs = units_of(study, out), resources.jobs
+    check_places(study, units, out)
     check_units(units)
     check_study(study, units, out, lambda line: say(f"note        {line}"))
     scored = [name for name in study.data if is_scored(study, units, name, out)]

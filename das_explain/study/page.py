@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from das_explain.folders import replace_folder
+from das_explain.folders import inside, replace_folder
 from das_explain.report import words as phrases
 from das_explain.report.build import HERE, writing
 from das_explain.report.page import environment
@@ -29,7 +29,7 @@ def write_page(
     results: Results, tables: Mapping[str, Table], figures: Sequence[Path], command: str, created: str
 ) -> Path:
     """Writes ``report/`` in the study's folder: ``index.html``, style, script, figures and pictures; the page's path."""
-    target = results.folder / "report"
+    target = inside(results.folder, "report")
     with writing(target), replace_folder(target, _is_page) as folder:
         for name in ("figures", "images"):
             (folder / name).mkdir()

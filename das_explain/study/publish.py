@@ -9,10 +9,12 @@ from pathlib import Path
 
 from das_explain.checkpoint.config import CARD
 from das_explain.errors import UsageError
-from das_explain.files import write_text_whole
-from das_explain.folders import CLAIM, claimed_files, new_files, remove_written
-from das_explain.study.run import SUMMARY
+from das_explain.files import read_regular, write_text_whole
+from das_explain.folders import CLAIM, claimed_files, inside, new_files, remove_written
+from das_explain.study.folder import SUMMARY
+from das_explain.study.results import TABLES
 from das_explain.study.units import Unit
+from das_explain.train.task import MODEL
 
 
 def publish(out: Path, units: Sequence[Unit], drawn: Sequence[Path], folder: Path, given: Mapping[str, str]) -> Path:
@@ -30,21 +32,21 @@ def publish(out: Path, units: Sequence[Unit], drawn: Sequence[Path], folder: Pat
     values = {**given, "out": str(out)}
     places = {value: f"${{{name}}}" for name, value in values.items() if "/" in value or os.sep in value}
 
-    def text(path: Path, target: Path) -> None:
-        content = path.read_text(encoding="utf-8")
+    def text(name: str, target: Path) -> None:
+        content = read_regular(inside(out, name), "file of a study").decode("utf-8", "replace")
         for place in sorted(places, key=len, reverse=True):
             content = content.replace(place, places[place])
         target.parent.mkdir(parents=True, exist_ok=True)
         write_text_whole(target, content)
 
     figures = [path.with_suffix(end) for path in drawn for end in (".png", ".pdf")]
-    texts = {"README.md": out / SUMMARY}
-    texts |= {f"tables/{path.name}": path for path in sorted((out / "tables").glob("*.csv"))}
-    texts |= {f"cards/{unit.name}.md": unit.model / CARD for unit in units}
+    tables = (f"tables/{name}.csv" for name in sorted((*TABLES, "units")))
+    texts = {"README.md": SUMMARY, **{name: name for name in tables if (out / name).exists()}}
+    texts |= {f"cards/{unit.name}.md": f"units/{unit.name}/{MODEL}/{CARD}" for unit in units}
     before = claimed_files(folder)
     with new_files(folder) as fresh:
-        for name, path in texts.items():
-            text(path, fresh / name)
+        for name, origin in texts.items():
+            text(origin, fresh / name)
         (fresh / "figures").mkdir()
         for path in figures:
             shutil.copyfile(path, fresh / "figures" / path.name)

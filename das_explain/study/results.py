@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from das_explain.errors import DasExplainError
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TABLES as COLUMNS
 from das_explain.evidence.tables import TEXT, write_table
 from das_explain.scoring.designs import TOP1
 from das_explain.stats.sensitivity import DEFAULT_READING, sensitivity
+from das_explain.study.folder import STATE
 from das_explain.study.schema import Study
 from das_explain.study.scoring import in_order
 from das_explain.study.units import Unit, training_of
@@ -21,6 +24,7 @@ from das_explain.study.units import Unit, training_of
 TABLES = (
     "copies", "design_means", "design_differences", "design_lifts", "design_readings", "correlations",
 )  # fmt: skip
+NAMED = ("measure", "null", "group", "group_a", "group_b", "model")  # of their columns, those without an empty cell
 MODELS = {"group": "model", "group_a": "model_a", "group_b": "model_b"}  # to who asks for models, designs are
 
 
@@ -42,9 +46,7 @@ class Results:
         for data, run in runs.items():
             for name in TABLES:
                 if (run.folder / f"{name}.csv").is_file():
-                    table = run.table(name)
-                    texts = {column: str for column in table.columns if column in TEXT}
-                    found[name].append(table.astype(texts).assign(data=data))
+                    found[name].append(_table(run, name).assign(data=data))
         nothing = {name: pd.DataFrame(columns=["data", *COLUMNS[name]]) for name in TABLES}
         tables = {name: pd.concat(parts) if parts else nothing[name] for name, parts in found.items()}
         for name in ("design_differences", "design_readings"):
@@ -101,6 +103,21 @@ class Results:
         write_table(folder / "units.csv", self.units)
 
 
+def _table(run: Run, name: str) -> pd.DataFrame:
+    """A table of a run; infinite numbers as none, but for the copies needed, which may be. Raises DasExplainError where
+    rows do not say what they are of, or two say the same."""
+    table = run.table(name)
+    table = table.astype({column: str for column in table.columns if column in TEXT})
+    finite = [column for column in table.columns if column not in (*TEXT, "copies_needed")]
+    table[finite] = table[finite].replace([np.inf, -np.inf], np.nan)
+    of = [column for column in COLUMNS[name] if column in TEXT or column == "threshold"]
+    unnamed = (table[[column for column in of if column in NAMED]] == "").any(axis=None)
+    if unnamed or table.duplicated(of).any():
+        path, state = run.folder / f"{name}.csv", run.folder.parent.with_name(STATE)
+        raise DasExplainError(f"{path} was changed by another program: delete {state} to score all runs again")
+    return table
+
+
 def _turned(table: pd.DataFrame, designs: Sequence[str]) -> pd.DataFrame:
     """Differences, each from the design that the study names first, whatever the order was when they were scored."""
     if not len(table):
@@ -122,8 +139,7 @@ _OTHER = dict(_PAIRS) | {other: one for one, other in _PAIRS}
 def _units(trainings: Sequence[tuple[Unit, dict[str, Any]]]) -> pd.DataFrame:
     rows = []
     for unit, training in trainings:
-        accuracy = training.get("accuracy")
-        tests = accuracy if isinstance(accuracy, dict) else {}
+        tests = training.get("accuracy") or {}
         row = {
             "unit": unit.name,
             "design": unit.design,
@@ -132,5 +148,5 @@ def _units(trainings: Sequence[tuple[Unit, dict[str, Any]]]) -> pd.DataFrame:
             "precision": str(training.get("precision", "")),
             "machine": str(training.get("machine", "")),
         }
-        rows.append(row | {f"{TOP1}_{name}": test["top1"] for name, test in tests.items() if isinstance(test, dict)})
+        rows.append(row | {f"{TOP1}_{name}": test["top1"] for name, test in tests.items()})
     return pd.DataFrame(rows)

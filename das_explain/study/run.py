@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from das_explain.checkpoint.config import WEIGHTS
-from das_explain.errors import UsageError
-from das_explain.evidence.ownership import figure_names
-from das_explain.files import PART, is_regular, write_json, write_text_whole
-from das_explain.folders import LOCK, check_folder, lock_folder, remove_parts, remove_written
+from das_explain.files import write_json, write_text_whole
+from das_explain.folders import inside, lock_folder, remove_parts, remove_written
 from das_explain.report.tables import Table
 from das_explain.study import figures, tables
+from das_explain.study.folder import STUDY, SUMMARY, check_out
 from das_explain.study.page import write_page
 from das_explain.study.preflight import check_study
 from das_explain.study.results import Results
@@ -27,9 +23,6 @@ from das_explain.study.scoring import score_units
 from das_explain.study.summary import summary
 from das_explain.study.units import Unit, check_keep, check_units, drop_checkpoint, units_of
 from das_explain.types import Progress, no_progress
-
-STUDY, SUMMARY = "study.json", "summary.md"
-FIGURE = re.compile(r"(copies|accuracy-sfd|lift|readings)-[A-Za-z0-9._-]+\.(png|pdf)")
 
 
 @dataclass(frozen=True)
@@ -74,21 +67,18 @@ def run_study(
 
     Raises:
         UsageError: an option that does not exist, a folder of something else.
-        DasExplainError: a unit's folder holds another run, a unit cannot be trained, photos or masks cannot be used,
+        DasExplainError: a link in the folder leads out of it, a unit's folder holds another run, a unit cannot be trained, photos or masks cannot be used,
             another process is at the same study.
     """
     resources.check()
     check_keep(keep)
-    check_folder(out)
-    if out.is_dir() and not _is_study(out / STUDY) and _of_others(out):
-        raise UsageError(f"--out {out} holds something else: name a new folder, or that of a study")
     units = units_of(study, out)
+    before = check_out(study, units, out)
     check_units(units)
     check_study(study, units, out, note)
-    before = _figures_of(out / STUDY)
     with lock_folder(out):
         for name in ("", "tables", "figures"):
-            remove_parts(out / name)
+            remove_parts(inside(out, name))
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         said = {"study": study.to_dict(), "command": list(command), "created": created}
         write_json(out / STUDY, {**said, "figures": before})
@@ -102,7 +92,7 @@ def run_study(
         results = Results.read(study, units, runs, out)
         made = publish_results(results, command, created)
         drawn = [path.with_suffix(end).name for path in made.figures for end in (".png", ".pdf")]
-        remove_written(out / "figures", set(before) - set(drawn))
+        remove_written(inside(out, "figures"), set(before) - set(drawn))
         write_json(out / STUDY, {**said, "figures": drawn})
         if keep == "none":
             for unit in units:
@@ -110,36 +100,12 @@ def run_study(
     return made
 
 
-def _of_others(out: Path) -> bool:
-    """Whether there is more in a folder than a killed process leaves that had not yet said that a study is in it."""
-    return any(not PART.fullmatch(path.name) and path.name not in ("units", LOCK) for path in out.iterdir())
-
-
-def _is_study(path: Path) -> bool:
-    """Whether this program wrote that ``study.json``."""
-    content = _content(path)
-    return isinstance(content.get("study"), dict) and "created" in content
-
-
-def _figures_of(path: Path) -> list[str]:
-    """The files of ``figures/`` that a study drew, by its ``study.json``; what is no figure's name is left out."""
-    return [name for name in figure_names(_content(path)) if FIGURE.fullmatch(name)]
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes()) if is_regular(path) else None
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def publish_results(results: Results, command: Sequence[str], created: str) -> Made:
     """Writes tables, figures, summary and page of what was found."""
     out = results.folder
-    results.write(out / "tables")
+    results.write(inside(out, "tables"))
     shown = shown_tables(results)
-    drawn = figures.draw(results, out / "figures")
+    drawn = figures.draw(results, inside(out, "figures"))
     write_text_whole(out / SUMMARY, summary(results, shown, drawn, command))
     page = write_page(results, shown, drawn, shlex.join(command), created)
     return Made(page, results, shown, drawn)

@@ -24,6 +24,7 @@ from typing import Any
 from das_explain.checkpoint.labels import read_label_map
 from das_explain.errors import UsageError
 from das_explain.files import read_regular
+from das_explain.text import cut_middle
 from das_explain.train.recipe import MOST_BYTES, load_recipe, parse_tree, read_yaml
 from das_explain.train.schema import Recipe
 from das_explain.train.strict import build
@@ -36,6 +37,9 @@ TREES = {  # of a study's file, with what is to stand there
     "designs": "{none: {model.attention: none}}",
     "scored_on": "{test: {data: collage:test:1000}}",
 }
+MOST_COPIES = 1000  # of a design
+GREATEST = 1 << 63  # beyond every number that a study or a recipe has
+MOST_VALUES, DEEPEST = 10_000, 30  # of a study's file
 HALF = {"loop.half": True}  # checkpoints in half precision, unless the study says otherwise
 
 
@@ -119,7 +123,9 @@ def load_study(
         if not isinstance(tree.get(key) or {}, dict):
             raise UsageError(f"study {path.name}: {key}: expected names and values, such as {example}")
     for key in ("designs", "scored_on"):  # a bare number names a folder as well as a word
-        tree[key] = {str(name) if type(name) is int else name: each for name, each in (tree.get(key) or {}).items()}
+        trees = (tree.get(key) or {}).items()
+        tree[key] = {str(name) if type(name) is int and _is_plain(name) else name: each for name, each in trees}
+    check_plain(tree, f"study {path.name}")
     needs = tree.get("needs") or {}
     given: dict[str, str] = {}
     changes: dict[str, Any] = {}
@@ -134,12 +140,14 @@ def load_study(
             given[key] = value
         else:
             changes[key] = read_yaml(value, f"--set {key}")
+            check_plain(changes[key], f"--set {key}")
     for need, about in needs.items():
         if need not in given:
             raise UsageError(f"{path.name} needs --set {need}=... ({about})")
     tree = _filled(tree, given)
     tree["set"] = {**(tree.get("set") or {}), **changes}
     if copies is not None:
+        check_copies(copies, "--copies")
         tree["copies"] = copies
     study = build(Study, {"name": path.stem, **tree}, of="study")
     if study.recipe.endswith((".yaml", ".yml")) and not Path(study.recipe).is_absolute():
@@ -148,21 +156,69 @@ def load_study(
     return study, given
 
 
+def check_plain(tree: Any, where: str) -> None:
+    """Raises UsageError for what JSON does not have, which YAML makes of a bare date, ``.nan`` or ``!!binary``: keys that
+    are no text, values that are neither text, number, true, false nor null; and for a tree that does not end.
+
+    ``where`` names the tree in an error.
+    """
+    waiting, seen = [(where, tree, 0)], 0
+    while waiting:
+        place, value, depth = waiting.pop()
+        seen += len(value) if isinstance(value, (dict, list)) else 0
+        if seen > MOST_VALUES or depth > DEEPEST:
+            raise UsageError(f"{where}: it has more than {MOST_VALUES:,} values, or they are nested too deeply")
+        if isinstance(value, dict):
+            if odd := [key for key in value if not _is_plain(key) or not isinstance(key, str)]:
+                raise UsageError(f"{place}: YAML reads a name as {_brief(odd[0])}; put it in quotes")
+            waiting += [(f"{place}: {key}", each, depth + 1) for key, each in value.items()]
+        elif isinstance(value, list):
+            waiting += [(place, each, depth + 1) for each in value]
+        elif not _is_plain(value):
+            raise UsageError(
+                f"{place}: YAML reads this as {_brief(value)}, which no setting can be; put text in quotes"
+            )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        try:
+            return bool(value.encode("utf-8", "surrogateescape")) or not value
+        except UnicodeEncodeError:  # half a character
+            return False
+    if isinstance(value, (int, float)):
+        return -GREATEST < value < GREATEST  # NaN is not
+    return value is None
+
+
+def _brief(value: Any) -> str:
+    """What YAML read, short; a whole number of thousands of digits has no text."""
+    if isinstance(value, int) and not _is_plain(value):
+        return "a number of so many digits"
+    kind = type(value).__name__
+    return f"a {kind}" if isinstance(value, (set, tuple)) else f"{cut_middle(repr(value), 60)} ({kind})"
+
+
+def check_copies(copies: int, what: str) -> None:
+    """Raises UsageError for a number of copies that no study has; ``what`` asks for them."""
+    if not 1 <= copies <= MOST_COPIES:
+        raise UsageError(
+            f"{what} cannot be {copies if _is_plain(copies) else 'so large'}: a study has 1 to {MOST_COPIES:,} copies of each design"
+        )
+
+
 def _check(study: Study) -> None:
     for what, names in (("designs", study.designs), ("scored_on", study.scored_on)):
         if not names:
             raise UsageError(f"the study has no {what}")
-        if odd := [name for name in names if not isinstance(name, str)]:
-            raise UsageError(f"{what}: YAML reads a name as {odd[0]!r}; put it in quotes")
         if odd := [name for name in names if not NAME.fullmatch(name)]:
             raise UsageError(f"{what}: {odd[0]!r} is no name for a folder; use letters, digits, and . _ - within")
     for name, settings in study.designs.items():
         if not isinstance(settings, dict):
             raise UsageError(f"designs.{name}: expected settings of the recipe, such as {{model.attention: das}}")
-    if study.copies < 1:
-        raise UsageError(f"copies cannot be {study.copies}")
-    if not isinstance(study.data, dict):
-        raise UsageError("scored_on: expected names and data")
+    for key in (key for settings in (study.set, *study.designs.values()) for key in settings if "=" in key):
+        raise UsageError(f"{key!r} is no setting of a recipe: no key has an equals sign")
+    check_copies(study.copies, "copies")
     for data in study.data.values():
         _ = data.classes  # a label map that cannot be read is told before hours of training
     for design in study.designs:

@@ -16,14 +16,14 @@ from das_explain.evidence.run import Run
 from das_explain.explain.contestants import ExplainOptions
 from das_explain.explain.plan import Plan
 from das_explain.files import write_json
+from das_explain.folders import inside
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from das_explain.segment.choose import RegionOptions, choose_segmenter
+from das_explain.study.folder import STATE, json_object
 from das_explain.study.schema import ScoredOn, Study
 from das_explain.study.units import Unit, fingerprint_of
 from das_explain.types import Progress, no_progress
-
-STATE = "scored.json"  # what each run was made of: none of it is made again while that is the same
 
 
 def score_options(study: Study) -> ScoreOptions:
@@ -54,7 +54,7 @@ def score_units(
     state = _State(out / STATE)
     runs = {}
     for name, data in study.data.items():
-        folder, dataset = out / "runs" / name, open_data(data)
+        folder, dataset = inside(out, f"runs/{name}"), open_data(data)
         for line in dataset.notes:
             note(line)
         wanted, there = _what(study, units, data, dataset, state), state.of(name)
@@ -97,7 +97,11 @@ def is_scored(study: Study, units: Sequence[Unit], name: str, out: Path) -> bool
 
 
 def _whole(folder: Path, wanted: Any, there: Any) -> bool:
-    return there == wanted and _explained(folder, wanted, there)
+    """Whether nothing has to be done: the tables are those of this scoring, and ``run.json`` says so as well."""
+    if there != wanted or not _explained(folder, wanted, there):
+        return False
+    scoring = Run.open(folder).manifest.get("scoring")
+    return isinstance(scoring, dict) and {"scaling", "threshold", "box"} <= scoring.keys()
 
 
 def _explained(folder: Path, wanted: Any, there: Any) -> bool:
@@ -105,6 +109,8 @@ def _explained(folder: Path, wanted: Any, there: Any) -> bool:
     read = ("scoring", "nulls")  # of evidence, and which of its answers
     alike = there is not None and all(there.get(key) == wanted.get(key) for key in {*there, *wanted} - {*read})
     if not alike or not (folder / "run.json").is_file() or (run := Run.open(folder)).shards.missing():
+        return False
+    if len(run.manifest["models"]) != len(wanted["weights"]):
         return False
     return not wanted.get("nulls") or (set(wanted["nulls"]) <= set(run.asked) and not run.unasked)
 
@@ -179,16 +185,17 @@ def _what(study: Study, units: Sequence[Unit], data: ScoredOn, dataset: Dataset,
 
 
 class _State:
-    """``scored.json``: what each run was made of, written when its tables are whole."""
+    """``scored.json``: what each run was made of, written when its tables are whole: none of it is made again while that
+    is the same. A file of anything else says nothing. Raises as ``json_object``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        content = json_object(path)
         try:
-            content = json.loads(path.read_text("utf-8"))
             self.runs, self.weights = dict(content["runs"]), dict(content["weights"])
             for rests in self.runs.values():
                 rests["data"].pop("about", None)  # of versions that explained all again where only this had changed
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             self.runs, self.weights = {}, {}
 
     def of(self, name: str) -> Any:

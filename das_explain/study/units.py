@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from das_explain.checkpoint.config import CONFIG, WEIGHTS
+from das_explain.checkpoint.config import CONFIG, WEIGHTS, read_json
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.files import sha256_of
 from das_explain.study.schema import Study
@@ -22,6 +22,7 @@ from das_explain.train.schema import Recipe
 from das_explain.train.task import CHECKPOINT, MODEL, Task, create_task
 
 KEEP = ("none", "last", "all")
+MOST_SECONDS = 1e10  # of a training: three hundred years
 PATIENCE = 60.0  # seconds for a unit's process to end that was left behind by a study that was killed
 
 
@@ -83,7 +84,8 @@ def units_of(study: Study, out: Path) -> list[Unit]:
 
 
 def check_units(units: Sequence[Unit]) -> None:
-    """Raises DasExplainError if a folder holds another run than the unit's; each kind of data is opened once."""
+    """Raises DasExplainError if a folder holds another run than the unit's, or does not say how it was trained; each kind
+    of data is opened once."""
     tasks: dict[str, Task] = {}
     for unit in units:
         if not unit.folder.is_dir():
@@ -93,6 +95,8 @@ def check_units(units: Sequence[Unit]) -> None:
         if kind not in tasks:
             tasks[kind] = create_task(recipe)
         check_same_run(unit.folder, identity_of(recipe, tasks[kind]))
+        if unit.finished:
+            training_of(unit)
 
 
 def train_unit(unit: Unit, keep: str = "last", workers: int | None = None) -> str | None:
@@ -125,15 +129,34 @@ def drop_checkpoint(unit: Unit, keep: str) -> None:
 
 
 def training_of(unit: Unit) -> dict[str, Any]:
-    """What ``config.json`` of a finished unit says of its training: seconds, machine, accuracy, versions ..."""
+    """What ``config.json`` of a finished unit says of its training: seconds, machine, accuracy, versions ...
+
+    Raises DasExplainError where it does not say it as ``das-explain train`` does.
+    """
     path = unit.model / CONFIG
     try:
-        training = json.loads(path.read_text("utf-8"))["training"]
-        return {"seconds": float(training["seconds"]), **training}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DasExplainError(
-            f"{path} does not say how it was trained: delete {unit.folder} to train it again"
-        ) from None
+        training = read_json(path)["training"]
+        told = _is_training(training)
+    except (DasExplainError, KeyError, TypeError):
+        told = False
+    if not told:
+        raise DasExplainError(f"{path} does not say how it was trained: delete {unit.folder} to train it again")
+    return {**training, "seconds": float(training["seconds"])}
+
+
+def _is_training(training: Any) -> bool:
+    """Whether a study can take from it what it shows: seconds, notes, and, where tests were made, their accuracy."""
+    if not isinstance(training, dict) or not _is_number(training.get("seconds"), MOST_SECONDS):
+        return False
+    tests, notes = training.get("accuracy") or {}, training.get("notes") or []
+    if not isinstance(tests, dict) or not isinstance(notes, list):
+        return False
+    return all(isinstance(test, dict) and _is_number(test.get("top1"), 1) for test in tests.values())
+
+
+def _is_number(value: Any, most: float) -> bool:
+    """Whether it is a number from 0 to ``most``; NaN is not, nor is ``true``."""
+    return type(value) in (int, float) and 0 <= value <= most
 
 
 def fingerprint_of(unit: Unit) -> str:

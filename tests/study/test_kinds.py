@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,8 +17,10 @@ from typer.testing import CliRunner
 pytest.importorskip("lightning")
 
 from das_explain.commands import app
-from das_explain.errors import UsageError
-from das_explain.study.schema import load_study
+from das_explain.errors import DasExplainError, UsageError
+from das_explain.study.schema import check_plain, load_study
+from das_explain.study.scoring import _State
+from das_explain.study.units import Unit, training_of
 
 
 def changed(small: Path, folder: Path, **entries: Any) -> Path:
@@ -208,6 +212,34 @@ def test_a_file_of_another_kind_is_one_clear_line(tmp_path: Path, text: bytes, t
         load_study(tmp_path / "s.yaml")
 
 
+MANY, HUGE = b"0" * 400, b"0x" + b"f" * 5000
+NO_JSON = [
+    (b"needs: {1: x}", "needs: YAML reads a name as 1 .int.; put it in quotes"),
+    (b"set: {description: 2024-01-01}", "set: description: YAML reads this as datetime.date"),
+    (b"designs: {a: {x: !!binary aGk=}}", "designs: a: x: YAML reads this as b'hi'"),
+    (b"designs: {a: {x: !!set {b}}}", "designs: a: x: YAML reads this as a set"),
+    (b"designs: {a: {x: [{2.5: b}]}}", "designs: a: x: YAML reads a name as 2.5"),
+    (b"set: {optimizer.lr: .nan}", "set: optimizer.lr: YAML reads this as nan"),
+    (b"set: {optimizer.lr: .inf}", "set: optimizer.lr: YAML reads this as inf"),
+    (b'description: "\\ud800"', "description: YAML reads this as '.ud800'"),
+    (b"set: {a: &a [*a]}", "nested too deeply"),
+    (b"set: {a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], b: [" + b"*a, " * 2000 + b"]}", "more than 10,000 values"),
+    (b"copies: 1" + MANY, "copies: YAML reads this as a number of so many digits"),
+    (b"copies: " + HUGE, "copies: YAML reads this as a number of so many digits"),
+    (b"scored_on: {t: {data: x, sample: 1" + MANY + b"}}", "t: sample: YAML reads this as a number of so many digits"),
+    (b"designs: {" + HUGE[:1000] + b": {}}", "designs: YAML reads a name as a number of so many digits"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), NO_JSON, ids=[told for _, told in NO_JSON])
+def test_what_json_does_not_have_is_one_clear_line(tmp_path: Path, text: bytes, told: str):
+    with pytest.raises(UsageError, match=told):
+        check_plain(yaml.safe_load(text), "study")
+    (tmp_path / "s.yaml").write_bytes(text)
+    with pytest.raises(UsageError):
+        load_study(tmp_path / "s.yaml", ["foo=1"])
+
+
 def test_a_dry_run_counts_measures_that_ask_networks(small: Path, photos: Path, tmp_path: Path):
     path = changed(small, tmp_path, measures=["insertion"])
     told = passed(path, photos, tmp_path / "out", "--dry-run")
@@ -222,3 +254,127 @@ def test_a_dry_run_counts_measures_that_ask_networks(small: Path, photos: Path, 
         lines = estimates(study, units, probe(study, units), "last", [])
         seconds.append(sum(line.seconds for line in lines if line.what.startswith("score")))
     assert seconds[1] > 2 * seconds[0], "a network that is asked 60 times about each map takes longer"
+
+
+def refused(path: Path, photos: Path, out: Path) -> str:
+    """What a study that trains nothing says in one line."""
+    done = run(path, photos, out, "--set", "schedule.epochs=1")
+    assert isinstance(done.exception, DasExplainError), done.output + str(done.exception)
+    return str(done.exception)
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("place", ["tables", "figures", "report", "runs", "runs/all", "units", "units/none-0"])
+def test_a_link_out_of_the_folder_is_refused_before_anything_is_done(
+    finished: tuple[Path, Path], photos: Path, tmp_path: Path, again: Path, place: str
+):
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("copies.csv", "units.csv", ".das-explain-1-x"):
+        (own / name).write_text("mine")
+    shutil.rmtree(again / "units/das-1")  # there would be something to train
+    shutil.rmtree(again / place)
+    (again / place).symlink_to(own)
+    for words in ((), ("--dry-run",)):
+        done = run(finished[0], photos, again, "--set", "schedule.epochs=1", *words)
+        assert f"{place} leads out of" in str(done.exception)
+    assert bytes_of(own) == dict.fromkeys(("copies.csv", "units.csv", ".das-explain-1-x"), b"mine")
+    assert not (again / "units/das-1").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "bend", "told"),
+    [
+        ("scored.json", os.mkfifo, "scored.json is no file"),
+        ("scored.json", Path.mkdir, "scored.json is no file"),
+        ("scored.json", lambda path: path.symlink_to("/dev/zero"), "scored.json leads out of"),
+        ("summary.md", os.mkfifo, "summary.md is no file"),
+        ("units/das-1.log", os.mkfifo, "das-1.log is no file"),
+        ("tables", lambda path: path.write_text(""), "tables is no folder"),
+        ("units/das-1", lambda path: path.write_text(""), "das-1 is no folder"),
+    ],
+)
+def test_what_can_be_no_part_of_a_study_is_one_line(
+    finished: tuple[Path, Path], photos: Path, again: Path, place: str, bend, told: str
+):
+    path = again / place
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    bend(path)
+    assert told in refused(finished[0], photos, again)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "{", '{"runs": [], "weights": 3}', "\0\udcff"])
+def test_a_bent_list_of_what_was_scored_says_nothing(tmp_path: Path, text: str):
+    (tmp_path / "scored.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert _State(tmp_path / "scored.json").of("all") is None
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"seconds": 10**400},
+        {"seconds": float("nan")},
+        {"seconds": -1},
+        {"seconds": True},
+        {"seconds": "1"},
+        {"seconds": 1, "notes": 3},
+        {"seconds": 1, "accuracy": [1]},
+        {"seconds": 1, "accuracy": {"t": 1}},
+        {"seconds": 1, "accuracy": {"t": {}}},
+        {"seconds": 1, "accuracy": {"t": {"top1": "0.5"}}},
+        {"seconds": 1, "accuracy": {"t": {"top1": float("nan")}}},
+        {"seconds": 1, "accuracy": {"t": {"top1": 10**400}}},
+        {},
+        [],
+        None,
+        "[" * 100_000,
+    ],
+    ids=lambda training: str(training)[:40],
+)
+def test_a_unit_that_does_not_say_how_it_was_trained_is_one_line(tmp_path: Path, training: Any):
+    (tmp_path / "das-0/model").mkdir(parents=True)
+    text = training if isinstance(training, str) else json.dumps({"training": training})
+    (tmp_path / "das-0/model/config.json").write_text(text)
+    with pytest.raises(DasExplainError, match="config.json does not say how it was trained: delete .*das-0 to train"):
+        training_of(Unit("das", 0, "recipe.yaml", (), tmp_path / "das-0"))
+
+
+def test_a_unit_that_does_not_say_it_is_told_before_others_are_trained(
+    finished: tuple[Path, Path], photos: Path, again: Path
+):
+    shutil.rmtree(again / "units/none-0")
+    (again / "units/das-1/model/config.json").write_text("{}")
+    assert "config.json does not say how it was trained" in refused(finished[0], photos, again)
+    assert not (again / "units/none-0").exists()
+
+
+def test_nothing_but_the_studys_own_tables_is_published(finished: tuple[Path, Path], photos: Path, again: Path):
+    (again / "tables/mine.csv").write_text("mine")
+    passed(finished[0], photos, again, "--set", "schedule.epochs=1", "--publish", str(again.parent / "published"))
+    tables = {path.name for path in (again.parent / "published/tables").iterdir()}
+    assert {"units.csv", "copies.csv", "design_means.csv"} <= tables and "mine.csv" not in tables
+
+
+@pytest.mark.parametrize("entries", [{"scoring": None}, {"scoring": []}, {"scoring": {"a": 1}}, {"models": []}])
+def test_a_run_that_does_not_say_how_it_was_made_is_made_again(
+    finished: tuple[Path, Path], photos: Path, again: Path, entries: dict[str, Any]
+):
+    path = again / "runs/all/run.json"
+    before = json.loads(path.read_text())
+    path.write_text(json.dumps({**before, **entries}))
+    passed(finished[0], photos, again, "--set", "schedule.epochs=1")
+    after = json.loads(path.read_text())
+    assert after["scoring"] == before["scoring"] and len(after["models"]) == 4
+
+
+@pytest.mark.parametrize("name", ["copies", "design_lifts"])
+@pytest.mark.parametrize("bend", [lambda table: pd.concat([table, table]), lambda table: table.assign(measure="")])
+def test_a_table_that_was_changed_is_one_line(finished: tuple[Path, Path], photos: Path, again: Path, name: str, bend):
+    path = again / f"runs/all/{name}.csv"
+    bend(pd.read_csv(path, keep_default_na=False)).to_csv(path, index=False)
+    assert f"{name}.csv was changed by another program: delete" in refused(finished[0], photos, again)
+    (again / "scored.json").unlink()
+    passed(finished[0], photos, again, "--set", "schedule.epochs=1")

@@ -46,7 +46,13 @@ def test_each_copy_has_its_designs_recipe_and_a_seed_of_its_own(small: Path):
         (["photos=a"], {"designs": {"../up": {}}}, "designs: '../up' is no name for a folder"),
         (["photos=a"], {"designs": {"a": "das"}}, "designs.a: expected settings of the recipe"),
         (["photos=a"], {"designs": {"a": {"model.atention": "das"}}}, "unknown key model.atention"),
-        (["photos=a"], {"copies": 0}, "copies cannot be 0"),
+        (["photos=a"], {"copies": 0}, "copies cannot be 0: a study has 1 to 1,000"),
+        (["photos=a"], {"copies": -1}, "copies cannot be -1: a study has 1 to 1,000"),
+        (["photos=a"], {"copies": 10**9}, "copies cannot be 1000000000: a study has 1 to 1,000"),
+        (["photos=a"], {"copies": 2.5}, "copies cannot be 2.5: expected a whole number"),
+        (["photos=a"], {"copies": True}, "copies cannot be True: expected a whole number"),
+        (["photos=a"], {"designs": {"a": {"x=y": 1}}}, "'x=y' is no setting of a recipe"),
+        (["photos=a", "optimizer.lr=.nan"], {}, "--set optimizer.lr.* nan"),
         (["photos=a"], {"scored_on": {"x": {"sample": 3}}}, "the study lacks scored_on.x.data"),
         (["photos=a"], {"seeds": 3}, "unknown key seeds"),
         (["photos=a"], {"set": {"data.train": "${elsewhere}"}}, r"uses \$\{elsewhere\} but does not list it"),
@@ -55,6 +61,12 @@ def test_each_copy_has_its_designs_recipe_and_a_seed_of_its_own(small: Path):
 def test_mistakes_are_told_by_their_key(small: Path, tmp_path: Path, settings, changes, message):
     with pytest.raises(UsageError, match=message):
         load_study(changed(small, tmp_path, **changes), settings)
+
+
+@pytest.mark.parametrize("copies", [0, -1, 1001, 10**9, 10**400, 1 << 20_000], ids=int.bit_length)
+def test_as_many_copies_as_no_study_has_are_one_line(small: Path, copies: int):
+    with pytest.raises(UsageError, match="--copies cannot be .*: a study has 1 to 1,000 copies of each design"):
+        load_study(small, ["photos=there"], copies)
 
 
 def test_photos_of_other_names_have_a_label_map(small: Path, photos: Path, tmp_path: Path, monkeypatch):
