@@ -67,8 +67,8 @@ def run_study(
 
     Raises:
         UsageError: an option that does not exist, a folder of something else.
-        DasExplainError: a link in the folder leads out of it, a unit's folder holds another run, a unit cannot be trained, photos or masks cannot be used,
-            another process is at the same study.
+        DasExplainError: a link in the folder leads out of it, a unit's folder holds another run, a unit cannot be trained,
+            photos or masks cannot be used, another process is at the same study.
     """
     resources.check()
     check_keep(keep)

@@ -202,9 +202,8 @@ def _brief(value: Any) -> str:
 def check_copies(copies: int, what: str) -> None:
     """Raises UsageError for a number of copies that no study has; ``what`` asks for them."""
     if not 1 <= copies <= MOST_COPIES:
-        raise UsageError(
-            f"{what} cannot be {copies if _is_plain(copies) else 'so large'}: a study has 1 to {MOST_COPIES:,} copies of each design"
-        )
+        told = copies if _is_plain(copies) else "so large"
+        raise UsageError(f"{what} cannot be {told}: a study has 1 to {MOST_COPIES:,} copies of each design")
 
 
 def _check(study: Study) -> None:
