@@ -13,7 +13,7 @@ from das_explain.evidence.values import Evidence, Key
 from das_explain.statuses import STATUSES
 
 KINDS = {"models": list, "data": dict, "sample": list, "options": dict, "groups": dict, "seed": int}
-SENTENCES = ("explaining_assumptions", "assumptions", "verdicts", "region_uncertainty")
+RESULTS_IN_WORDS = ("assumptions", "verdicts", "region_uncertainty")
 
 
 def manifest_problem(manifest: Mapping[str, Any]) -> str | None:
@@ -21,11 +21,9 @@ def manifest_problem(manifest: Mapping[str, Any]) -> str | None:
     for name, kind in KINDS.items():
         if not isinstance(manifest.get(name), kind) or (name == "seed" and manifest[name] < 0):
             return f"has no usable {name!r}"
-    scoring = manifest.get("scoring", {})
     lists = (
-        *((name, manifest.get(name, [])) for name in (*SENTENCES, "asked")),
+        *((name, manifest.get(name, [])) for name in ("explaining_assumptions", "asked")),
         ("measures", manifest["options"].get("measures") or []),
-        ("scoring", scoring.get("measures", []) if isinstance(scoring, dict) else None),
         *(("groups", members) for members in manifest["groups"].values()),
     )
     for name, texts in lists:
@@ -34,6 +32,15 @@ def manifest_problem(manifest: Mapping[str, Any]) -> str | None:
     if problem := next(filter(None, map(model_problem, manifest["models"])), None):
         return problem
     return None if are_texts(manifest["sample"]) else "does not name its images"
+
+
+def without_odd_results(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The same without what it says of results in another type than ours, which scoring makes anew."""
+    odd = {name for name in RESULTS_IN_WORDS if not are_texts(manifest.get(name, []))}
+    scoring = manifest.get("scoring", {})
+    if not isinstance(scoring, dict) or not are_texts(scoring.get("measures", [])):
+        odd.add("scoring")
+    return {name: value for name, value in manifest.items() if name not in odd}
 
 
 def model_problem(entry: Any) -> str | None:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.evidence.checks import are_texts, check_evidence, check_sides, manifest_problem
+from das_explain.evidence.checks import are_texts, check_evidence, check_sides, manifest_problem, without_odd_results
 from das_explain.evidence.codec import SCHEMA as EVIDENCE
 from das_explain.evidence.codec import SCORING_COLUMNS, decode
 from das_explain.evidence.ownership import (
@@ -87,7 +87,7 @@ class Run:
             )
         if problem := manifest_problem(manifest):
             raise DasExplainError(f"{path} {problem}: was it written by another program?")
-        return cls(folder, manifest)
+        return cls(folder, without_odd_results(manifest))
 
     @classmethod
     def start(

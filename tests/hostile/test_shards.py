@@ -161,7 +161,7 @@ def test_a_model_of_the_manifest_that_is_of_another_type_is_refused_in_one_line(
 
 
 PARTS: list[tuple[str, Any]] = [
-    *((name, value) for name in ("assumptions", "verdicts", "region_uncertainty") for value in (1.5, 5, "text", [1], {})),
+    *(("explaining_assumptions", value) for value in (1.5, "text", [1], {})),
     *(("groups", value) for value in ([], {"plain": None}, {"plain": [1]}, {"plain": "plain"})),
     *(("seed", value) for value in (-1, 1.5, "0", None)),
 ]  # fmt: skip
@@ -174,6 +174,17 @@ def test_a_part_of_the_manifest_that_is_of_another_type_is_refused_in_one_line(m
     (run.folder / "run.json").write_text(json.dumps(run.manifest))
     with pytest.raises(DasExplainError, match=rf"run\.json has no usable '{name}'"):
         Run.open(run.folder)
+
+
+@pytest.mark.parametrize("name", ["assumptions", "verdicts", "region_uncertainty", "scoring"])
+@pytest.mark.parametrize("value", [1.5, "text", [1], {"measures": 3}, None], ids=str)
+def test_results_of_another_type_are_as_if_there_were_none(made: Path, tmp_path: Path, name: str, value: Any):
+    run = copy_of(made, tmp_path / "run")
+    run.manifest[name] = value
+    (run.folder / "run.json").write_text(json.dumps(run.manifest))
+    assert name not in Run.open(run.folder).manifest
+    ended = CliRunner().invoke(app, ["report", str(run.folder)])
+    assert ended.exit_code == 0, ended.exception
 
 
 SCORINGS: list[Any] = [5, [], {}, {"threshold": "high"}, *({"threshold": each} for each in (["\0"], 10**400, None, {}))]

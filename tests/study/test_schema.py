@@ -52,7 +52,7 @@ def test_each_copy_has_its_designs_recipe_and_a_seed_of_its_own(small: Path):
         (["photos=a"], {"copies": 2.5}, "copies cannot be 2.5: expected a whole number"),
         (["photos=a"], {"copies": True}, "copies cannot be True: expected a whole number"),
         (["photos=a"], {"designs": {"a": {"x=y": 1}}}, "'x=y' is no setting of a recipe"),
-        (["photos=a", "optimizer.lr=.nan"], {}, "--set optimizer.lr.* nan"),
+        (["photos=a", "optimizer.lr=.nan"], {}, r"--set optimizer.lr: \.nan is not a finite number"),
         (["photos=a"], {"scored_on": {"x": {"sample": 3}}}, "the study lacks scored_on.x.data"),
         (["photos=a"], {"seeds": 3}, "unknown key seeds"),
         (["photos=a"], {"set": {"data.train": "${elsewhere}"}}, r"uses \$\{elsewhere\} but does not list it"),
