@@ -112,6 +112,18 @@ def read_regular(path: Path, what: str = "file", *, most: int = MOST_BYTES) -> b
         raise DasExplainError(f"cannot read {where}: {error.strerror or error}") from None
 
 
+def json_object(path: Path, what: str = "file", *, most: int = MOST_BYTES) -> dict[str, Any]:
+    """What a JSON file holds in a folder that may be anybody's; nothing where there is no such file, or it holds no object.
+
+    Raises DasExplainError for one that is too large, or cannot be read.
+    """
+    try:
+        content = json.loads(read_regular(path, what, most=most)) if is_regular(path) else None
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_text_whole(path: Path, text: str) -> None:
     """A text as UTF-8, whole or not at all, with line ends as they are; lone surrogates become the bytes they stand for."""
     data = text.encode("utf-8", "surrogateescape")

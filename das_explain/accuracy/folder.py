@@ -24,7 +24,7 @@ import pandas as pd
 from das_explain.accuracy.journal import JOURNAL
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.tables import write_rows
-from das_explain.files import is_regular, package_versions, six_digits, write_json, write_text_whole
+from das_explain.files import json_object, package_versions, six_digits, write_json, write_text_whole
 from das_explain.folders import check_folder, inside, remove_written
 
 MANIFEST, SCHEMA = "evaluation.json", 1
@@ -69,12 +69,8 @@ def check_out(out: Path) -> dict[str, Any] | None:
     Raises UsageError for a folder that cannot be written, or that holds files of these names which are not ours.
     """
     check_folder(out)
-    path = inside(out, MANIFEST)
-    try:
-        there = json.loads(path.read_text(encoding="utf-8")) if is_regular(path) else None
-    except (OSError, ValueError, RecursionError):
-        there = None
-    if isinstance(there, dict) and isinstance(there.get("versions"), dict) and "das-explain" in there["versions"]:
+    there = json_object(inside(out, MANIFEST), MANIFEST)
+    if isinstance(there.get("versions"), dict) and "das-explain" in there["versions"]:
         return there
     if taken := [name for name in (MANIFEST, *TABLES, JOURNAL) if os.path.lexists(out / name)]:
         raise UsageError(f"{out / taken[0]} is of something else: name another --out")

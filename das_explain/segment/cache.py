@@ -34,7 +34,7 @@ from PIL import Image, PngImagePlugin
 
 from das_explain.data.images import full_size, printable
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.files import is_regular, read_regular
+from das_explain.files import is_regular, json_object, read_regular
 from das_explain.folders import CACHE_VARIABLE, cache_root
 from das_explain.types import Region
 
@@ -167,10 +167,10 @@ def shelves(root: Path | None = None) -> list[Shelf]:
     for folder in _folders(cache_folder() if root is None else root):
         if _FINDER.fullmatch(folder.name):
             try:
-                identity = json.loads(read_regular(folder / "finder.json", most=MOST))
-            except (DasExplainError, ValueError, RecursionError):
+                identity = json_object(folder / "finder.json", most=MOST)
+            except DasExplainError:
                 identity = {}
-            found.append(Shelf(folder, identity if isinstance(identity, dict) else {}))
+            found.append(Shelf(folder, identity))
     return sorted(found, key=lambda shelf: shelf.folder.name)
 
 

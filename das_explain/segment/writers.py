@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from PIL import Image
 from das_explain.data.coco.write import annotation
 from das_explain.data.images import MAX_MASK_PIXELS, full_size, printable
 from das_explain.errors import DasExplainError, UsageError, one_line
-from das_explain.files import PART, is_regular, replace_file
+from das_explain.files import PART, json_object, replace_file
 from das_explain.folders import check_folder, inside, remove_parts, remove_written, write_inside
 from das_explain.segment import Segmenter
 from das_explain.segment.compare import against_row, agreement
@@ -195,11 +194,7 @@ def check_claim(out: Path, overwrite: bool) -> Row | None:
     check_folder(out)
     if not out.is_dir() or all(PART.fullmatch(entry.name) for entry in out.iterdir()):
         return None
-    path = inside(out, STORY)
-    try:
-        story = json.loads(path.read_text(encoding="utf-8")) if is_regular(path) else None
-    except (OSError, ValueError, RecursionError):
-        story = None
+    story = json_object(inside(out, STORY), STORY)
     if not _is_ours(story):
         raise UsageError(f"--out {printable(out)} is not empty and holds no masks; choose another")
     if story["complete"] and not overwrite:
@@ -221,9 +216,9 @@ def claim_folder(out: Path, overwrite: bool) -> None:
         remove_written(out, [*files, *FILES])
 
 
-def _is_ours(story: Any) -> bool:
+def _is_ours(story: Row) -> bool:
     """Whether this command wrote that ``segment.json``."""
-    known = isinstance(story, dict) and isinstance(story.get("complete"), bool) and isinstance(story.get("stems"), list)
+    known = isinstance(story.get("complete"), bool) and isinstance(story.get("stems"), list)
     return known and isinstance(story.get("versions"), dict) and "das-explain" in story["versions"]
 
 

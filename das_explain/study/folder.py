@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from das_explain.checkpoint.config import MAX_BYTES
 from das_explain.errors import UsageError
 from das_explain.evidence.ownership import figure_names
-from das_explain.files import PART, is_regular, read_regular
+from das_explain.files import PART, is_regular, json_object
 from das_explain.folders import LOCK, check_folder, inside
 from das_explain.study.schema import Study
 from das_explain.study.units import Unit
@@ -29,7 +28,7 @@ def check_out(study: Study, units: Sequence[Unit], out: Path) -> list[str]:
     """
     check_folder(out)
     check_places(study, units, out)
-    content = json_object(out / STUDY)
+    content = known_of(out / STUDY)
     if not _is_study(content) and out.is_dir() and _of_others(out):
         raise UsageError(f"--out {out} holds something else: name a new folder, or that of a study")
     return [name for name in figure_names(content) if FIGURE.fullmatch(name)]  # what is no figure's name is left out
@@ -52,17 +51,9 @@ def check_places(study: Study, units: Sequence[Unit], out: Path) -> None:
             raise UsageError(f"{spelled(str(path))} is no file, as a study's has to be: move it away")
 
 
-def json_object(path: Path) -> dict[str, Any]:
-    """What a JSON file of a study holds; nothing where there is none, or where it is no object of JSON.
-
-    Raises DasExplainError for one behind a link out of its folder, and for one that is too large.
-    """
-    path = inside(path.parent, path.name)
-    try:
-        content = json.loads(read_regular(path, "file of a study", most=MAX_BYTES)) if is_regular(path) else None
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def known_of(path: Path) -> dict[str, Any]:
+    """What a JSON file of a study holds, as ``json_object``; a link that leads out of its folder is refused as well."""
+    return json_object(inside(path.parent, path.name), "file of a study", most=MAX_BYTES)
 
 
 def _is_study(content: dict[str, Any]) -> bool:

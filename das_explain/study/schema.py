@@ -24,7 +24,7 @@ from typing import Any
 from das_explain.checkpoint.labels import read_label_map
 from das_explain.errors import UsageError
 from das_explain.files import read_regular
-from das_explain.text import cut_middle
+from das_explain.text import shown
 from das_explain.train.recipe import MOST_BYTES, load_recipe, parse_tree, read_yaml
 from das_explain.train.schema import Recipe
 from das_explain.train.strict import build
@@ -122,9 +122,8 @@ def load_study(
     for key, example in TREES.items():
         if not isinstance(tree.get(key) or {}, dict):
             raise UsageError(f"study {path.name}: {key}: expected names and values, such as {example}")
-    for key in ("designs", "scored_on"):  # a bare number names a folder as well as a word
-        trees = (tree.get(key) or {}).items()
-        tree[key] = {str(name) if type(name) is int and _is_plain(name) else name: each for name, each in trees}
+    for key in ("designs", "scored_on"):
+        tree[key] = tree.get(key) or {}
     check_plain(tree, f"study {path.name}")
     needs = tree.get("needs") or {}
     given: dict[str, str] = {}
@@ -196,7 +195,7 @@ def _brief(value: Any) -> str:
     if isinstance(value, int) and not _is_plain(value):
         return "a number of so many digits"
     kind = type(value).__name__
-    return f"a {kind}" if isinstance(value, (set, tuple)) else f"{cut_middle(repr(value), 60)} ({kind})"
+    return f"a {kind}" if isinstance(value, (set, tuple)) else f"{shown(value)} ({kind})"
 
 
 def check_copies(copies: int, what: str) -> None:

@@ -20,7 +20,7 @@ from das_explain.folders import inside
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from das_explain.segment.choose import RegionOptions, choose_segmenter
-from das_explain.study.folder import STATE, json_object
+from das_explain.study.folder import STATE, known_of
 from das_explain.study.schema import ScoredOn, Study
 from das_explain.study.units import Unit, fingerprint_of
 from das_explain.types import Progress, no_progress
@@ -59,8 +59,7 @@ def score_units(
             note(line)
         wanted, there = _what(study, units, data, dataset, state), state.of(name)
         if not _whole(folder, wanted, there):
-            if _explained(folder, wanted, there):
-                run = Run.open(folder)
+            if run := _explained(folder, wanted, there):
                 run.lock()
             else:
                 check_weights(units, folder)
@@ -98,21 +97,20 @@ def is_scored(study: Study, units: Sequence[Unit], name: str, out: Path) -> bool
 
 def _whole(folder: Path, wanted: Any, there: Any) -> bool:
     """Whether nothing has to be done: the tables are those of this scoring, and ``run.json`` says so as well."""
-    if there != wanted or not _explained(folder, wanted, there):
-        return False
-    scoring = Run.open(folder).manifest.get("scoring")
-    return isinstance(scoring, dict) and {"scaling", "threshold", "box"} <= scoring.keys()
+    run = _explained(folder, wanted, there) if there == wanted else None
+    return run is not None and {"scaling", "threshold", "box"} <= run.manifest.get("scoring", {}).keys()
 
 
-def _explained(folder: Path, wanted: Any, there: Any) -> bool:
-    """Whether the evidence is whole, and that of these weights and photos, however it was scored."""
+def _explained(folder: Path, wanted: Any, there: Any) -> Run | None:
+    """The run, if its evidence is whole, and that of these weights and photos, however it was scored."""
     read = ("scoring", "nulls")  # of evidence, and which of its answers
     alike = there is not None and all(there.get(key) == wanted.get(key) for key in {*there, *wanted} - {*read})
     if not alike or not (folder / "run.json").is_file() or (run := Run.open(folder)).shards.missing():
-        return False
+        return None
     if len(run.manifest["models"]) != len(wanted["weights"]):
-        return False
-    return not wanted.get("nulls") or (set(wanted["nulls"]) <= set(run.asked) and not run.unasked)
+        return None
+    asked = not wanted.get("nulls") or (set(wanted["nulls"]) <= set(run.asked) and not run.unasked)
+    return run if asked else None
 
 
 def open_data(data: ScoredOn) -> Dataset:
@@ -186,11 +184,11 @@ def _what(study: Study, units: Sequence[Unit], data: ScoredOn, dataset: Dataset,
 
 class _State:
     """``scored.json``: what each run was made of, written when its tables are whole: none of it is made again while that
-    is the same. A file of anything else says nothing. Raises as ``json_object``."""
+    is the same. A file of anything else says nothing. Raises as ``known_of``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        content = json_object(path)
+        content = known_of(path)
         try:
             self.runs, self.weights = dict(content["runs"]), dict(content["weights"])
             for rests in self.runs.values():

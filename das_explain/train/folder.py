@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from das_explain.checkpoint.save import CARD, CONFIG, WEIGHTS
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.files import is_regular, write_json
+from das_explain.files import is_regular, json_object, write_json
 from das_explain.folders import check_folder, files_below, inside, remove_written
 from das_explain.train.card import versions
 from das_explain.train.schema import Recipe
@@ -37,12 +36,8 @@ def check_out(out: Path) -> dict[str, Any] | None:
     for name in (STATE, *FILES):
         if os.path.lexists(out / name) and not is_regular(out / name):
             raise UsageError(f"{out / name} is no file: move it elsewhere, or name another --out")
-    path = out / STATE
-    try:
-        there = json.loads(path.read_text("utf-8")) if is_regular(path) else None
-    except (OSError, ValueError, RecursionError):
-        there = None
-    if isinstance(there, dict) and {"recipe", "data", "labels"} <= there.keys() and isinstance(there["recipe"], dict):
+    there = json_object(out / STATE, STATE)
+    if {"recipe", "data", "labels"} <= there.keys() and isinstance(there["recipe"], dict):
         return there
     if taken := [name for name in (STATE, *FILES, MODEL, BOARD) if os.path.lexists(out / name)]:
         raise UsageError(f"{out / taken[0]} is not of a training run: name another --out")
