@@ -5,7 +5,8 @@
 
 Prints, for fp32 and bf16, the processor time of the whole run after the models are loaded (decoding, maps, evidence,
 scores with nulls, tables: sfd and the pointing game alone, then every measure and the readings, as by default) over that
-of the maps alone, which is taken inside the very same run, and what each other stage adds to it; the milliseconds that
+of the maps alone, which is taken inside the very same run, and what each other stage adds to it; four photos go first, by
+which Python loads what is only imported when it is used (``--whole`` counts that); the milliseconds that
 scoring takes per map, nulls included; how far maps in bf16 are from those in fp32, of the shipped pair, since of random
 weights that says nothing; and how much longer the same work takes as a script around pytorch-grad-cam (extra
 ``benchmark`` is not needed: it is a dependency), one layer and one model at a time, on ``--peer`` photos.
@@ -262,6 +263,8 @@ def main() -> None:
         specs = tuple(f"{name}={each}" for name, each in zip("ab", folders))
         count = arguments.photos * len(specs) * len(BLOCKS)
         per_photo = {}
+        (folder / "first").mkdir()
+        ours(write_photos(folder / "first", 4), specs, folder / "warm", "fp32", ScoreOptions())
         for scored, words in ((TWO, "sfd and the pointing game"), (ScoreOptions(), "all measures and 864 readings")):
             for precision in ("fp32", "bf16"):
                 whole, seconds = ours(csv, specs, folder / f"{precision}, {words}", precision, scored)

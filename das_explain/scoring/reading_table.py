@@ -1,12 +1,11 @@
 """The difference between every two models, or designs, in every reading of sfd, from the evidence as it passes by.
 
-One float32 for each image, model, block and reading goes into temporary files: 864 bytes for the 216 readings. They come
-back a scaling at a time, of a pair of models: 13 MiB of memory at 10,000 images, and 0.6 s.
+One float32 for each image, model, block and reading goes to the disk: 864 bytes for the 216 readings. They come back a few
+thresholds at a time, of a pair of models.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from das_explain.cam.maps import upsample
 from das_explain.evidence.tables import DESIGN_READINGS, READINGS
 from das_explain.evidence.values import Evidence, Key
+from das_explain.scoring.growing import Growing
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.readings import (
     BOXES,
@@ -37,6 +37,7 @@ from das_explain.statuses import SCORED
 ZERO_CAMS = ("out", 0.5)
 FAINT_OUT = "faint out"  # maps without weight and faint ones are both left out: where there are faint ones
 NO_BACKGROUNDS = (1, "out")
+TOGETHER = 2**21  # values of the readings that are looked at together
 
 
 def read_all_ways(
@@ -87,22 +88,19 @@ class ReadingTable:
 
     def __init__(self, models: Sequence[ModelFacts], options: ScoreOptions) -> None:
         self.thresholds = _thresholds(options)
-        self._files: dict[Key, Any] = {
-            key: tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this lives
-            for key in _compared(models)
-        }
+        self._read = {key: Growing() for key in _compared(models)}
         self._geometries: dict[str, str] = {}
-        self._faint: dict[Key, list[np.ndarray]] = {key: [] for key in self._files}
-        self._shape = _shape(self.thresholds)
-        self._counts: list[int] = []  # images of each shard
+        self._faint: dict[Key, list[np.ndarray]] = {key: [] for key in self._read}
+        self._images = 0
 
     def add(self, evidence: Evidence, scored: Scored, read: Mapping[Key, np.ndarray]) -> None:
         """``read``: of ``read_all_ways``."""
         self._geometries = evidence.geometries
-        for key, file in self._files.items():
+        for key, growing in self._read.items():
             self._faint[key].append(scored.statuses[key, "sfd", ""] == "faint_cam")
-            file.write(np.ascontiguousarray(np.moveaxis(read[key], 1, 0)))  # a scaling at a time is what is looked at
-        self._counts.append(len(evidence))
+            images, scalings, thresholds, *rest = read[key].shape
+            growing.add(np.moveaxis(read[key], 0, 2).reshape(scalings * thresholds, images, *rest))
+        self._images += len(evidence)
 
     def parts(self, pairs: Sequence[tuple[str, str, str]]) -> Iterator[pd.DataFrame]:
         """The rows of each pair, given as block and two models that both have it."""
@@ -111,59 +109,65 @@ class ReadingTable:
             faint = np.any([self._faint_of(key) for key in keys], axis=0)
 
             def intervals(
-                place: int,
-                choice: tuple[Any, Any],
-                keys: tuple[Key, Key] = keys,
-                faint: np.ndarray = faint,
+                values: Sequence[np.ndarray], choice: tuple[Any, Any], faint: np.ndarray = faint
             ) -> tuple[np.ndarray, ...]:
-                of_a, of_b = (self._values(key, place) for key in keys)
+                of_a, of_b = values
                 differences = _differences(of_a, of_b, *choice)
                 if choice[0] == FAINT_OUT:
                     differences[faint] = np.nan
                 return mean_intervals_in_closed_form(differences.reshape(len(differences), -1))
 
-            rows = self._rows((block, a, b), [a, b], intervals, faint=bool(faint.any()))
+            rows = self._rows((block, a, b), keys, intervals, faint=bool(faint.any()))
             yield pd.DataFrame(rows, columns=list(READINGS))
 
     def parts_of_designs(self, pairs: Iterable[tuple[str, dict[str, list[str]]]]) -> Iterator[pd.DataFrame]:
         """The same of each pair of designs, given as block and design -> its copies, over copies and images together."""
         for block, designs in pairs:
             copies = [[Key(model, block) for model in models] for models in designs.values()]
-            if not all(key in self._files for keys in copies for key in keys):
+            every = [key for keys in copies for key in keys]
+            if not all(key in self._read for key in every):
                 continue  # a block of one model has no readings
             faint = [np.stack([self._faint_of(key) for key in keys]) for keys in copies]
 
             def intervals(
-                place: int,
+                values: Sequence[np.ndarray],
                 choice: tuple[Any, Any],
-                copies: list[list[Key]] = copies,
+                count: int = len(copies[0]),
                 faint: list[np.ndarray] = faint,
             ) -> tuple[np.ndarray, ...]:
-                chosen = [np.stack([_chosen(self._values(key, place), *choice) for key in keys]) for keys in copies]
+                chosen = [
+                    np.stack([_chosen(each, *choice) for each in its]) for its in (values[:count], values[count:])
+                ]
                 for each, its in zip(chosen, faint) if choice[0] == FAINT_OUT else ():
                     each[its] = np.nan
                 return intervals_of_designs(*(each.reshape(*each.shape[:2], -1) for each in chosen))
 
-            models = [model for each in designs.values() for model in each]
-            rows = self._rows((block, *designs), models, intervals, faint=any(each.any() for each in faint))
+            rows = self._rows((block, *designs), every, intervals, faint=any(each.any() for each in faint))
             yield pd.DataFrame(rows, columns=list(DESIGN_READINGS))
 
     def _rows(
         self,
         who: tuple[str, ...],
-        models: Sequence[str],
-        intervals: Callable[[int, tuple[Any, Any]], tuple[np.ndarray, ...]],
+        keys: Sequence[Key],
+        intervals: Callable[[Sequence[np.ndarray], tuple[Any, Any]], tuple[np.ndarray, ...]],
         *,
         faint: bool,
     ) -> list[tuple]:
-        """A row for each reading; ``intervals`` gives n, difference and ends of all readings in one scaling (its place)
-        and choice of exclusions, one at a time: each is as large as what was read."""
-        one_frame = len({self._geometries.get(model) for model in models}) == 1
+        """A row for each reading; ``intervals`` gives n, difference and ends of some readings, from the keys' values
+        (images, thresholds, boxes, regions) in one scaling and a choice of exclusions."""
+        one_frame = len({self._geometries.get(key.model) for key in keys}) == 1
         rows: list[tuple] = []
         zero_cams = (*ZERO_CAMS, FAINT_OUT) if faint else ZERO_CAMS
-        for place, scaling in enumerate(SCALINGS):
-            found = {choice: np.stack(intervals(place, choice), 1) for choice in product(zero_cams, NO_BACKGROUNDS)}
-            for at, cell in enumerate(product(self.thresholds, BOXES, REGIONS)):
+        choices = list(product(zero_cams, NO_BACKGROUNDS))
+        many = len(self.thresholds)
+        each = max(1, self._images * len(keys) * len(BOXES) * len(REGIONS))
+        together = max(1, min(many, TOGETHER // each))
+        for (scaling_place, scaling), start in product(enumerate(SCALINGS), range(0, many, together)):
+            some = self.thresholds[start : start + together]
+            first = scaling_place * many + start
+            values = [self._values(key, range(first, first + len(some))) for key in keys]
+            found = {choice: np.stack(intervals(values, choice), 1) for choice in choices}
+            for at, cell in enumerate(product(some, BOXES, REGIONS)):
                 for choice, numbers in found.items():
                     # Two frames share no box.
                     n, *rest = numbers[at] if one_frame or cell[1] != "shared" else (0, np.nan, np.nan, np.nan)
@@ -172,24 +176,16 @@ class ReadingTable:
 
     def close(self) -> None:
         """Gives the files back."""
-        for file in self._files.values():
-            file.close()
+        for growing in self._read.values():
+            growing.close()
 
     def _faint_of(self, key: Key) -> np.ndarray:
         """bool (images,): whose map is faint."""
         return np.concatenate([np.zeros(0, bool), *self._faint[key]])
 
-    def _values(self, key: Key, place: int) -> np.ndarray:
-        """float32 (images, thresholds, boxes, regions): a model's maps of a block, read in the scaling of that place."""
-        file, (scalings, *rest) = self._files[key], self._shape
-        values = np.empty((sum(self._counts), *rest), np.float32)
-        start = 0
-        for count in self._counts:
-            part = values[start : start + count]
-            file.seek((start * scalings + place * count) * int(np.prod(rest)) * part.itemsize)
-            file.readinto(part.view(np.uint8))
-            start += count
-        return values
+    def _values(self, key: Key, places: Iterable[int]) -> np.ndarray:
+        """float32 (images, places, boxes, regions): a model's maps of a block, read in these scalings and thresholds."""
+        return np.stack([self._read[key].read(place) for place in places], 1)
 
 
 def _upsampled(evidence: Evidence, key: Key, rows: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A run's evidence -> its tables. No network is loaded; memory does not grow with the images but for one number each."""
+"""A run's evidence -> its tables. No network is loaded; memory grows with the images by a few numbers each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from das_explain.evidence.whole import WholeSample
 from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
 from das_explain.scoring.best_iou import BestIou
-from das_explain.scoring.designs import copies_of, write_designs
+from das_explain.scoring.designs import write_designs
+from das_explain.scoring.growing import Growing
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.parts import read_parts
 from das_explain.scoring.reading_table import ReadingTable
@@ -76,6 +77,7 @@ def score_run(
     done = 0
     with ExitStack() as open_files:
         open_files.enter_context(one_thread())
+        open_files.callback(values.close)
         whole = open_files.enter_context(closing(WholeSample(run, [NULLS[name] for name in options.nulls])))
         scorer = Scorer(models, options, whole, asked=run.asked, device=device)
         readings = ReadingTable(models, options) if options.readings else None
@@ -105,8 +107,6 @@ def score_run(
                 progress(done, len(images))
         scores = tables.read_table(folder / "scores.csv", only=COMPARED)
         _write_statistics(folder, scores, values, options)
-        if not copies_of(run, options):  # only designs have lifts of their own
-            values.forget_nulls()
         write_verdict_tables(run, folder, scores, values.frame(options.measures, nulls=False), centres, options)
         run.manifest["verdicts"] = write_readings(folder, readings, scores, options)
         best_iou.write(folder)
@@ -167,29 +167,22 @@ class _Values:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._of: dict[tuple[Key, str, str], np.ndarray] = {}  # rows of one array for the maps and one for the nulls
-        self._filled = 0
+        self._places: dict[tuple[Key, str, str], int] = {}
+        self._values = Growing()
 
     def add(self, scored: Scored) -> None:
         """The next images' values."""
-        if not self._of:
-            for nulls in (False, True):
-                ats = [at for at in scored.values if bool(at[2]) == nulls]
-                self._of |= dict(zip(ats, np.full((len(ats), self.count), np.nan), strict=True))
-        end = self._filled
-        for at, values in scored.values.items():
-            end = self._filled + len(values)
-            self._of[at][self._filled : end] = values
-        self._filled = end
+        self._places = {at: place for place, at in enumerate(scored.values)}
+        self._values.add(np.stack(list(scored.values.values())))
 
-    def forget_nulls(self) -> None:
-        """Lets go of three quarters of the numbers."""
-        self._of = {at: values for at, values in self._of.items() if not at[2]}
+    def close(self) -> None:
+        """Gives the disk back."""
+        self._values.close()
 
     def frame(self, measures: Sequence[str], *, nulls: bool) -> pd.DataFrame:
         """The scored rows of measures, long: image (a number), model, block, null, measure, value, status."""
-        ats = [at for at in self._of if at[1] in measures and bool(at[2]) == nulls]
-        values = [self._of[at] for at in ats]
+        ats = [at for at in self._places if at[1] in measures and bool(at[2]) == nulls]
+        values = [self._values.read(self._places[at]) for at in ats]
         there = [np.flatnonzero(~np.isnan(each)).astype(np.int32) for each in values]
         rows = np.repeat(np.arange(len(ats), dtype=np.int32), [len(each) for each in there])
         none = np.empty(0, np.int32)

@@ -16,7 +16,10 @@ CONFIDENCE = 0.95
 ENOUGH = 20  # values for an interval to hold what it says, nearly: 93 of 100
 SHARES = "93 of 100 cases with 20 of them, 90 with 10, 84 with 5, 52 with 2"
 """In how many an interval of `mean_intervals` over few normal values holds the true mean."""
-_COLUMNS = 16  # looked at together: what is made of them on the way is several times as large as they are
+_COLUMNS = (
+    16  # looked at together, or two of very many values: what is made of them on the way is several times as large
+)
+_VALUES = 2**18
 
 
 def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
@@ -88,8 +91,9 @@ def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.nd
     >>> [array.round(3).tolist() for array in mean_intervals_in_closed_form(np.array([[0.5, 0.2], [0.7, np.nan]]))]
     [[2, 1], [0.6, 0.2], [0.461, nan], [0.739, nan]]
     """
-    starts = range(0, max(1, values.shape[1]), _COLUMNS)
-    parts = [_in_closed_form(values[:, start : start + _COLUMNS]) for start in starts]
+    together = max(2, min(_COLUMNS, _VALUES // max(1, len(values))))
+    starts = range(0, max(1, values.shape[1]), together)
+    parts = [_in_closed_form(values[:, start : start + together]) for start in starts]
     n, middle, low, high = map(np.concatenate, zip(*parts))
     return n, middle, low, high
 

@@ -56,19 +56,19 @@ def pair(table: pd.DataFrame, keys: list[str], measure: str = "sfd", name: str =
     """
     table, column = of_measure(table, measure, name)
     require(table, ["image", *keys, "status"], name)
-    rows = table.loc[table["status"].isin(SCORED), ["image", *keys, column]]
-    values = pd.to_numeric(rows[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    image, images = codes(rows["image"])
+    scored = np.flatnonzero(table["status"].isin(SCORED).to_numpy())
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)[scored]
+    image, images = codes(table["image"], scored)
     order = np.argsort(images.to_numpy(dtype=object), kind="stable")
     place = np.empty(len(images), dtype=np.int64)
     place[order] = np.arange(len(images))
-    parts = [codes(rows[key]) for key in keys]
+    parts = [codes(table[key], scored) for key in keys]
     key = np.ravel_multi_index([part for part, _ in parts], [max(1, len(texts)) for _, texts in parts])
     present, key = np.unique(key, return_inverse=True)
     cell = key * len(images) + place[image]
     for bad, problem in ((~np.isfinite(values), "is scored but has no value"), (_twice(cell), "stands twice")):
         if bad.any():
-            first = rows.iloc[int(np.argmax(bad))]
+            first = table.iloc[scored[int(np.argmax(bad))]]
             where = ", ".join(f"{part} {first[part]}" for part in ["image", *keys])
             raise DasExplainError(f"the table of {name} is broken: the row of {where} {problem}; score the data again")
     wide = np.full(len(present) * len(images), np.nan)
@@ -103,9 +103,20 @@ def require(table: pd.DataFrame, columns: list[str], name: str = "scores") -> No
         )
 
 
-def codes(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
-    """int64 (rows,): which of the distinct texts a row has; and these texts, in order of first appearance."""
-    found, values = pd.factorize(column, use_na_sentinel=False)
+def codes(column: pd.Series, rows: np.ndarray | None = None) -> tuple[np.ndarray, pd.Index]:
+    """int (rows,): which of the distinct texts a row has; and these texts, in order of first appearance.
+
+    ``rows`` int (n,): only of these, in this order.
+    """
+    array = column.array if rows is None else column.array[rows]
+    if (
+        isinstance(array, pd.Categorical)
+        and isinstance(array.categories.dtype, pd.StringDtype)
+        and -1 not in array.codes
+    ):
+        found, places = pd.factorize(array.codes)
+        return found, array.categories[places]
+    found, values = pd.factorize(array, use_na_sentinel=False)
     values = pd.Index(values)
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.categories.dtype)
@@ -117,10 +128,17 @@ def codes(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
 
 def column_on(table: pd.DataFrame, column: str, block: str, model: str, images: pd.Index) -> pd.Series:
     """Any column of the rows of a block and model, laid out on these images; missing where there is no row."""
-    mine = table[(table["block"].astype(str) == block) & (table["model"].astype(str) == model)]
-    place, texts = codes(mine["image"])
-    values = pd.Series(mine[column].array, index=texts[place])
-    return values[~values.index.duplicated()].reindex(images)
+    mine = np.flatnonzero(_equal(table["block"], block) & _equal(table["model"], model))
+    place, texts = codes(table["image"], mine)
+    firsts = mine[np.unique(place, return_index=True)[1]]  # of several rows of an image, its first
+    at = texts.get_indexer(images)
+    values = pd.Series(table[column].array[firsts[at[at >= 0]]], index=images[at >= 0])
+    return values if len(values) == len(images) else values.reindex(images)
+
+
+def _equal(column: pd.Series, text: str) -> np.ndarray:
+    found, texts = codes(column)
+    return found == (texts.get_loc(text) if text in texts else -1)
 
 
 def names(table: pd.DataFrame, column: str) -> list[str]:

@@ -11,7 +11,7 @@ SEED = 20
 _BATCH_ELEMENTS = 1_000_000  # of one block of signs, to bound memory (8 MB) whatever the number of images
 _DRAWN_ELEMENTS = 250_000  # of one block of resamples, which is there three times while it is made
 _ABREAST = 32
-_KEPT_BYTES = 24_000_000
+_KEPT_BYTES = 12_000_000
 _kept: dict[tuple[int, int], np.ndarray] = {}  # what was drawn, by resamples and n: tables ask for the same n
 
 
@@ -24,18 +24,27 @@ def batches(n: int, elements: int) -> Iterator[int]:
 
 def draws(n: int) -> Iterator[np.ndarray]:
     """How often each of n values is drawn, float64 (resamples of a batch, n): each row sums to n."""
-    small, start = np.min_scalar_type(n), 0
-    if RESAMPLES * n * small.itemsize > _KEPT_BYTES:
+    start = 0
+    if RESAMPLES * n > _KEPT_BYTES:
         yield from (drawn.astype(float) for drawn in _drawn(n))
         return
     key = RESAMPLES, n
-    kept = _kept.pop(key) if key in _kept else np.concatenate([drawn.astype(small) for drawn in _drawn(n)])
+    kept = _kept.pop(key) if key in _kept else _all_drawn(n)
     _kept[key] = kept  # as the last one: the first is what was not asked for longest
     while sum(each.nbytes for each in _kept.values()) > _KEPT_BYTES:
         del _kept[next(iter(_kept))]
     for size in batches(n, _DRAWN_ELEMENTS):
         yield kept[start : start + size].astype(float)
         start += size
+
+
+def _all_drawn(n: int) -> np.ndarray:
+    """The same of all resamples, uint8 (resamples, n): one value of hundreds is never drawn 256 times."""
+    counts, start = np.empty((RESAMPLES, n), np.uint8), 0
+    for drawn in _drawn(n):
+        counts[start : start + len(drawn)] = drawn
+        start += len(drawn)
+    return counts
 
 
 def _drawn(n: int) -> Iterator[np.ndarray]:

@@ -10,6 +10,7 @@ import pytest
 
 from das_explain.evidence.run import Run
 from das_explain.evidence.tables import TABLES
+from das_explain.scoring import reading_table
 from das_explain.scoring.designs import OF_DESIGNS
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
@@ -39,6 +40,15 @@ def values(run: Run, design: str, column: str = "sfd") -> np.ndarray:
     table = run.table("scores").astype({"model": str})
     wide = table.pivot(index="image", columns="model", values=column)[GROUPS[design]]
     return wide.dropna().to_numpy(float).T
+
+
+def test_how_many_readings_are_looked_at_together_changes_nothing(run: Run, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(reading_table, "TOGETHER", 1)
+    copy = run.copy_to(tmp_path / "copy")
+    score_run(copy)
+    table = "design_readings.csv"
+    assert len(copy.table("design_readings")) > 0
+    assert copy.path(table).read_bytes() == run.path(table).read_bytes()
 
 
 def row(table: pd.DataFrame, **where) -> pd.Series:

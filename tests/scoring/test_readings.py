@@ -14,6 +14,7 @@ from das_explain.evidence.codec import encode
 from das_explain.evidence.run import ALL, Run
 from das_explain.evidence.values import BlockMaps, Key
 from das_explain.measures.sfd import sfd_score
+from das_explain.scoring import reading_table
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.readings import (
     BOXES,
@@ -26,6 +27,7 @@ from das_explain.scoring.readings import (
     read_maps,
 )
 from das_explain.scoring.run import score_run
+from das_explain.stats import intervals
 from das_explain.stats.intervals import mean_intervals, mean_intervals_in_closed_form
 from tests.report.synthetic_run import Item, make_run
 
@@ -160,6 +162,14 @@ def test_a_reading_is_what_scoring_with_its_options_gives(scored: Run, tmp_path:
         width = (wanted["ci_high"] - wanted["ci_low"]).to_numpy()
         for end in ("ci_low", "ci_high"):
             assert (np.abs(chosen[end].to_numpy() - wanted[end].to_numpy()) < 0.05 * width).all()
+
+
+def test_how_many_are_looked_at_together_changes_nothing(scored: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reading_table, "TOGETHER", 1)
+    monkeypatch.setattr(intervals, "_VALUES", 1)
+    copy = scored.copy_to(tmp_path / "copy")
+    score_run(copy)
+    assert copy.path("readings.csv").read_bytes() == scored.path("readings.csv").read_bytes()
 
 
 def test_the_verdict_counts_the_rows_of_the_table(scored: Run):
