@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from das_explain.data.assumptions import Assumed
@@ -21,18 +20,18 @@ from das_explain.evidence.values import Evidence, Key
 from das_explain.evidence.whole import WholeSample
 from das_explain.measures import MEASURES
 from das_explain.nulls import NULLS
+from das_explain.scoring.all_values import AllValues
 from das_explain.scoring.best_iou import BestIou
 from das_explain.scoring.designs import write_designs
-from das_explain.scoring.growing import Growing
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.parts import read_parts
 from das_explain.scoring.reading_table import ReadingTable
 from das_explain.scoring.regions import RegionTable
 from das_explain.scoring.rows import measure_rows, null_rows, score_rows
-from das_explain.scoring.scorer import FAINT, ModelFacts, Scored, Scorer
+from das_explain.scoring.scorer import FAINT, ModelFacts, Scorer
 from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
 from das_explain.stats.intervals import caution
-from das_explain.stats.tables import COMPARISON, compare, differences_from_nulls, lift_table, summarize
+from das_explain.stats.tables import COMPARISON, compare, lift_table, summarize
 from das_explain.types import Progress, no_progress
 
 COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "status")  # of scores.csv
@@ -70,7 +69,7 @@ def score_run(
     if run.sample and not images:
         raise DasExplainError(f"{run.folder}: no part of the evidence is there yet: run the same sfd command again")
     models = read_model_facts(run)
-    values, centres, regions = _Values(len(images)), Centres(), RegionTable(options)
+    values, centres, regions = AllValues(len(images)), Centres(), RegionTable(options)
     best_iou = BestIou(options)
     counts: Counter[str] = Counter()
     notes = _Assumptions(run)
@@ -162,61 +161,11 @@ def read_model_facts(run: Run) -> list[ModelFacts]:
     return facts
 
 
-class _Values:
-    """One number per image, key, measure and null, NaN where it is not scored: what statistics are made of."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._places: dict[tuple[Key, str, str], int] = {}
-        self._values = Growing()
-
-    def add(self, scored: Scored) -> None:
-        """The next images' values."""
-        self._places = {at: place for place, at in enumerate(scored.values)}
-        self._values.add(np.stack(list(scored.values.values())))
-
-    def close(self) -> None:
-        """Gives the disk back."""
-        self._values.close()
-
-    def frame(self, measures: Sequence[str], *, nulls: bool) -> pd.DataFrame:
-        """The scored rows of measures, long: image (a number), model, block, null, measure, value, status."""
-        ats = [at for at in self._places if at[1] in measures and bool(at[2]) == nulls]
-        values = [self._values.read(self._places[at]) for at in ats]
-        there = [np.flatnonzero(~np.isnan(each)).astype(np.int32) for each in values]
-        rows = np.repeat(np.arange(len(ats), dtype=np.int32), [len(each) for each in there])
-        none = np.empty(0, np.int32)
-        texts = {
-            "model": [at[0].model for at in ats],
-            "block": [at[0].block for at in ats],
-            "null": [at[2] for at in ats],
-            "measure": [at[1] for at in ats],
-        }
-        image = pd.Categorical.from_codes(np.concatenate([none, *there]), _names(self.count))
-        table = pd.DataFrame({"image": image})
-        table["value"] = np.concatenate([none, *(each[at] for each, at in zip(values, there))]).astype(float)
-        for name, each in texts.items():
-            words = list(dict.fromkeys(each))
-            codes = np.array([words.index(word) for word in each], np.int16)
-            table[name] = pd.Categorical.from_codes(codes[rows], words)
-        table["status"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), ["ok"])
-        return table
-
-
-def _names(count: int) -> list[str]:
-    """Names that sort as the images are ordered."""
-    return [f"{number:09d}" for number in range(count)]
-
-
-def _write_statistics(folder: Path, scores: pd.DataFrame, values: _Values, options: ScoreOptions) -> None:
+def _write_statistics(folder: Path, scores: pd.DataFrame, values: AllValues, options: ScoreOptions) -> None:
     write_table(folder / "summary.csv", summarize(scores))
     compared = compare(scores, baseline=options.baseline) if options.pairs else pd.DataFrame(columns=COMPARISON)
     write_table(folder / "comparison.csv", compared)
-    differences = [  # a measure at a time, for a table of all would take several times their room
-        each
-        for measure in options.measures
-        for each in differences_from_nulls(values.frame([measure], nulls=False), values.frame([measure], nulls=True))
-    ]
+    differences = [each for measure in options.measures for each in values.differences_from_nulls(measure)]
     write_table(folder / "lift.csv", lift_table(differences))
 
 

@@ -25,7 +25,7 @@ import pandas as pd
 
 from das_explain.stats.copies import designs_interval, pairs_of_designs
 from das_explain.stats.intervals import mean, mean_intervals
-from das_explain.stats.pairing import measures_of, names, of_measure, pair, pairs_of, sizes
+from das_explain.stats.pairing import Paired, measures_of, names, of_measure, pair, pairs_of, sizes
 from das_explain.stats.significance import holm, sign_flip_p_values
 
 # columns of summary.csv, comparison.csv, designs.csv and lift.csv
@@ -144,9 +144,36 @@ def lift_over_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences_from_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> list[tuple]:
-    """What `lift_table` is made of: model, block, measure, null, both means, and the differences per image (n,)."""
-    known = measures_of(nulls)
-    return [one for measure in measures_of(scores) if measure in known for one in _above(scores, nulls, measure)]
+    """What `lift_table` is made of: of every measure that both tables have, `differences_of_paired`."""
+    known, found = measures_of(nulls), []
+    for measure in measures_of(scores):
+        if measure not in known:
+            continue
+        own = pair(scores, ["block", "model"], measure)
+        blind = pair(nulls, ["block", "model", "null"], measure, "nulls")
+        mine, theirs = of_measure(scores, measure)[0], of_measure(nulls, measure, "nulls")[0]
+        there = set(theirs[["block", "model", "null"]].drop_duplicates().astype(str).itertuples(index=False, name=None))
+        counts = sizes(mine)
+        every = product(names(mine, "model"), names(mine, "block"), names(theirs, "null"))
+        which = [(m, b, null) for m, b, null in every if (b, m) in counts and (b, m, null) in there]
+        images = own.images.intersection(blind.images, sort=True)
+        found += differences_of_paired(measure, own.on(images), blind.on(images), which)
+    return found
+
+
+def differences_of_paired(
+    measure: str, own: Paired, blind: Paired, which: Sequence[tuple[str, str, str]]
+) -> list[tuple[str, str, str, str, float, float, np.ndarray]]:
+    """Model, block, measure, null, both means, and the differences per image (n,), of each model, block and null in ``which``.
+
+    ``own`` by block and model, ``blind`` by block, model and null, of the same images.
+    """
+    found = []
+    for model, block, null in which:
+        both = np.stack([own.of((block, model)), blind.of((block, model, null))])
+        both = both[:, ~np.isnan(both).any(axis=0)]
+        found.append((model, block, measure, null, mean(both[0]), mean(both[1]), both[0] - both[1]))
+    return found
 
 
 def lift_table(differences: Sequence[tuple]) -> pd.DataFrame:
@@ -157,20 +184,3 @@ def lift_table(differences: Sequence[tuple]) -> pd.DataFrame:
         for (model, block, measure, null, of_model, of_null, each), interval in zip(differences, intervals, strict=True)
     ]
     return pd.DataFrame(rows, columns=LIFTS)
-
-
-def _above(
-    scores: pd.DataFrame, nulls: pd.DataFrame, measure: str
-) -> Iterator[tuple[str, str, str, str, float, float, np.ndarray]]:
-    """Model, block, measure and null, the means of model and null, and the differences per image (n,)."""
-    wide, blind = pair(scores, ["block", "model"], measure), pair(nulls, ["block", "model", "null"], measure, "nulls")
-    images = wide.images.intersection(blind.images, sort=True)
-    wide, blind = wide.on(images), blind.on(images)
-    mine, theirs = of_measure(scores, measure)[0], of_measure(nulls, measure, "nulls")[0]
-    present = set(theirs[["block", "model", "null"]].drop_duplicates().astype(str).itertuples(index=False, name=None))
-    counts = sizes(mine)
-    for model, block, null in product(names(mine, "model"), names(mine, "block"), names(theirs, "null")):
-        if (block, model) in counts and (block, model, null) in present:
-            both = np.stack([wide.of((block, model)), blind.of((block, model, null))])
-            both = both[:, ~np.isnan(both).any(axis=0)]
-            yield model, block, measure, null, mean(both[0]), mean(both[1]), both[0] - both[1]

@@ -1,0 +1,80 @@
+"""Every value of a run while it is scored, on the disk, and what statistics take of it: a measure at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from das_explain.evidence.values import Key
+from das_explain.scoring.growing import Growing
+from das_explain.scoring.scorer import Scored
+from das_explain.stats.pairing import Paired
+from das_explain.stats.tables import differences_of_paired
+
+
+class AllValues:
+    """One number per image, key, measure and null, NaN where it is not scored: what statistics are made of."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._places: dict[tuple[Key, str, str], int] = {}
+        self._values = Growing()
+
+    def add(self, scored: Scored) -> None:
+        """The next images' values."""
+        self._places = {at: place for place, at in enumerate(scored.values)}
+        self._values.add(np.stack(list(scored.values.values())))
+
+    def close(self) -> None:
+        """Gives the disk back."""
+        self._values.close()
+
+    def differences_from_nulls(self, measure: str) -> list[tuple]:
+        """As of the tables, which would take several times the room."""
+        own, blind = self._paired(measure, nulls=False), self._paired(measure, nulls=True)
+        models, blocks = ({key[place]: None for key in own.keys} for place in (1, 0))
+        nulls = {key[2]: None for key in blind.keys}
+        every = product(models, blocks, nulls)
+        which = [(m, b, null) for m, b, null in every if (b, m) in own.keys and (b, m, null) in blind.keys]
+        return differences_of_paired(measure, own, blind, which)
+
+    def _paired(self, measure: str, *, nulls: bool) -> Paired:
+        """By block and model, and null; what has no score has no key."""
+        found: dict[tuple[str, ...], np.ndarray] = {}
+        for at, place in self._places.items():
+            if at[1] == measure and bool(at[2]) == nulls and not np.isnan(values := self._values.read(place)).all():
+                (model, block), _, null = at
+                found[(block, model, null) if nulls else (block, model)] = values
+        wide = np.stack([*found.values()]) if found else np.empty((0, self.count))
+        return Paired(dict(zip(found, range(len(found)))), pd.RangeIndex(self.count), wide)
+
+    def frame(self, measures: Sequence[str], *, nulls: bool) -> pd.DataFrame:
+        """The scored rows of measures, long: image (a number), model, block, null, measure, value, status."""
+        ats = [at for at in self._places if at[1] in measures and bool(at[2]) == nulls]
+        values = [self._values.read(self._places[at]) for at in ats]
+        there = [np.flatnonzero(~np.isnan(each)).astype(np.int32) for each in values]
+        rows = np.repeat(np.arange(len(ats), dtype=np.int32), [len(each) for each in there])
+        none = np.empty(0, np.int32)
+        texts = {
+            "model": [at[0].model for at in ats],
+            "block": [at[0].block for at in ats],
+            "null": [at[2] for at in ats],
+            "measure": [at[1] for at in ats],
+        }
+        image = pd.Categorical.from_codes(np.concatenate([none, *there]), _names(self.count))
+        table = pd.DataFrame({"image": image})
+        table["value"] = np.concatenate([none, *(each[at] for each, at in zip(values, there))]).astype(float)
+        for name, each in texts.items():
+            words = list(dict.fromkeys(each))
+            codes = np.array([words.index(word) for word in each], np.int16)
+            table[name] = pd.Categorical.from_codes(codes[rows], words)
+        table["status"] = pd.Categorical.from_codes(np.zeros(len(table), np.int8), ["ok"])
+        return table
+
+
+def _names(count: int) -> list[str]:
+    """Names that sort as the images are ordered."""
+    return [f"{number:09d}" for number in range(count)]
