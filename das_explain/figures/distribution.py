@@ -83,6 +83,6 @@ def distribution_figure(scores: pd.DataFrame, measure: str = "sfd", *, width: fl
 
 def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """How dense values (n,) lie about the places of ``grid``, up to a factor: a Gaussian kernel of Scott's width, as of
-    `scipy.stats.gaussian_kde`, which takes half a second to import."""
+    `scipy.stats.gaussian_kde`, which takes half a second to import. A place at a time, since there may be many values."""
     width = np.std(values, ddof=1) * len(values) ** -0.2
-    return np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2).sum(axis=1)
+    return np.array([np.exp(-0.5 * ((place - values) / width) ** 2).sum() for place in grid])
