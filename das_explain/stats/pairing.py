@@ -42,7 +42,7 @@ class Paired:
 
     def on(self, images: pd.Index) -> Paired:
         """The same values laid out on these images, NaN where this has none."""
-        places = self.images.get_indexer(images)
+        places = _places(images, self.images)
         values = np.full((len(self.keys), len(images)), np.nan)
         values[:, places >= 0] = self.values[:, places[places >= 0]]
         return Paired(self.keys, images, values)
@@ -131,9 +131,14 @@ def column_on(table: pd.DataFrame, column: str, block: str, model: str, images: 
     mine = np.flatnonzero(_equal(table["block"], block) & _equal(table["model"], model))
     place, texts = codes(table["image"], mine)
     firsts = mine[np.unique(place, return_index=True)[1]]  # of several rows of an image, its first
-    at = texts.get_indexer(images)
+    at = _places(images, texts)
     values = pd.Series(table[column].array[firsts[at[at >= 0]]], index=images[at >= 0])
     return values if len(values) == len(images) else values.reindex(images)
+
+
+def _places(images: pd.Index, texts: pd.Index) -> np.ndarray:
+    """Where each image stands in ``texts``, -1 where it does not: nothing is looked up where they are the same."""
+    return np.arange(len(texts)) if images.equals(texts) else texts.get_indexer(images)
 
 
 def _equal(column: pd.Series, text: str) -> np.ndarray:
