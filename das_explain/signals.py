@@ -41,6 +41,25 @@ def heard_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+def was_asked_to_stop() -> bool:
+    """Whether a signal came, whatever became of it: libraries in C drop what is raised in what they call, or make another
+    error of it."""
+    return bool(_received)
+
+
+def stop_if_asked() -> None:
+    """Raises ``Stopped`` where one was lost; called wherever work goes on, and nowhere in what puts things away."""
+    heard = _received and signal.getsignal(_received[0]) is _stop
+    if heard and threading.current_thread() is threading.main_thread():
+        raise Stopped
+
+
+def ignore_signals() -> None:
+    """Of a process that has nothing left to do but to end."""
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def leave_to_parent() -> None:
     """In a worker: Ctrl-C, which all processes of a terminal get, is the parent's affair, and SIGTERM ends it at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -42,6 +42,18 @@ def plural(count: int, noun: str, nouns: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
+def is_unicode(name: str) -> bool:
+    """Whether a name can be written as UTF-8: those of files need not.
+
+    >>> is_unicode("caf\\xe9"), is_unicode("\\udcff")
+    (True, False)
+    """
+    try:
+        return bool(name.encode()) or not name
+    except UnicodeEncodeError:
+        return False
+
+
 def spelled(name: str, *, backslash: bool = True) -> str:
     """A name as it stands in tables, shards and logs: printable, on one line, valid Unicode, and never that of another.
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from das_explain.checkpoint.pickled import load_tensors
 from das_explain.checkpoint.wrappers import Candidate, candidates
 from das_explain.errors import DasExplainError, UsageError, first_line
+from das_explain.text import is_unicode
 
 
 def read_weights(path: Path, entry: str | None = None) -> list[Candidate]:
@@ -67,9 +68,12 @@ def _read(path: Path) -> Any:
     if start.startswith(b"version https://git-lfs"):
         raise DasExplainError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` where it came from")
     try:
-        if path.suffix.lower() == ".safetensors":
-            return load_file(path)
-        return load_tensors(path, mmap=zipfile.is_zipfile(path))
+        with path.open("rb") as file:
+            # torch and safetensors open nothing whose name is no Unicode.
+            name = path if is_unicode(str(path)) else Path(f"/dev/fd/{file.fileno()}")
+            if path.suffix.lower() == ".safetensors":
+                return load_file(name)
+            return load_tensors(name, mmap=zipfile.is_zipfile(name))
     except pickle.UnpicklingError as error:
         raise DasExplainError(_refusal(path, start, str(error))) from None
     except (

@@ -12,7 +12,7 @@ def fingerprint(network: nn.Module) -> str:
     """SHA-256, in hexadecimal, over the names, types, shapes and values of a network's state, in order of names."""
     digest = hashlib.sha256()
     for key, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode(errors="backslashreplace"))
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 

@@ -49,7 +49,7 @@ def _carried(module: nn.Module, text: str) -> tuple[Preprocess, str] | None:
             continue
         try:
             found = read(value, f"{text}: {attribute}")
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
             raise DasExplainError(f"{text}: its {attribute} is not as its library writes it ({error})") from None
         if found is not None:
             return found, attribute

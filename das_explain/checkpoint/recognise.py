@@ -95,7 +95,7 @@ def sketch(state: Mapping[str, Tensor] | Mapping[str, tuple[int, ...]]) -> tuple
     """The smallest hashes of names and shapes, in ascending order."""
     texts = (f"{key} {'x'.join(map(str, getattr(each, 'shape', each)))}" for key, each in state.items())
     hashes = {
-        int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+        int.from_bytes(hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=4).digest(), "big")
         for text in texts
         if OPTIONAL not in text
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import io
+import logging
 import os
 import sys
 from typing import Annotated
@@ -32,7 +34,7 @@ from das_explain.commands.study import study
 from das_explain.commands.topics import help_page
 from das_explain.commands.train import train
 from das_explain.errors import LONGEST, DasExplainError, one_line
-from das_explain.signals import Stopped, exit_status, heard_signals
+from das_explain.signals import Stopped, exit_status, heard_signals, ignore_signals, was_asked_to_stop
 from das_explain.text import cut_middle, spelled
 
 _CONTINUED = "what is done is kept: the same command goes on from there"
@@ -97,23 +99,38 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal has no letters for is spelt out
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells where it keeps its cache
+    atexit.register(ignore_signals)
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # where there is none, torch's libraries end the process
+        _end("the folder that you are in is no longer there: change to another", 2)
     try:
         with heard_signals():
             app()
-    except Stopped:
-        goes_on = GOES_ON.get(next((word for word in sys.argv[1:2]), ""), "")
-        _end(f"stopped{goes_on and f'; {goes_on}'}", exit_status())
-    except DasExplainError as error:
-        _end(one_line(error), error.exit_code)
     except BrokenPipeError:
         sys.exit(1)
-    except OSError as error:  # the disk is full, a folder is gone: no fault of the program's
-        if error.filename is None and error.strerror is None:
+    except (Stopped, Exception) as error:
+        if was_asked_to_stop():  # libraries may have made another error of it
+            goes_on = GOES_ON.get(next((word for word in sys.argv[1:2]), ""), "")
+            _end(f"stopped{goes_on and f'; {goes_on}'}", exit_status())
+        line, status = _told(error)
+        if not line:
             raise
-        where = "" if error.filename is None else f"{cut_middle(str(error.filename), LONGEST)}: "
-        _end(f"{where}{error.strerror}", 2 if error.errno == errno.ENAMETOOLONG else 1)  # no path that could be there
+        _end(line, status)
     finally:
         gc.freeze()  # else half a second of every command goes by while modules are taken apart that end with it
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """What is said of an error, and the status; no line of what nobody foresaw."""
+    if isinstance(error, DasExplainError):
+        return one_line(error), error.exit_code
+    if isinstance(error, OSError) and (error.filename is not None or error.strerror is not None):
+        # The disk is full, a folder is gone: no fault of the program's. A name that is too long is no path that could be there.
+        where = "" if error.filename is None else f"{cut_middle(str(error.filename), LONGEST)}: "
+        return f"{where}{error.strerror}", 2 if error.errno == errno.ENAMETOOLONG else 1
+    return "", 1
 
 
 def _end(sentence: str, status: int) -> None:

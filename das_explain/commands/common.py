@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from das_explain.commands.readable import check_readable
 from das_explain.commands.say import say
+from das_explain.signals import stop_if_asked
 from das_explain.text import plural
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def progress_bars(*units: str) -> Iterator[tuple[Progress, ...]]:
 
         def report(task: TaskID) -> Progress:
             def tell(done: int, of: int) -> None:
+                stop_if_asked()
                 if not bar.tasks[task].started:
                     bar.start_task(task)
                     bar.update(task, before=done)  # of an earlier run

@@ -39,7 +39,7 @@ def photos_at_once(table: pa.Table) -> int | None:
 
 def asked(table: pa.Table, nulls: Sequence[str], shard: Path | None = None) -> pa.Table:
     """The table, which says that networks were asked about these nulls; and what the ``shard`` says that it is to replace."""
-    kept = (pq.read_schema(shard).metadata or {}) if shard else {}
+    kept = _metadata(shard) if shard else {}
     return table.replace_schema_metadata({**kept, ASKED: json.dumps(list(nulls))})
 
 
@@ -64,9 +64,14 @@ def maker_of(path: Path) -> Maker:
 
 def _said(path: Path, key: bytes, nothing: bytes) -> Any:
     try:
-        return json.loads((pq.read_schema(path).metadata or {}).get(key, nothing))
+        return json.loads(_metadata(path).get(key, nothing))
     except (OSError, ValueError, RecursionError, pa.ArrowException):
         return None
+
+
+def _metadata(shard: Path) -> dict[bytes, bytes]:
+    with shard.open("rb") as file:  # Arrow takes only paths that are Unicode
+        return pq.read_schema(file).metadata or {}
 
 
 def makers(parts: Sequence[tuple[Path, int]]) -> list[dict[str, Any]]:

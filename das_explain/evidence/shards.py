@@ -81,7 +81,12 @@ class Shards:
         self.path(number).parent.mkdir(parents=True, exist_ok=True)
         # Maps and pictures hardly compress; the rest is small.
         how = {"compression": "zstd", "compression_level": 1, "use_dictionary": _DICTIONARY, "write_statistics": False}
-        replace_file(self.path(number), lambda part: pq.write_table(table, part, **how))
+
+        def write(part: Path) -> None:
+            with part.open("wb") as file:  # Arrow takes only paths that are Unicode
+                pq.write_table(table, file, **how)
+
+        replace_file(self.path(number), write)
 
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """A shard's table, or some of its columns. Raises DasExplainError if it is not there, or damaged."""
@@ -89,13 +94,9 @@ class Shards:
         if path.exists() and not is_regular(path):
             raise DasExplainError(f"{path} is no file: remove it and run the same sfd command again")
         try:
-            with pq.ParquetFile(path) as file:
-                there, size = (
-                    file.schema_arrow,
-                    sum(
-                        file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups)
-                    ),
-                )
+            with path.open("rb") as opened, pq.ParquetFile(opened) as file:
+                there, groups = file.schema_arrow, range(file.metadata.num_row_groups)
+                size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
             wanted = [name for name in columns or SCHEMA.names if name in there.names or name not in OPTIONAL]
             if other := [
                 name for name in wanted if name in there.names and there.field(name).type != SCHEMA.field(name).type
@@ -103,7 +104,8 @@ class Shards:
                 raise pa.ArrowInvalid(f"{other[0]} is no {SCHEMA.field(other[0]).type}")
             if size > MOST_BYTES:
                 raise pa.ArrowInvalid(f"it unpacks to {size:,} bytes")
-            table = pq.read_table(path, columns=wanted, memory_map=False, partitioning=None)
+            with path.open("rb") as opened:
+                table = pq.read_table(opened, columns=wanted, memory_map=False, partitioning=None)
             if empty := [name for name in wanted if name not in MAY_LACK and table[name].null_count]:
                 raise pa.ArrowInvalid(f"{empty[0]} lacks values")
             return table
@@ -120,7 +122,8 @@ class Shards:
         if not is_regular(path):
             return False
         try:
-            metadata = pq.read_metadata(path)
+            with path.open("rb") as file:
+                metadata = pq.read_metadata(file)
             names = metadata.schema.to_arrow_schema().names
         except (OSError, ValueError, pa.ArrowException):
             return False

@@ -23,6 +23,7 @@ from das_explain.figures.readings import readings_figure
 from das_explain.figures.strata import strata_figure
 from das_explain.measures import MEASURES
 from das_explain.scoring.options import ScoreOptions
+from das_explain.signals import stop_if_asked
 
 COLUMNS = ("image", "model", "block", "status")  # of scores.csv, beside sfd, and of measures.csv
 
@@ -82,6 +83,7 @@ def save_figures(
         for name, figure in draw(run, kind, options):
             # The suffix keeps what follows the last dot of a model's name.
             paths += save(figure, folder / unique_stem(f"{name}.figure", taken), formats)
+            stop_if_asked()
     return paths
 
 

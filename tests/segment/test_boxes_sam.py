@@ -160,10 +160,15 @@ def test_plain_csv(tmp_path):
         (XML.replace("annotation>", "page>"), "not a PASCAL VOC file"),
         (XML[:200], "is not XML"),
         ('<!DOCTYPE a [<!ENTITY x "y">]>' + XML, "entities"),
+        (('<!DOCTYPE a [<!ENTITY x "y">]>' + XML).encode("utf-16"), "entities"),
+        *(
+            (f'<?xml version="1.0" encoding="{name}"?><annotation/>', "is not XML")
+            for name in ("x-evil", "hex", "undefined", "shift_jis", "idna")
+        ),
     ],
 )
 def test_broken_xml(tmp_path, text, message):
-    (tmp_path / "c.xml").write_text(text)
+    (tmp_path / "c.xml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UsageError, match=message):
         attach_boxes(SAMPLES, tmp_path / "c.xml")
 

@@ -16,8 +16,9 @@ from das_explain.checkpoint.layouts.weights import check_class_count, folder_wei
 from das_explain.checkpoint.opened import Opened
 from das_explain.checkpoint.timm_networks import timm_preprocess
 from das_explain.data.geometry import Preprocess
-from das_explain.errors import DasExplainError, UsageError
+from das_explain.errors import DasExplainError
 from das_explain.nn.backbones.timm_networks import import_timm
+from das_explain.nn.bounded import no_larger_than
 
 IMAGENET_ID = re.compile(r"n\d{8}")
 
@@ -41,8 +42,9 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
     architecture = f"timm:{name}"
     import_timm()  # where it is missing, the message names the package and not the folder
     try:
-        network = build_network(architecture, num_classes=num_classes, arguments=arguments)
-    except UsageError as error:
+        with no_larger_than(readings[0].state):
+            network = build_network(architecture, num_classes=num_classes, arguments=arguments)
+    except DasExplainError as error:
         raise DasExplainError(f"{path}: {error}") from None
     source = str(weights_file(directory))
     if "in_chans" not in arguments:  # older folders do not say it
@@ -63,7 +65,7 @@ def _preprocess(data: Mapping[str, Any], network: Any, path: Path) -> Preprocess
     try:
         config = import_timm().data.resolve_data_config({}, pretrained_cfg=data, model=network)
         values = timm_preprocess(config, str(path))
-    except (KeyError, TypeError, ValueError, IndexError, AssertionError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AssertionError, AttributeError, ArithmeticError) as error:
         raise DasExplainError(f"{path}: pretrained_cfg is not as timm writes it ({error})") from None
     return check_preprocess(values, path)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from das_explain.checkpoint.build import MAX_CLASSES
 from das_explain.checkpoint.config import CONFIG, check_preprocess, read_json
 from das_explain.checkpoint.layouts.weights import check_class_count, folder_weights, weights_file
 from das_explain.checkpoint.opened import Opened
@@ -18,6 +19,8 @@ from das_explain.checkpoint.sizes import built_for
 from das_explain.checkpoint.transformers_networks import config_activation, config_labels
 from das_explain.data.geometry import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from das_explain.errors import DasExplainError, first_line, missing_package
+from das_explain.nn.bounded import no_larger_than, too_large
+from das_explain.text import shown
 
 PREPROCESSOR = "preprocessor_config.json"
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
@@ -46,11 +49,15 @@ def read(directory: Path, values: dict[str, Any]) -> Opened:
     path, kind = directory / CONFIG, values["model_type"]
     if not isinstance(kind, str) or kind not in KNOWN:
         raise DasExplainError(f"{path}: transformers has no image classifier of model_type {kind!r}")
+    if isinstance(count := values.get("num_labels"), int) and count > MAX_CLASSES:
+        raise DasExplainError(f"{path}: num_labels must lie in 1..{MAX_CLASSES}, not {shown(count)}")
+    if number := too_large(values):
+        raise DasExplainError(f"{path}: no network has a number as large as {number}")
     try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         weights = folder_weights(directory)
-        check_class_count(directory, weights, config.num_labels)
-        with quiet_transformers():
+        with quiet_transformers(), no_larger_than(weights[0].state):
+            config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+            check_class_count(directory, weights, config.num_labels)
             model, told = _loaded(config, weights[0].state)
     except DasExplainError:
         raise
@@ -112,7 +119,7 @@ def processor_preprocess(values: Mapping[str, Any], path: Path | str) -> tuple[P
         # transformers: (x / 255 * scale - shift - mean) / std; here: (x / 255 - mean') / std'
         placed["mean"] = [(float(value) + shift) / scale for value in mean]
         placed["std"] = [float(value) / scale for value in std]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DasExplainError(f"{path}: the preprocessing is not as transformers writes it ({error})") from None
     preprocess = check_preprocess(placed, path)
     if _squashed_and_cropped(values):

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from das_explain.errors import DasExplainError, UsageError, first_line, missing_package
+from das_explain.nn.bounded import too_large
 
 NOT_ARGUMENTS = ("features_only", "out_indices", "feature_cfg", "kwargs_filter", "num_classes")
 """Of a network's arguments those that make it something else than a classifier of photos, or are given elsewhere."""
@@ -49,13 +50,17 @@ def build_timm(name: str, num_classes: int, arguments: Mapping[str, Any]) -> nn.
     for key, value in arguments.items():
         if key in refused or key.startswith("pretrained") or not _plain(value):
             raise UsageError(f"timm:{name} takes no argument {key!r}")
+    if number := too_large(arguments):
+        raise UsageError(f"timm:{name} has no argument as large as {number}")
     if (channels := arguments.get("in_chans", 3)) not in (1, 3):
         raise UsageError(
             f"timm:{name} for images of {channels} channels; only grey (1) and RGB (3) images can be explained"
         )
     try:
         return timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
-    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, AssertionError) as error:
+    except DasExplainError:
+        raise
+    except Exception as error:  # whatever its networks do with a number that makes no sense
         raise DasExplainError(f"timm cannot build {name}: {first_line(error)}") from error
 
 

@@ -11,6 +11,7 @@ import torchvision
 from torch import nn
 
 from das_explain.errors import UsageError, first_line
+from das_explain.nn.bounded import LARGEST
 
 WITH_SIDE_HEADS = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}
 """Networks with further heads for training, and how the keys of these begin."""
@@ -30,7 +31,7 @@ def build_torchvision(name: str, num_classes: int, arguments: Mapping[str, Any])
     """The untrained network. Raises ``UsageError`` for an unknown name or argument."""
     check_torchvision(name)
     for key, value in arguments.items():
-        if key == "image_size" and type(value) is int and value > 0:  # vision transformers'
+        if key == "image_size" and type(value) is int and 0 < value <= LARGEST:  # vision transformers'
             continue
         if key not in ARGUMENTS or name not in WITH_SIDE_HEADS or type(value) is not bool:
             raise UsageError(f"torchvision:{name} takes no argument {key}={value!r}")
@@ -40,7 +41,7 @@ def build_torchvision(name: str, num_classes: int, arguments: Mapping[str, Any])
         warnings.simplefilter("ignore")
         try:
             return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments)
-        except (TypeError, RuntimeError, ValueError) as error:
+        except Exception as error:  # whatever a network does with a size that makes no sense
             if "image_size" not in arguments:
                 raise
             size = arguments["image_size"]

@@ -320,17 +320,35 @@ def test_a_vision_transformer_of_transformers(tmp_path: Path) -> None:
             "is no class name (empty, or with unprintable characters)",
         ),
         ({"depths": "many"}, "transformers cannot load it ("),
+        ({"depths": [1, 1, 1, 10**9]}, "config.json: no network has a number as large as 1,000,000,000"),
+        ({"depths": [1, 1, 1, 10**6]}, "the network that it describes has over "),
+        ({"hidden_sizes": [8, 16, 24, 10**6]}, "the network that it describes has over "),
+        ({"model_type": "shieldgemma2"}, "the network that it describes has over "),
+        ({"id2label": None, "num_labels": 10**7}, "config.json: num_labels must lie in 1..1000000, not 10000000"),
+        ({"use_return_dict": "\x1b[31m\x07"}, "transformers cannot load it ("),
+        ({"num_labels": "\x1b[31m\x07"}, "transformers cannot load it ("),
+        ({"num_labels": -1}, ""),
     ],
 )
-def test_a_hostile_config(folder: Path, change: dict[str, Any], message: str) -> None:
+def test_a_hostile_config(folder: Path, change: dict[str, Any], message: str, capfd: pytest.CaptureFixture) -> None:
     config = {**json.loads((folder / "config.json").read_text()), **change}
     (folder / "config.json").write_text(json.dumps(config))
     assert message in refused(str(folder))
+    assert "".join(capfd.readouterr()) == "", "transformers says nothing of its own"
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"size": {"height": 10**9, "width": 3}}, {"size": "large"}, {"image_std": [0, 0, 0]}, {"size": {"width": 3}}],
+    [
+        {"size": {"height": 10**9, "width": 3}},
+        {"size": "large"},
+        {"image_std": [0, 0, 0]},
+        {"size": {"width": 3}},
+        {"size": 32, "crop_pct": 1e-320},
+        {"size": {"shortest_edge": 32}, "crop_pct": 1e-320},
+        {"rescale_factor": 10**400},
+        {"image_mean": [10**400] * 3},
+    ],
 )
 def test_a_hostile_preprocessor(folder: Path, values: dict[str, Any]) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(values))
