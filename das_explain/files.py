@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from das_explain.errors import DasExplainError, UsageError
-from das_explain.text import spelled
+from das_explain.text import is_unicode, spelled
 
 PART = re.compile(r"\.das-explain-[0-9]+-.+")
 """What a file or folder is called until it is whole. One that is still called so has lost its process."""
@@ -55,6 +55,19 @@ def open_new(path: Path) -> Iterator[BinaryIO]:
         raise naming(error, path) if error.filename in (None, str(part)) else error from None
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened_by_name(path: Path, mode: str = "rb") -> Iterator[Path]:
+    """A name by which libraries in C++ open a file, as they take Unicode only: its own, or one for an open file on it.
+
+    Arrow would take the open file itself, but gives it up in threads that may outlive Python.
+    """
+    if is_unicode(str(path)):
+        yield path
+        return
+    with path.open(mode) as file:
+        yield Path(f"/dev/fd/{file.fileno()}")
 
 
 def part_of(path: Path) -> Path:

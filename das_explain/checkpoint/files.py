@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from das_explain.checkpoint.pickled import load_tensors
 from das_explain.checkpoint.wrappers import Candidate, candidates
 from das_explain.errors import DasExplainError, UsageError, first_line
-from das_explain.text import is_unicode
+from das_explain.files import opened_by_name
 
 
 def read_weights(path: Path, entry: str | None = None) -> list[Candidate]:
@@ -68,9 +68,7 @@ def _read(path: Path) -> Any:
     if start.startswith(b"version https://git-lfs"):
         raise DasExplainError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull` where it came from")
     try:
-        with path.open("rb") as file:
-            # torch and safetensors open nothing whose name is no Unicode.
-            name = path if is_unicode(str(path)) else Path(f"/dev/fd/{file.fileno()}")
+        with opened_by_name(path) as name:
             if path.suffix.lower() == ".safetensors":
                 return load_file(name)
             return load_tensors(name, mmap=zipfile.is_zipfile(name))

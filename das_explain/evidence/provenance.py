@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from das_explain.files import package_versions
+from das_explain.files import opened_by_name, package_versions
 
 KEY, AT_ONCE, ASKED = b"das-explain", b"photos at once", b"asked about"
 Maker = dict[str, str]
@@ -70,8 +70,8 @@ def _said(path: Path, key: bytes, nothing: bytes) -> Any:
 
 
 def _metadata(shard: Path) -> dict[bytes, bytes]:
-    with shard.open("rb") as file:  # Arrow takes only paths that are Unicode
-        return pq.read_schema(file).metadata or {}
+    with opened_by_name(shard) as name:
+        return pq.read_schema(name).metadata or {}
 
 
 def makers(parts: Sequence[tuple[Path, int]]) -> list[dict[str, Any]]:

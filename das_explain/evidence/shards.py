@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from das_explain.errors import DasExplainError
 from das_explain.evidence.codec import OPTIONAL, SCHEMA
-from das_explain.files import is_regular, replace_file
+from das_explain.files import is_regular, opened_by_name, replace_file
 from das_explain.folders import inside
 
 MOST_BYTES = (
@@ -83,8 +83,8 @@ class Shards:
         how = {"compression": "zstd", "compression_level": 1, "use_dictionary": _DICTIONARY, "write_statistics": False}
 
         def write(part: Path) -> None:
-            with part.open("wb") as file:  # Arrow takes only paths that are Unicode
-                pq.write_table(table, file, **how)
+            with opened_by_name(part, "wb") as name:
+                pq.write_table(table, name, **how)
 
         replace_file(self.path(number), write)
 
@@ -94,7 +94,7 @@ class Shards:
         if path.exists() and not is_regular(path):
             raise DasExplainError(f"{path} is no file: remove it and run the same sfd command again")
         try:
-            with path.open("rb") as opened, pq.ParquetFile(opened) as file:
+            with opened_by_name(path) as name, pq.ParquetFile(name) as file:
                 there, groups = file.schema_arrow, range(file.metadata.num_row_groups)
                 size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
             wanted = [name for name in columns or SCHEMA.names if name in there.names or name not in OPTIONAL]
@@ -104,8 +104,8 @@ class Shards:
                 raise pa.ArrowInvalid(f"{other[0]} is no {SCHEMA.field(other[0]).type}")
             if size > MOST_BYTES:
                 raise pa.ArrowInvalid(f"it unpacks to {size:,} bytes")
-            with path.open("rb") as opened:
-                table = pq.read_table(opened, columns=wanted, memory_map=False, partitioning=None)
+            with opened_by_name(path) as name:
+                table = pq.read_table(name, columns=wanted, memory_map=False, partitioning=None)
             if empty := [name for name in wanted if name not in MAY_LACK and table[name].null_count]:
                 raise pa.ArrowInvalid(f"{empty[0]} lacks values")
             return table
@@ -122,8 +122,8 @@ class Shards:
         if not is_regular(path):
             return False
         try:
-            with path.open("rb") as file:
-                metadata = pq.read_metadata(file)
+            with opened_by_name(path) as name:
+                metadata = pq.read_metadata(name)
             names = metadata.schema.to_arrow_schema().names
         except (OSError, ValueError, pa.ArrowException):
             return False
