@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from das_explain.checkpoint.pickled import load_tensors
+from das_explain.checkpoint.records import missing_bytes
 from das_explain.checkpoint.wrappers import Candidate, candidates
 from das_explain.errors import DasExplainError, UsageError, first_line
 from das_explain.files import opened_by_name
@@ -71,7 +72,9 @@ def _read(path: Path) -> Any:
         with opened_by_name(path) as name:
             if path.suffix.lower() == ".safetensors":
                 return load_file(name)
-            return load_tensors(name, mmap=zipfile.is_zipfile(name))
+            packed = zipfile.is_zipfile(name)
+            found = load_tensors(name, mmap=packed)
+            missing = missing_bytes(name) if packed else ""
     except pickle.UnpicklingError as error:
         raise DasExplainError(_refusal(path, start, str(error))) from None
     except (
@@ -91,6 +94,9 @@ def _read(path: Path) -> Any:
             raise DasExplainError(f"{path} is a TorchScript archive; save model.state_dict() instead") from None
         reason = _kind(start) if path.suffix.lower() != ".safetensors" else first_line(error)
         raise DasExplainError(f"{path} cannot be read as weights ({reason})") from None
+    if missing:
+        raise DasExplainError(f"{path} cannot be read as weights (it is damaged or cut short: {missing})")
+    return found
 
 
 def _refusal(path: Path, start: bytes, error: str) -> str:

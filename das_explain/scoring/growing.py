@@ -30,10 +30,11 @@ class Growing:
 
     def add(self, part: np.ndarray) -> None:
         """Appends to each array: (K, n, ...). Raises OSError that names the folder, where it is full."""
-        self._like = part[:, :0]
+        self._like = part[:, :0].copy()
         try:
             self._file.seek(0, os.SEEK_END)
             self._file.write(np.ascontiguousarray(part))
+            self._file.flush()  # here, where a full disk can be named
         except OSError as error:
             raise naming(error, Path(tempfile.gettempdir())) from None
         self._ends.append(self._ends[-1] + part.shape[1])

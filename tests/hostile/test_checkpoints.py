@@ -62,6 +62,21 @@ def pickled(program: bytes) -> Callable[[Path], object]:
     return write
 
 
+def shortened(content: Any, last: bool = False) -> Callable[[Path], object]:
+    """A checkpoint of which one record has lost all but its first bytes, in a zip that is whole."""
+
+    def write(path: Path) -> None:
+        torch.save(content, path)
+        with zipfile.ZipFile(path) as old:
+            parts = {name: old.read(name) for name in old.namelist()}
+        records = sorted(name for name in parts if "/data/" in name)
+        with zipfile.ZipFile(path, "w") as new:
+            for name, value in parts.items():
+                new.writestr(name, value[:8] if name == records[-1 if last else 0] else value)
+
+    return write
+
+
 def within_itself(**more: Any) -> dict[str, Any]:
     content: dict[str, Any] = dict(more)
     content["model"] = content
@@ -98,6 +113,17 @@ TENSORS: dict[str, tuple[Callable[[Path], object], str]] = {
     },
 }  # fmt: skip
 CONTENTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a record that is shorter than its tensor": (
+        shortened(STATE), "it is damaged or cut short: its record data/0 has 8 of ",
+    ),
+    "the last record is shorter": (shortened(STATE, last=True), "it is damaged or cut short: its record data/"),
+    "a record is shorter, beside an optimizer": (
+        shortened({"model": STATE, "optimizer": {"state": {0: {"step": torch.ones(9), "p": Path("x")}}}}),
+        "it is damaged or cut short: its record data/0 has 8 of ",
+    ),
+    "a network that was pickled whole, and is cut": (
+        shortened(torch.nn.Linear(9, 9)), "it is damaged or cut short: its record data/0 has 8 of 324 bytes",
+    ),
     "itself": (saved(within_itself()), "holds no state dict"),
     "itself beside weights": (saved(within_itself(**STATE)), "an entry of it contains itself"),
     "two that hold each other": (saved(within_each_other()), "holds no state dict"),

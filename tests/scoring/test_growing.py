@@ -33,6 +33,9 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch):
             pass
 
         def write(self, _: object) -> None:
+            pass
+
+        def flush(self) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", Full)
