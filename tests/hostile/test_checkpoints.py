@@ -170,6 +170,17 @@ def test_a_checkpoint_without_weights_is_refused_in_one_line(tmp_path: Path, wha
     assert told.isprintable() and len(told) < 2000
 
 
+@pytest.mark.parametrize("packed", [True, False], ids=["zip", "legacy"])
+def test_a_checkpoint_that_is_cut_anywhere_is_refused_in_one_line(tmp_path: Path, packed: bool):
+    torch.save({"model": STATE, "epoch": 3}, tmp_path / "whole.pth", _use_new_zipfile_serialization=packed)
+    whole, path = (tmp_path / "whole.pth").read_bytes(), tmp_path / "cut.pth"
+    for length in range(0, len(whole), max(1, len(whole) // 600)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DasExplainError, match=r"cut\.pth") as refused:
+            read_weights(path)
+        assert str(refused.value).isprintable()
+
+
 TAKEN: dict[str, Any] = {
     "a tensor that is repeated a little": {**STATE, "scale": torch.ones(1).expand(64, 8)},
     "as deep as training loops go": nested(DEEPEST),
