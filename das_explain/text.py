@@ -49,9 +49,10 @@ def is_unicode(name: str) -> bool:
     (True, False)
     """
     try:
-        return bool(name.encode()) or not name
+        name.encode()
     except UnicodeEncodeError:
         return False
+    return True
 
 
 def spelled(name: str, *, backslash: bool = True) -> str:

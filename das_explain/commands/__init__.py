@@ -6,7 +6,6 @@ import atexit
 import errno
 import gc
 import io
-import logging
 import os
 import sys
 from typing import Annotated
@@ -89,6 +88,9 @@ def options(
     ] = False,
 ) -> None:
     """What stands before the command."""
+    import logging  # which help does without
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells where it keeps its cache
 
 
 def main() -> None:
@@ -99,7 +101,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal has no letters for is spelt out
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells where it keeps its cache
     atexit.register(ignore_signals)
     try:
         os.getcwd()

@@ -18,8 +18,7 @@ from das_explain.stats.tables import differences_of_paired
 class AllValues:
     """One number per image, key, measure and null, NaN where it is not scored: what statistics are made of."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self) -> None:
         self._places: dict[tuple[Key, str, str], int] = {}
         self._values = Growing()
 
@@ -48,8 +47,8 @@ class AllValues:
             if at[1] == measure and bool(at[2]) == nulls and not np.isnan(values := self._values.read(place)).all():
                 (model, block), _, null = at
                 found[(block, model, null) if nulls else (block, model)] = values
-        wide = np.stack([*found.values()]) if found else np.empty((0, self.count))
-        return Paired(dict(zip(found, range(len(found)))), pd.RangeIndex(self.count), wide)
+        wide = np.stack([*found.values()]) if found else np.empty((0, self._values.count))
+        return Paired(dict(zip(found, range(len(found)))), pd.RangeIndex(self._values.count), wide)
 
     def frame(self, measures: Sequence[str], *, nulls: bool) -> pd.DataFrame:
         """The scored rows of measures, long: image (a number), model, block, null, measure, value, status."""
@@ -64,7 +63,7 @@ class AllValues:
             "null": [at[2] for at in ats],
             "measure": [at[1] for at in ats],
         }
-        image = pd.Categorical.from_codes(np.concatenate([none, *there]), _names(self.count))
+        image = pd.Categorical.from_codes(np.concatenate([none, *there]), _names(self._values.count))
         table = pd.DataFrame({"image": image})
         table["value"] = np.concatenate([none, *(each[at] for each, at in zip(values, there))]).astype(float)
         for name, each in texts.items():

@@ -28,6 +28,11 @@ class Growing:
         self._ends = [0]  # of each part, in images
         self._like: np.ndarray | None = None
 
+    @property
+    def count(self) -> int:
+        """N so far."""
+        return self._ends[-1]
+
     def add(self, part: np.ndarray) -> None:
         """Appends to each array: (K, n, ...). Raises OSError that names the folder, where it is full."""
         self._like = part[:, :0].copy()
@@ -37,13 +42,13 @@ class Growing:
             self._file.flush()  # here, where a full disk can be named
         except OSError as error:
             raise naming(error, Path(tempfile.gettempdir())) from None
-        self._ends.append(self._ends[-1] + part.shape[1])
+        self._ends.append(self.count + part.shape[1])
 
     def read(self, place: int) -> np.ndarray:
         """The array at this place among the K, (N, ...)."""
         assert self._like is not None, "nothing was added"
         arrays, _, *rest = self._like.shape
-        whole = np.empty((self._ends[-1], *rest), self._like.dtype)
+        whole = np.empty((self.count, *rest), self._like.dtype)
         image = int(np.prod(rest)) * whole.itemsize
         for start, end in zip(self._ends, self._ends[1:]):
             self._file.seek((start * arrays + (end - start) * place) * image)

@@ -91,7 +91,6 @@ class ReadingTable:
         self._read = {key: Growing() for key in _compared(models)}
         self._geometries: dict[str, str] = {}
         self._faint: dict[Key, list[np.ndarray]] = {key: [] for key in self._read}
-        self._images = 0
 
     def add(self, evidence: Evidence, scored: Scored, read: Mapping[Key, np.ndarray]) -> None:
         """``read``: of ``read_all_ways``."""
@@ -100,7 +99,6 @@ class ReadingTable:
             self._faint[key].append(scored.statuses[key, "sfd", ""] == "faint_cam")
             images, scalings, thresholds, *rest = read[key].shape
             growing.add(np.moveaxis(read[key], 0, 2).reshape(scalings * thresholds, images, *rest))
-        self._images += len(evidence)
 
     def parts(self, pairs: Sequence[tuple[str, str, str]]) -> Iterator[pd.DataFrame]:
         """The rows of each pair, given as block and two models that both have it."""
@@ -160,7 +158,7 @@ class ReadingTable:
         zero_cams = (*ZERO_CAMS, FAINT_OUT) if faint else ZERO_CAMS
         choices = list(product(zero_cams, NO_BACKGROUNDS))
         many = len(self.thresholds)
-        each = max(1, self._images * len(keys) * len(BOXES) * len(REGIONS))
+        each = max(1, self._read[keys[0]].count * len(keys) * len(BOXES) * len(REGIONS))
         together = max(1, min(many, TOGETHER // each))
         for (scaling_place, scaling), start in product(enumerate(SCALINGS), range(0, many, together)):
             some = self.thresholds[start : start + together]

@@ -69,7 +69,7 @@ def score_run(
     if run.sample and not images:
         raise DasExplainError(f"{run.folder}: no part of the evidence is there yet: run the same sfd command again")
     models = read_model_facts(run)
-    values, centres, regions = AllValues(len(images)), Centres(), RegionTable(options)
+    values, centres, regions = AllValues(), Centres(), RegionTable(options)
     best_iou = BestIou(options)
     counts: Counter[str] = Counter()
     notes = _Assumptions(run)

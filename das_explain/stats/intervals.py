@@ -16,10 +16,8 @@ CONFIDENCE = 0.95
 ENOUGH = 20  # values for an interval to hold what it says, nearly: 93 of 100
 SHARES = "93 of 100 cases with 20 of them, 90 with 10, 84 with 5, 52 with 2"
 """In how many an interval of `mean_intervals` over few normal values holds the true mean."""
-_COLUMNS = (
-    16  # looked at together, or two of very many values: what is made of them on the way is several times as large
-)
-_VALUES = 2**18
+_COLUMNS = 16  # looked at together: what is made of them on the way is several times as large as they are
+_VALUES = 2**18  # in them, unless two columns have more
 
 
 def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:

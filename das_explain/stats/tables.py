@@ -140,11 +140,6 @@ def lift_over_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     null's value)`` with a 95 % interval over images. A mean sfd says little without it: a blind Gaussian at the centre
     can beat a trained network. Of a measure where less is better a good lift is below zero.
     """
-    return lift_table(differences_from_nulls(scores, nulls))
-
-
-def differences_from_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> list[tuple]:
-    """What `lift_table` is made of: of every measure that both tables have, `differences_of_paired`."""
     known, found = measures_of(nulls), []
     for measure in measures_of(scores):
         if measure not in known:
@@ -158,13 +153,14 @@ def differences_from_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> list[tu
         which = [(m, b, null) for m, b, null in every if (b, m) in counts and (b, m, null) in there]
         images = own.images.intersection(blind.images, sort=True)
         found += differences_of_paired(measure, own.on(images), blind.on(images), which)
-    return found
+    return lift_table(found)
 
 
 def differences_of_paired(
     measure: str, own: Paired, blind: Paired, which: Sequence[tuple[str, str, str]]
 ) -> list[tuple[str, str, str, str, float, float, np.ndarray]]:
-    """Model, block, measure, null, both means, and the differences per image (n,), of each model, block and null in ``which``.
+    """What `lift_table` is made of: model, block, measure, null, both means, and the differences per image (n,), of each
+    model, block and null in ``which``.
 
     ``own`` by block and model, ``blind`` by block, model and null, of the same images.
     """
