@@ -46,7 +46,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, app) -> int:
     monkeypatch.setattr(commands, "app", app)
     monkeypatch.setattr(sys, "argv", ["das-explain", "report", "runs/x"])
     with pytest.raises(SystemExit) as end:
-        commands.main()
+        commands.run_command()
     return end.value.code
 
 
@@ -68,7 +68,7 @@ def test_an_error_that_nobody_foresaw_is_shown_whole(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(commands, "app", draws)
     signals._received.clear()
     with pytest.raises(ValueError, match="Invalid bounding box"):
-        commands.main()
+        commands.run_command()
 
 
 def test_a_folder_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch, capsys):

@@ -94,14 +94,23 @@ def options(
 
 
 def main() -> None:
-    """Entry point: whatever ends a command is one line on stderr and a status of ``EXIT_STATUSES``, without a traceback."""
+    """Entry point of a process: what holds for all of it, and `run_command`."""
     # By default a seventh of a start is spent on looking through what libraries have just made.
     gc.set_threshold(50_000, 20, 20)
     os.environ["MPLBACKEND"] = "agg"  # figures go into files, whatever a notebook or a desktop has set
+    atexit.register(ignore_signals)
+    try:
+        run_command()
+    finally:
+        gc.freeze()  # else half a second of every command goes by while modules are taken apart that end with it
+
+
+def run_command() -> None:
+    """What ``sys.argv`` asks for: whatever ends it is one line on stderr and a status of ``EXIT_STATUSES``, without a
+    traceback."""
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal has no letters for is spelt out
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    atexit.register(ignore_signals)
     try:
         os.getcwd()
     except FileNotFoundError:  # where there is none, torch's libraries end the process
@@ -119,8 +128,6 @@ def main() -> None:
         if not line:
             raise
         _end(line, status)
-    finally:
-        gc.freeze()  # else half a second of every command goes by while modules are taken apart that end with it
 
 
 def _told(error: BaseException) -> tuple[str, int]:

@@ -16,12 +16,14 @@ CONFIDENCE = 0.95
 ENOUGH = 20  # values for an interval to hold what it says, nearly: 93 of 100
 SHARES = "93 of 100 cases with 20 of them, 90 with 10, 84 with 5, 52 with 2"
 """In how many an interval of `mean_intervals` over few normal values holds the true mean."""
+MANY = 2000  # values that may be drawn again: of more, the ends in closed form err less than resampling does
 _COLUMNS = 16  # looked at together: what is made of them on the way is several times as large as they are
 _VALUES = 2**18  # in them, unless two columns have more
 
 
 def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
-    """Mean and 95 % BCa bootstrap interval (Efron 1987) of each column of values (n,), from 9999 resamples.
+    """Mean and 95 % BCa bootstrap interval (Efron 1987) of each column of values (n,), from 9999 resamples; of more than
+    ``MANY`` values the interval that this tends to (`mean_intervals_in_closed_form`).
 
     Columns of one length share their resamples, and the jackknife of a mean is in closed form; equal to
     `scipy.stats.bootstrap(method="BCa")` on the same resamples, several times faster. No value: all NaN. One value: NaN
@@ -32,7 +34,11 @@ def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, fl
     """
     columns = [np.asarray(column, dtype=float) for column in columns]
     results = [(mean(column), np.nan, np.nan) for column in columns]
-    for n in sorted({len(column) for column in columns} - {0, 1}):
+    for i, column in enumerate(columns):
+        if len(column) > MANY:
+            _, middle, low, high = mean_intervals_in_closed_form(column[:, None])
+            results[i] = float(middle[0]), float(low[0]), float(high[0])
+    for n in sorted({len(column) for column in columns if 1 < len(column) <= MANY}):
         which = [i for i, column in enumerate(columns) if len(column) == n]
         stacked = resampling.stack([columns[i] for i in which])
         resampled, start = np.empty((len(which), resampling.RESAMPLES)), 0
@@ -83,8 +89,8 @@ def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.nd
 
     What `mean_intervals` tends to with more resamples, without any: the bootstrap distribution of a mean by its first
     three moments (DiCiccio and Efron 1992, the ABC interval; the ends by Cornish and Fisher). For hundreds of columns
-    that lack different values. The ends differ from those of `mean_intervals` by at most 5 % of the width from 20 values on,
-    most of which is the latter's resampling.
+    that lack different values, and for thousands of values. The ends differ from resampled ones by at most 5 % of the width
+    from 20 values on, by 2 % from 2000 on, most of which is the resampling.
 
     >>> [array.round(3).tolist() for array in mean_intervals_in_closed_form(np.array([[0.5, 0.2], [0.7, np.nan]]))]
     [[2, 1], [0.6, 0.2], [0.461, nan], [0.739, nan]]

@@ -17,7 +17,7 @@ from torchvision.models import EfficientNet_B1_Weights, ResNet50_Weights, Vision
 from das_explain import load_model
 from das_explain.checkpoint.load import save_model
 from das_explain.checkpoint.torchvision_networks import published_preprocess
-from das_explain.commands import main
+from das_explain.commands import run_command
 from das_explain.data.geometry import Geometry, Preprocess
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.nn import create_model
@@ -134,7 +134,7 @@ def test_what_was_assumed_of_an_input_is_told_and_recorded(
         "sys.argv", ["das-explain", "sfd", "data.csv", "--model", "python:bare_net:build", "--out", "run"]
     )
     with suppress(SystemExit):
-        main()
+        run_command()
     told = "nothing says how its input was prepared; taken as 224x224, as ImageNet's usually is"
     recorded = json.loads((tmp_path / "run" / "run.json").read_text())["assumptions"]
     assert any(told in each for each in recorded)

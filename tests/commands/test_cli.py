@@ -273,7 +273,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(commands, "app", full)
     with pytest.raises(SystemExit) as stopped:
-        commands.main()
+        commands.run_command()
     assert stopped.value.code == 1
     assert capsys.readouterr().err == "das-explain: runs/scores.csv: No space left on device\n"
 
@@ -313,7 +313,7 @@ def test_ctrl_c_and_sigterm_are_one_line(monkeypatch, capsys, command: str, told
     monkeypatch.setattr(commands, "app", stopping)
     monkeypatch.setattr(sys, "argv", ["das-explain", command])
     with pytest.raises(SystemExit) as stopped:
-        commands.main()
+        commands.run_command()
     assert stopped.value.code == status
     assert capsys.readouterr().err == f"das-explain: stopped{told}\n"
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers

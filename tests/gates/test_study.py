@@ -15,7 +15,7 @@ from PIL import Image
 
 from das_explain import figures
 from das_explain.checkpoint.load import load_model, save_model, warm_start
-from das_explain.commands import main
+from das_explain.commands import run_command
 from das_explain.data.dataset import open_dataset
 from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence.run import Run
@@ -32,7 +32,7 @@ def das_explain(*arguments: object) -> int:
     """The command's entry point; 0, or what it exits with."""
     old, sys.argv = sys.argv, ["das-explain", *map(str, arguments)]
     try:
-        main()
+        run_command()
     except SystemExit as end:
         return int(end.code or 0)
     finally:

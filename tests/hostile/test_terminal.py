@@ -31,7 +31,7 @@ NAMES = [ESCAPE, "\x9b31m", "a\rb", "a\nb", "\x08\x08", "\u2028", "\udcff", "\x7
 def main(monkeypatch, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", ["das-explain", *words])
     try:
-        commands.main()
+        commands.run_command()
     except SystemExit as end:
         return int(end.code or 0)
     return 0

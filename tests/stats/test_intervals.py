@@ -32,6 +32,19 @@ def test_interval_equals_scipys_bca():
             assert skewed > 1e-4, "BCa leans to the long tail; a plain normal interval would not"
 
 
+def test_of_many_values_the_ends_are_those_that_resampling_gives_or_near(monkeypatch):
+    """Within 2.5 % of the width, skewed and rare values too; the ends from other resamples are as far apart."""
+    rng, n = np.random.default_rng(5), 2500
+    columns = [rng.beta(2, 5, n), rng.random(n) < 0.02, rng.beta(8, 4, n) - rng.beta(8, 4, n), np.full(n, 0.25)]
+    ours = np.array(intervals.mean_intervals(columns))
+    monkeypatch.setattr(intervals, "MANY", n)
+    resampled = np.array(intervals.mean_intervals(columns))
+    assert (ours != resampled)[:3, 1:].all(), "not resampled"
+    width = resampled[:, 2:] - resampled[:, 1:2]
+    assert (np.abs(ours - resampled)[:3] < 0.025 * width[:3]).all()
+    np.testing.assert_allclose(ours[3], 0.25, rtol=1e-12)
+
+
 def test_a_column_is_the_same_alone_and_in_company():
     rng = np.random.default_rng(0)
     columns = [rng.random(n) for n in (30, 7, 30, 1, 30, 0)]
