@@ -23,7 +23,7 @@ def no_progress(done: int, of: int) -> None:
     """A ``Progress`` that tells nobody."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image of a data set, not yet read.
 

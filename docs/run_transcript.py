@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from das_explain.commands import main as das_explain
+from das_explain.commands import run_command as das_explain
 
 PAGE = Path(__file__).parent / "transcript.md"
 PICTURE = PAGE.parent / "pictures" / "transcript.jpg"

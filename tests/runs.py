@@ -57,14 +57,19 @@ def score_dataset(
     return run
 
 
-COUNTED = ("iou", "relevance_rank_accuracy", "auroc", "average_precision")
-"""What is counted in pixels: where two pixels, or one and the threshold, differ by no more than rounding, one pixel may
-fall on the other side."""
-PIXEL = 0.02  # of the smallest object in the tests' photos
+PIXEL = {
+    **dict.fromkeys(
+        ("iou", "relevance_rank_accuracy", "auroc", "average_precision"), 0.02
+    ),  # of the smallest object here
+    **dict.fromkeys(("insertion", "deletion"), 1e-3),  # of what a network answers when one more is hidden
+}
+"""What is counted in pixels, and how much one is: where two pixels, or one and the threshold, differ by no more than
+rounding, one may fall on the other side."""
 
 
 def assert_same_numbers(mine: pd.DataFrame, expected: pd.DataFrame, close: float = 1e-5) -> None:
     """Two tables of one run, made in batches or on devices of other kinds."""
-    counted = expected.get("measure", pd.Series("sfd", expected.index)).isin(COUNTED)
-    for rows, tolerance in ((~counted, close), (counted, PIXEL)):
+    measures = expected.get("measure", pd.Series("sfd", expected.index)).astype(str)
+    for measure in measures.unique():
+        rows, tolerance = measures == measure, PIXEL.get(measure, close)
         pd.testing.assert_frame_equal(mine[rows], expected[rows], check_exact=False, rtol=close, atol=tolerance)

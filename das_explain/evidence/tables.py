@@ -119,6 +119,7 @@ REPEATED = TEXT - {
 }  # few different values: kept as categories
 
 
+_ROWS = 50_000  # read at once where all are: pandas takes several times their room meanwhile
 LONGEST_HEADER = 1 << 16  # bytes
 
 
@@ -129,9 +130,11 @@ def read_table(path: Path, columns: Sequence[str] = (), *, only: Sequence[str] |
     """
     with _one_line(path):
         how = _types(path, columns, only)
-        if only is not None:
-            how["dtype"] = {name: "category" if name in TEXT else kind for name, kind in how["dtype"].items()}
-        return _typed(pd.read_csv(path, **how))
+        if only is None:
+            return _typed(pd.read_csv(path, **how))
+        how["dtype"] = {name: "category" if name in TEXT else kind for name, kind in how["dtype"].items()}
+        with pd.read_csv(path, **how, chunksize=_ROWS) as parts:
+            return _joined([_typed(part) for part in parts])
 
 
 def read_parts(
@@ -166,6 +169,15 @@ def _types(path: Path, columns: Sequence[str], only: Sequence[str] | None) -> di
         "keep_default_na": False,
         "na_values": {name: [""] for name in wanted if name not in TEXT and name != "correct"},
     }
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other, categories of texts as such."""
+    columns: dict[str, Any] = {}
+    for name in parts[0].columns:
+        each = [part.pop(name) for part in parts]
+        columns[name] = pd.api.types.union_categoricals(each) if name in TEXT else pd.concat(each, ignore_index=True)
+    return pd.DataFrame(columns)
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

@@ -31,6 +31,18 @@ class AllValues:
         """Gives the disk back."""
         self._values.close()
 
+    def scored(self) -> dict[str, list[tuple[str, str]]]:
+        """Measure -> each block and model that it has a value of; all in order of first appearance."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for (key, measure, null), place in self._places.items():
+            if not null and not np.isnan(self._values.read(place)).all():
+                found.setdefault(measure, []).append((key.block, key.model))
+        return found
+
+    def paired(self, measure: str) -> Paired:
+        """A measure's values by block and model; what has no score has no key."""
+        return self._paired(measure, nulls=False)
+
     def differences_from_nulls(self, measure: str) -> list[tuple]:
         """As of the tables, which would take several times the room."""
         own, blind = self._paired(measure, nulls=False), self._paired(measure, nulls=True)
@@ -41,7 +53,6 @@ class AllValues:
         return differences_of_paired(measure, own, blind, which)
 
     def _paired(self, measure: str, *, nulls: bool) -> Paired:
-        """By block and model, and null; what has no score has no key."""
         found: dict[tuple[str, ...], np.ndarray] = {}
         for at, place in self._places.items():
             if at[1] == measure and bool(at[2]) == nulls and not np.isnan(values := self._values.read(place)).all():

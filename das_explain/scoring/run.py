@@ -106,7 +106,7 @@ def score_run(
                 progress(done, len(images))
         scores = tables.read_table(folder / "scores.csv", only=COMPARED)
         _write_statistics(folder, scores, values, options)
-        write_verdict_tables(run, folder, scores, values.frame(options.measures, nulls=False), centres, options)
+        write_verdict_tables(run, folder, scores, values, centres, options)
         run.manifest["verdicts"] = write_readings(folder, readings, scores, options)
         best_iou.write(folder)
         run.manifest["region_uncertainty"] = regions.write(folder)
@@ -165,8 +165,9 @@ def _write_statistics(folder: Path, scores: pd.DataFrame, values: AllValues, opt
     write_table(folder / "summary.csv", summarize(scores))
     compared = compare(scores, baseline=options.baseline) if options.pairs else pd.DataFrame(columns=COMPARISON)
     write_table(folder / "comparison.csv", compared)
-    differences = [each for measure in options.measures for each in values.differences_from_nulls(measure)]
-    write_table(folder / "lift.csv", lift_table(differences))
+    with TableWriter(folder / "lift.csv", tables.LIFT) as writer:
+        for measure in options.measures:
+            writer.add(lift_table(values.differences_from_nulls(measure)))
 
 
 class _Assumptions:

@@ -13,15 +13,16 @@ from das_explain.evidence.run import Run
 from das_explain.evidence.tables import READINGS, SIGNS, TableWriter, write_table
 from das_explain.evidence.values import Evidence
 from das_explain.measures import MEASURES
+from das_explain.scoring.all_values import AllValues
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.reading_table import ReadingTable
-from das_explain.stats.agreement import rank_agreement, sign_agreement
+from das_explain.stats.agreement import rank_agreement_of_paired, sign_agreement
 from das_explain.stats.effects import effect_sizes
 from das_explain.stats.exclusions import compare_with_exclusions, count_statuses
-from das_explain.stats.pairing import names, pairs_of
+from das_explain.stats.pairing import names, pairs_among, pairs_of
 from das_explain.stats.sensitivity import sensitivity, verdict
 from das_explain.stats.strata import compare_strata
-from das_explain.stats.tables import compare_measures
+from das_explain.stats.tables import compare_paired
 
 OF_PAIRS = ("exclusions", "strata", "effect_sizes", "measure_comparison", "agreement", "signs")
 
@@ -61,12 +62,12 @@ def centre_distance(masks: np.ndarray) -> np.ndarray:
 
 
 def write_verdict_tables(
-    run: Run, folder: Path, scores: pd.DataFrame, measures: pd.DataFrame, centres: Centres, options: ScoreOptions
+    run: Run, folder: Path, scores: pd.DataFrame, values: AllValues, centres: Centres, options: ScoreOptions
 ) -> None:
     """Writes into ``folder`` statuses, exclusions, strata, effect sizes and measures beside one another; but for the
     statuses all are of pairs of models.
 
-    ``scores`` is scores.csv, ``measures`` the scored rows of all measures, long.
+    ``scores`` is scores.csv.
     """
     baseline = options.baseline
     write_table(folder / "statuses.csv", count_statuses(scores))
@@ -76,17 +77,19 @@ def write_verdict_tables(
     write_table(folder / "exclusions.csv", excluded.assign(holds=excluded["holds"].astype(int)))
     write_table(folder / "strata.csv", compare_strata(scores, images=centres.table(run.seen), baseline=baseline))
     write_table(folder / "effect_sizes.csv", effect_sizes(scores, baseline=baseline))
-    _write_agreement(folder, measures, baseline)
+    _write_agreement(folder, values, baseline)
 
 
-def _write_agreement(folder: Path, measures: pd.DataFrame, baseline: str | None) -> None:
+def _write_agreement(folder: Path, values: AllValues, baseline: str | None) -> None:
     better = {name: measure.higher_is_better for name, measure in MEASURES.items()}
-    if baseline is not None:  # a measure that has no value of it compares nothing
-        having = measures.loc[measures["model"] == baseline, "measure"].astype(str).unique()
-        measures = measures[measures["measure"].astype(str).isin(having)]
-    comparisons = compare_measures(measures, baseline)
+    pairs = {
+        measure: pairs_among(keys, baseline)
+        for measure, keys in values.scored().items()
+        if baseline is None or any(model == baseline for _, model in keys)  # else it compares nothing
+    }
+    comparisons = compare_paired((measure, values.paired(measure), which) for measure, which in pairs.items())
     write_table(folder / "measure_comparison.csv", comparisons)
-    write_table(folder / "agreement.csv", rank_agreement(measures, better, baseline))
+    write_table(folder / "agreement.csv", rank_agreement_of_paired(pairs, values.paired, better))
     known = "sfd" in names(comparisons, "measure")
     signs = sign_agreement(comparisons, better) if known else pd.DataFrame(columns=list(SIGNS))
     write_table(folder / "signs.csv", signs)

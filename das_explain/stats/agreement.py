@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from das_explain.errors import UsageError
-from das_explain.stats.pairing import measures_of, names, of_measure, pair, pairs_of
+from das_explain.stats.pairing import Paired, measures_of, names, of_measure, pair, pairs_of
 
 _EXACT = 33  # images up to which the distribution of tau is counted out, as scipy does
 RANKS = ["block", "model_a", "model_b", "measure_a", "measure_b", "n", "tau", "p_value"]
@@ -28,17 +28,27 @@ def rank_agreement(
     models by both measures, and the p of no association; NaN for fewer than two images, or where a measure does not
     differ on any.
     """
-    turned = _signs(measures_of(measures), higher_is_better)
-    wide = {measure: pair(measures, ["block", "model"], measure) for measure in turned}
-    pairs = {measure: pairs_of(of_measure(measures, measure)[0], baseline) for measure in turned}
+    known = measures_of(measures)
+    wide = {measure: pair(measures, ["block", "model"], measure) for measure in known}
     images = next(iter(wide.values())).images if wide else pd.Index([])
     for paired in wide.values():
         images = images.union(paired.images)
     wide = {measure: paired.on(images) for measure, paired in wide.items()}
-    rows = []
+    pairs = {measure: pairs_of(of_measure(measures, measure)[0], baseline) for measure in known}
+    return rank_agreement_of_paired(pairs, wide.__getitem__, higher_is_better)
+
+
+def rank_agreement_of_paired(
+    pairs: Mapping[str, Sequence[tuple[str, str, str]]],
+    paired: Callable[[str], Paired],
+    higher_is_better: Mapping[str, bool] | None = None,
+) -> pd.DataFrame:
+    """`rank_agreement` of measures whose pairs are given as block and two models; ``paired`` gives a measure's values by
+    block and model, all of the same images."""
+    turned, rows = _signs(pairs, higher_is_better), []
     for block, a, b in dict.fromkeys(key for keys in pairs.values() for key in keys):
-        having = [measure for measure in turned if (block, a, b) in pairs[measure]]
-        of_pair = {m: turned[m] * (wide[m].of((block, b)) - wide[m].of((block, a))).round(10) for m in having}
+        having = {m: paired(m) for m in turned if (block, a, b) in pairs[m]}
+        of_pair = {m: turned[m] * (v.of((block, b)) - v.of((block, a))).round(10) for m, v in having.items()}
         for one, other in combinations(having, 2):
             both = ~np.isnan(of_pair[one] + of_pair[other])
             tau, p_value = np.nan, np.nan
@@ -139,7 +149,7 @@ def sign_agreement(
     return pd.DataFrame(rows, columns=SIGNS)
 
 
-def _signs(measures: list[str], higher_is_better: Mapping[str, bool] | None) -> dict[str, int]:
+def _signs(measures: Iterable[str], higher_is_better: Mapping[str, bool] | None) -> dict[str, int]:
     """1 for a measure where more is better, -1 where less is."""
     better = higher_is_better or {}
     return {measure: 1 if better.get(measure, True) else -1 for measure in measures}

@@ -8,7 +8,7 @@ categorical, Arrow strings or objects: each distinct text is looked at once, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -162,8 +162,12 @@ def sizes(table: pd.DataFrame) -> dict[tuple[str, str], int]:
 
 def members(table: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
     """Each block with the models that have it, all in order of first appearance."""
+    yield from _members(sizes(table))
+
+
+def _members(keys: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
-    for block, model in sizes(table):
+    for block, model in keys:
         found.setdefault(block, []).append(model)
     yield from found.items()
 
@@ -174,13 +178,19 @@ def pairs_of(table: pd.DataFrame, baseline: str | None = None) -> list[tuple[str
     With a ``baseline`` only its pairs with each other model, the baseline first. Raises `UsageError` if there is no
     such model.
     """
+    return pairs_among(sizes(table), baseline)
+
+
+def pairs_among(keys: Iterable[tuple[str, str]], baseline: str | None = None) -> list[tuple[str, str, str]]:
+    """`pairs_of` of each (block, model) there is, in order."""
+    keys = list(keys)
     if baseline is None:
-        return [(block, a, b) for block, models in members(table) for a, b in combinations(models, 2)]
-    if len(table) and baseline not in (known := names(table, "model")):
+        return [(block, a, b) for block, models in _members(keys) for a, b in combinations(models, 2)]
+    if keys and baseline not in (known := dict.fromkeys(model for _, model in keys)):
         raise UsageError(f"no model is called {baseline}: the run's models are {', '.join(known)}")
     return [
         (block, baseline, model)
-        for block, models in members(table)
+        for block, models in _members(keys)
         if baseline in models
         for model in models
         if model != baseline

@@ -52,18 +52,16 @@ def compare_strata(
     require(mine, ["image", "model", "block", "status"])
     wide = pair(scores, ["block", "model"], measure)
     distance = _distances(images, wide.images)
-    keys, pairs = [], []
+    keys, differences = [], []
     for block, a, b in pairs_of(mine, baseline):
         both = np.stack([wide.of((block, a)), wide.of((block, b))])
         known = ~np.isnan(both).any(axis=0)
         for family, name, chosen in _strata(mine, block, (a, b), wide.images[known], distance[known]):
-            keys.append((family, name, block, a, b))
-            pairs.append(both[:, known][:, chosen])
-    differences = [of_b - of_a for of_a, of_b in pairs]
-    found = zip(keys, pairs, mean_intervals(differences), sign_flip_p_values(differences), strict=True)
-    rows = [
-        (*key, both.shape[1], *both.mean(axis=1), *interval, p_value, np.nan) for key, both, interval, p_value in found
-    ]
+            of_a, of_b = both[:, known][:, chosen]
+            keys.append((family, name, block, a, b, len(of_a), of_a.mean(), of_b.mean()))
+            differences.append(of_b - of_a)
+    found = zip(keys, mean_intervals(differences), sign_flip_p_values(differences), strict=True)
+    rows = [(*key, *interval, p_value, np.nan) for key, interval, p_value in found]
     table = pd.DataFrame(rows, columns=STRATA)
     for family in dict.fromkeys(table["family"]):
         chosen = table["family"] == family

@@ -17,7 +17,7 @@ Malformed tables raise `DasExplainError`, malformed requests `UsageError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -69,7 +69,7 @@ def compare(scores: pd.DataFrame, measure: str = "sfd", baseline: str | None = N
     Blocks pair by equal name only: ``layer4`` of a ResNet and ``features.17`` of a MobileNet stand in no row together.
     The claim is about the checkpoints, not about the designs they stand for; see `compare_groups`.
     """
-    return _comparisons([(measure, *one) for one in _differences(scores, measure, baseline)])[COMPARISON]
+    return compare_paired([_paired(scores, measure, baseline)])[COMPARISON]
 
 
 def compare_measures(measures: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
@@ -78,23 +78,25 @@ def compare_measures(measures: pd.DataFrame, baseline: str | None = None) -> pd.
     Returns ``measure`` and the columns of ``comparison.csv``. ``p_adjusted`` is Holm's over the rows of one measure:
     each measure is a question of its own, and `agreement.sign_agreement` counts how many answer alike.
     """
-    every = [(measure, *one) for measure in measures_of(measures) for one in _differences(measures, measure, baseline)]
-    return _comparisons(every)
+    return compare_paired(_paired(measures, measure, baseline) for measure in measures_of(measures))
 
 
-def _differences(
-    scores: pd.DataFrame, measure: str, baseline: str | None
-) -> Iterator[tuple[tuple[str, str, str], tuple[float, float], np.ndarray]]:
-    """Block and models, their means, and the differences per image (n,), of each pair."""
-    wide = pair(scores, ["block", "model"], measure)
-    for block, a, b in pairs_of(of_measure(scores, measure)[0], baseline):
-        of_a, of_b = wide.common((block, a), (block, b))
-        yield (block, a, b), (mean(of_a), mean(of_b)), of_b - of_a
+def _paired(scores: pd.DataFrame, measure: str, baseline: str | None) -> tuple[str, Paired, list[tuple[str, str, str]]]:
+    return (
+        measure,
+        pair(scores, ["block", "model"], measure),
+        pairs_of(of_measure(scores, measure)[0], baseline),
+    )
 
 
-def _comparisons(pairs: list[tuple[str, tuple[str, str, str], tuple[float, float], np.ndarray]]) -> pd.DataFrame:
-    """A row of `compare_measures` for each measure and pair; all at once, because columns of one length share draws."""
-    differences = [difference for *_, difference in pairs]
+def compare_paired(every: Iterable[tuple[str, Paired, Sequence[tuple[str, str, str]]]]) -> pd.DataFrame:
+    """`compare_measures` of each measure's values by block and model, and the pairs of them: block and two models."""
+    pairs = []
+    for measure, wide, which in every:
+        for block, a, b in which:
+            of_a, of_b = wide.common((block, a), (block, b))
+            pairs.append((measure, (block, a, b), (mean(of_a), mean(of_b)), of_b - of_a))
+    differences = [difference for *_, difference in pairs]  # at once: columns of one length share draws
     found = zip(pairs, mean_intervals(differences), sign_flip_p_values(differences), strict=True)
     rows = [
         (measure, *key, len(d), *means, *interval, p_value, np.nan, mean(np.sign(d) / 2 + 0.5))

@@ -28,6 +28,7 @@ from das_explain.nulls.pairing import derangement
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from tests.explain.test_pipeline import everything, run, setting  # noqa: F401 - a fixture
+from tests.runs import assert_same_numbers
 
 MEASURED = ("average_drop", "deletion")
 SCORING = ScoreOptions(measures=MEASURED, nulls=("all",), readings=False)
@@ -101,9 +102,7 @@ def test_the_values_are_those_of_the_measure_on_the_null_s_map(whole: Run, setti
 @pytest.mark.parametrize("how", [{"engine": "inline"}, {"batch": 1}])
 def test_neither_engine_nor_batch_moves_a_number(whole: Run, setting: dict, tmp_path: Path, how: dict[str, Any]):  # noqa: F811
     other = run(setting, tmp_path / "run", scoring=SCORING, **HOW, **how).table("nulls")
-    mine = whole.table("nulls")
-    assert mine.drop(columns="value").equals(other.drop(columns="value"))
-    np.testing.assert_allclose(mine["value"], other["value"], atol=1e-5)
+    assert_same_numbers(other, whole.table("nulls"))
 
 
 def test_stopped_between_two_parts_it_says_so_and_goes_on(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
@@ -266,4 +265,4 @@ def test_memory_that_runs_out_while_networks_are_asked_halves_what_they_are_show
     made = run(setting, tmp_path / "run", scoring=SCORING, **HOW, batch=3)
     assert begun and shown and (max(shown) <= 2) == (when == "explaining")
     for name in ("measures", "nulls", "lift"):
-        pd.testing.assert_frame_equal(made.table(name), whole.table(name), rtol=1e-5, atol=1e-5)
+        assert_same_numbers(made.table(name), whole.table(name))

@@ -7,9 +7,11 @@ by the library, so that tables, evidence and pictures agree with each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from das_explain.evidence.run import Run
 from das_explain.evidence.shards import shard_range
 from das_explain.evidence.tables import MEASURES, NULLS, READINGS, SCORES, write_table
 from das_explain.evidence.values import BlockMaps, Evidence, Key, Photo, keep_logits
+from das_explain.scoring.all_values import AllValues
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.reading_table import NO_BACKGROUNDS, ZERO_CAMS
 from das_explain.scoring.readings import BOXES, REGIONS, SCALINGS, THRESHOLDS
@@ -206,7 +209,11 @@ def _random_tables(
     write_table(run.folder / "lift.csv", lift_over_nulls(measures[measures["measure"] == "sfd"], nulls))
     centres = Centres()
     centres._parts.append(rng.random(len(items)))  # as if the evidence had been read
-    write_verdict_tables(run, run.folder, scores, measures, centres, ScoreOptions())
+    by_key = measures["value"].to_numpy().reshape(len(items), len(keys), len(names))
+    every = {(Key(*keys[k]), names[m], ""): by_key[:, k, m] for k, m in np.ndindex(len(keys), len(names))}
+    with closing(AllValues()) as values:
+        values.add(SimpleNamespace(values=every))
+        write_verdict_tables(run, run.folder, scores, values, centres, ScoreOptions())
     write_table(run.folder / "readings.csv", _random_readings(blocks, models, rng))
     run.manifest |= {"scoring": ScoreOptions().resolved().to_json(), "assumptions": []}
 
