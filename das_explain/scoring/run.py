@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from das_explain.data.assumptions import Assumed
@@ -34,7 +35,7 @@ from das_explain.stats.intervals import caution
 from das_explain.stats.tables import COMPARISON, compare, lift_table, summarize
 from das_explain.types import Progress, no_progress
 
-COMPARED = ("image", "model", "block", "label", "correct", "r_area", "sfd", "status")  # of scores.csv
+COMPARED = ("model", "block", "label", "correct", "r_area", "sfd", "status")  # of scores.csv
 
 
 def score_run(
@@ -105,8 +106,9 @@ def score_run(
                 done += len(evidence)
                 progress(done, len(images))
         scores = tables.read_table(folder / "scores.csv", only=COMPARED)
+        scores["image"] = _numbered(images, len(scores))
         _write_statistics(folder, scores, values, options)
-        write_verdict_tables(run, folder, scores, values, centres, options)
+        write_verdict_tables(folder, scores, values, centres, options)
         run.manifest["verdicts"] = write_readings(folder, readings, scores, options)
         best_iou.write(folder)
         run.manifest["region_uncertainty"] = regions.write(folder)
@@ -159,6 +161,13 @@ def read_model_facts(run: Run) -> list[ModelFacts]:
         labels, logit = entry.get("labels"), entry.get("logit") or {}
         facts.append(ModelFacts(str(entry["name"]), tuple(map(str, entry["blocks"])), labels, logit, needs_label))
     return facts
+
+
+def _numbered(images: Sequence[str], rows: int) -> pd.Categorical:
+    """The column ``image`` of the rows of scores.csv as numbers that sort as the names do, which take far more room."""
+    ranks = np.empty(len(images), np.int32)
+    ranks[np.argsort(np.array(images, dtype=object), kind="stable")] = np.arange(len(images))
+    return pd.Categorical.from_codes(np.repeat(ranks, rows // max(1, len(images))), pd.RangeIndex(len(images)))
 
 
 def _write_statistics(folder: Path, scores: pd.DataFrame, values: AllValues, options: ScoreOptions) -> None:

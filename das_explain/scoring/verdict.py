@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from das_explain.evidence.run import Run
 from das_explain.evidence.tables import READINGS, SIGNS, TableWriter, write_table
 from das_explain.evidence.values import Evidence
 from das_explain.measures import MEASURES
@@ -40,9 +38,9 @@ class Centres:
             distance[evidence.shown] = centre_distance(masks)
         self._parts.append(distance)
 
-    def table(self, images: Sequence[str]) -> pd.DataFrame:
+    def table(self, images: pd.Series) -> pd.DataFrame:
         """``image, distance`` of the images in order."""
-        return pd.DataFrame({"image": images, "distance": np.concatenate([*self._parts, []])})
+        return pd.DataFrame({"image": images.array, "distance": np.concatenate([*self._parts, []])})
 
 
 def centre_distance(masks: np.ndarray) -> np.ndarray:
@@ -62,7 +60,7 @@ def centre_distance(masks: np.ndarray) -> np.ndarray:
 
 
 def write_verdict_tables(
-    run: Run, folder: Path, scores: pd.DataFrame, values: AllValues, centres: Centres, options: ScoreOptions
+    folder: Path, scores: pd.DataFrame, values: AllValues, centres: Centres, options: ScoreOptions
 ) -> None:
     """Writes into ``folder`` statuses, exclusions, strata, effect sizes and measures beside one another; but for the
     statuses all are of pairs of models.
@@ -75,7 +73,10 @@ def write_verdict_tables(
         return
     excluded = compare_with_exclusions(scores, baseline=baseline)
     write_table(folder / "exclusions.csv", excluded.assign(holds=excluded["holds"].astype(int)))
-    write_table(folder / "strata.csv", compare_strata(scores, images=centres.table(run.seen), baseline=baseline))
+    write_table(
+        folder / "strata.csv",
+        compare_strata(scores, images=centres.table(scores["image"].drop_duplicates()), baseline=baseline),
+    )
     write_table(folder / "effect_sizes.csv", effect_sizes(scores, baseline=baseline))
     _write_agreement(folder, values, baseline)
 

@@ -59,7 +59,7 @@ def pair(table: pd.DataFrame, keys: list[str], measure: str = "sfd", name: str =
     scored = np.flatnonzero(table["status"].isin(SCORED).to_numpy())
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)[scored]
     image, images = codes(table["image"], scored)
-    order = np.argsort(images.to_numpy(dtype=object), kind="stable")
+    order = np.argsort(images.to_numpy(dtype=images.dtype if images.dtype.kind == "i" else object), kind="stable")
     place = np.empty(len(images), dtype=np.int64)
     place[order] = np.arange(len(images))
     parts = [codes(table[key], scored) for key in keys]
@@ -106,12 +106,13 @@ def require(table: pd.DataFrame, columns: list[str], name: str = "scores") -> No
 def codes(column: pd.Series, rows: np.ndarray | None = None) -> tuple[np.ndarray, pd.Index]:
     """int (rows,): which of the distinct texts a row has; and these texts, in order of first appearance.
 
-    ``rows`` int (n,): only of these, in this order.
+    ``rows`` int (n,): only of these, in this order. Categories that are a range are taken as they are: numbers that stand
+    for texts, and sort as these do.
     """
     array = column.array if rows is None else column.array[rows]
     if (
         isinstance(array, pd.Categorical)
-        and isinstance(array.categories.dtype, pd.StringDtype)
+        and (isinstance(array.categories.dtype, pd.StringDtype) or isinstance(array.categories, pd.RangeIndex))
         and -1 not in array.codes
     ):
         found, places = pd.factorize(array.codes)

@@ -213,7 +213,7 @@ def _random_tables(
     every = {(Key(*keys[k]), names[m], ""): by_key[:, k, m] for k, m in np.ndindex(len(keys), len(names))}
     with closing(AllValues()) as values:
         values.add(SimpleNamespace(values=every))
-        write_verdict_tables(run, run.folder, scores, values, centres, ScoreOptions())
+        write_verdict_tables(run.folder, scores, values, centres, ScoreOptions())
     write_table(run.folder / "readings.csv", _random_readings(blocks, models, rng))
     run.manifest |= {"scoring": ScoreOptions().resolved().to_json(), "assumptions": []}
 
