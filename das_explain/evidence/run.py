@@ -102,8 +102,9 @@ class Run:
             DasExplainError: the folder holds another run's results (``overwrite`` replaces them), or another process
                 is writing to it.
         """
-        manifest = json.loads(json.dumps({"schema": SCHEMA, **manifest, "sample": [s.name for s in samples]}))
+        manifest = json.loads(json.dumps({"schema": SCHEMA, **manifest}))
         manifest |= {
+            "sample": [s.name for s in samples],
             "versions": package_versions(),
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
