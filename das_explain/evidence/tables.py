@@ -242,6 +242,13 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         writer.add(table)
 
 
+def write_parts(folder: Path, name: str, parts: Iterable[pd.DataFrame]) -> None:
+    """A table of ``TABLES`` whose rows come in parts, into ``folder``."""
+    with TableWriter(folder / f"{name}.csv", TABLES[name]) as writer:
+        for part in parts:
+            writer.add(part)
+
+
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
     """Rows as dictionaries, one at a time; ``None`` is an empty cell."""
 

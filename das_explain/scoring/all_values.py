@@ -39,20 +39,22 @@ class AllValues:
                 found.setdefault(measure, []).append((key.block, key.model))
         return found
 
-    def paired(self, measure: str) -> Paired:
-        """A measure's values by block and model; what has no score has no key."""
-        return self._paired(measure, nulls=False)
+    def of(self, measure: str, key: tuple[str, str]) -> np.ndarray:
+        """A measure's values at a block and model, (images,)."""
+        block, model = key
+        return self._values.read(self._places[Key(model, block), measure, ""])
 
     def differences_from_nulls(self, measure: str) -> list[tuple]:
         """As of the tables, which would take several times the room."""
-        own, blind = self._paired(measure, nulls=False), self._paired(measure, nulls=True)
+        own, blind = self.paired(measure), self.paired(measure, nulls=True)
         models, blocks = ({key[place]: None for key in own.keys} for place in (1, 0))
         nulls = {key[2]: None for key in blind.keys}
         every = product(models, blocks, nulls)
         which = [(m, b, null) for m, b, null in every if (b, m) in own.keys and (b, m, null) in blind.keys]
         return differences_of_paired(measure, own, blind, which)
 
-    def _paired(self, measure: str, *, nulls: bool) -> Paired:
+    def paired(self, measure: str, *, nulls: bool = False) -> Paired:
+        """A measure's values by block and model, or those of its nulls, by null as well; what has no score has no key."""
         found: dict[tuple[str, ...], np.ndarray] = {}
         for at, place in self._places.items():
             if at[1] == measure and bool(at[2]) == nulls and not np.isnan(values := self._values.read(place)).all():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from das_explain.evidence.run import Run
-from das_explain.evidence.tables import TABLES, TableWriter, write_table
+from das_explain.evidence.tables import TABLES, write_parts, write_table
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.reading_table import ReadingTable
 from das_explain.stats.claims import designs_of
@@ -65,12 +65,12 @@ def write_designs(
     copies = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(TABLES["copies"]))
     write_table(folder / "copies.csv", copies)
     write_table(folder / "correlations.csv", correlate(copies, TOP1))
-    _write_parts(folder, "design_means", (design_means(table, groups) for table in measures))
-    _write_parts(folder, "design_differences", (design_differences(table, groups) for table in measures))
+    write_parts(folder, "design_means", (design_means(table, groups) for table in measures))
+    write_parts(folder, "design_differences", (design_differences(table, groups) for table in measures))
     lifts = (design_lifts(frame([name], nulls=False), frame([name], nulls=True), groups) for name in options.measures)
-    _write_parts(folder, "design_lifts", lifts)
+    write_parts(folder, "design_lifts", lifts)
     if readings is not None:
-        _write_parts(folder, "design_readings", readings.parts_of_designs(_pairs(scores, groups)))
+        write_parts(folder, "design_readings", readings.parts_of_designs(_pairs(scores, groups)))
 
 
 def right_or_wrong(scores: pd.DataFrame) -> pd.DataFrame:
@@ -87,12 +87,6 @@ def right_or_wrong(scores: pd.DataFrame) -> pd.DataFrame:
             "status": "ok",
         }
     )
-
-
-def _write_parts(folder: Path, name: str, parts: Iterator[pd.DataFrame]) -> None:
-    with TableWriter(folder / f"{name}.csv", TABLES[name]) as writer:
-        for part in parts:
-            writer.add(part)
 
 
 def _pairs(scores: pd.DataFrame, groups: Mapping[str, str]) -> Iterator[tuple[str, dict[str, list[str]]]]:

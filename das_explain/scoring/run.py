@@ -16,7 +16,7 @@ from das_explain.errors import DasExplainError, UsageError
 from das_explain.evidence import tables
 from das_explain.evidence.run import Run
 from das_explain.evidence.staging import new_tables
-from das_explain.evidence.tables import TableWriter, write_table
+from das_explain.evidence.tables import TableWriter, write_parts, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.evidence.whole import WholeSample
 from das_explain.measures import MEASURES
@@ -174,9 +174,7 @@ def _write_statistics(folder: Path, scores: pd.DataFrame, values: AllValues, opt
     write_table(folder / "summary.csv", summarize(scores))
     compared = compare(scores, baseline=options.baseline) if options.pairs else pd.DataFrame(columns=COMPARISON)
     write_table(folder / "comparison.csv", compared)
-    with TableWriter(folder / "lift.csv", tables.LIFT) as writer:
-        for measure in options.measures:
-            writer.add(lift_table(values.differences_from_nulls(measure)))
+    write_parts(folder, "lift", (lift_table(values.differences_from_nulls(measure)) for measure in options.measures))
 
 
 class _Assumptions:

@@ -14,7 +14,7 @@ from das_explain.measures import MEASURES
 from das_explain.scoring.all_values import AllValues
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.reading_table import ReadingTable
-from das_explain.stats.agreement import rank_agreement_of_paired, sign_agreement
+from das_explain.stats.agreement import rank_agreement_among, sign_agreement
 from das_explain.stats.effects import effect_sizes
 from das_explain.stats.exclusions import compare_with_exclusions, count_statuses
 from das_explain.stats.pairing import names, pairs_among, pairs_of
@@ -90,7 +90,7 @@ def _write_agreement(folder: Path, values: AllValues, baseline: str | None) -> N
     }
     comparisons = compare_paired((measure, values.paired(measure), which) for measure, which in pairs.items())
     write_table(folder / "measure_comparison.csv", comparisons)
-    write_table(folder / "agreement.csv", rank_agreement_of_paired(pairs, values.paired, better))
+    write_table(folder / "agreement.csv", rank_agreement_among(pairs, values.of, better))
     known = "sfd" in names(comparisons, "measure")
     signs = sign_agreement(comparisons, better) if known else pd.DataFrame(columns=list(SIGNS))
     write_table(folder / "signs.csv", signs)

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from das_explain.errors import UsageError
-from das_explain.stats.pairing import Paired, measures_of, names, of_measure, pair, pairs_of
+from das_explain.stats.pairing import measures_of, names, of_measure, pair, pairs_of
 
 _EXACT = 33  # images up to which the distribution of tau is counted out, as scipy does
 RANKS = ["block", "model_a", "model_b", "measure_a", "measure_b", "n", "tau", "p_value"]
@@ -35,20 +35,20 @@ def rank_agreement(
         images = images.union(paired.images)
     wide = {measure: paired.on(images) for measure, paired in wide.items()}
     pairs = {measure: pairs_of(of_measure(measures, measure)[0], baseline) for measure in known}
-    return rank_agreement_of_paired(pairs, wide.__getitem__, higher_is_better)
+    return rank_agreement_among(pairs, lambda measure, key: wide[measure].of(key), higher_is_better)
 
 
-def rank_agreement_of_paired(
+def rank_agreement_among(
     pairs: Mapping[str, Sequence[tuple[str, str, str]]],
-    paired: Callable[[str], Paired],
+    values: Callable[[str, tuple[str, str]], np.ndarray],
     higher_is_better: Mapping[str, bool] | None = None,
 ) -> pd.DataFrame:
-    """`rank_agreement` of measures whose pairs are given as block and two models; ``paired`` gives a measure's values by
-    block and model, all of the same images."""
+    """`rank_agreement` of measures whose pairs are given as block and two models; ``values`` gives those of a measure, by
+    block and model, float64 (images,), all of the same images."""
     turned, rows = _signs(pairs, higher_is_better), []
     for block, a, b in dict.fromkeys(key for keys in pairs.values() for key in keys):
-        having = {m: paired(m) for m in turned if (block, a, b) in pairs[m]}
-        of_pair = {m: turned[m] * (v.of((block, b)) - v.of((block, a))).round(10) for m, v in having.items()}
+        having = [measure for measure in turned if (block, a, b) in pairs[measure]]
+        of_pair = {m: turned[m] * (values(m, (block, b)) - values(m, (block, a))).round(10) for m in having}
         for one, other in combinations(having, 2):
             both = ~np.isnan(of_pair[one] + of_pair[other])
             tau, p_value = np.nan, np.nan
