@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -34,6 +34,8 @@ def read_ahead(
     if workers is None:
         workers = default_workers() if len(order) > HANDFUL else 0
     workers = min(workers, len(order))
+    if not workers:
+        return (reader[item] for item in order)
     loader = DataLoader(
         _Told(reader),
         sampler=order,
@@ -41,9 +43,9 @@ def read_ahead(
         num_workers=workers,
         collate_fn=_as_it_is,
         worker_init_fn=_prepare_worker,
-        prefetch_factor=max(PREFETCH, ahead) if workers else None,
+        prefetch_factor=max(PREFETCH, ahead),
     )
-    with one_opencv_thread() if workers else nullcontext():
+    with one_opencv_thread():
         items = iter(loader)
     return _checked(items)
 

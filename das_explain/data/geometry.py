@@ -8,6 +8,8 @@ only of a photo over 16 times as long as wide the crop is resampled straight fro
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_ALONE = 2**18 - 1  # pixels that OpenCV looks up in the thread that asks, without others
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow's mode L
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -74,7 +77,10 @@ class Geometry:
             return image.resize((width, height), resample)
         scaled_w, scaled_h, left, top = self._placing(*image.size)
         if scaled_w * scaled_h <= 16 * max(width * height, self.resize**2):
-            return image.resize((scaled_w, scaled_h), resample).crop((left, top, left + width, top + height))
+            crop = left, top, left + width, top + height
+            if image.width < image.height or width > scaled_w or height > scaled_h:
+                return image.resize((scaled_w, scaled_h), resample).crop(crop)
+            return _cut(image, (scaled_w, scaled_h), crop, resample)
         x0, y0, x1, y1 = self.box(*image.size)
         inner = (max(x0, 0.0), max(y0, 0.0), min(x1, float(image.width)), min(y1, float(image.height)))
         part = image.resize((min(width, scaled_w), min(height, scaled_h)), resample, box=inner)
@@ -107,8 +113,11 @@ class Preprocess:
         return len(self.mean)
 
     def normalize(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, C, H, W), on the same device and in the same layout."""
-        return self.standardize((_grey(frames) if self.channels == 1 else frames).float().div_(255))
+        """uint8 (N, 3, H, W) in 0..255 -> float32 (N, C, H, W), on the same device; on a CPU channels last in memory."""
+        frames = _grey(frames) if self.channels == 1 else frames
+        if frames.device.type == "cpu":
+            return _looked_up(frames, _levels(self))
+        return self.standardize(frames.float().div_(255))
 
     def standardize(self, photos: torch.Tensor) -> torch.Tensor:
         """float (N, 3, H, W) or (N, C, H, W) in [0, 1], overwritten where it has C channels -> (N, C, H, W), normalised."""
@@ -147,6 +156,56 @@ class Preprocess:
             tuple(config.get("mean", IMAGENET_MEAN)),
             tuple(config.get("std", IMAGENET_STD)),
         )
+
+
+def _cut(
+    image: Image.Image, scaled: tuple[int, int], box: tuple[int, int, int, int], resample: Image.Resampling
+) -> Image.Image:
+    """``image.resize(scaled, resample).crop(box)``, bit by bit, of a photo that is not upright, without most of what is
+    cropped away.
+
+    Pillow resamples along rows, then along columns, each in 8 bits (from 13 on the other way round if much taller than
+    wide): columns may go in between. Rows may be left out from the start where a step from row to row is a number that Pillow's box, in
+    float32, holds without rounding.
+    """
+    left, top, right, bottom = box
+    step = Fraction(image.height, scaled[1])
+    upper, lower = float(top * step), float(bottom * step)
+    exact = step.denominator & (step.denominator - 1) == 0 and all(np.float32(y) == y for y in (upper, lower))
+    first, last = 0, image.height
+    if exact:
+        reach = int(3 * max(float(step), 1.0)) + 2  # Lanczos', the widest
+        first, last = max(0, int(upper) - reach), min(image.height, int(lower) + reach)
+        image = image.crop((0, first, image.width, last))
+    image = image.resize((scaled[0], last - first), resample).crop((left, 0, right, last - first))
+    if exact:
+        return image.resize((right - left, bottom - top), resample, (0, upper - first, right - left, lower - first))
+    return image.resize((right - left, scaled[1]), resample).crop((0, top, right - left, bottom))
+
+
+@cache
+def _levels(preprocess: Preprocess) -> np.ndarray:
+    """What ``standardize`` makes of each of the 256 levels: float32 (1, 256, C)."""
+    import torch
+
+    levels = torch.arange(256).float().div_(255).repeat(1, preprocess.channels, 1, 1)
+    return preprocess.standardize(levels)[0, :, 0].T.contiguous().numpy()[None]
+
+
+def _looked_up(frames: torch.Tensor, levels: np.ndarray) -> torch.Tensor:
+    """uint8 (N, C, H, W) -> float32 (N, C, H, W), channels last in memory: the same bits as by computing them, in a
+    quarter of the time."""
+    import cv2
+    import torch
+
+    pixels = frames.permute(0, 2, 3, 1).contiguous().numpy()
+    values = np.empty(pixels.shape, np.float32)
+    width, channels = pixels.shape[2:]
+    lines, found = (each.reshape(-1, width, channels) for each in (pixels, values))
+    together = max(1, _ALONE // width)
+    for start in range(0, len(lines), together):
+        cv2.LUT(lines[start : start + together], levels, dst=found[start : start + together])
+    return torch.from_numpy(values).permute(0, 3, 1, 2)
 
 
 def _grey(frames: torch.Tensor) -> torch.Tensor:

@@ -119,7 +119,7 @@ REPEATED = TEXT - {
 }  # few different values: kept as categories
 
 
-_ROWS = 50_000  # read at once where all are: pandas takes several times their room meanwhile
+_ROWS = 10_000  # read at once where all are: pandas takes several times their room meanwhile
 LONGEST_HEADER = 1 << 16  # bytes
 
 

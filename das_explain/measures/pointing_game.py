@@ -51,30 +51,35 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     regions = regions_of(masks, options)
     levels = levels_of(maps, options)
     status = judge(maps, regions, levels=levels)[1]
-    values = torch.full((len(maps),), torch.nan, dtype=torch.float64)
-    distances = values.clone()
-    summits = [_summit(*each) for each in zip(one_for_all(maps.detach()).cpu().numpy(), levels.rows.cpu().numpy())]
-    if len(summits) < len(maps):
-        summits *= len(maps)
+    values, distances = np.full(len(maps), np.nan), np.full(len(maps), np.nan)
+    scored = np.array([word == "ok" for word in status], bool)
+    weights = one_for_all(maps.detach()).cpu().numpy()
+    which, lines, highest = _summits(weights, levels.rows[: len(weights)].cpu().numpy())
+    is_shared = len(weights) < len(maps)  # one map's lines stand for all
     measured = options.distances or options.tolerance > 0
-    for row, word in enumerate(status):
-        if word != "ok":
-            continue
-        lines, highest = summits[row]
-        if measured:
-            ys, xs = np.nonzero(highest)
-            distance = regions.distances(row, lines[ys], xs)
+    if measured:
+        for row in (row for row, word in enumerate(status) if word == "ok"):
+            mine = slice(None) if is_shared else which == row
+            ys, xs = np.nonzero(highest[mine])
+            distance = regions.distances(row, lines[mine][ys], xs)
             values[row], distances[row] = (distance <= options.tolerance).mean(), distance.mean()
-        else:
-            on_object = regions.array[row, lines]
-            values[row] = np.count_nonzero(highest & on_object) / np.count_nonzero(highest)
-    return Measured(values, status, {"hit_distance": distances} if measured else {})
+    elif is_shared:
+        on_object = [np.count_nonzero(highest & mask[lines]) for mask in regions.array]
+        np.divide(on_object, np.count_nonzero(highest), out=values, where=scored)
+    else:
+        counts = (np.count_nonzero(each, axis=1) for each in (highest & regions.array[which, lines], highest))
+        hits, tied = (np.bincount(which, count, minlength=len(maps)) for count in counts)
+        np.divide(hits, tied, out=values, where=scored)
+    extras = {"hit_distance": torch.from_numpy(distances)} if measured else {}
+    return Measured(torch.from_numpy(values), status, extras)
 
 
-def _summit(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The few rows (k,) of a map (H, W) that reach its maximum, and where they do, bool (k, W); ``rows``: their maxima."""
-    lines = np.flatnonzero(rows == rows.max())
-    return lines, weights[lines] == rows.max()
+def _summits(weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The few lines of maps (N, H, W) that reach their map's maximum: of which map each is, its row there, int (k,)
+    each, and where it does, bool (k, W). ``rows``: the maxima of all lines, (N, H)."""
+    highest = rows.max(axis=1)
+    which, lines = np.nonzero(rows == highest[:, None])
+    return which, lines, weights[which, lines] == highest[which, None]
 
 
 MEASURE = Measure("pointing_game", False, (0.0, 1.0), True, compute)

@@ -8,9 +8,9 @@ import numpy as np
 
 RESAMPLES = 9999
 SEED = 20
-_BATCH_ELEMENTS = 1_000_000  # of one block of signs, to bound memory (8 MB) whatever the number of images
-_DRAWN_ELEMENTS = 250_000  # of one block of resamples, which is there three times while it is made
-_ABREAST = 32
+_BATCH_ELEMENTS = 1_000_000  # of signs that are drawn at once: where blocks end decides what is drawn
+_DRAWN_ELEMENTS = 250_000  # of one block of resamples as numbers, to bound memory whatever the number of images
+_ABREAST = 16
 _KEPT_BYTES = 12_000_000
 _kept: dict[tuple[int, int], np.ndarray] = {}  # what was drawn, by resamples and n: tables ask for the same n
 
@@ -58,17 +58,17 @@ def _drawn(n: int) -> Iterator[np.ndarray]:
 
 
 def signs(n: int) -> Iterator[np.ndarray]:
-    """Random signs, float64 (resamples of a batch, n), of -1.0 and 1.0."""
+    """Random signs, float64 (some of the resamples, n), of -1.0 and 1.0."""
     rng = np.random.default_rng(SEED)
+    rows = max(1, _DRAWN_ELEMENTS // n)
     for size in batches(n, _BATCH_ELEMENTS):
-        drawn = rng.integers(0, 2, (size, n), dtype=np.int8).astype(float)
-        drawn *= 2
-        drawn -= 1
-        yield drawn
+        drawn = rng.integers(0, 2, (size, n), dtype=np.int8)
+        for start in range(0, size, rows):
+            yield drawn[start : start + rows] * 2.0 - 1
 
 
 def stack(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Columns (n,) as float64 (blocks, n, 32), filled up with zeros."""
+    """Columns (n,) as float64 (blocks, n, 16), filled up with zeros."""
     filled = np.zeros((-(-len(columns) // _ABREAST), len(columns[0]), _ABREAST))
     for place, column in enumerate(columns):
         filled[place // _ABREAST, :, place % _ABREAST] = column
@@ -78,6 +78,6 @@ def stack(columns: Sequence[np.ndarray]) -> np.ndarray:
 def sums(weights: np.ndarray, stacked: np.ndarray) -> np.ndarray:
     """Weighted sums of the columns of `stack`, by the rows of weights (m, n): float64 (columns filled up, m).
 
-    Always 32 columns at a time, so that a column has the same digits alone and in company.
+    Always 16 columns at a time, so that a column has the same digits alone and in company.
     """
     return np.concatenate([(weights @ block).T for block in stacked])

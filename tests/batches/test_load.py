@@ -344,7 +344,7 @@ def test_no_process_is_started_for_a_handful_of_photos(data, monkeypatch):
     monkeypatch.setattr(workers, "default_workers", lambda: 3)
     for count, given in ((4, None), (5, None), (4, 2)):
         workers.read_ahead(None, data.samples[:count], given)
-    assert started == [0, 3, 2]
+    assert started == [3, 2]
 
 
 def test_default_workers(monkeypatch):

@@ -31,7 +31,20 @@ def reference(image: Image.Image, geometry: Geometry) -> np.ndarray:
     return np.asarray(transforms.Compose(steps)(image))
 
 
-PHOTOS = [(320, 240), (240, 320), (500, 375), (256, 256), (257, 255), (60, 40), (40, 60), (1, 1), (2, 3), (640, 97)]
+PHOTOS = [
+    (320, 240),
+    (240, 320),
+    (500, 375),
+    (1200, 800),
+    (300, 901),
+    (256, 256),
+    (257, 255),
+    (60, 40),
+    (40, 60),
+    (1, 1),
+    (2, 3),
+    (640, 97),
+]
 GEOMETRIES = [
     Geometry(),
     Geometry((160, 160), 160),
@@ -127,6 +140,21 @@ def test_normalize_and_call_equal_torchvision():
     to_tensor = [transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     expected = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), *to_tensor])(image)
     torch.testing.assert_close(Preprocess()(image), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("preprocess", [Preprocess(), Preprocess(mean=(0.1307,), std=(0.3081,))], ids=["rgb", "grey"])
+@pytest.mark.parametrize("size", [(16, 24), (600, 700), (1, 1)], ids=str)  # the second in several parts
+def test_levels_are_looked_up_as_they_would_be_computed(preprocess, size, channels_last):
+    frames = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    if channels_last:
+        frames = frames.contiguous(memory_format=torch.channels_last)
+    grey = [np.asarray(Image.fromarray(frame.permute(1, 2, 0).numpy()).convert("L")) for frame in frames]
+    levels = frames if preprocess.channels == 3 else torch.from_numpy(np.stack(grey))[:, None]
+    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (preprocess.mean, preprocess.std))
+    normalized = preprocess.normalize(frames)
+    assert torch.equal(normalized, (levels.float() / 255 - mean) / std)
+    assert normalized.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_config_round_trip():
