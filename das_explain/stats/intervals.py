@@ -95,11 +95,16 @@ def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.nd
     >>> [array.round(3).tolist() for array in mean_intervals_in_closed_form(np.array([[0.5, 0.2], [0.7, np.nan]]))]
     [[2, 1], [0.6, 0.2], [0.461, nan], [0.739, nan]]
     """
-    together = max(2, min(_COLUMNS, _VALUES // max(1, len(values))))
+    together = columns_together(len(values))
     starts = range(0, max(1, values.shape[1]), together)
     parts = [_in_closed_form(values[:, start : start + together]) for start in starts]
     n, middle, low, high = map(np.concatenate, zip(*parts))
     return n, middle, low, high
+
+
+def columns_together(n: int) -> int:
+    """How many columns of n values are best looked at at a time, by `mean_intervals_in_closed_form` and who calls it."""
+    return max(2, min(_COLUMNS, _VALUES // max(1, n)))
 
 
 def _in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
