@@ -65,6 +65,8 @@ PIXEL = {
 }
 """What is counted in pixels, and how much one is: where two pixels, or one and the threshold, differ by no more than
 rounding, one may fall on the other side."""
+FEW = {"insertion": 0.01, "deletion": 0.01}
+"""Of how many of a measure's numbers that may be so."""
 
 
 def assert_same_numbers(mine: pd.DataFrame, expected: pd.DataFrame, close: float = 1e-5) -> None:
@@ -73,3 +75,6 @@ def assert_same_numbers(mine: pd.DataFrame, expected: pd.DataFrame, close: float
     for measure in measures.unique():
         rows, tolerance = measures == measure, PIXEL.get(measure, close)
         pd.testing.assert_frame_equal(mine[rows], expected[rows], check_exact=False, rtol=close, atol=tolerance)
+        numbers = expected[rows].select_dtypes("number")
+        moved = (mine.loc[rows, numbers.columns] - numbers).abs() > close * (1 + numbers.abs())
+        assert moved.to_numpy().mean() <= FEW.get(measure, 1), f"many numbers of {measure} moved"

@@ -27,12 +27,25 @@ from das_explain.nulls import NULLS
 from das_explain.nulls.pairing import derangement
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
-from tests.explain.test_pipeline import everything, run, setting  # noqa: F401 - a fixture
+from tests.explain import test_pipeline
+from tests.explain.test_pipeline import LABELS, everything, write_photos
 from tests.runs import assert_same_numbers
 
 MEASURED = ("average_drop", "deletion")
 SCORING = ScoreOptions(measures=MEASURED, nulls=("all",), readings=False)
 HOW: dict[str, Any] = {"options": ExplainOptions(measures=MEASURED), "sample": 7}
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("asking")
+    models = tuple(f"{name}=python:tests.networks:small?size=32&seed={seed}" for seed, name in enumerate("ab"))
+    (folder / "labels.txt").write_text("\n".join(LABELS))
+    return {"csv": write_photos(folder), "models": models, "labels": folder / "labels.txt"}
+
+
+def run(setting: dict, out: Path, **changes: Any) -> Run:
+    return test_pipeline.run(setting, out, label_files=[setting["labels"]] * len(setting["models"]), **changes)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +54,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(setting: dict, tmp_path_factory) -> Run:  # noqa: F811
+def whole(setting: dict, tmp_path_factory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "SIZE", 3)
         return run(setting, tmp_path_factory.mktemp("whole") / "run", scoring=SCORING, **HOW)
@@ -59,11 +72,12 @@ def test_every_measure_has_its_lift_over_every_null(whole: Run):
         assert row.lift == pytest.approx((own - theirs).mean(), abs=2e-6)
 
 
-def test_the_values_are_those_of_the_measure_on_the_null_s_map(whole: Run, setting: dict):  # noqa: F811
+def test_the_values_are_those_of_the_measure_on_the_null_s_map(whole: Run, setting: dict):
     """By hand: the photo as the network saw it, the map of the partner by the sample's derangement."""
     nulls = whole.table("nulls")
     dataset = open_dataset(str(setting["csv"]))
-    contest = load_contest(setting["models"], dataset.labels, ExplainOptions(), device="cpu")
+    files = [setting["labels"]] * 2
+    contest = load_contest(setting["models"], dataset.labels, ExplainOptions(), device="cpu", label_files=files)
     parts = list(whole.evidence(ALL))
     partner = derangement(sum(len(part.shown) for part in parts), 0)
     samples = {sample.name: sample for sample in dataset.samples}
@@ -100,12 +114,12 @@ def test_the_values_are_those_of_the_measure_on_the_null_s_map(whole: Run, setti
 
 
 @pytest.mark.parametrize("how", [{"engine": "inline"}, {"batch": 1}])
-def test_neither_engine_nor_batch_moves_a_number(whole: Run, setting: dict, tmp_path: Path, how: dict[str, Any]):  # noqa: F811
+def test_neither_engine_nor_batch_moves_a_number(whole: Run, setting: dict, tmp_path: Path, how: dict[str, Any]):
     other = run(setting, tmp_path / "run", scoring=SCORING, **HOW, **how).table("nulls")
     assert_same_numbers(other, whole.table("nulls"))
 
 
-def test_stopped_between_two_parts_it_says_so_and_goes_on(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+def test_stopped_between_two_parts_it_says_so_and_goes_on(whole: Run, setting: dict, tmp_path: Path):
     def stop(done: int, of: int) -> None:
         if done > 3:
             raise KeyboardInterrupt
@@ -127,7 +141,7 @@ def test_stopped_between_two_parts_it_says_so_and_goes_on(whole: Run, setting: d
     assert not list(again.folder.glob(".das-explain-*"))
 
 
-def test_another_null_is_asked_about_alone(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+def test_another_null_is_asked_about_alone(whole: Run, setting: dict, tmp_path: Path):
     few = replace(SCORING, nulls=("centre", "uniform"))
     first = run(setting, tmp_path / "run", scoring=few, **HOW)
     with pytest.raises(UsageError, match="--nulls shuffled: the networks were not asked about such maps"):
@@ -144,7 +158,7 @@ def test_another_null_is_asked_about_alone(whole: Run, setting: dict, tmp_path: 
     assert set(again.table("lift")["null"]) == {"centre", "uniform"}
 
 
-def test_scored_with_fewer_nulls_it_is_a_fresh_run_with_them(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+def test_scored_with_fewer_nulls_it_is_a_fresh_run_with_them(whole: Run, setting: dict, tmp_path: Path):
     few = replace(SCORING, nulls=("shuffled",))
     fresh = run(setting, tmp_path / "fresh", scoring=few, **HOW)
     copy = whole.copy_to(tmp_path / "copy")
@@ -152,7 +166,7 @@ def test_scored_with_fewer_nulls_it_is_a_fresh_run_with_them(whole: Run, setting
     assert everything(copy.folder) == everything(fresh.folder)
 
 
-def test_a_photo_that_has_gone_since_loses_only_its_lift(setting: dict, tmp_path: Path, monkeypatch):  # noqa: F811
+def test_a_photo_that_has_gone_since_loses_only_its_lift(setting: dict, tmp_path: Path, monkeypatch):
     source = type(open_dataset(str(setting["csv"])).source)
     read, gone = source.read, []
 
@@ -181,7 +195,7 @@ def test_a_photo_that_has_gone_since_loses_only_its_lift(setting: dict, tmp_path
     assert (nulls.loc[(nulls["image"] == name) & (nulls["measure"] != "sfd"), "status"] == "ok").all()
 
 
-def test_answers_that_no_shard_speaks_of_are_given_again(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+def test_answers_that_no_shard_speaks_of_are_given_again(whole: Run, setting: dict, tmp_path: Path):
     shutil.copytree(whole.folder, tmp_path / "run")
     made = Run.open(tmp_path / "run")
     for number in range(3):
@@ -197,7 +211,7 @@ def test_answers_that_no_shard_speaks_of_are_given_again(whole: Run, setting: di
     assert set(asked_about(again.shards.path(0))) == {"left", *NULLS}
 
 
-def test_a_stranger_s_evidence_of_a_class_that_is_not_there_is_one_line(setting: dict):  # noqa: F811
+def test_a_stranger_s_evidence_of_a_class_that_is_not_there_is_one_line(setting: dict):
     network = (
         load_contest(setting["models"], None, ExplainOptions(target="predicted"), device="cpu").contestants[0].network
     )
@@ -206,12 +220,12 @@ def test_a_stranger_s_evidence_of_a_class_that_is_not_there_is_one_line(setting:
         probe.before()
 
 
-def test_a_null_that_does_not_exist_is_told_before_anything_is_loaded(setting: dict, tmp_path: Path):  # noqa: F811
+def test_a_null_that_does_not_exist_is_told_before_anything_is_loaded(setting: dict, tmp_path: Path):
     with pytest.raises(UsageError, match="--nulls 'spot' is unknown"):
         run(setting, tmp_path / "run", nulls=("spot",), **HOW)
 
 
-def test_joined_runs_keep_what_all_were_asked(whole: Run, setting: dict, tmp_path: Path):  # noqa: F811
+def test_joined_runs_keep_what_all_were_asked(whole: Run, setting: dict, tmp_path: Path):
     apart = [
         run({**setting, "models": (spec,)}, tmp_path / spec.partition("=")[0], scoring=SCORING, **HOW)
         for spec in setting["models"]
@@ -241,7 +255,7 @@ def _values(table: pd.DataFrame, model: str, block: str, measure: str) -> pd.Ser
 @pytest.mark.parametrize("when", ["explaining", "blind maps"])
 def test_memory_that_runs_out_while_networks_are_asked_halves_what_they_are_shown(
     whole: Run,
-    setting: dict,  # noqa: F811
+    setting: dict,
     tmp_path: Path,
     monkeypatch,
     when: str,
