@@ -110,9 +110,10 @@ class ReadingTable:
                 values: Sequence[np.ndarray], choice: tuple[Any, Any], faint: np.ndarray = faint
             ) -> tuple[np.ndarray, ...]:
                 of_a, of_b = (each.reshape(len(each), -1) for each in values)
-                each, parts = columns_together(len(of_a)), []
-                for start in range(0, of_a.shape[1], each):
-                    differences = _differences(*(of[:, start : start + each] for of in (of_a, of_b)), *choice)
+                together, parts = columns_together(len(of_a)), []
+                for start in range(0, of_a.shape[1], together):
+                    some = np.s_[:, start : start + together]
+                    differences = _differences(of_a[some], of_b[some], *choice)
                     if choice[0] == FAINT_OUT:
                         differences[faint] = np.nan
                     parts.append(mean_intervals_in_closed_form(differences))
