@@ -187,7 +187,8 @@ class ReadingTable:
 
     def _values(self, key: Key, places: Iterable[int]) -> np.ndarray:
         """float32 (images, places, boxes, regions): a model's maps of a block, read in these scalings and thresholds."""
-        return np.stack([self._read[key].read(place) for place in places], 1)
+        parts = [self._read[key].read(place)[:, None] for place in places]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
 
 
 def _upsampled(evidence: Evidence, key: Key, rows: np.ndarray) -> np.ndarray:

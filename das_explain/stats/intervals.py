@@ -18,7 +18,7 @@ SHARES = "93 of 100 cases with 20 of them, 90 with 10, 84 with 5, 52 with 2"
 """In how many an interval of `mean_intervals` over few normal values holds the true mean."""
 MANY = 2000  # values that may be drawn again: of more, the ends in closed form err less than resampling does
 _COLUMNS = 16  # looked at together: what is made of them on the way is several times as large as they are
-_VALUES = 2**18  # in them, unless two columns have more
+_VALUES = 2**17  # in them, unless one column has more
 
 
 def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
@@ -104,15 +104,17 @@ def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def columns_together(n: int) -> int:
     """How many columns of n values are best looked at at a time, by `mean_intervals_in_closed_form` and who calls it."""
-    return max(2, min(_COLUMNS, _VALUES // max(1, n)))
+    return max(1, min(_COLUMNS, _VALUES // max(1, n)))
 
 
 def _in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     known = ~np.isnan(values)
     n = known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        middle = np.where(known, values, 0).sum(axis=0) / n
-        deviation = np.where(known, values - middle, 0)
+        deviation = np.where(known, values, 0)
+        middle = deviation.sum(axis=0) / n
+        deviation -= middle
+        deviation[~known] = 0
         squares = (deviation**2).sum(axis=0)
         acceleration = np.where(squares > 1e-18, (deviation**3).sum(axis=0) / (6 * squares**1.5), 0)
         ends = []

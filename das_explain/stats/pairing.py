@@ -199,4 +199,7 @@ def pairs_among(keys: Iterable[tuple[str, str]], baseline: str | None = None) ->
 
 
 def _twice(cells: np.ndarray) -> np.ndarray:
+    """bool (n,): which of the small whole numbers have been there before."""
+    if not len(cells) or np.bincount(cells).max() < 2:  # as it should be; to look each up takes ten times the room
+        return np.zeros(len(cells), bool)
     return pd.Series(cells).duplicated().to_numpy()
