@@ -55,13 +55,14 @@ class AllValues:
 
     def paired(self, measure: str, *, nulls: bool = False) -> Paired:
         """A measure's values by block and model, or those of its nulls, by null as well; what has no score has no key."""
-        found: dict[tuple[str, ...], np.ndarray] = {}
-        for at, place in self._places.items():
-            if at[1] == measure and bool(at[2]) == nulls and not np.isnan(values := self._values.read(place)).all():
-                (model, block), _, null = at
-                found[(block, model, null) if nulls else (block, model)] = values
-        wide = np.stack([*found.values()]) if found else np.empty((0, self._values.count))
-        return Paired(dict(zip(found, range(len(found)))), pd.RangeIndex(self._values.count), wide)
+        mine = [(at, place) for at, place in self._places.items() if at[1] == measure and bool(at[2]) == nulls]
+        found: dict[tuple[str, ...], int] = {}
+        values = np.empty((len(mine), self._values.count))
+        for ((model, block), _, null), place in mine:
+            values[len(found)] = self._values.read(place)
+            if not np.isnan(values[len(found)]).all():
+                found[(block, model, null) if nulls else (block, model)] = len(found)
+        return Paired(found, pd.RangeIndex(self._values.count), values[: len(found)])
 
     def frame(self, measures: Sequence[str], *, nulls: bool) -> pd.DataFrame:
         """The scored rows of measures, long: image (a number), model, block, null, measure, value, status."""

@@ -29,11 +29,13 @@ def sign_flip_p_values(columns: Sequence[np.ndarray]) -> list[float]:
     results = [np.nan] * len(columns)
     for n in sorted({len(column) for column in columns} - {0, 1}):
         which = [i for i, column in enumerate(columns) if len(column) == n]
-        stacked = np.stack([columns[i] for i in which], axis=1)
         every = 2**n <= resampling.RESAMPLES
         patterns = [2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1) - 1] if every else resampling.signs(n)
         limits = np.array([abs(columns[i].sum()) - 1e-12 * np.abs(columns[i]).sum() for i in which])  # ties are hits
-        hits = sum(np.sum(np.abs(signs @ stacked) >= limits, axis=0) for signs in patterns)
+        hits = np.zeros(len(which), int)
+        for signs in patterns:
+            totals = np.stack([signs @ columns[i] for i in which], axis=1)
+            hits += np.sum(np.abs(totals) >= limits, axis=0)
         for i, count in zip(which, hits, strict=True):
             results[i] = count / 2**n if every else (1 + count) / (1 + resampling.RESAMPLES)
     return [float(result) for result in results]
