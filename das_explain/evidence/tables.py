@@ -134,7 +134,7 @@ def read_table(path: Path, columns: Sequence[str] = (), *, only: Sequence[str] |
             return _typed(pd.read_csv(path, **how))
         how["dtype"] = {name: "category" if name in TEXT else kind for name, kind in how["dtype"].items()}
         with pd.read_csv(path, **how, chunksize=_ROWS) as parts:
-            return _joined([_typed(part) for part in parts])
+            return _joined(map(_typed, parts))
 
 
 def read_parts(
@@ -171,13 +171,17 @@ def _types(path: Path, columns: Sequence[str], only: Sequence[str] | None) -> di
     }
 
 
-def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+def _joined(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """One below the other, categories of texts as such."""
+    apart: dict[str, list[pd.Series]] = {}
+    for part in parts:
+        for name in part.columns:  # copied out of the part, which would stay in memory for the sake of one
+            apart.setdefault(name, []).append(part[name].copy())
     columns: dict[str, Any] = {}
-    for name in parts[0].columns:
-        each = [part.pop(name) for part in parts]
+    for name in [*apart]:
+        each = apart.pop(name)
         columns[name] = pd.api.types.union_categoricals(each) if name in TEXT else pd.concat(each, ignore_index=True)
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns, copy=False)
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

@@ -64,7 +64,9 @@ def signs(n: int) -> Iterator[np.ndarray]:
     for size in batches(n, _BATCH_ELEMENTS):
         drawn = rng.integers(0, 2, (size, n), dtype=np.int8)
         for start in range(0, size, rows):
-            yield drawn[start : start + rows] * 2.0 - 1
+            some = drawn[start : start + rows] * 2.0
+            some -= 1
+            yield some
 
 
 def stack(columns: Sequence[np.ndarray]) -> np.ndarray:
