@@ -22,8 +22,7 @@ from das_explain.figures.drawing import (
 )
 from das_explain.figures.lettering import fit, plain
 from das_explain.stats import tables as stats
-from das_explain.stats.pairing import of_measure
-from das_explain.statuses import SCORED
+from das_explain.stats.pairing import of_measure, pair, pairs_of
 
 
 def scatter_figure(
@@ -33,12 +32,13 @@ def scatter_figure(
 
     Above each panel: the mean difference b - a with its 95 % interval over images, n and the win rate of b.
     """
-    scores, value = of_measure(scores, measure)
+    scores, _ = of_measure(scores, measure)
     for model in (model_a, model_b):
         if model not in set(scores["model"].astype(str)):
             raise UsageError(f"no model is called {model}: the run's models are {', '.join(scores['model'].unique())}")
-    chosen = pd.concat([scores[scores["model"].astype(str) == model] for model in (model_a, model_b)])
-    comparison = stats.compare(chosen, measure)
+    chosen = scores[scores["model"].astype(str).isin((model_a, model_b))]
+    wide = pair(chosen, ["block", "model"], measure)
+    comparison = stats.compare_paired([(measure, wide, pairs_of(chosen, model_a))])
     if comparison.empty:
         raise UsageError(f"{model_a} and {model_b} have no block of the same name to compare")
     lines, columns, page = grid(len(comparison), width)
@@ -50,23 +50,21 @@ def scatter_figure(
     left += (page - used) / 2
     total = lines * (side + above + below)
     figure = Figure(figsize=(page, total), dpi=DPI)
-    limits = range_of(measure, chosen.loc[chosen["status"].isin(SCORED), value].to_numpy(dtype=float))
+    limits = range_of(measure, wide.values[~np.isnan(wide.values)])
     for index, row in enumerate(comparison.itertuples()):
         line, column = divmod(index, columns)
         x, y = left + column * (side + gap), total - line * (side + above + below) - above - side
         panel = figure.add_axes((x / page, y / total, side / page, side / total))
-        block = chosen[(chosen["block"].astype(str) == row.block) & chosen["status"].isin(SCORED)]
-        wide = block.assign(model=block["model"].astype(str)).pivot(index="image", columns="model", values=value)
-        pair = wide.reindex(columns=[model_a, model_b]).astype(float).dropna().to_numpy()
+        of_a, of_b = wide.common((row.block, model_a), (row.block, model_b))
         panel.plot(limits, limits, color=GREY, linewidth=0.6, linestyle="--", zorder=0)
         panel.scatter(
-            pair[:, 0],
-            pair[:, 1],
+            of_a,
+            of_b,
             s=4,
             color=COLOURS[0],
-            alpha=min(1, 0.3 + 20 / max(len(pair), 1)),
+            alpha=min(1, 0.3 + 20 / max(len(of_a), 1)),
             linewidths=0,
-            rasterized=len(pair) > MANY,
+            rasterized=len(of_a) > MANY,
         )
         edge = 0.02 * (limits[1] - limits[0])
         ends = (limits[0] - edge, limits[1] + edge)
