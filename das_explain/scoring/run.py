@@ -32,6 +32,7 @@ from das_explain.scoring.rows import measure_rows, null_rows, score_rows
 from das_explain.scoring.scorer import FAINT, ModelFacts, Scorer
 from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
 from das_explain.stats.intervals import caution
+from das_explain.stats.resampling import forget
 from das_explain.stats.tables import COMPARISON, compare, lift_table, summarize
 from das_explain.types import Progress, no_progress
 
@@ -109,6 +110,7 @@ def score_run(
         scores["image"] = _numbered(images, len(scores))
         _write_statistics(folder, scores, values, options)
         write_verdict_tables(folder, scores, values, centres, options)
+        forget()
         run.manifest["verdicts"] = write_readings(folder, readings, scores, options)
         best_iou.write(folder)
         run.manifest["region_uncertainty"] = regions.write(folder)

@@ -38,6 +38,11 @@ def draws(n: int) -> Iterator[np.ndarray]:
         start += size
 
 
+def forget() -> None:
+    """Gives back the memory of what was drawn, when no more tables are to be made."""
+    _kept.clear()
+
+
 def _all_drawn(n: int) -> np.ndarray:
     """The same of all resamples, uint8 (resamples, n): one value of hundreds is never drawn 256 times."""
     counts, start = np.empty((RESAMPLES, n), np.uint8), 0
