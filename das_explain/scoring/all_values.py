@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -44,7 +44,7 @@ class AllValues:
         block, model = key
         return self._values.read(self._places[Key(model, block), measure, ""])
 
-    def differences_from_nulls(self, measure: str) -> list[tuple]:
+    def differences_from_nulls(self, measure: str) -> Iterator[tuple]:
         """As of the tables, which would take several times the room."""
         own, blind = self.paired(measure), self.paired(measure, nulls=True)
         models, blocks = ({key[place]: None for key in own.keys} for place in (1, 0))

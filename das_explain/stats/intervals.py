@@ -5,7 +5,7 @@ Every generator starts from one fixed seed (`resampling`), so the same values gi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -21,32 +21,34 @@ _COLUMNS = 16  # looked at together: what is made of them on the way is several 
 _VALUES = 2**17  # in them, unless one column has more
 
 
-def mean_intervals(columns: Sequence[np.ndarray]) -> list[tuple[float, float, float]]:
+def mean_intervals(columns: Iterable[np.ndarray]) -> list[tuple[float, float, float]]:
     """Mean and 95 % BCa bootstrap interval (Efron 1987) of each column of values (n,), from 9999 resamples; of more than
     ``MANY`` values the interval that this tends to (`mean_intervals_in_closed_form`).
 
-    Columns of one length share their resamples, and the jackknife of a mean is in closed form; equal to
+    Columns of one length share their resamples (long ones are not kept), and the jackknife of a mean is in closed form; equal to
     `scipy.stats.bootstrap(method="BCa")` on the same resamples, several times faster. No value: all NaN. One value: NaN
     ends. Equal values: both ends are that value.
 
     >>> [[round(number, 3) for number in interval] for interval in mean_intervals([[0.5, 0.7], [0.2, 0.2, 0.2]])]
     [[0.6, 0.5, 0.7], [0.2, 0.2, 0.2]]
     """
-    columns = [np.asarray(column, dtype=float) for column in columns]
-    results = [(mean(column), np.nan, np.nan) for column in columns]
-    for i, column in enumerate(columns):
+    results, few = [], {}
+    for i, column in enumerate(np.asarray(column, dtype=float) for column in columns):
+        results.append((mean(column), np.nan, np.nan))
         if len(column) > MANY:
             _, middle, low, high = mean_intervals_in_closed_form(column[:, None])
             results[i] = float(middle[0]), float(low[0]), float(high[0])
-    for n in sorted({len(column) for column in columns if 1 < len(column) <= MANY}):
-        which = [i for i, column in enumerate(columns) if len(column) == n]
-        stacked = resampling.stack([columns[i] for i in which])
+        elif len(column) > 1:
+            few[i] = column
+    for n in sorted({len(column) for column in few.values()}):
+        which = [i for i, column in few.items() if len(column) == n]
+        stacked = resampling.stack([few[i] for i in which])
         resampled, start = np.empty((len(which), resampling.RESAMPLES)), 0
         for drawn in resampling.draws(n):
             resampled[:, start : start + len(drawn)] = resampling.sums(drawn, stacked)[: len(which)] / n
             start += len(drawn)
         for row, i in enumerate(which):
-            results[i] = (mean(columns[i]), *_bca(columns[i], resampled[row]))
+            results[i] = (mean(few[i]), *_bca(few[i], resampled[row]))
     return results
 
 

@@ -9,7 +9,8 @@ import numpy as np
 RESAMPLES = 9999
 SEED = 20
 _BATCH_ELEMENTS = 1_000_000  # of signs that are drawn at once: where blocks end decides what is drawn
-_DRAWN_ELEMENTS = 250_000  # of one block of resamples as numbers, to bound memory whatever the number of images
+_SIGNS = 2**18  # of them as numbers at once, to bound memory whatever the number of images
+_DRAWN_ELEMENTS = 250_000  # of one block of resamples, which is there three times while it is made
 _ABREAST = 16
 _KEPT_BYTES = 12_000_000
 _kept: dict[tuple[int, int], np.ndarray] = {}  # what was drawn, by resamples and n: tables ask for the same n
@@ -65,7 +66,7 @@ def _drawn(n: int) -> Iterator[np.ndarray]:
 def signs(n: int) -> Iterator[np.ndarray]:
     """Random signs, float64 (some of the resamples, n), of -1.0 and 1.0."""
     rng = np.random.default_rng(SEED)
-    rows = max(1, _DRAWN_ELEMENTS // n)
+    rows = max(1, _SIGNS // n)
     for size in batches(n, _BATCH_ELEMENTS):
         drawn = rng.integers(0, 2, (size, n), dtype=np.int8)
         for start in range(0, size, rows):

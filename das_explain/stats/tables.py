@@ -17,7 +17,7 @@ Malformed tables raise `DasExplainError`, malformed requests `UsageError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -91,11 +91,7 @@ def _paired(scores: pd.DataFrame, measure: str, baseline: str | None) -> tuple[s
 
 def compare_paired(every: Iterable[tuple[str, Paired, Sequence[tuple[str, str, str]]]]) -> pd.DataFrame:
     """`compare_measures` of each measure's values by block and model, and the pairs of them: block and two models."""
-    pairs = []
-    for measure, wide, which in every:
-        for block, a, b in which:
-            of_a, of_b = wide.common((block, a), (block, b))
-            pairs.append((measure, (block, a, b), (mean(of_a), mean(of_b)), of_b - of_a))
+    pairs = [*_compared(every)]
     differences = [difference for *_, difference in pairs]  # at once: columns of one length share draws
     found = zip(pairs, mean_intervals(differences), sign_flip_p_values(differences), strict=True)
     rows = [
@@ -107,6 +103,15 @@ def compare_paired(every: Iterable[tuple[str, Paired, Sequence[tuple[str, str, s
         chosen = table["measure"] == measure
         table.loc[chosen, "p_adjusted"] = holm(table.loc[chosen, "p_value"].to_numpy(dtype=float))
     return table
+
+
+def _compared(
+    every: Iterable[tuple[str, Paired, Sequence[tuple[str, str, str]]]],
+) -> Iterator[tuple[str, tuple[str, str, str], tuple[float, float], np.ndarray]]:
+    for measure, wide, which in every:
+        for block, a, b in which:
+            of_a, of_b = wide.common((block, a), (block, b))
+            yield measure, (block, a, b), (mean(of_a), mean(of_b)), of_b - of_a
 
 
 def compare_groups(scores: pd.DataFrame, groups: Mapping[str, str], measure: str = "sfd") -> pd.DataFrame:
@@ -142,7 +147,8 @@ def lift_over_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
     null's value)`` with a 95 % interval over images. A mean sfd says little without it: a blind Gaussian at the centre
     can beat a trained network. Of a measure where less is better a good lift is below zero.
     """
-    known, found = measures_of(nulls), []
+    known = measures_of(nulls)
+    found: list[tuple] = []
     for measure in measures_of(scores):
         if measure not in known:
             continue
@@ -160,25 +166,31 @@ def lift_over_nulls(scores: pd.DataFrame, nulls: pd.DataFrame) -> pd.DataFrame:
 
 def differences_of_paired(
     measure: str, own: Paired, blind: Paired, which: Sequence[tuple[str, str, str]]
-) -> list[tuple[str, str, str, str, float, float, np.ndarray]]:
+) -> Iterator[tuple[str, str, str, str, float, float, np.ndarray]]:
     """What `lift_table` is made of: model, block, measure, null, both means, and the differences per image (n,), of each
     model, block and null in ``which``.
 
     ``own`` by block and model, ``blind`` by block, model and null, of the same images.
     """
-    found = []
     for model, block, null in which:
         both = np.stack([own.of((block, model)), blind.of((block, model, null))])
         both = both[:, ~np.isnan(both).any(axis=0)]
-        found.append((model, block, measure, null, mean(both[0]), mean(both[1]), both[0] - both[1]))
-    return found
+        yield model, block, measure, null, mean(both[0]), mean(both[1]), both[0] - both[1]
 
 
-def lift_table(differences: Sequence[tuple]) -> pd.DataFrame:
+def lift_table(differences: Iterable[tuple]) -> pd.DataFrame:
     """The table of `lift_over_nulls`; those of one number of images share their resamples, whatever their measure."""
-    intervals = mean_intervals([each for *_, each in differences])
+    known: list[tuple] = []
+
+    def columns() -> Iterator[np.ndarray]:
+        for *who, each in differences:
+            known.append((*who, len(each)))
+            yield each
+
     rows = [
-        (model, block, measure, of_model, null, of_null, *interval, len(each))
-        for (model, block, measure, null, of_model, of_null, each), interval in zip(differences, intervals, strict=True)
+        (model, block, measure, of_model, null, of_null, *interval, n)
+        for interval, (model, block, measure, null, of_model, of_null, n) in zip(
+            mean_intervals(columns()), known, strict=True
+        )
     ]
     return pd.DataFrame(rows, columns=LIFTS)
