@@ -106,17 +106,17 @@ def require(table: pd.DataFrame, columns: list[str], name: str = "scores") -> No
 def codes(column: pd.Series, rows: np.ndarray | None = None) -> tuple[np.ndarray, pd.Index]:
     """int (rows,): which of the distinct texts a row has; and these texts, in order of first appearance.
 
-    ``rows`` int (n,): only of these, in this order. Categories that are a range are taken as they are: numbers that stand
-    for texts, and sort as these do.
+    ``rows`` int (n,): only of these, in this order. Categories that are a range are numbers that stand for texts and sort
+    as these do; they come in their own order, and none is looked up.
     """
     array = column.array if rows is None else column.array[rows]
-    if (
-        isinstance(array, pd.Categorical)
-        and (isinstance(array.categories.dtype, pd.StringDtype) or isinstance(array.categories, pd.RangeIndex))
-        and -1 not in array.codes
-    ):
-        found, places = pd.factorize(array.codes)
-        return found, array.categories[places]
+    if isinstance(array, pd.Categorical) and -1 not in array.codes:
+        if isinstance(array.categories, pd.RangeIndex):
+            there = np.bincount(array.codes, minlength=len(array.categories)) > 0
+            return (np.cumsum(there) - 1)[array.codes], array.categories[there]
+        if isinstance(array.categories.dtype, pd.StringDtype):
+            found, places = pd.factorize(array.codes)
+            return found, array.categories[places]
     found, values = pd.factorize(array, use_na_sentinel=False)
     values = pd.Index(values)
     if isinstance(values.dtype, pd.CategoricalDtype):
@@ -124,7 +124,7 @@ def codes(column: pd.Series, rows: np.ndarray | None = None) -> tuple[np.ndarray
     if not isinstance(values.dtype, pd.StringDtype):
         again, values = pd.factorize(np.array([str(value) for value in values], dtype=object))  # 1 and "1" are one
         found = again[found] if len(again) else found
-    return found.astype(np.int64), pd.Index(values)
+    return found.astype(np.int64, copy=False), pd.Index(values)
 
 
 def column_on(table: pd.DataFrame, column: str, block: str, model: str, images: pd.Index) -> pd.Series:
