@@ -121,10 +121,10 @@ def run_command() -> None:
     except BrokenPipeError:
         sys.exit(1)
     except (Stopped, Exception) as error:
-        if was_asked_to_stop():  # libraries may have made another error of it
+        line, status = _told(error)
+        if was_asked_to_stop() and status != exit_status():  # nothing better is said: libraries make other errors of it
             goes_on = GOES_ON.get(next((word for word in sys.argv[1:2]), ""), "")
             _end(f"stopped{goes_on and f'; {goes_on}'}", exit_status())
-        line, status = _told(error)
         if not line:
             raise
         _end(line, status)

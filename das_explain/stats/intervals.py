@@ -25,9 +25,9 @@ def mean_intervals(columns: Iterable[np.ndarray]) -> list[tuple[float, float, fl
     """Mean and 95 % BCa bootstrap interval (Efron 1987) of each column of values (n,), from 9999 resamples; of more than
     ``MANY`` values the interval that this tends to (`mean_intervals_in_closed_form`).
 
-    Columns of one length share their resamples (long ones are not kept), and the jackknife of a mean is in closed form; equal to
-    `scipy.stats.bootstrap(method="BCa")` on the same resamples, several times faster. No value: all NaN. One value: NaN
-    ends. Equal values: both ends are that value.
+    Columns of one length share their resamples, and the jackknife of a mean is in closed form; equal to
+    `scipy.stats.bootstrap(method="BCa")` on the same resamples, several times faster. Columns of more than ``MANY`` values
+    may come one at a time: none is kept. No value: all NaN. One value: NaN ends. Equal values: both ends are that value.
 
     >>> [[round(number, 3) for number in interval] for interval in mean_intervals([[0.5, 0.7], [0.2, 0.2, 0.2]])]
     [[0.6, 0.5, 0.7], [0.2, 0.2, 0.2]]

@@ -83,7 +83,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], Callable[[Path], bool]]] = {
     "study": (("study", "STUDY", "--out", "OUT"), there("units/*/tensorboard")),
     "study of two at once": (("study", "STUDY", "--out", "OUT", "--jobs", "2"), there("units/*/tensorboard")),
 }  # fmt: skip
-QUICK = {("sfd", signal.SIGINT), ("evaluate", signal.SIGTERM), ("score", signal.SIGINT)}
+QUICK = {("sfd", signal.SIGINT), ("evaluate", signal.SIGTERM), ("score", signal.SIGINT), ("train", signal.SIGTERM)}
 CASES = [
     pytest.param(command, number, marks=[] if (command, number) in QUICK else [pytest.mark.stress])
     for command in COMMANDS
