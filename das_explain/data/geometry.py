@@ -161,12 +161,12 @@ class Preprocess:
 def _cut(
     image: Image.Image, scaled: tuple[int, int], box: tuple[int, int, int, int], resample: Image.Resampling
 ) -> Image.Image:
-    """``image.resize(scaled, resample).crop(box)``, bit by bit, of a photo that is not upright, without most of what is
-    cropped away.
+    """``image.resize(scaled, resample).crop(box)``, bit by bit, of a photo that is no taller than wide, without most of
+    what is cropped away.
 
     Pillow resamples along rows, then along columns, each in 8 bits (from 13 on the other way round if much taller than
-    wide): columns may go in between. Rows may be left out from the start where a step from row to row is a number that Pillow's box, in
-    float32, holds without rounding.
+    wide): columns may go in between. Rows may be left out from the start where a step from row to row is a number that
+    Pillow's box, in float32, holds without rounding.
     """
     left, top, right, bottom = box
     step = Fraction(image.height, scaled[1])
