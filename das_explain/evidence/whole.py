@@ -31,11 +31,11 @@ class WholeSample:
             return
         sums: dict[str, Any] = {}
         counts: Counter[str] = Counter()
-        means_masks = any("mean_mask" in null.needs for null in nulls)
+        wants_mean = any("mean_mask" in null.needs for null in nulls)
 
         def passing() -> Iterator[Evidence]:
             for evidence in run.evidence():
-                for geometry, masks in evidence.masks.items() if means_masks else ():
+                for geometry, masks in evidence.masks.items() if wants_mean else ():
                     some = masks.any((1, 2))
                     sums[geometry] = sums.get(geometry, 0.0) + masks[some].sum(0, dtype=np.float64)
                     counts[geometry] += int(some.sum())

@@ -31,7 +31,7 @@ from das_explain.scoring.readings import (
 )
 from das_explain.scoring.scorer import CHUNK, ModelFacts, Scored
 from das_explain.stats.designs import intervals_of_designs
-from das_explain.stats.intervals import columns_together, mean_intervals_in_closed_form
+from das_explain.stats.intervals import closed_form_of_parts
 from das_explain.statuses import SCORED
 
 ZERO_CAMS = ("out", 0.5)
@@ -110,14 +110,14 @@ class ReadingTable:
                 values: Sequence[np.ndarray], choice: tuple[Any, Any], faint: np.ndarray = faint
             ) -> tuple[np.ndarray, ...]:
                 of_a, of_b = (each.reshape(len(each), -1) for each in values)
-                together, parts = columns_together(len(of_a)), []
-                for start in range(0, of_a.shape[1], together):
-                    some = np.s_[:, start : start + together]
-                    differences = _differences(of_a[some], of_b[some], *choice)
+
+                def some_differences(some: slice) -> np.ndarray:
+                    differences = _differences(of_a[:, some], of_b[:, some], *choice)
                     if choice[0] == FAINT_OUT:
                         differences[faint] = np.nan
-                    parts.append(mean_intervals_in_closed_form(differences))
-                return tuple(map(np.concatenate, zip(*parts)))
+                    return differences
+
+                return closed_form_of_parts(some_differences, *of_a.shape)
 
             rows = self._rows((block, a, b), keys, intervals, faint=bool(faint.any()))
             yield pd.DataFrame(rows, columns=list(READINGS))

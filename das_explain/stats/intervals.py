@@ -5,7 +5,7 @@ Every generator starts from one fixed seed (`resampling`), so the same values gi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -97,16 +97,17 @@ def mean_intervals_in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.nd
     >>> [array.round(3).tolist() for array in mean_intervals_in_closed_form(np.array([[0.5, 0.2], [0.7, np.nan]]))]
     [[2, 1], [0.6, 0.2], [0.461, nan], [0.739, nan]]
     """
-    together = columns_together(len(values))
-    starts = range(0, max(1, values.shape[1]), together)
-    parts = [_in_closed_form(values[:, start : start + together]) for start in starts]
-    n, middle, low, high = map(np.concatenate, zip(*parts))
-    return n, middle, low, high
+    return closed_form_of_parts(lambda some: values[:, some], *values.shape)
 
 
-def columns_together(n: int) -> int:
-    """How many columns of n values are best looked at at a time, by `mean_intervals_in_closed_form` and who calls it."""
-    return max(1, min(_COLUMNS, _VALUES // max(1, n)))
+def closed_form_of_parts(
+    part: Callable[[slice], np.ndarray], n: int, columns: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`mean_intervals_in_closed_form` of so many columns of n values, of which ``part`` makes some at a time."""
+    together = max(1, min(_COLUMNS, _VALUES // max(1, n)))
+    parts = [_in_closed_form(part(slice(start, start + together))) for start in range(0, max(1, columns), together)]
+    counts, middle, low, high = map(np.concatenate, zip(*parts))
+    return counts, middle, low, high
 
 
 def _in_closed_form(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -29,6 +29,7 @@ from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from tests.explain import test_pipeline
 from tests.explain.test_pipeline import LABELS, everything, write_photos
+from tests.explain.test_pipeline import setting as gated  # noqa: F401 - a fixture
 from tests.runs import assert_same_numbers
 
 MEASURED = ("average_drop", "deletion")
@@ -117,6 +118,23 @@ def test_the_values_are_those_of_the_measure_on_the_null_s_map(whole: Run, setti
 def test_neither_engine_nor_batch_moves_a_number(whole: Run, setting: dict, tmp_path: Path, how: dict[str, Any]):
     other = run(setting, tmp_path / "run", scoring=SCORING, **HOW, **how).table("nulls")
     assert_same_numbers(other, whole.table("nulls"))
+
+
+def test_deep_and_gated_networks_are_asked_alike_in_any_batch(gated: dict, tmp_path: Path):  # noqa: F811
+    one, many = (
+        test_pipeline.run(
+            gated,
+            tmp_path / str(batch),
+            options=ExplainOptions(measures=("average_drop",)),
+            scoring=replace(SCORING, measures=("average_drop",), nulls=("shuffled", "uniform")),
+            sample=7,
+            batch=batch,
+        ).table("nulls")
+        for batch in (1, 4)
+    )
+    assert set(many["model"]) == {"plain", "das"}
+    assert (many.loc[many["measure"] == "average_drop", "status"] == "ok").sum() > 20
+    assert_same_numbers(one, many)
 
 
 def test_stopped_between_two_parts_it_says_so_and_goes_on(whole: Run, setting: dict, tmp_path: Path):

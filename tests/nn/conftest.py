@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from torch import nn
+
+
+@pytest.fixture(scope="module", autouse=True)
+def caches_go_with_their_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Networks that a module's tests share take up to two gigabytes."""
+    yield
+    for each in vars(request.module).values():
+        if hasattr(each, "cache_clear") and each.__module__ == request.module.__name__:
+            each.cache_clear()
 
 
 @pytest.fixture

@@ -30,13 +30,6 @@ RESNET18 = {
 NETWORKS = [*(("resnet18", name) for name in RESNET18), ("mobilenet_v2", "das"), ("mobilenet_v2", "triplet")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def networks_go_with_their_tests() -> Iterator[None]:
-    """Two gigabytes, for whoever runs tests beside them."""
-    yield
-    network_of.cache_clear()
-
-
 @cache
 def network_of(backbone: str, name: str) -> nn.Module:
     """As after some training, so that every part of a gate has an effect; in float64 and eval mode."""

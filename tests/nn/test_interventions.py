@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -32,13 +31,6 @@ from das_explain.nn.interventions import (
 ADDING = ("a2", "gc")
 MULTIPLYING = tuple(name for name in ATTENTION if name not in ADDING)
 DAS_VARIANTS = {letter: {"variant": letter} for letter in "bdef"} | {"norms": {"norms": ("batch", "feature")}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def networks_go_with_their_tests() -> Iterator[None]:
-    """Two gigabytes, for whoever runs tests beside them."""
-    yield
-    network_with.cache_clear()
 
 
 @cache
