@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1e-7  # pytorch-grad-cam's, in both of its min-max steps
+TOGETHER = 4  # maps at full size that stay in a processor's own cache between two steps
 
 
 @dataclass(frozen=True)
@@ -84,21 +85,50 @@ def upsample(native: Tensor, size: tuple[int, int], room: np.ndarray | None = No
     if (height, width) == tuple(native.shape[1:]):
         return _min_max(native)
     if native.device.type == "cpu":
-        rows, columns = _weights(native.shape[1], height), _weights(native.shape[2], width)
-        resized = torch.from_numpy(np.matmul(rows, native.numpy() @ columns.T, out=room))  # (H, h) (N, h, w) (w, W)
-    else:
-        resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+        return torch.from_numpy(_upsampled(native.numpy(), size, room))
+    resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
     lowest = resized.amin((1, 2), keepdim=True)
     return resized.sub_(lowest).div_(EPSILON + resized.amax((1, 2), keepdim=True))
+
+
+def _upsampled(native: np.ndarray, size: tuple[int, int], room: np.ndarray | None) -> np.ndarray:
+    """Maps (N, h, w) -> (N, *size). What the second min-max subtracts and divides by is applied before they are resized:
+    weights sum to 1, and between its first and its last pixel in each direction a bilinear piece has no further extreme."""
+    (height, width), (few_rows, few_columns) = (
+        [weights(small, large) for small, large in zip(native.shape[1:], size)] for weights in (_weights, _ends)
+    )
+    with np.errstate(invalid="ignore"):  # a map that is not finite stays so
+        extremes = few_rows @ (native @ few_columns.T)
+        lowest, highest = (extreme((1, 2), keepdims=True) for extreme in (extremes.min, extremes.max))
+        scaled = (native - lowest) / (EPSILON + (highest - lowest))
+        resized = np.empty((len(native), *size), np.float32) if room is None else room
+        for start in range(0, len(native), TOGETHER):
+            part = slice(start, start + TOGETHER)
+            np.matmul(height, scaled[part] @ width.T, out=resized[part])  # (H, h) (N, h, w) (w, W)
+            np.clip(resized[part], 0, 1, out=resized[part])  # rounding errors
+    return resized
 
 
 @cache
 def _weights(small: int, large: int) -> np.ndarray:
     """What each of ``large`` places takes from ``small`` samples: float32 (large, small), rows that sum to 1."""
+    at, left = _places(small, large)
+    share, samples = (at - left)[:, None], np.arange(small)
+    return ((samples == left[:, None]) * (1 - share) + (samples == left[:, None] + 1) * share).astype(np.float32)
+
+
+@cache
+def _ends(small: int, large: int) -> np.ndarray:
+    """Those rows of ``_weights`` that are the first or the last between two samples."""
+    left = _places(small, large)[1]
+    step = left[1:] != left[:-1]
+    return _weights(small, large)[np.append(True, step) | np.append(step, True)]
+
+
+def _places(small: int, large: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each of ``large`` pixels' centres lies among ``small`` samples, float (large,), and the sample to its left."""
     at = ((np.arange(large) + 0.5) * small / large - 0.5).clip(0, small - 1)
-    left = np.floor(at).clip(max=max(0, small - 2)).astype(int)[:, None]
-    share, places = at[:, None] - left, np.arange(small)
-    return ((places == left) * (1 - share) + (places == left + 1) * share).astype(np.float32)
+    return at, np.floor(at).clip(max=max(0, small - 2)).astype(int)
 
 
 def _min_max(maps: Tensor) -> Tensor:

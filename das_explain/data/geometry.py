@@ -70,7 +70,7 @@ class Geometry:
         top = round((scaled_h - self.size[0]) / 2) if scaled_h >= self.size[0] else -((self.size[0] - scaled_h) // 2)
         return scaled_w, scaled_h, left, top
 
-    def _resample(self, image: Image.Image) -> Image.Image:
+    def _resample(self, image: Image.Image, *, is_mask: bool = False) -> Image.Image:
         height, width = self.size
         resample = FILTERS[self.interpolation]
         if self.fit == "squash":
@@ -80,7 +80,7 @@ class Geometry:
             crop = left, top, left + width, top + height
             if image.width < image.height or width > scaled_w or height > scaled_h:
                 return image.resize((scaled_w, scaled_h), resample).crop(crop)
-            return _cut(image, (scaled_w, scaled_h), crop, resample)
+            return _cut(image, (scaled_w, scaled_h), crop, resample, is_mask)
         x0, y0, x1, y1 = self.box(*image.size)
         inner = (max(x0, 0.0), max(y0, 0.0), min(x1, float(image.width)), min(y1, float(image.height)))
         part = image.resize((min(width, scaled_w), min(height, scaled_h)), resample, box=inner)
@@ -93,7 +93,7 @@ class Geometry:
     def frame_mask(self, mask: np.ndarray) -> np.ndarray:
         """The same view of a mask, bool (h, w) -> bool (H, W): same filter, then at least half covered."""
         grey = (mask.view(np.uint8) != 0).view(np.uint8) * np.uint8(255)  # True may be any byte, and np.where is slow
-        return np.asarray(self._resample(Image.fromarray(grey)), dtype=np.uint8) >= 128
+        return np.asarray(self._resample(Image.fromarray(grey), is_mask=True), dtype=np.uint8) >= 128
 
 
 @dataclass(frozen=True)
@@ -159,10 +159,14 @@ class Preprocess:
 
 
 def _cut(
-    image: Image.Image, scaled: tuple[int, int], box: tuple[int, int, int, int], resample: Image.Resampling
+    image: Image.Image,
+    scaled: tuple[int, int],
+    box: tuple[int, int, int, int],
+    resample: Image.Resampling,
+    is_mask: bool,
 ) -> Image.Image:
     """``image.resize(scaled, resample).crop(box)``, bit by bit, of a photo that is no taller than wide, without most of
-    what is cropped away.
+    what is cropped away; of a mask, black but for the object, without what stays black.
 
     Pillow resamples along rows, then along columns, each in 8 bits (from 13 on the other way round if much taller than
     wide): columns may go in between. Rows may be left out from the start where a step from row to row is a number that
@@ -176,11 +180,28 @@ def _cut(
     if exact:
         reach = int(3 * max(float(step), 1.0)) + 2  # Lanczos', the widest
         first, last = max(0, int(upper) - reach), min(image.height, int(lower) + reach)
-        image = image.crop((0, first, image.width, last))
-    image = image.resize((scaled[0], last - first), resample).crop((left, 0, right, last - first))
-    if exact:
-        return image.resize((right - left, bottom - top), resample, (0, upper - first, right - left, lower - first))
-    return image.resize((right - left, scaled[1]), resample).crop((0, top, right - left, bottom))
+    begin, end = first, last
+    if is_mask:
+        frame = Image.new(image.mode, (right - left, bottom - top))
+        object_box = image.getbbox()
+        if object_box is None or object_box[1] >= last or object_box[3] <= first:
+            return frame
+        begin, end = max(first, object_box[1]), min(last, object_box[3])
+    strip = image.crop((0, begin, image.width, end)).resize((scaled[0], end - begin), resample)
+
+    def along_columns(x0: int, x1: int) -> Image.Image:
+        part = strip.crop((x0, first - begin, x1, last - begin))
+        if exact:
+            return part.resize((x1 - x0, bottom - top), resample, (0, upper - first, x1 - x0, lower - first))
+        return part.resize((x1 - x0, scaled[1]), resample).crop((0, top, x1 - x0, bottom))
+
+    if not is_mask:
+        return along_columns(left, right)
+    x0, _, x1, _ = strip.getbbox() or (0, 0, 0, 0)
+    x0, x1 = max(left, x0), min(right, x1)
+    if x0 < x1:
+        frame.paste(along_columns(x0, x1), (x0 - left, 0))
+    return frame
 
 
 @cache

@@ -33,8 +33,7 @@ from das_explain.measures import (
     road,
     sfd,
 )
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions
-from das_explain.measures.levels import Levels
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, levels_of
 from das_explain.measures.probe import Probe
 from das_explain.measures.ranking import Ranking
 from das_explain.measures.regions import Regions
@@ -103,5 +102,6 @@ def compute_all(
     chosen = [each for each in MEASURES.values() if not each.needs_network] if measures is None else list(measures)
     known = options.regions if options.regions is not None and options.regions.masks is masks else Regions(masks)
     readers = [measure.reader for measure in chosen if measure.reader]
-    options = replace(options, regions=known, levels=Levels(maps), ranking=Ranking(maps, masks, readers))
+    ranking = Ranking(maps, masks, readers)
+    options = replace(options, regions=known, levels=levels_of(maps, options), ranking=ranking)
     return {measure.name: Measured(*measure.compute(maps, masks, options)) for measure in chosen}

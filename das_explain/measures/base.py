@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,14 +134,14 @@ def ranking_of(maps: Tensor, masks: Tensor, options: MeasureOptions) -> Ranking:
 
 def judge(
     maps: Tensor, regions: Regions | None = None, *, needs_outside: bool = False, levels: Levels | None = None
-) -> tuple[Tensor, list[str]]:
+) -> tuple[np.ndarray, list[str]]:
     """Which maps can be scored, bool (N,), and their statuses: ``ok`` or what is degenerate about them.
 
     In this order: ``nonfinite_cam``; ``no_object`` and, where a measure needs pixels off R, ``whole_frame``, both only
     with ``regions``; ``zero_cam``: no weight above 0. ``levels`` of the maps need not be given.
 
     >>> judge(torch.tensor([[[0.0, 1.0]], [[0.0, 0.0]], [[0.0, torch.nan]]]))
-    (tensor([ True, False, False]), ['ok', 'zero_cam', 'nonfinite_cam'])
+    (array([ True, False, False]), ['ok', 'zero_cam', 'nonfinite_cam'])
     """
     levels = levels or Levels(maps)
     conditions = {"nonfinite_cam": ~levels.finite}
@@ -150,7 +151,7 @@ def judge(
             conditions["whole_frame"] = regions.area == regions.masks[0].numel() if len(maps) else regions.area > 0
     conditions["zero_cam"] = levels.highest <= 0
     status = first_that_holds(conditions, len(maps))
-    return torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=maps.device), status
+    return np.array([word == "ok" for word in status], bool), status
 
 
 def from_order(
@@ -193,25 +194,25 @@ def answered(maps: Tensor, values: Tensor, answers: Tensor, **conditions: Tensor
     """
     status = judge(maps)[1]
     conditions = {"nonfinite_output": ~answers.isfinite().all(1), **conditions}
-    heard = first_that_holds(conditions, len(maps))
+    heard = first_that_holds({word: each.cpu().numpy() for word, each in conditions.items()}, len(maps))
     status = [word if word != "ok" else said for word, said in zip(status, heard, strict=True)]
     scored = torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=values.device)
     return Measured(values.double().where(scored, torch.nan), status, {})
 
 
-def total(weights: Tensor) -> Tensor:
+def total(weights: Tensor) -> np.ndarray:
     """Sums of (N, H, W), float64 (N,): along rows in the weights' precision, over rows in float64; six digits."""
-    return weights.sum(2).double().sum(1)
+    return weights.sum(2).double().sum(1).cpu().numpy()
 
 
-def first_that_holds(conditions: dict[str, Tensor], count: int) -> list[str]:
+def first_that_holds(conditions: dict[str, np.ndarray], count: int) -> list[str]:
     """``count`` statuses: each the first word whose condition, bool (N,), holds, else ``ok``.
 
-    >>> first_that_holds({"no_object": torch.tensor([True, False]), "zero_cam": torch.tensor([True, False])}, 2)
+    >>> first_that_holds({"no_object": np.array([True, False]), "zero_cam": np.array([True, False])}, 2)
     ['no_object', 'ok']
     """
     status = ["ok"] * count
     for word, condition in reversed(conditions.items()):
-        for row in condition.nonzero().flatten().tolist():
+        for row in np.flatnonzero(condition):
             status[row] = word
     return status

@@ -6,6 +6,7 @@ Workshops 2020; the same as relevance mass accuracy, Arras et al., CLEVR-XAI, 20
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,8 @@ from das_explain.measures.base import (
     levels_of,
     regions_of,
 )
-from das_explain.measures.regions import divide, in_parts
+from das_explain.measures.levels import as_weights
+from das_explain.measures.regions import add_up
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -38,13 +40,10 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     check_maps(maps, masks)
     regions = regions_of(masks, options)
     scored, status = judge(maps, regions, levels=levels_of(maps, options))
-    parts = [
-        divide(weights, factors.to(weights.dtype))
-        for weights, factors in zip(in_parts(maps.detach()), in_parts(regions.factors), strict=True)
-    ]
-    on_object, elsewhere = (torch.cat(rows).double().sum(1) for rows in zip(*parts, strict=True))
-    share = on_object / (on_object + elsewhere)
-    return Measured(share.where(scored, torch.nan), status, {})
+    on_object, elsewhere = (add_up(as_weights(maps), each) for each in (masks, regions.outside))
+    share = np.full(len(maps), np.nan)
+    np.divide(on_object, on_object + elsewhere, out=share, where=scored)
+    return Measured(torch.from_numpy(share), status, {})
 
 
 MEASURE = Measure("energy_pointing_game", False, (0.0, 1.0), True, compute)

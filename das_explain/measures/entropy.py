@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, levels_of, total
-from das_explain.measures.regions import in_parts
+from das_explain.measures.levels import as_weights, in_parts
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:
@@ -33,9 +34,11 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     check_maps(maps, masks)
     scored, status = judge(maps, levels=levels_of(maps, options))
     # The sum of w first, so that no map has to be divided: H = ln(sum w) - sum(w ln w) / sum w.
-    mass = total(maps)
-    log = torch.cat([total(_w_ln_w(part)) for part in in_parts(maps.detach())]) if len(maps) else mass
-    return Measured((mass.log() - log / mass).clamp(min=0).where(scored, torch.nan), status, {})
+    weights = as_weights(maps)
+    mass, log = total(weights), np.concatenate([total(_w_ln_w(part)) for part in in_parts(weights)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = np.maximum(np.log(mass) - log / mass, 0)
+    return Measured(torch.from_numpy(np.where(scored, entropy, np.nan)), status, {})
 
 
 def _w_ln_w(weights: Tensor) -> Tensor:

@@ -4,48 +4,72 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
+import torch
 from torch import Tensor
+
+from das_explain.cam.maps import TOGETHER
 
 
 class Levels:
-    """Of N maps (N, H, W), in their own precision; a NaN in a map makes NaN of whatever would have looked at it.
+    """Of N maps (N, H, W), in their own precision, as NumPy arrays: a few numbers per map, of which more is asked there in
+    less time. A NaN in a map makes NaN of whatever would have looked at it.
 
-    >>> import torch
     >>> levels = Levels(torch.tensor([[[0.0, 1.0], [0.5, 0.25]]]))
     >>> levels.columns, levels.rows, levels.lowest
-    (tensor([[0.5000, 1.0000]]), tensor([[1.0000, 0.5000]]), tensor([0.]))
+    (array([[0.5, 1. ]], dtype=float32), array([[1. , 0.5]], dtype=float32), array([0.], dtype=float32))
     """
 
-    def __init__(self, maps: Tensor) -> None:
-        self.maps = maps
-        self._each = one_for_all(maps.detach())
+    def __init__(self, maps: Tensor, *, none_below: bool = False) -> None:
+        """``none_below``: no weight is below 0, as ``upsample`` sees to; then none is looked for."""
+        self.maps, self._none_below = maps, none_below
 
     @cached_property
-    def columns(self) -> Tensor:
+    def _extremes(self) -> tuple[np.ndarray, ...]:
+        """Maxima of columns and of rows, minima: a few maps at a time, all while they are in the cache."""
+        parts = []
+        for part in in_parts(as_weights(one_for_all(self.maps))):
+            lowest = part.new_zeros(len(part)) if self._none_below else part.flatten(1).amin(1)
+            parts.append((part.amax(1), part.amax(2), lowest))
+        found = (torch.cat(each).cpu().numpy() for each in zip(*parts))
+        return tuple(np.broadcast_to(each, (len(self.maps), *each.shape[1:])) for each in found)
+
+    @property
+    def columns(self) -> np.ndarray:
         """Each column's maximum, (N, W)."""
-        return self._each.amax(1).expand(len(self.maps), -1)
+        return self._extremes[0]
 
-    @cached_property
-    def rows(self) -> Tensor:
+    @property
+    def rows(self) -> np.ndarray:
         """Each row's maximum, (N, H)."""
-        return self._each.amax(2).expand(len(self.maps), -1)
+        return self._extremes[1]
 
-    @cached_property
-    def highest(self) -> Tensor:
-        """Each map's maximum, (N,)."""
-        return self.rows.amax(1)
-
-    @cached_property
-    def lowest(self) -> Tensor:
+    @property
+    def lowest(self) -> np.ndarray:
         """Each map's minimum, (N,)."""
-        return self._each.flatten(1).amin(1).expand(len(self.maps))
+        return self._extremes[2]
 
     @cached_property
-    def finite(self) -> Tensor:
+    def highest(self) -> np.ndarray:
+        """Each map's maximum, (N,)."""
+        return self.rows.max(1)
+
+    @cached_property
+    def finite(self) -> np.ndarray:
         """Whether all weights of a map are numbers, bool (N,)."""
-        return self.highest.isfinite() & self.lowest.isfinite()
+        return np.isfinite(self.highest) & np.isfinite(self.lowest)
+
+
+def as_weights(maps: Tensor) -> Tensor:
+    """Maps as numbers to reckon with: float64 ones as such, all others in float32."""
+    return maps.detach() if maps.dtype == torch.float64 else maps.detach().float()
 
 
 def one_for_all(maps: Tensor) -> Tensor:
     """The maps (N, H, W), or the one (1, H, W) that stands for all of them: a blind map is expanded, never copied."""
     return maps[:1] if len(maps) > 1 and maps.stride(0) == 0 else maps
+
+
+def in_parts(maps: Tensor) -> tuple[Tensor, ...]:
+    """Maps (N, H, W) as many at a time as are quickest looked at: a few of them on a processor, all on another device."""
+    return maps.split(TOGETHER) if maps.device.type == "cpu" else (maps,)

@@ -54,7 +54,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     values, distances = np.full(len(maps), np.nan), np.full(len(maps), np.nan)
     scored = np.array([word == "ok" for word in status], bool)
     weights = one_for_all(maps.detach()).cpu().numpy()
-    which, lines, highest = _summits(weights, levels.rows[: len(weights)].cpu().numpy())
+    which, lines, highest = _summits(weights, levels.rows[: len(weights)])
     is_shared = len(weights) < len(maps)  # one map's lines stand for all
     measured = options.distances or options.tolerance > 0
     if measured:

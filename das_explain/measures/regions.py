@@ -6,15 +6,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-import torch
 from torch import Tensor
-
-TOGETHER = 4  # maps whose intermediate values stay in the processor's cache
-
-
-def in_parts(maps: Tensor) -> tuple[Tensor, ...]:
-    """Maps (N, H, W) as many at a time as are quickest added up: a few of them on a processor, all on another device."""
-    return maps.split(TOGETHER) if maps.device.type == "cpu" else (maps,)
 
 
 class Regions:
@@ -42,22 +34,19 @@ class Regions:
         return self.masks.cpu().numpy()
 
     @cached_property
-    def factors(self) -> Tensor:
-        """1 on R and 0 off it, float32 (N, H, W): what weights are multiplied by to be added up over R."""
-        # Four times quicker than from bool, of which Pillow gives bytes of 255.
-        return self.masks.view(torch.uint8).clamp(max=1).float()
+    def outside(self) -> Tensor:
+        """The pixels off R, bool (N, H, W)."""
+        return ~self.masks
 
     @cached_property
-    def area(self) -> Tensor:
+    def area(self) -> np.ndarray:
         """Pixels of R, int64 (N,)."""
-        counts = [np.count_nonzero(mask) for mask in self.array]
-        return torch.tensor(counts, dtype=torch.int64, device=self.masks.device)
+        return np.array([np.count_nonzero(mask) for mask in self.array], np.int64)
 
     @cached_property
-    def extents(self) -> Tensor:
+    def extents(self) -> np.ndarray:
         """Bounding rectangles, as the function ``extents`` gives them."""
-        columns, rows = (torch.from_numpy(self.array.any(axis)).to(self.masks.device) for axis in (1, 2))
-        return extents(columns, rows)
+        return extents(*(np.asarray(self.array.any(axis)) for axis in (1, 2)))
 
     def distances(self, row: int, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         """Pixels from k places of image ``row`` to R's nearest pixel, float (k,), 0 on R; R must not be empty."""
@@ -83,39 +72,40 @@ def _outline(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.divmod(np.flatnonzero(outline), mask.shape[1])
 
 
-def divide(weights: Tensor, factors: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Weights (N, H, W) added up along rows: of the pixels on R, and of those off it, (N, H) each, in their precision.
+def add_up(weights: Tensor, masks: Tensor) -> np.ndarray:
+    """Sums of weights (N, H, W), none below 0, over masks, bool (N, H, W): float64 (N,).
 
-    ``factors`` (N, H, W): 1 on R, else 0. ``kept``: factors for the weights off R, of a shape that fits. Each weight
-    goes into one of the sums and 0 into the other, so that neither is a difference that could cancel. Give it as many
-    maps at a time as ``in_parts`` does.
+    What lies on R and what lies off it are added up apart, so that neither is a difference that could cancel.
 
-    >>> divide(torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]]))
-    (tensor([[5.]]), tensor([[2.]]))
+    >>> add_up(torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[True, False, True]]]))
+    array([5.])
     """
-    part = weights * factors
-    on_rows = part.sum(2)
-    torch.sub(weights, part, out=part)
-    return on_rows, (part if kept is None else part.mul_(kept)).sum(2)
+    if weights.device.type == "cpu":
+        return np.array([add_up_map(each, mask) for each, mask in zip(weights.numpy(), masks.numpy())], float)
+    return (weights * masks).sum(2).double().sum(1).cpu().numpy()
 
 
-def extents(columns: Tensor, rows: Tensor) -> Tensor:
+def add_up_map(weights: np.ndarray, mask: np.ndarray) -> float:
+    """The same of one map, (H, W) each: in double precision, in a quarter of the time of a product and its sum."""
+    return cv2.norm(weights, cv2.NORM_L1, mask.view(np.uint8)) if weights.size else 0.0
+
+
+def extents(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Smallest upright rectangle around what occupies columns, bool (N, W), and rows, bool (N, H): int64 (N, 4).
 
     xyxy exclusive; where nothing is occupied (W, H, 0, 0), which joins with any other rectangle by ``join``.
 
-    >>> extents(torch.tensor([[False, True, True]]), torch.tensor([[True, False]])).tolist()
+    >>> extents(np.array([[False, True, True]]), np.array([[True, False]])).tolist()
     [[1, 0, 3, 1]]
     """
     edges = []
     for along in (columns, rows):
-        length = along.shape[1]
-        index = torch.arange(length, device=along.device)
-        edges.append((torch.where(along, index, length).amin(1), torch.where(along, index, -1).amax(1) + 1))
+        length, occupied = along.shape[1], along.any(1)
+        edges.append((np.where(occupied, along.argmax(1), length), occupied * (length - along[:, ::-1].argmax(1))))
     (x0, x1), (y0, y1) = edges
-    return torch.stack((x0, y0, x1, y1), dim=1)
+    return np.stack((x0, y0, x1, y1), axis=1)
 
 
-def join(first: Tensor, second: Tensor) -> Tensor:
+def join(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Smallest rectangles that hold both: ``extents`` int64 (N, 4) twice -> int64 (N, 4)."""
-    return torch.cat((torch.minimum(first[:, :2], second[:, :2]), torch.maximum(first[:, 2:], second[:, 2:])), dim=1)
+    return np.concatenate((np.minimum(first[:, :2], second[:, :2]), np.maximum(first[:, 2:], second[:, 2:])), axis=1)

@@ -18,6 +18,7 @@ from das_explain.cam.maps import upsample
 from das_explain.evidence.values import Evidence, Key
 from das_explain.evidence.whole import WholeSample
 from das_explain.measures import MEASURES, Measured, Regions, compute_all
+from das_explain.measures.levels import Levels
 from das_explain.nulls import NULLS, Null
 from das_explain.scoring.options import ScoreOptions
 from das_explain.statuses import SCORED
@@ -126,7 +127,10 @@ class Scorer:
                 geometry = evidence.geometries[key.model]
                 here, usable = regions[geometry], scored.reasons[key.model][positions] == "ok"
                 options = replace(
-                    self.options.for_measures(), regions=here, shared=self._shared_pixels(key, maps, evidence)
+                    self.options.for_measures(),
+                    regions=here,
+                    shared=self._shared_pixels(key, maps, evidence),
+                    levels=Levels(maps[key], none_below=True),
                 )
                 own = compute_all(maps[key], here.masks, options, self.on_maps)
                 if geometry not in blind:
