@@ -14,6 +14,7 @@ class Regions:
 
     Models, blocks and nulls share masks: whoever scores them makes one ``Regions`` and hands it on.
 
+    >>> import torch
     >>> from das_explain.measures import MeasureOptions, Regions, compute_all
     >>> masks = torch.tensor([[[False, True, True], [False, False, True]]])
     >>> regions = Regions(masks)
@@ -77,6 +78,7 @@ def add_up(weights: Tensor, masks: Tensor) -> np.ndarray:
 
     What lies on R and what lies off it are added up apart, so that neither is a difference that could cancel.
 
+    >>> import torch
     >>> add_up(torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[True, False, True]]]))
     array([5.])
     """
