@@ -97,15 +97,14 @@ class Shards:
             with opened_by_name(path) as name, pq.ParquetFile(name) as file:
                 there, groups = file.schema_arrow, range(file.metadata.num_row_groups)
                 size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-            wanted = [name for name in columns or SCHEMA.names if name in there.names or name not in OPTIONAL]
-            if other := [
-                name for name in wanted if name in there.names and there.field(name).type != SCHEMA.field(name).type
-            ]:
-                raise pa.ArrowInvalid(f"{other[0]} is no {SCHEMA.field(other[0]).type}")
-            if size > MOST_BYTES:
-                raise pa.ArrowInvalid(f"it unpacks to {size:,} bytes")
-            with opened_by_name(path) as name:
-                table = pq.read_table(name, columns=wanted, memory_map=False, partitioning=None)
+                wanted = [each for each in columns or SCHEMA.names if each in there.names or each not in OPTIONAL]
+                if other := [
+                    each for each in wanted if each in there.names and there.field(each).type != SCHEMA.field(each).type
+                ]:
+                    raise pa.ArrowInvalid(f"{other[0]} is no {SCHEMA.field(other[0]).type}")
+                if size > MOST_BYTES:
+                    raise pa.ArrowInvalid(f"it unpacks to {size:,} bytes")
+                table = file.read(columns=wanted)
             if empty := [name for name in wanted if name not in MAY_LACK and table[name].null_count]:
                 raise pa.ArrowInvalid(f"{empty[0]} lacks values")
             return table
