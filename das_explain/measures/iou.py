@@ -27,6 +27,7 @@ from das_explain.measures.base import (
     levels_of,
     regions_of,
 )
+from das_explain.measures.levels import as_weights
 
 STEPS = 1024
 """Thresholds that are tried: k / 1024, exact in binary, so that no pixel falls on the wrong side by rounding."""
@@ -51,18 +52,23 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
         raise UsageError(f"threshold must lie in (0, 1], not {options.threshold}")
     regions = regions_of(masks, options)
     scored, status = judge(maps, regions, levels=levels_of(maps, options))
-    salient = maps.detach() >= _at_least(options.threshold, maps.dtype)
-    both, either = (_count(region) for region in (salient & masks, salient | masks))
+    weights = as_weights(maps)
+    salient, both = _counts(weights, masks, _at_least(options.threshold, weights.dtype))
     share = np.full(len(maps), np.nan)
-    np.divide(both, either, out=share, where=scored)
+    np.divide(both, salient + regions.area - both, out=share, where=scored)
     return Measured(torch.from_numpy(share), status, {})
 
 
-def _count(region: Tensor) -> np.ndarray:
-    """True pixels of each, bool (N, H, W) -> int64 (N,)."""
-    if region.device.type == "cpu":  # a tenth of torch's time
-        return np.array([np.count_nonzero(each) for each in region.numpy()], np.int64)
-    return region.sum((1, 2)).cpu().numpy()
+def _counts(weights: Tensor, masks: Tensor, least: float) -> np.ndarray:
+    """How many pixels of each map (N, H, W) weigh at least that much, and how many of these lie on R: int64 (2, N)."""
+    if weights.device.type != "cpu":
+        salient = weights >= least
+        return torch.stack((salient.sum((1, 2)), (salient & masks).sum((1, 2)))).cpu().numpy()
+    counts = np.empty((2, len(weights)), np.int64)
+    for row, (values, mask) in enumerate(zip(weights.numpy(), masks.numpy())):  # in less than half of torch's time
+        region = values >= least
+        counts[:, row] = np.count_nonzero(region), np.count_nonzero(np.logical_and(region, mask, out=region))
+    return counts
 
 
 def _at_least(threshold: float, dtype: torch.dtype) -> float:

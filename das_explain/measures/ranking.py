@@ -93,7 +93,8 @@ class Ranking:
                 weights = np.maximum(weights, 0)
             mask = self.masks[row].numpy().ravel()
             # Non-negative floats are ordered as their bits are; the sign's place, at the other end, tells who is on R.
-            keys = weights.view(np.uint32) << np.uint32(1) | (mask.view(np.uint8) != 0)
+            keys = weights.view(np.uint32) << np.uint32(1)
+            keys |= mask.astype(np.uint32)
             keys.sort()
         else:
             keys = self._sorted[row].cpu().numpy().view(np.uint32) ^ np.uint32(_SIGN)
