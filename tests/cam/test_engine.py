@@ -331,6 +331,8 @@ def test_maps_are_resized_as_torch_resizes_them_whatever_the_precision_around(na
         found = upsample(maps, size)
     assert found.dtype == torch.float32
     assert torch.allclose(found, expected, rtol=0, atol=2e-6)
+    assert found.min() == 0
+    assert found.max() <= 1
     assert torch.equal(upsample(maps[3:4], size)[0], found[3]), "alone as among others"
     maps[4, 0, 0] = torch.nan
     assert upsample(maps, size).isnan().any((1, 2)).tolist() == [False] * 4 + [True]

@@ -121,6 +121,23 @@ def test_mask_lies_where_the_photo_shows_the_object(size, geometry):
     np.testing.assert_array_equal(framed, geometry.frame(painted)[..., 0] >= 128)
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_mask_is_framed_as_torchvision_frames_it(data):
+    """What stays black is left out on the way: objects of any size at any place, several, and none."""
+    width, height = data.draw(st.integers(1, 90)), data.draw(st.integers(1, 60))
+    mask = np.zeros((height, width), bool)
+    for _ in range(data.draw(st.integers(0, 3))):
+        top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+        mask[top : top + data.draw(st.integers(1, height)), left : left + data.draw(st.integers(1, width))] ^= True
+    filters = st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"])
+    sides = st.integers(1, 40)
+    geometry = Geometry((data.draw(sides), data.draw(sides)), data.draw(st.integers(1, 50)), data.draw(filters))
+    if max(width, height) <= 16 * min(width, height):
+        black_and_white = Image.fromarray(mask.astype(np.uint8) * 255)
+        np.testing.assert_array_equal(geometry.frame_mask(mask), reference(black_and_white, geometry) >= 128)
+
+
 def test_padding_is_never_object():
     mask = Geometry((40, 80), 40).frame_mask(np.ones((40, 60), bool))
     assert mask[:, 10:70].all()
