@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from das_explain.errors import DasExplainError
@@ -218,14 +219,14 @@ class TableWriter:
     def __enter__(self) -> TableWriter:
         self.partial.unlink(missing_ok=True)
         self._file = self.partial.open("x", encoding="utf-8", newline="")
-        csv.writer(self._file, lineterminator="\n").writerow(self.columns)
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow(self.columns)
         return self
 
-    def add(self, table: pd.DataFrame) -> None:
+    def add(self, table: pd.DataFrame | Mapping[str, np.ndarray]) -> None:
         """Appends rows; numbers with six significant digits, NaN and None as empty cells."""
-        how = {"index": False, "header": False, "float_format": "%.6g", "lineterminator": "\n"}
         try:
-            table.to_csv(self._file, columns=self.columns, **how)
+            self._rows.writerows(zip(*(_cells(table[name]) for name in self.columns), strict=True))
         except OSError as error:
             raise naming(error, self.path) from None
 
@@ -238,6 +239,14 @@ class TableWriter:
             raise naming(error, self.path) from None
         finally:
             self.partial.unlink(missing_ok=True)
+
+
+def _cells(column: pd.Series | np.ndarray) -> list[Any]:
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
+        return ["" if number != number else f"{number:.6g}" for number in column.tolist()]
+    if isinstance(column, pd.Series):
+        column = column.astype(object).where(column.notna(), None)
+    return ["" if value is None or value != value else value for value in column.tolist()]
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -56,37 +56,37 @@ def score_rows(models: Sequence[ModelFacts], evidence: Evidence, scored: Scored)
     return table
 
 
-def measure_rows(evidence: Evidence, scored: Scored) -> pd.DataFrame:
-    """The rows of measures.csv: image by image, models, blocks and measures in order."""
-    return _long(evidence, scored, nulls=False).drop(columns="null")
+def measure_rows(evidence: Evidence, scored: Scored) -> dict[str, np.ndarray]:
+    """The columns of measures.csv: image by image, models, blocks and measures in order."""
+    return _long(evidence, scored, nulls=False)
 
 
-def null_rows(evidence: Evidence, scored: Scored) -> pd.DataFrame:
-    """The rows of nulls.csv: of images whose own map could be scored by some measure."""
+def null_rows(evidence: Evidence, scored: Scored) -> dict[str, np.ndarray]:
+    """The columns of nulls.csv: of images whose own map could be scored by some measure."""
     return _long(evidence, scored, nulls=True)
 
 
-def _long(evidence: Evidence, scored: Scored, *, nulls: bool) -> pd.DataFrame:
+def _long(evidence: Evidence, scored: Scored, *, nulls: bool) -> dict[str, np.ndarray]:
     at = [each for each in scored.values if bool(each[2]) == nulls]
-    count = len(evidence)
     images = np.array([photo.image for photo in evidence.photos], dtype=object)
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in tables.NULLS}
-    for key, measure, null in at:
-        cells = {
-            "image": images,
-            "model": np.full(count, key.model, object),
-            "block": np.full(count, key.block, object),
-            "null": np.full(count, null, object),
-            "measure": np.full(count, measure, object),
-            "value": scored.values[key, measure, null],
-            "status": scored.statuses[key, measure, null],
-        }
-        for name in tables.NULLS:
-            parts[name].append(cells[name])
-    table = pd.DataFrame({name: _interleave(each) for name, each in parts.items()})
+    same = {
+        "image": np.repeat(images, len(at)),
+        **{
+            name: np.tile(np.array(each, dtype=object), len(images))
+            for name, each in (
+                ("model", [key.model for key, _, _ in at]),
+                ("block", [key.block for key, _, _ in at]),
+                ("null", [null for _, _, null in at]),
+                ("measure", [measure for _, measure, _ in at]),
+            )
+        },
+        "value": _interleave([scored.values[each] for each in at]),
+        "status": _interleave([scored.statuses[each] for each in at]),
+    }
     if not (nulls and at):
-        return table
-    return table[_interleave([scored.reasons[key.model] == "ok" for key, _, _ in at])]
+        return same
+    known = _interleave([scored.reasons[key.model] == "ok" for key, _, _ in at])
+    return {name: column[known] for name, column in same.items()}
 
 
 def _facts(evidence: Evidence, model: ModelFacts) -> dict[str, np.ndarray]:
