@@ -134,14 +134,14 @@ def ranking_of(maps: Tensor, masks: Tensor, options: MeasureOptions) -> Ranking:
 
 def judge(
     maps: Tensor, regions: Regions | None = None, *, needs_outside: bool = False, levels: Levels | None = None
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[Tensor, list[str]]:
     """Which maps can be scored, bool (N,), and their statuses: ``ok`` or what is degenerate about them.
 
     In this order: ``nonfinite_cam``; ``no_object`` and, where a measure needs pixels off R, ``whole_frame``, both only
     with ``regions``; ``zero_cam``: no weight above 0. ``levels`` of the maps need not be given.
 
     >>> judge(torch.tensor([[[0.0, 1.0]], [[0.0, 0.0]], [[0.0, torch.nan]]]))
-    (array([ True, False, False]), ['ok', 'zero_cam', 'nonfinite_cam'])
+    (tensor([ True, False, False]), ['ok', 'zero_cam', 'nonfinite_cam'])
     """
     levels = levels or Levels(maps)
     conditions = {"nonfinite_cam": ~levels.finite}
@@ -151,7 +151,7 @@ def judge(
             conditions["whole_frame"] = regions.area == regions.masks[0].numel() if len(maps) else regions.area > 0
     conditions["zero_cam"] = levels.highest <= 0
     status = first_that_holds(conditions, len(maps))
-    return np.array([word == "ok" for word in status], bool), status
+    return torch.tensor([word == "ok" for word in status], dtype=torch.bool, device=maps.device), status
 
 
 def from_order(

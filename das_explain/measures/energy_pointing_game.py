@@ -42,7 +42,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     scored, status = judge(maps, regions, levels=levels_of(maps, options))
     on_object, elsewhere = (add_up(as_weights(maps), each) for each in (masks, regions.outside))
     share = np.full(len(maps), np.nan)
-    np.divide(on_object, on_object + elsewhere, out=share, where=scored)
+    np.divide(on_object, on_object + elsewhere, out=share, where=scored.cpu().numpy())
     return Measured(torch.from_numpy(share), status, {})
 
 

@@ -38,7 +38,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     mass, log = total(weights), np.concatenate([total(_w_ln_w(part)) for part in in_parts(weights)])
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = np.maximum(np.log(mass) - log / mass, 0)
-    return Measured(torch.from_numpy(np.where(scored, entropy, np.nan)), status, {})
+    return Measured(torch.from_numpy(np.where(scored.cpu().numpy(), entropy, np.nan)), status, {})
 
 
 def _w_ln_w(weights: Tensor) -> Tensor:

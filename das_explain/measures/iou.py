@@ -55,7 +55,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     weights = as_weights(maps)
     salient, both = _counts(weights, masks, _at_least(options.threshold, weights.dtype))
     share = np.full(len(maps), np.nan)
-    np.divide(both, salient + regions.area - both, out=share, where=scored)
+    np.divide(both, salient + regions.area - both, out=share, where=scored.cpu().numpy())
     return Measured(torch.from_numpy(share), status, {})
 
 
@@ -97,7 +97,7 @@ class IouByThreshold:
     def add(self, maps: Tensor, masks: Tensor) -> None:
         """Takes in further images: maps float (N, H, W) in [0, 1], masks bool (N, H, W)."""
         check_maps(maps, masks)
-        scored = judge(maps, regions_of(masks, DEFAULTS))[0]
+        scored = judge(maps, regions_of(masks, DEFAULTS))[0].tolist()
         bins = (maps.detach().clamp(0, 1) * STEPS).long()  # a power of two: exact
         cells = (2 * bins + masks).flatten(1).cpu().numpy()
         for row in np.flatnonzero(scored):
