@@ -98,8 +98,8 @@ class Shards:
                 there, groups = file.schema_arrow, range(file.metadata.num_row_groups)
                 size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
                 wanted = [each for each in columns or SCHEMA.names if each in there.names or each not in OPTIONAL]
-                if lacking := [each for each in wanted if each not in there.names]:
-                    raise pa.ArrowInvalid(f"it has no column {lacking[0]}")
+                if odd := [each for each in wanted if there.names.count(each) != 1]:
+                    raise pa.ArrowInvalid(f"{there.names.count(odd[0]) or 'no'} columns are called {odd[0]}")
                 if other := [each for each in wanted if there.field(each).type != SCHEMA.field(each).type]:
                     raise pa.ArrowInvalid(f"{other[0]} is no {SCHEMA.field(other[0]).type}")
                 if size > MOST_BYTES:

@@ -73,6 +73,7 @@ FILES: dict[str, Callable[[Path], object]] = {
 }
 COLUMNS: dict[str, Callable[[Path], object]] = {
     **{f"no {name}": columns(lambda table, name=name: table.drop_columns([name])) for name in ("image", "maps", "logits", "masks", "region", "status")},
+    **{f"{name} twice": columns(lambda table, name=name: table.append_column(name, table[name])) for name in ("image", "maps", "label")},
     "no column": columns(lambda table: table.select([])),
     "no row": columns(lambda table: table.slice(0, 0)),
     "a row less": columns(lambda table: table.slice(0, 2)),
