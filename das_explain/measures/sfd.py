@@ -143,7 +143,7 @@ def score_regions(
 ) -> SFD:
     """``sfd_score`` on masks and maps of which much is known already; the names and shapes must be right.
 
-    float32 maps are scaled in float32 and added up in float64; float64 maps are float64 throughout.
+    float32 maps are scaled in float32 and added up to six digits; float64 maps are float64 throughout.
     """
     weights = as_weights(cam)
     levels = levels or Levels(cam)
