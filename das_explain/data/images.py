@@ -84,12 +84,14 @@ def decode_image(path: str | os.PathLike[str]) -> Image.Image:
     """
     with _open_image(path) as image:
         width, height = image.size
-        if width * height > MAX_PIXELS:
+        reduced = width * height > MAX_PIXELS
+        if reduced:
             _reduce(image, path)
-        image.load()
+        image.load()  # Pillow 10 turns a TIFF here
         turned = _make_upright(image)
         rgb = as_rgb(image)
-        rgb.info = {"full_size": (height, width) if turned else (width, height)}
+        whole = (height, width) if turned else (width, height)
+        rgb.info = {"full_size": whole if reduced else rgb.size}
         return rgb
 
 

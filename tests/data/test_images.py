@@ -68,7 +68,11 @@ def test_cmyk(tmp_path):
 
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.pgm"])
 def test_16_bit_grey_is_scaled_not_clipped(tmp_path, name):
-    Image.fromarray(np.array([[0, 257 * 40], [257 * 128, 65535]], np.uint16)).save(tmp_path / name)
+    grey = np.array([[0, 257 * 40], [257 * 128, 65535]], np.uint16)
+    if name == "x.pgm":  # which Pillow 10 does not write
+        (tmp_path / name).write_bytes(b"P5 2 2 65535\n" + grey.astype(">u2").tobytes())
+    else:
+        Image.fromarray(grey).save(tmp_path / name)
     rgb_is(decode_image(tmp_path / name), [[v] * 3 for v in (0, 40, 128, 255)])
 
 
