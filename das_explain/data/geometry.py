@@ -183,10 +183,10 @@ def _cut(
     begin, end = first, last
     if is_mask:
         frame = Image.new(image.mode, (right - left, bottom - top))
-        object_box = image.getbbox()
-        if object_box is None or object_box[1] >= last or object_box[3] <= first:
+        _, y0, _, y1 = image.getbbox() or (0, 0, 0, 0)
+        begin, end = max(first, y0), min(last, y1)
+        if begin >= end:
             return frame
-        begin, end = max(first, object_box[1]), min(last, object_box[3])
     strip = image.crop((0, begin, image.width, end)).resize((scaled[0], end - begin), resample)
 
     def along_columns(x0: int, x1: int) -> Image.Image:

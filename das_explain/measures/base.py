@@ -200,9 +200,11 @@ def answered(maps: Tensor, values: Tensor, answers: Tensor, **conditions: Tensor
     return Measured(values.double().where(scored, torch.nan), status, {})
 
 
-def total(weights: Tensor) -> np.ndarray:
-    """Sums of (N, H, W), float64 (N,): along rows in the weights' precision, over rows in float64; six digits."""
-    return weights.sum(2).double().sum(1).cpu().numpy()
+def share(part: np.ndarray, whole: np.ndarray, scored: Tensor) -> Tensor:
+    """part / whole, float64 (N,), of the maps that can be scored, bool (N,); NaN of the others."""
+    shares = np.full(len(part), np.nan)
+    np.divide(part, whole, out=shares, where=scored.cpu().numpy())
+    return torch.from_numpy(shares)
 
 
 def first_that_holds(conditions: dict[str, np.ndarray], count: int) -> list[str]:

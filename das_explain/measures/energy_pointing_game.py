@@ -6,8 +6,6 @@ Workshops 2020; the same as relevance mass accuracy, Arras et al., CLEVR-XAI, 20
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from das_explain.measures.base import (
@@ -19,6 +17,7 @@ from das_explain.measures.base import (
     judge,
     levels_of,
     regions_of,
+    share,
 )
 from das_explain.measures.levels import as_weights
 from das_explain.measures.regions import add_up
@@ -33,6 +32,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     Returns:
         No extras. Statuses ``nonfinite_cam``, ``no_object``, ``zero_cam``.
 
+    >>> import torch
     >>> maps, masks = torch.tensor([[[0.5, 0.25, 0.25]]]), torch.tensor([[[True, False, False]]])
     >>> compute(maps, masks).values
     tensor([0.5000], dtype=torch.float64)
@@ -41,9 +41,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     regions = regions_of(masks, options)
     scored, status = judge(maps, regions, levels=levels_of(maps, options))
     on_object, elsewhere = (add_up(as_weights(maps), each) for each in (masks, regions.outside))
-    share = np.full(len(maps), np.nan)
-    np.divide(on_object, on_object + elsewhere, out=share, where=scored.cpu().numpy())
-    return Measured(torch.from_numpy(share), status, {})
+    return Measured(share(on_object, on_object + elsewhere, scored), status, {})
 
 
 MEASURE = Measure("energy_pointing_game", False, (0.0, 1.0), True, compute)

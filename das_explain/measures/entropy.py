@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, levels_of, total
-from das_explain.measures.levels import as_weights, in_parts
+from das_explain.measures.base import DEFAULTS, Measure, Measured, MeasureOptions, check_maps, judge, levels_of
+from das_explain.measures.levels import as_weights, in_parts, total
 
 
 def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> Measured:

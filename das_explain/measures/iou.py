@@ -26,6 +26,7 @@ from das_explain.measures.base import (
     judge,
     levels_of,
     regions_of,
+    share,
 )
 from das_explain.measures.levels import as_weights
 
@@ -54,9 +55,7 @@ def compute(maps: Tensor, masks: Tensor, options: MeasureOptions = DEFAULTS) -> 
     scored, status = judge(maps, regions, levels=levels_of(maps, options))
     weights = as_weights(maps)
     salient, both = _counts(weights, masks, _at_least(options.threshold, weights.dtype))
-    share = np.full(len(maps), np.nan)
-    np.divide(both, salient + regions.area - both, out=share, where=scored.cpu().numpy())
-    return Measured(torch.from_numpy(share), status, {})
+    return Measured(share(both, salient + regions.area - both, scored), status, {})
 
 
 def _counts(weights: Tensor, masks: Tensor, least: float) -> np.ndarray:

@@ -65,6 +65,11 @@ def as_weights(maps: Tensor) -> Tensor:
     return maps.detach() if maps.dtype == torch.float64 else maps.detach().float()
 
 
+def total(weights: Tensor) -> np.ndarray:
+    """Sums of (N, H, W), float64 (N,): along rows in the weights' precision, over rows in float64; six digits."""
+    return weights.sum(2).double().sum(1).cpu().numpy()
+
+
 def one_for_all(maps: Tensor) -> Tensor:
     """The maps (N, H, W), or the one (1, H, W) that stands for all of them: a blind map is expanded, never copied."""
     return maps[:1] if len(maps) > 1 and maps.stride(0) == 0 else maps

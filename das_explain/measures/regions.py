@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from das_explain.measures.levels import total
+
 
 class Regions:
     """R of N images: ``masks`` bool (N, H, W), never changed afterwards; all else is derived when first asked for.
@@ -84,7 +86,7 @@ def add_up(weights: Tensor, masks: Tensor) -> np.ndarray:
     """
     if weights.device.type == "cpu":
         return np.array([add_up_map(each, mask) for each, mask in zip(weights.numpy(), masks.numpy())], float)
-    return (weights * masks).sum(2).double().sum(1).cpu().numpy()
+    return total(weights * masks)
 
 
 def add_up_map(weights: np.ndarray, mask: np.ndarray) -> float:

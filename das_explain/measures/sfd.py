@@ -82,7 +82,7 @@ class SFD:
 
 def bounding_box(region: Tensor) -> Tensor:
     """Smallest upright rectangle that holds each region: bool (N, H, W) -> int64 (N, 4) xyxy exclusive; empty -> zeros."""
-    return torch.from_numpy(_none_as_zeros(_extents_of(region))).to(region.device)
+    return torch.from_numpy(_none_as_zeros(Regions(region).extents)).to(region.device)
 
 
 def fill_box(box: Tensor, height: int, width: int) -> Tensor:
@@ -159,7 +159,7 @@ def score_regions(
     salient = extents(*(along.astype(np.float64) >= threshold for along in (levels.columns, levels.rows)))
     rectangle = join(regions.extents, salient)
     if shared is not None:
-        rectangle = join(rectangle, _extents_of(shared))
+        rectangle = join(rectangle, Regions(shared).extents)
     rectangle = _none_as_zeros(rectangle)
     n_r = regions.area
     if box == "rect":
@@ -169,7 +169,7 @@ def score_regions(
     else:
         kept = weights.double() >= threshold
         off = (kept if shared is None else kept | shared) & regions.outside
-        n_n = off.sum((1, 2)).cpu().numpy()
+        n_n = Regions(off).area
 
     in_r, in_n = _sums(weights, SCALINGS[scaling], regions, off, rectangle)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -193,11 +193,6 @@ def score_regions(
         torch.from_numpy(each).to(cam.device) for each in (*numbers, np.where(scored[:, None], rectangle, 0))
     )
     return SFD(of_score, of_r, of_n, boxes, first_that_holds(conditions, len(cam)))
-
-
-def _extents_of(region: Tensor) -> np.ndarray:
-    pixels = region.cpu().numpy()  # where it takes a tenth of torch's time
-    return extents(*(np.asarray(pixels.any(axis)) for axis in (1, 2)))
 
 
 def _none_as_zeros(rectangle: np.ndarray) -> np.ndarray:

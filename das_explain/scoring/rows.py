@@ -69,24 +69,23 @@ def null_rows(evidence: Evidence, scored: Scored) -> dict[str, np.ndarray]:
 def _long(evidence: Evidence, scored: Scored, *, nulls: bool) -> dict[str, np.ndarray]:
     at = [each for each in scored.values if bool(each[2]) == nulls]
     images = np.array([photo.image for photo in evidence.photos], dtype=object)
-    same = {
+
+    def of_each_image(cells: list[str]) -> np.ndarray:
+        return np.tile(np.array(cells, dtype=object), len(images))
+
+    columns = {
         "image": np.repeat(images, len(at)),
-        **{
-            name: np.tile(np.array(each, dtype=object), len(images))
-            for name, each in (
-                ("model", [key.model for key, _, _ in at]),
-                ("block", [key.block for key, _, _ in at]),
-                ("null", [null for _, _, null in at]),
-                ("measure", [measure for _, measure, _ in at]),
-            )
-        },
+        "model": of_each_image([key.model for key, _, _ in at]),
+        "block": of_each_image([key.block for key, _, _ in at]),
+        "null": of_each_image([null for _, _, null in at]),
+        "measure": of_each_image([measure for _, measure, _ in at]),
         "value": _interleave([scored.values[each] for each in at]),
         "status": _interleave([scored.statuses[each] for each in at]),
     }
     if not (nulls and at):
-        return same
+        return columns
     known = _interleave([scored.reasons[key.model] == "ok" for key, _, _ in at])
-    return {name: column[known] for name, column in same.items()}
+    return {name: column[known] for name, column in columns.items()}
 
 
 def _facts(evidence: Evidence, model: ModelFacts) -> dict[str, np.ndarray]:
