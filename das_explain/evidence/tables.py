@@ -244,9 +244,9 @@ class TableWriter:
 def _cells(column: pd.Series | np.ndarray) -> list[Any]:
     if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
         return ["" if number != number else f"{number:.6g}" for number in column.tolist()]
-    if isinstance(column, pd.Series):
-        column = column.astype(object).where(column.notna(), None)
-    return ["" if value is None or value != value else value for value in column.tolist()]
+    if not isinstance(column.dtype, np.dtype):
+        column = column.to_numpy(object, na_value=None)
+    return ["" if value is None or value is pd.NA or value != value else value for value in column.tolist()]
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

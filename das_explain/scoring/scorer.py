@@ -81,7 +81,7 @@ class Scorer:
         nulls = [NULLS[name] for name in self.options.nulls]
         self.nulls = whole.usable(nulls) if whole else [null for null in nulls if null.blind and not null.needs]
         self.asked = [null.name for null in self.nulls if null.name in asked]
-        self._rooms: dict[str, np.ndarray] = {}  # by model, for its maps of a block at full size
+        self._rooms: dict[tuple[int, int], Tensor] = {}  # by size
 
     def score(self, evidence: Evidence, first: int = 0) -> Scored:
         """The values of all images; ``first`` is the rank of its first shown image among all that were shown."""
@@ -120,47 +120,53 @@ class Scorer:
         names = [evidence.photos[i].image for i in positions]
         for block in dict.fromkeys(key.block for key in self.keys):
             keys = [key for key in self.keys if key.block == block and key in evidence.maps]
-            natives = {key: self._with_partners(evidence, key, rows, first) for key in keys}
-            both = {key: self._upsample(evidence, key, native) for key, native in natives.items()}
-            maps = {key: each[: len(rows)] for key, each in both.items()}
+            shared = self._shared_pixels(keys, evidence, rows)
             for key in keys:
                 geometry = evidence.geometries[key.model]
                 here, usable = regions[geometry], scored.reasons[key.model][positions] == "ok"
+                native = self._with_partners(evidence, key, rows, first)
+                both = self._room(evidence.sizes[geometry], len(native))
+                maps = self._upsample(native[: len(rows)], both[: len(rows)])
                 options = replace(
                     self.options.for_measures(),
                     regions=here,
-                    shared=self._shared_pixels(key, maps, evidence),
-                    levels=Levels(maps[key], none_below=True),
+                    shared=shared.get(geometry),
+                    levels=Levels(maps, none_below=True),
                 )
-                own = compute_all(maps[key], here.masks, options, self.on_maps)
+                own = compute_all(maps, here.masks, options, self.on_maps)
                 if geometry not in blind:
-                    blind[geometry] = self._blind(maps[key], here, geometry, names)
+                    blind[geometry] = self._blind(maps, here, geometry, names)
                 fakes: dict[str, Results] = {"": own, **blind[geometry]}
+                # Only now, since these maps drive the others out of the processor's cache.
+                self._upsample(native[len(rows) :], both[len(rows) :])
                 for null in self.nulls:
                     if not null.blind:
-                        fake = self._fake(null, key, evidence, both[key], here.masks, names)
+                        fake = self._fake(null, key, evidence, both, here.masks, names)
                         fakes[null.name] = self._on_null(fake, here)
                 for null_name, results in fakes.items():
                     for measure, result in results.items():
                         self._put(scored, (key, measure, null_name), positions, usable, result)
 
-    def _upsample(self, evidence: Evidence, key: Key, native: np.ndarray) -> Tensor:
-        size = evidence.sizes[evidence.geometries[key.model]]
-        small = torch.from_numpy(np.ascontiguousarray(native))
-        if self.device.type != "cpu":
-            return upsample(small.to(self.device), size)
-        room = self._rooms.get(key.model)
-        if room is None or len(room) < len(native):
-            room = self._rooms[key.model] = np.empty((len(native), *size), np.float32)
-        return upsample(small, size, room[: len(native)])
+    def _room(self, size: tuple[int, int], count: int) -> Tensor:
+        """Where maps at full size are written, float32 (count, *size): to touch new memory takes longer than to resize."""
+        room = self._rooms.get(size)
+        if room is None or len(room) < count:
+            room = self._rooms[size] = torch.empty(count, *size, device=self.device)
+        return room[:count]
 
-    def _shared_pixels(self, key: Key, maps: Mapping[Key, Tensor], evidence: Evidence) -> Tensor | None:
-        """The pixels that any model of this geometry holds salient, bool (k, H, W), if they share a box."""
-        if self.options.box != "shared":
-            return None
-        geometry = evidence.geometries[key.model]
-        seen_alike = [each for other, each in maps.items() if evidence.geometries[other.model] == geometry]
-        return torch.stack([each >= self.options.threshold for each in seen_alike]).any(0)
+    def _upsample(self, native: np.ndarray, room: Tensor) -> Tensor:
+        small = torch.from_numpy(np.ascontiguousarray(native)).to(self.device)
+        return upsample(small, (room.shape[1], room.shape[2]), room)
+
+    def _shared_pixels(self, keys: Sequence[Key], evidence: Evidence, rows: np.ndarray) -> dict[str, Tensor]:
+        """The pixels that any model of a geometry holds salient, bool (k, H, W) by geometry, if models share a box."""
+        found: dict[str, Tensor] = {}
+        for key in keys if self.options.box == "shared" else ():
+            geometry = evidence.geometries[key.model]
+            native = evidence.maps[key].native[rows]
+            salient = self._upsample(native, self._room(evidence.sizes[geometry], len(native))) >= self.options.threshold
+            found[geometry] = salient | found[geometry] if geometry in found else salient
+        return found
 
     def _blind(self, like: Tensor, regions: Regions, geometry: str, names: list[str]) -> dict[str, Results]:
         """What maps that never saw a photo get on these masks."""

@@ -7,7 +7,7 @@ import pandas as pd
 
 from das_explain.errors import UsageError
 from das_explain.stats.intervals import mean_intervals
-from das_explain.stats.pairing import codes, column_on, of_measure, pair, pairs_of, require
+from das_explain.stats.pairing import codes, column_on, of_measure, pair, pairs_of, require, rows_on
 from das_explain.statuses import WITHOUT_REGION
 
 STATUSES = ["model", "block", "status", "n"]
@@ -67,7 +67,8 @@ def compare_with_exclusions(
     for block, a, b in keys:
         values = wide.of((block, a)), wide.of((block, b))
         missing = [np.isnan(value) for value in values]
-        of_image = [column_on(mine, "status", block, model, images).isin(OF_THE_IMAGE).to_numpy() for model in (a, b)]
+        statuses = (column_on(mine, "status", rows_on(mine, block, model, images)) for model in (a, b))
+        of_image = [status.isin(OF_THE_IMAGE).to_numpy() for status in statuses]
         counted = ~(missing[0] & missing[1] & of_image[0] & of_image[1])
         low = np.where(missing[1], least, values[1]) - np.where(missing[0], greatest, values[0])
         high = np.where(missing[1], greatest, values[1]) - np.where(missing[0], least, values[0])

@@ -127,14 +127,18 @@ def codes(column: pd.Series, rows: np.ndarray | None = None) -> tuple[np.ndarray
     return found.astype(np.int64, copy=False), pd.Index(values)
 
 
-def column_on(table: pd.DataFrame, column: str, block: str, model: str, images: pd.Index) -> pd.Series:
-    """Any column of the rows of a block and model, laid out on these images; missing where there is no row."""
+def rows_on(table: pd.DataFrame, block: str, model: str, images: pd.Index) -> np.ndarray:
+    """Which row of the table is each image's, of a block and model: int (images,), -1 where there is none, of several the
+    first."""
     mine = np.flatnonzero(_equal(table["block"], block) & _equal(table["model"], model))
     place, texts = codes(table["image"], mine)
-    firsts = mine[np.unique(place, return_index=True)[1]]  # of several rows of an image, its first
-    at = _places(images, texts)
-    values = pd.Series(table[column].array[firsts[at[at >= 0]]], index=images[at >= 0])
-    return values if len(values) == len(images) else values.reindex(images)
+    firsts = np.append(mine[np.unique(place, return_index=True)[1]], -1)
+    return firsts[_places(images, texts)]
+
+
+def column_on(table: pd.DataFrame, column: str, rows: np.ndarray) -> pd.Series:
+    """Any column on the images of `rows_on`; missing where there is no row."""
+    return pd.Series(pd.api.extensions.take(table[column].array, rows, allow_fill=True))
 
 
 def _places(images: pd.Index, texts: pd.Index) -> np.ndarray:

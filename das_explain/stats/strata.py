@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from das_explain.stats.intervals import mean_intervals
-from das_explain.stats.pairing import codes, column_on, of_measure, pair, pairs_of, require
+from das_explain.stats.pairing import codes, column_on, of_measure, pair, pairs_of, require, rows_on
 from das_explain.stats.significance import holm, sign_flip_p_values
 
 STRATA = ["family", "stratum", "block", "model_a", "model_b", "n", "mean_a", "mean_b", "delta", "ci_low", "ci_high",
@@ -75,8 +75,10 @@ def _strata(
 ) -> Iterator[Stratum]:
     """The strata of these images that hold one."""
 
+    rows = [rows_on(scores, block, model, images) for model in models]
+
     def of(column: str) -> list[pd.Series]:
-        return [column_on(scores, column, block, model, images) for model in models]
+        return [column_on(scores, column, each) for each in rows]
 
     found: list[Stratum] = []
     if "correct" in scores.columns:
