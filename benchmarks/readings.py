@@ -23,7 +23,7 @@ from das_explain.cam.maps import upsample
 from das_explain.measures import MEASURES, MeasureOptions, Regions
 from das_explain.measures.sfd import sfd_score
 from das_explain.scoring.readings import BOXES, REGIONS, SCALINGS, THRESHOLDS, RegionReadings, read_maps
-from das_explain.scoring.scorer import CHUNK
+from das_explain.scoring.scorer import PIXELS
 
 GOAL = 3  # times one sfd, at most
 MAPS = 4  # of a photo: two models, two blocks
@@ -40,7 +40,8 @@ def main() -> None:
     masks = make(count, arguments.size)[1]
     native = torch.rand(MAPS, count, 7, 7, generator=torch.Generator().manual_seed(1)) ** 3
     native /= native.amax((2, 3), keepdim=True)
-    chunks = [slice(start, start + CHUNK) for start in range(0, count, CHUNK)]
+    together = max(1, PIXELS // (MAPS // 2 * arguments.size**2))
+    chunks = [slice(start, start + together) for start in range(0, count, together)]
     maps = [torch.stack([upsample(each[chunk], size) for each in native]) for chunk in chunks]
     known = [(Regions(masks[chunk]), RegionReadings(masks[chunk].numpy())) for chunk in chunks]
     for regions, readings in known:  # derived when first asked for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -73,42 +73,48 @@ def normalize(raw: Tensor, size: tuple[int, int]) -> Cam:
     return Cam(native=_min_max(raw), raw_max=raw.flatten(1).amax(1), size=(size[0], size[1]))
 
 
-def upsample(native: Tensor, size: tuple[int, int], room: Tensor | None = None) -> Tensor:
+def upsample(native: Tensor, size: tuple[int, int]) -> Tensor:
     """A block's maps float32 (N, h, w) in [0, 1] -> float32 (N, *size): bilinear, then min-max again.
 
     Half-pixel centres, as ``F.interpolate(align_corners=False)`` has them; on a CPU by two small products, in half its
-    time, and in NumPy, which knows neither autocast nor a lower precision for products. The result may be written into
-    ``room``, float32 (N, *size): to touch new memory takes longer than the products.
+    time, and in NumPy, which knows neither autocast nor a lower precision for products.
     """
-    native = native.detach().float()
-    if size == tuple(native.shape[1:]):
-        full = _min_max(native)
+    room = torch.empty(len(native), *size, device=native.device)
+    for _ in upsample_in_parts(native, room):
+        pass
+    return room
+
+
+def upsample_in_parts(native: Tensor, room: Tensor) -> Iterator[Tensor]:
+    """The same, written into ``room``, float32 (N, H, W), which comes a few maps at a time, while they are in a processor's
+    cache: to touch new memory, or to fetch these again, takes longer than to resize."""
+    native, size = native.detach().float(), room.shape[1:]
+    if size == native.shape[1:]:
+        yield room.copy_(_min_max(native))
     elif native.device.type == "cpu":
-        room = torch.empty(len(native), *size) if room is None else room
-        return _upsampled(native.numpy(), room)
+        yield from _upsampled(native.numpy(), room)
     else:
         resized = F.interpolate(native[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
         lowest = resized.amin((1, 2), keepdim=True)
-        full = resized.sub_(lowest).div_(EPSILON + resized.amax((1, 2), keepdim=True))
-    return full if room is None else room.copy_(full)
+        yield room.copy_(resized.sub_(lowest).div_(EPSILON + resized.amax((1, 2), keepdim=True)))
 
 
-def _upsampled(native: np.ndarray, room: Tensor) -> Tensor:
-    """Maps (N, h, w) into ``room`` (N, H, W). What the second min-max subtracts and divides by is applied before they are
-    resized: weights sum to 1, and between its first and its last pixel in each direction a bilinear piece has no further
-    extreme."""
+def _upsampled(native: np.ndarray, room: Tensor) -> Iterator[Tensor]:
+    """What the second min-max subtracts and divides by is applied before maps (N, h, w) are resized: weights sum to 1, and
+    between its first and its last pixel in each direction a bilinear piece has no further extreme."""
     (height, width), (few_rows, few_columns) = (
-        [weights(small, large) for small, large in zip(native.shape[1:], room.shape[1:])] for weights in (_weights, _ends)
+        [weights(small, large) for small, large in zip(native.shape[1:], room.shape[1:])]
+        for weights in (_weights, _ends)
     )
     with np.errstate(invalid="ignore"):  # a map that is not finite stays so
         extremes = few_rows @ (native @ few_columns.T)
         lowest, highest = (extreme((1, 2), keepdims=True) for extreme in (extremes.min, extremes.max))
         scaled = (native - lowest) / (EPSILON + (highest - lowest))
-        for start in range(0, len(native), TOGETHER):
-            part = slice(start, start + TOGETHER)
-            np.matmul(height, scaled[part] @ width.T, out=room[part].numpy())  # (H, h) (N, h, w) (w, W)
-            room[part].clamp_(0, 1)  # rounding errors; in a quarter of NumPy's time
-    return room
+    for start in range(0, len(native), TOGETHER):
+        part = room[start : start + TOGETHER]
+        with np.errstate(invalid="ignore"):
+            np.matmul(height, scaled[start : start + TOGETHER] @ width.T, out=part.numpy())  # (H, h) (N, h, w) (w, W)
+        yield part.clamp_(0, 1)  # rounding errors
 
 
 @cache

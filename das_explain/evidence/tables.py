@@ -244,7 +244,7 @@ class TableWriter:
 def _cells(column: pd.Series | np.ndarray) -> list[Any]:
     if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
         return ["" if number != number else f"{number:.6g}" for number in column.tolist()]
-    if not isinstance(column.dtype, np.dtype):
+    if isinstance(column, pd.Series) and not isinstance(column.dtype, np.dtype):
         column = column.to_numpy(object, na_value=None)
     return ["" if value is None or value is pd.NA or value != value else value for value in column.tolist()]
 

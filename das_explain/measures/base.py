@@ -123,7 +123,7 @@ def regions_of(masks: Tensor, options: MeasureOptions) -> Regions:
 
 def levels_of(maps: Tensor, options: MeasureOptions) -> Levels:
     """How high these maps are: ``options.levels`` if it is of them, else looked at anew."""
-    return options.levels if options.levels is not None and options.levels.maps is maps else Levels(maps)
+    return options.levels if options.levels is not None and options.levels.maps.is_set_to(maps) else Levels(maps)
 
 
 def ranking_of(maps: Tensor, masks: Tensor, options: MeasureOptions) -> Ranking:

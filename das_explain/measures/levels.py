@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -20,18 +21,19 @@ class Levels:
     (array([[0.5, 1. ]], dtype=float32), array([[1. , 0.5]], dtype=float32), array([0.], dtype=float32))
     """
 
-    def __init__(self, maps: Tensor, *, none_below: bool = False) -> None:
-        """``none_below``: no weight is below 0, as ``upsample`` sees to; then none is looked for."""
-        self.maps, self._none_below = maps, none_below
+    def __init__(self, maps: Tensor) -> None:
+        self.maps = maps
+
+    @classmethod
+    def of_upsampled(cls, maps: Tensor, parts: Iterable[Tensor]) -> Levels:
+        """Those of maps that come in parts, ``cam.maps.upsample_in_parts``, which are looked at as they come."""
+        levels = cls(maps)
+        levels._extremes = _extremes(parts, none_below=True)
+        return levels
 
     @cached_property
     def _extremes(self) -> tuple[np.ndarray, ...]:
-        """Maxima of columns and of rows, minima: a few maps at a time, all while they are in the cache."""
-        parts = []
-        for part in in_parts(as_weights(one_for_all(self.maps))):
-            lowest = part.new_zeros(len(part)) if self._none_below else part.flatten(1).amin(1)
-            parts.append((part.amax(1), part.amax(2), lowest))
-        found = (torch.cat(each).cpu().numpy() for each in zip(*parts))
+        found = _extremes(in_parts(as_weights(one_for_all(self.maps))))
         return tuple(np.broadcast_to(each, (len(self.maps), *each.shape[1:])) for each in found)
 
     @property
@@ -58,6 +60,16 @@ class Levels:
     def finite(self) -> np.ndarray:
         """Whether all weights of a map are numbers, bool (N,)."""
         return np.isfinite(self.highest) & np.isfinite(self.lowest)
+
+
+def _extremes(parts: Iterable[Tensor], *, none_below: bool = False) -> tuple[np.ndarray, ...]:
+    """Maxima of columns and of rows, minima, of maps that come in parts; ``none_below``: no weight is below 0, and none is
+    looked for."""
+    found = []
+    for part in parts:
+        lowest = part.new_zeros(len(part)) if none_below else part.flatten(1).amin(1)
+        found.append((part.amax(1), part.amax(2), lowest))
+    return tuple(torch.cat(each).cpu().numpy() for each in zip(*found))
 
 
 def as_weights(maps: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from das_explain.evidence.tables import BEST_IOU, write_table
 from das_explain.evidence.values import Evidence, Key
 from das_explain.measures.iou import IouByThreshold
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.scorer import CHUNK, ModelFacts, Scored
+from das_explain.scoring.scorer import ModelFacts, Scored, few_at_a_time
 
 
 def iou_curves(
@@ -28,8 +28,7 @@ def iou_curves(
             continue
         geometry = evidence.geometries[key.model]
         rows = np.flatnonzero(scored.statuses[key, "iou", ""][evidence.shown] == "ok")
-        for start in range(0, len(rows), CHUNK):
-            some = rows[start : start + CHUNK]
+        for some in few_at_a_time(rows, evidence):
             native = torch.from_numpy(np.ascontiguousarray(evidence.maps[key].native[some]))
             masks = torch.from_numpy(evidence.masks[geometry][some])
             curve.add(upsample(native, evidence.sizes[geometry]), masks)

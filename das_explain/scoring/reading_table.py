@@ -29,7 +29,7 @@ from das_explain.scoring.readings import (
     RegionReadings,
     read_maps,
 )
-from das_explain.scoring.scorer import CHUNK, ModelFacts, Scored
+from das_explain.scoring.scorer import ModelFacts, Scored, few_at_a_time
 from das_explain.stats.designs import intervals_of_designs
 from das_explain.stats.intervals import closed_form_of_parts
 from das_explain.statuses import SCORED
@@ -48,20 +48,18 @@ def read_all_ways(
     thresholds = _thresholds(options)
     compared = _compared(models)
     values = {key: np.full((len(evidence), *_shape(thresholds)), np.nan, np.float32) for key in compared}
-    regions: dict[tuple[str, int], RegionReadings] = {}
     together: dict[tuple[str, str], list[Key]] = {}
     for key in compared:
         if key in evidence.maps and evidence.geometries[key.model] in evidence.masks:
             together.setdefault((key.block, evidence.geometries[key.model]), []).append(key)
     rows = np.flatnonzero([evidence.photos[i].status == "ok" for i in evidence.shown])
-    for start in range(0, len(rows), CHUNK):
-        some = rows[start : start + CHUNK]
+    for some in few_at_a_time(rows, evidence, max(map(len, together.values()), default=1)):
+        regions: dict[str, RegionReadings] = {}
         for (_, geometry), keys in together.items():
-            if (geometry, start) not in regions:
-                regions = {key: each for key, each in regions.items() if key[1] == start}
-                regions[geometry, start] = RegionReadings(evidence.masks[geometry][some])
+            if geometry not in regions:
+                regions[geometry] = RegionReadings(evidence.masks[geometry][some])
             maps = np.stack([_upsampled(evidence, key, some) for key in keys])
-            found = read_maps(maps, regions[geometry, start], thresholds)
+            found = read_maps(maps, regions[geometry], thresholds)
             for key, each in zip(keys, found, strict=True):
                 values[key][evidence.shown[some]] = each
     for key, each in values.items():

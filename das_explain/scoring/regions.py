@@ -15,7 +15,7 @@ from das_explain.evidence.tables import write_table
 from das_explain.evidence.values import Evidence
 from das_explain.measures.sfd import MEASURE
 from das_explain.scoring.options import ScoreOptions
-from das_explain.scoring.scorer import CHUNK, Scored
+from das_explain.scoring.scorer import Scored, few_at_a_time
 from das_explain.stats.regions import region_flips, region_ranges, region_sentence
 from das_explain.statuses import SCORED
 
@@ -41,8 +41,7 @@ def score_alternatives(options: ScoreOptions, evidence: Evidence, scored: Scored
         masks |= {name: (there, evidence.alternatives[geometry, name]) for name, there in mine.items()}
         for name, (there, each) in masks.items():
             rows = np.flatnonzero(there)
-            for start in range(0, len(rows), CHUNK):
-                some = rows[start : start + CHUNK]
+            for some in few_at_a_time(rows, evidence):
                 native = torch.from_numpy(np.ascontiguousarray(maps.native[some]))
                 full = upsample(native, evidence.sizes[geometry])
                 result = MEASURE.compute(full, torch.from_numpy(each[some]), how)

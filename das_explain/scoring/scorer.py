@@ -1,12 +1,12 @@
 """Evidence of some images -> the values of every measure on their maps and on blind ones, and why there is none.
 
-Images are scored a few at a time, all models of a block together: a shared box needs them, and blind maps are scored
-once for all.
+Images are scored some at a time: blind maps are scored once for all models of a block, and a shared box needs all of
+these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from das_explain.cam.maps import upsample
+from das_explain.cam.maps import upsample, upsample_in_parts
 from das_explain.evidence.values import Evidence, Key
 from das_explain.evidence.whole import WholeSample
 from das_explain.measures import MEASURES, Measured, Regions, compute_all
@@ -24,8 +24,7 @@ from das_explain.scoring.options import ScoreOptions
 from das_explain.statuses import SCORED
 
 FAINT = 1e-6  # of the largest logit: a map whose maximum is below has lost nearly all of float32's seven digits
-CHUNK = 16  # images scored together: their maps stay in the processor's cache
-PIXELS = 2**23  # of the maps that another device scores together
+PIXELS = 2**22  # of maps that are looked at together: with fewer, Python takes a larger share of the time
 Results = dict[str, Measured]  # by measure
 EXTRAS = ("b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n")  # of sfd, in scores.csv
 
@@ -97,18 +96,12 @@ class Scorer:
         if evidence.masks and len(evidence.shown):
             wanted = np.array([evidence.photos[i].status == "ok" for i in evidence.shown])
             rows = np.flatnonzero(wanted)
-            chunk = self._together(evidence)
-            for start in range(0, len(rows), chunk):
-                self._chunk(evidence, rows[start : start + chunk], first, scored)
+            for some in few_at_a_time(rows, evidence):
+                self._chunk(evidence, some, first, scored)
         self._network_measures(evidence, scored)
         self._nonfinite(evidence, scored)
         self._faint(evidence, scored)
         return scored
-
-    def _together(self, evidence: Evidence) -> int:
-        """Images that are scored together."""
-        pixels = max(height * width for height, width in evidence.sizes.values())
-        return CHUNK if self.device.type == "cpu" else max(CHUNK, PIXELS // pixels)
 
     def _chunk(self, evidence: Evidence, rows: np.ndarray, first: int, scored: Scored) -> None:
         """Scores the shown images ``rows`` (k,), which all have a region."""
@@ -126,23 +119,23 @@ class Scorer:
                 here, usable = regions[geometry], scored.reasons[key.model][positions] == "ok"
                 native = self._with_partners(evidence, key, rows, first)
                 both = self._room(evidence.sizes[geometry], len(native))
-                maps = self._upsample(native[: len(rows)], both[: len(rows)])
+                maps, others = both[: len(rows)], both[len(rows) :]
                 options = replace(
                     self.options.for_measures(),
                     regions=here,
                     shared=shared.get(geometry),
-                    levels=Levels(maps, none_below=True),
+                    levels=self._upsample(native[: len(rows)], maps),
                 )
                 own = compute_all(maps, here.masks, options, self.on_maps)
                 if geometry not in blind:
                     blind[geometry] = self._blind(maps, here, geometry, names)
                 fakes: dict[str, Results] = {"": own, **blind[geometry]}
                 # Only now, since these maps drive the others out of the processor's cache.
-                self._upsample(native[len(rows) :], both[len(rows) :])
+                levels = self._upsample(native[len(rows) :], others) if len(others) else None
                 for null in self.nulls:
                     if not null.blind:
                         fake = self._fake(null, key, evidence, both, here.masks, names)
-                        fakes[null.name] = self._on_null(fake, here)
+                        fakes[null.name] = self._on_null(fake, here, levels)
                 for null_name, results in fakes.items():
                     for measure, result in results.items():
                         self._put(scored, (key, measure, null_name), positions, usable, result)
@@ -154,17 +147,17 @@ class Scorer:
             room = self._rooms[size] = torch.empty(count, *size, device=self.device)
         return room[:count]
 
-    def _upsample(self, native: np.ndarray, room: Tensor) -> Tensor:
+    def _upsample(self, native: np.ndarray, room: Tensor) -> Levels:
         small = torch.from_numpy(np.ascontiguousarray(native)).to(self.device)
-        return upsample(small, (room.shape[1], room.shape[2]), room)
+        return Levels.of_upsampled(room, upsample_in_parts(small, room))
 
     def _shared_pixels(self, keys: Sequence[Key], evidence: Evidence, rows: np.ndarray) -> dict[str, Tensor]:
         """The pixels that any model of a geometry holds salient, bool (k, H, W) by geometry, if models share a box."""
         found: dict[str, Tensor] = {}
         for key in keys if self.options.box == "shared" else ():
             geometry = evidence.geometries[key.model]
-            native = evidence.maps[key].native[rows]
-            salient = self._upsample(native, self._room(evidence.sizes[geometry], len(native))) >= self.options.threshold
+            native = torch.from_numpy(np.ascontiguousarray(evidence.maps[key].native[rows])).to(self.device)
+            salient = upsample(native, evidence.sizes[geometry]) >= self.options.threshold
             found[geometry] = salient | found[geometry] if geometry in found else salient
         return found
 
@@ -195,9 +188,9 @@ class Scorer:
     def _context(self, null: Null, native: Sequence[int], names: list[str], geometry: str) -> dict[str, Any]:
         return self.whole.context(null, native, names, geometry) if self.whole else {}
 
-    def _on_null(self, maps: Tensor, regions: Regions) -> Results:
+    def _on_null(self, maps: Tensor, regions: Regions, levels: Levels | None = None) -> Results:
         """A shared box is the models'; a null stands on its own."""
-        options = replace(self.options.for_measures(), regions=regions)
+        options = replace(self.options.for_measures(), regions=regions, levels=levels)
         if options.box == "shared":
             options = replace(options, box="rect")
         return compute_all(maps, regions.masks, options, self.on_maps)
@@ -250,6 +243,14 @@ class Scorer:
                 if (key, measure.name, "") in scored.statuses:
                     words = scored.statuses[key, measure.name, ""]
                     words[faint] = np.where(np.isin(words[faint].astype(str), SCORED), "faint_cam", words[faint])
+
+
+def few_at_a_time(rows: np.ndarray, evidence: Evidence, models: int = 1) -> Iterator[np.ndarray]:
+    """The images int (n,) in parts of which that many models' maps can be at hand at full size."""
+    pixels = models * max(height * width for height, width in evidence.sizes.values())
+    together = max(1, PIXELS // pixels)
+    for start in range(0, len(rows), together):
+        yield rows[start : start + together]
 
 
 def _reasons(evidence: Evidence, model: ModelFacts) -> np.ndarray:
