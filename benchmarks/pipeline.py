@@ -64,7 +64,7 @@ STAGES = {  # what is timed: where it is called from, and its name there; no one
     "assumptions": [(collecting, "assume_of_regions")],
     "scoring": [(Scorer, "score")],
     "readings": [(parts, "read_all_ways"), (ReadingTable, "add")],
-    "rows": [(scoring, "score_rows"), (scoring, "measure_rows"), (scoring, "null_rows"), (TableWriter, "add")],
+    "rows": [(scoring, "score_columns"), (scoring, "measure_rows"), (scoring, "null_rows"), (TableWriter, "add")],
     "statistics": [
         (scoring, "_write_statistics"),
         (scoring, "write_verdict_tables"),

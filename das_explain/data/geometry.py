@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -173,13 +173,7 @@ def _cut(
     Pillow's box, in float32, holds without rounding.
     """
     left, top, right, bottom = box
-    step = Fraction(image.height, scaled[1])
-    upper, lower = float(top * step), float(bottom * step)
-    exact = step.denominator & (step.denominator - 1) == 0 and all(np.float32(y) == y for y in (upper, lower))
-    first, last = 0, image.height
-    if exact:
-        reach = int(3 * max(float(step), 1.0)) + 2  # Lanczos', the widest
-        first, last = max(0, int(upper) - reach), min(image.height, int(lower) + reach)
+    exact, upper, lower, first, last = _rows_needed(image.height, scaled[1], top, bottom)
     begin, end = first, last
     if is_mask:
         frame = Image.new(image.mode, (right - left, bottom - top))
@@ -202,6 +196,18 @@ def _cut(
     if x0 < x1:
         frame.paste(along_columns(x0, x1), (x0 - left, 0))
     return frame
+
+
+@lru_cache(256)  # photos are of a few sizes
+def _rows_needed(height: int, scaled: int, top: int, bottom: int) -> tuple[bool, float, float, int, int]:
+    """Whether rows of a photo of that height, which is scaled and then cropped, may be left out; where the crop begins and
+    ends among them, and which are needed."""
+    step = Fraction(height, scaled)
+    upper, lower = float(top * step), float(bottom * step)
+    if step.denominator & (step.denominator - 1) or any(np.float32(y) != y for y in (upper, lower)):
+        return False, upper, lower, 0, height
+    reach = int(3 * max(float(step), 1.0)) + 2  # Lanczos', the widest
+    return True, upper, lower, max(0, int(upper) - reach), min(height, int(lower) + reach)
 
 
 @cache

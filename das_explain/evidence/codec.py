@@ -179,8 +179,8 @@ def _lists(count: int, shown: np.ndarray, kind: pa.StructType, parts: Sequence[P
 
 
 def decode(table: pa.Table, source: object = "the evidence") -> Evidence:
-    """The evidence in a table of ``SCHEMA``, or of ``SCORING_COLUMNS`` (it then has no frames); ``source`` is the file,
-    for messages.
+    """The evidence in a table of ``SCHEMA``; without ``frames`` or ``masks`` if the table has none, as one of
+    ``SCORING_COLUMNS`` has no frames. ``source`` is the file, for messages.
 
     Raises:
         DasExplainError: the table is not what ``encode`` makes: images differ in models, blocks or sizes.
@@ -192,7 +192,10 @@ def decode(table: pa.Table, source: object = "the evidence") -> Evidence:
         photos = [Photo(*values) for values in zip(*columns[:-1], map(json.loads, columns[-1]))]
         counts = np.diff(_array(table, "logits").offsets.to_numpy())
         shown = np.flatnonzero(counts)
-        masks, sizes = _masks(_array(table, "masks"), shown, ("geometry",))
+        masks: dict[tuple[str, ...], np.ndarray] = {}
+        sizes: dict[str, tuple[int, int]] = {}
+        if "masks" in table.column_names:
+            masks, sizes = _masks(_array(table, "masks"), shown, ("geometry",))
         alternatives: dict[tuple[str, ...], np.ndarray] = {}
         if "alternatives" in table.column_names:
             alternatives, _ = _masks(_array(table, "alternatives"), shown, ("geometry", "name"))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from das_explain.evidence.codec import SCORING_COLUMNS
 from das_explain.evidence.partners import Partners
 from das_explain.evidence.run import Run
 from das_explain.evidence.values import Evidence
@@ -33,8 +34,10 @@ class WholeSample:
         counts: Counter[str] = Counter()
         wants_mean = any("mean_mask" in null.needs for null in nulls)
 
+        columns = [name for name in SCORING_COLUMNS if name != "masks" or wants_mean]
+
         def passing() -> Iterator[Evidence]:
-            for evidence in run.evidence():
+            for evidence in run.evidence(columns):
                 for geometry, masks in evidence.masks.items() if wants_mean else ():
                     some = masks.any((1, 2))
                     sums[geometry] = sums.get(geometry, 0.0) + masks[some].sum(0, dtype=np.float64)

@@ -13,11 +13,17 @@ import pandas as pd
 
 from das_explain.evidence import tables
 from das_explain.evidence.values import Evidence
-from das_explain.scoring.scorer import EXTRAS, ModelFacts, Scored
+from das_explain.scoring.scorer import EDGES, ModelFacts, Scored
 
 
 def score_rows(models: Sequence[ModelFacts], evidence: Evidence, scored: Scored) -> pd.DataFrame:
-    """The rows of scores.csv: image by image, models and blocks in order.
+    """The rows of scores.csv, as ``score_columns`` gives them."""
+    table = pd.DataFrame(score_columns(models, evidence, scored))
+    return table.astype(dict.fromkeys(EDGES, "Int64"))
+
+
+def score_columns(models: Sequence[ModelFacts], evidence: Evidence, scored: Scored) -> dict[str, np.ndarray]:
+    """The columns of scores.csv: image by image, models and blocks in order; B's edges are objects, None where there is no B.
 
     Logits that give no probabilities (NaN, infinity) claim no class.
     """
@@ -30,7 +36,7 @@ def score_rows(models: Sequence[ModelFacts], evidence: Evidence, scored: Scored)
     areas: dict[str, np.ndarray] = {}
     for geometry, masks in evidence.masks.items():
         areas[geometry] = np.full(count, np.nan)
-        areas[geometry][shown] = masks.mean((1, 2))
+        areas[geometry][shown] = [np.count_nonzero(mask) / mask.size for mask in masks]
     for key in scored.extras:
         cam_max = np.full(count, np.nan)
         if key in evidence.maps:
@@ -50,10 +56,10 @@ def score_rows(models: Sequence[ModelFacts], evidence: Evidence, scored: Scored)
         }
         for name in tables.SCORES:
             columns[name].append(cells[name])
-    table = pd.DataFrame({name: _interleave(parts) for name, parts in columns.items()})
-    for edge in EXTRAS[:4]:
-        table[edge] = table[edge].astype("Int64")
-    return table
+    found = {name: _interleave(parts) for name, parts in columns.items()}
+    for edge in EDGES:
+        found[edge] = np.array([None if each != each else int(each) for each in found[edge].tolist()], dtype=object)
+    return found
 
 
 def measure_rows(evidence: Evidence, scored: Scored) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.parts import read_parts
 from das_explain.scoring.reading_table import ReadingTable
 from das_explain.scoring.regions import RegionTable
-from das_explain.scoring.rows import measure_rows, null_rows, score_rows
+from das_explain.scoring.rows import measure_rows, null_rows, score_columns
 from das_explain.scoring.scorer import FAINT, ModelFacts, Scorer
 from das_explain.scoring.verdict import Centres, write_readings, write_verdict_tables
 from das_explain.stats.intervals import caution
@@ -92,7 +92,7 @@ def score_run(
             }
             parts = written.enter_context(closing(read_parts(run, scorer, processes)))
             for evidence, scored, read, curves, alternatives in parts:
-                rows = score_rows(models, evidence, scored)
+                rows = score_columns(models, evidence, scored)
                 writers["scores"].add(rows)
                 writers["measures"].add(measure_rows(evidence, scored))
                 writers["nulls"].add(null_rows(evidence, scored))
@@ -188,7 +188,7 @@ class _Assumptions:
         self.faint: Counter[Key] = Counter()
         self.masks = Assumed()
 
-    def add(self, evidence: Evidence, models: Sequence[ModelFacts], rows: pd.DataFrame) -> None:
+    def add(self, evidence: Evidence, models: Sequence[ModelFacts], rows: Mapping[str, np.ndarray]) -> None:
         """Counts the images of some evidence, and the faint maps among its lines of ``scores.csv``."""
         shown = evidence.shown
         self.photos += len(shown)
@@ -198,8 +198,8 @@ class _Assumptions:
             for model in models
             if model.name in evidence.logits
         ]
-        faint = rows[rows["status"] == "faint_cam"]
-        self.faint.update(Key(*pair) for pair in zip(faint["model"], faint["block"]))
+        faint = rows["status"] == "faint_cam"
+        self.faint.update(Key(*pair) for pair in zip(rows["model"][faint], rows["block"][faint]))
         for photo in evidence.photos:
             self.masks.add(photo.image, photo.region.get("assumed"))
         self.differing += sum(len(set(classes)) > 1 for classes in zip(*names)) if len(names) > 1 else 0

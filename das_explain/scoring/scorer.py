@@ -24,9 +24,10 @@ from das_explain.scoring.options import ScoreOptions
 from das_explain.statuses import SCORED
 
 FAINT = 1e-6  # of the largest logit: a map whose maximum is below has lost nearly all of float32's seven digits
-PIXELS = 2**22  # of maps that are looked at together: with fewer, Python takes a larger share of the time
+PIXELS = 2**21  # of maps that are looked at together: with fewer, Python takes a larger share of the time
 Results = dict[str, Measured]  # by measure
-EXTRAS = ("b_x0", "b_y0", "b_x1", "b_y1", "w_r", "w_n")  # of sfd, in scores.csv
+EDGES = ("b_x0", "b_y0", "b_x1", "b_y1")
+EXTRAS = (*EDGES, "w_r", "w_n")  # of sfd, in scores.csv
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,6 @@ class Scorer:
                 if geometry not in blind:
                     blind[geometry] = self._blind(maps, here, geometry, names)
                 fakes: dict[str, Results] = {"": own, **blind[geometry]}
-                # Only now, since these maps drive the others out of the processor's cache.
                 levels = self._upsample(native[len(rows) :], others) if len(others) else None
                 for null in self.nulls:
                     if not null.blind:

@@ -52,7 +52,7 @@ def centre_distance(masks: np.ndarray) -> np.ndarray:
     """
     away = []
     for axis in (1, 2):  # summed over rows, then over columns
-        along = masks.sum(axis, dtype=np.float64)
+        along = masks.view(np.uint8).sum(axis, dtype=np.uint32).astype(np.float64)  # in half the time of truth values
         length = along.shape[1]
         with np.errstate(invalid="ignore"):
             away.append(along @ ((np.arange(length) + 0.5) / length) / along.sum(1) - 0.5)

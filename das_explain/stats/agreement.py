@@ -132,20 +132,21 @@ def sign_agreement(
     turned = _signs(names(comparisons, "measure"), higher_is_better)
     if len(comparisons) and reference not in turned:
         raise UsageError(f"no measure is called {reference}: the table has {', '.join(turned)}")
-    sign = comparisons["measure"].astype(str).map(turned).to_numpy(dtype=float) * np.sign(
-        comparisons["delta"].to_numpy(dtype=float).round(10)
+    found: dict[tuple[str, str, str], list[tuple[str, float, bool]]] = {}
+    columns = (
+        comparisons[name].tolist() for name in ("block", "model_a", "model_b", "measure", "delta", "ci_low", "ci_high")
     )
-    clear = ((comparisons["ci_low"] > 0) | (comparisons["ci_high"] < 0)).to_numpy()
-    table = comparisons[["block", "model_a", "model_b", "measure"]].assign(sign=sign, clear=clear)
-    table, rows = table[~np.isnan(sign)], []
-    for key, mine in table.groupby(["block", "model_a", "model_b"], sort=False, observed=True):
-        said = mine.loc[mine["measure"] == reference, "sign"]
-        if len(said):
-            same, other = mine["sign"] == said.iloc[0], mine["sign"] == -said.iloc[0]
-            if not said.iloc[0]:
-                other = mine["sign"] != 0
-            counts = (len(mine), int(same.sum()), int((same & mine["clear"]).sum()), int((other & mine["clear"]).sum()))
-            rows.append((*key, reference, int(said.iloc[0]), *counts))
+    for block, a, b, measure, delta, low, high in zip(*columns, strict=True):
+        sign = turned[str(measure)] * np.sign(round(delta, 10))
+        if not np.isnan(sign):
+            found.setdefault((block, a, b), []).append((str(measure), sign, low > 0 or high < 0))
+    rows = []
+    for key, mine in found.items():
+        said = next((sign for measure, sign, _ in mine if measure == reference), None)
+        if said is not None:
+            same = [clear for _, sign, clear in mine if sign == said]
+            other = [clear for _, sign, clear in mine if sign and sign != said]
+            rows.append((*key, reference, int(said), len(mine), len(same), sum(same), sum(other)))
     return pd.DataFrame(rows, columns=SIGNS)
 
 
