@@ -15,6 +15,7 @@ from das_explain.evidence.codec import encode
 from das_explain.evidence.run import ALL, Run
 from das_explain.evidence.values import BlockMaps, Key
 from das_explain.explain.contestants import ExplainOptions
+from das_explain.scoring import scorer
 from das_explain.scoring.options import ScoreOptions
 from das_explain.scoring.run import score_run
 from das_explain.stats.intervals import caution
@@ -52,6 +53,16 @@ def test_scored_otherwise_is_a_fresh_run_with_those_options(setting: dict, mine:
     assert everything(fresh)["scores.csv"] != before["scores.csv"]
     score_run(copy, ScoreOptions())
     assert everything(copy.folder) == before
+
+
+@pytest.mark.parametrize("box", ["rect", "shared"])
+def test_how_many_maps_are_looked_at_together_changes_nothing(mine: Path, tmp_path: Path, monkeypatch, box: str):
+    options = ScoreOptions(box=box, nulls=("all",))
+    together, alone = (Run.open(mine).copy_to(tmp_path / name) for name in ("together", "alone"))
+    score_run(together, options)
+    monkeypatch.setattr(scorer, "PIXELS", 1)
+    score_run(alone, options)
+    assert everything(alone.folder) == everything(together.folder)
 
 
 @pytest.mark.usefixtures("no_network")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from das_explain.errors import DasExplainError, UsageError
+from das_explain.stats import pairing
 from das_explain.stats import tables as stats
 from tests.stats.rows import matrix_table
 
@@ -80,3 +81,16 @@ def test_a_measure_that_the_table_lacks_is_a_usage_error():
         stats.compare(long(example(), sfd=1, iou=2), "gini")
     with pytest.raises(DasExplainError, match="no column gini"):
         stats.compare(example(), "gini")
+
+
+@pytest.mark.parametrize("kind", ["str", "object", "category", "float", "int"])
+def test_a_column_is_laid_out_on_images(kind):
+    values = pd.Series([2, 3, 4, 5, 6]).astype(kind if kind != "object" else str).astype(kind)
+    table = pd.DataFrame({"image": ["c", "a", "c", "a", "b"], "block": "x", "model": ["m", "m", "m", "n", "n"]})
+    table["value"] = values
+    rows = pairing.rows_on(table, "x", "m", pd.Index(["a", "b", "c"]))
+    assert rows.tolist() == [1, -1, 0]  # of two rows the first
+    column = pairing.column_on(table, "value", rows)
+    assert column.isna().tolist() == [False, True, False]
+    assert column.dropna().tolist() == [values[1], values[0]]
+    assert pairing.rows_on(table, "y", "m", pd.Index(["a"])).tolist() == [-1]
