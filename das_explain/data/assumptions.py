@@ -38,7 +38,11 @@ OF_COCO = {  # a note of coco.masks -> what it says of these photos
     "broken": "with shapes in the COCO file that enclose nothing or cannot be read: R is the others",
     "holes": "with outlines within the outline of one object in the COCO file: taken as holes",
 }
-WORDS = OF_COCO | OF_FILES
+OF_PHOTOS = {  # a note of segment.masks -> what it says of these photos
+    "turned": "with an EXIF orientation that the mask's size cannot confirm: masks are taken as drawn on the upright photo; if "
+    "they are not, store the photos upright, or give each mask the orientation tag of its photo",
+}
+WORDS = OF_COCO | OF_FILES | OF_PHOTOS
 
 
 class Assumed:
@@ -56,11 +60,15 @@ class Assumed:
                 self._found[word] = (count + 1, first[0], first[1])
 
     def sentences(self) -> list[str]:
-        """In the order of ``OF_COCO`` and ``OF_FILES``."""
+        """In the order of ``OF_COCO``, ``OF_FILES`` and ``OF_PHOTOS``."""
         return [
             f"{plural(self._found[note][0], noun)}, {first} {self._found[note][1]}, "
             + told.replace("{values}", self._found[note][2])
-            for noun, first, words in (("photo", "first", OF_COCO), ("mask", "first that of", OF_FILES))
+            for noun, first, words in (
+                ("photo", "first", OF_COCO),
+                ("mask", "first that of", OF_FILES),
+                ("photo", "first", OF_PHOTOS),
+            )
             for note, told in words.items()
             if note in self._found
         ]
@@ -69,7 +77,8 @@ class Assumed:
 def assume_of_masks(samples: Sequence[Sample], source: Source | None = None) -> list[str]:
     """One sentence for each assumption about the samples' masks; none where there is nothing to assume.
 
-    Of a ``source`` that reads them from files each mask is decoded for it: what a run does not do, whose evidence tells.
+    Photos are opened for it, and of a ``source`` that reads masks from files each is decoded: what a run does not do, whose
+    evidence tells.
     """
     assumed = Assumed()
     masked = [sample for sample in samples if sample.mask_path is not None]
@@ -80,11 +89,13 @@ def assume_of_masks(samples: Sequence[Sample], source: Source | None = None) -> 
         with ThreadPoolExecutor() as threads:  # Pillow decodes without the interpreter's lock
             for sample, notes in zip(masked, threads.map(_of_file(source), masked)):
                 assumed.add(sample.name, notes)
+    for sample in find_unconfirmed_turns(samples):
+        assumed.add(sample.name, ["turned"])
     return [*assumed.sentences(), *assume_unread(samples, source)]
 
 
 def assume_unread(samples: Sequence[Sample], source: Source | None = None) -> list[str]:
-    """What is assumed of masks whatever is in them."""
+    """What is assumed of masks whatever is in them and in their photos: no file is opened."""
     told = []
     masked = [sample for sample in samples if sample.mask_path is not None]
     lossy = [each for each in masked if each.mask_path is not None and each.mask_path.suffix.lower() in LOSSY]
@@ -95,12 +106,6 @@ def assume_unread(samples: Sequence[Sample], source: Source | None = None) -> li
         )
     if any(each.mask_values for each in masked) and (rest := [each for each in masked if not each.mask_values]):
         told.append(f"{plural(len(rest), 'photo')}, first {rest[0].name}, not named in --mask-value: read without it")
-    if guessed := find_unconfirmed_turns(samples):
-        told.append(
-            f"{plural(len(guessed), 'photo')}, first {guessed[0].name}, with an EXIF orientation that the "
-            "mask's size cannot confirm: masks are taken as drawn on the upright photo; if they are not, store the "
-            "photos upright, or give each mask the orientation tag of its photo"
-        )
     return told
 
 

@@ -84,6 +84,7 @@ def decode_image(path: str | os.PathLike[str]) -> Image.Image:
     """
     with _open_image(path) as image:
         width, height = image.size
+        unseen = _is_turned_unseen(image)
         reduced = width * height > MAX_PIXELS
         if reduced:
             _reduce(image, path)
@@ -91,13 +92,19 @@ def decode_image(path: str | os.PathLike[str]) -> Image.Image:
         turned = _make_upright(image)
         rgb = as_rgb(image)
         whole = (height, width) if turned else (width, height)
-        rgb.info = {"full_size": whole if reduced else rgb.size}
+        rgb.info = {"full_size": whole if reduced else rgb.size, "turned_unseen": unseen}
         return rgb
 
 
 def full_size(image: Image.Image) -> tuple[int, int]:
     """(width, height) of the upright photo that ``decode_image`` read, also where it was decoded smaller."""
     return image.info.get("full_size", image.size)
+
+
+def was_turned_unseen(image: Image.Image) -> bool:
+    """Whether EXIF turned the photo that ``decode_image`` read but left its size: by its size, a mask of it may be of either
+    way up."""
+    return image.info.get("turned_unseen", False)
 
 
 def load_mask(path: str | os.PathLike[str]) -> Image.Image:
@@ -117,10 +124,17 @@ def stored_turn(path: str | os.PathLike[str]) -> Image.Transpose | None:
 
 
 def turned_unseen(path: str | os.PathLike[str]) -> bool:
-    """Whether EXIF turns a photo but leaves its size: by its size, a mask of it may be of either way up."""
+    """``was_turned_unseen`` of a photo that is not decoded for it."""
     with _open_image(path) as image:
+        return _is_turned_unseen(image)
+
+
+def _is_turned_unseen(image: Image.Image) -> bool:
+    try:
         orientation = image.getexif().get(_EXIF_ORIENTATION)
-        return orientation in (2, 3, 4) or (orientation in _TURNS and image.width == image.height)
+    except Exception:  # a damaged EXIF block says nothing about which way is up
+        return False
+    return orientation in (2, 3, 4) or (orientation in _TURNS and image.width == image.height)
 
 
 def has_turn(path: str | os.PathLike[str]) -> bool:

@@ -11,12 +11,13 @@ from PIL import Image
 
 from das_explain.commands.common import print_assumed
 from das_explain.data import images as imageio
-from das_explain.data.assumptions import assume_of_masks
+from das_explain.data.assumptions import Assumed, assume_of_masks
 from das_explain.data.dataset import open_dataset
 from das_explain.data.sources import find_unconfirmed_turns
 from das_explain.errors import UsageError
 from das_explain.explain.contestants import Contest
 from das_explain.segment import SEGMENTERS, create_segmenter
+from das_explain.segment.masks import assume_of_regions
 from tests.photos import HEIGHT, STORED, WIDTH, object_mask, photo, store, store_mask
 
 
@@ -95,6 +96,14 @@ def test_orientation_that_the_size_of_the_mask_cannot_confirm(tmp_path, capsys):
     print_assumed(Contest([], {}), segmenter, [sample for sample in samples if sample.name not in guessed])
     print_assumed(Contest([], {}), None, samples)
     assert capsys.readouterr().out == ""
+    seen = Assumed()  # a run reads each photo once, and is told on the way
+    for sample in samples:
+        if sample.name not in ("broken.jpg", "missing.jpg"):
+            notes = segmenter.region(sample, dataset.read(sample)).detail.get("assumed", [])
+            assert notes == ["turned"] * (sample.name in guessed), sample.name
+            seen.add(sample.name, notes)
+    assert seen.sentences() == assume_of_masks(samples)
+    assert assume_of_regions(segmenter, samples, unread=True) == []
 
 
 def test_a_mask_stored_as_jpeg_is_an_assumption(tmp_path):
