@@ -84,10 +84,10 @@ def decode_image(path: str | os.PathLike[str]) -> Image.Image:
     """
     with _open_image(path) as image:
         width, height = image.size
-        unseen = _is_turned_unseen(image)
         reduced = width * height > MAX_PIXELS
         if reduced:
             _reduce(image, path)
+        unseen = _is_turned_unseen(image, width == height)
         image.load()  # Pillow 10 turns a TIFF here
         turned = _make_upright(image)
         rgb = as_rgb(image)
@@ -126,15 +126,15 @@ def stored_turn(path: str | os.PathLike[str]) -> Image.Transpose | None:
 def turned_unseen(path: str | os.PathLike[str]) -> bool:
     """``was_turned_unseen`` of a photo that is not decoded for it."""
     with _open_image(path) as image:
-        return _is_turned_unseen(image)
+        return _is_turned_unseen(image, image.width == image.height)
 
 
-def _is_turned_unseen(image: Image.Image) -> bool:
+def _is_turned_unseen(image: Image.Image, is_square: bool) -> bool:
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION)
     except Exception:  # a damaged EXIF block says nothing about which way is up
         return False
-    return orientation in (2, 3, 4) or (orientation in _TURNS and image.width == image.height)
+    return orientation in (2, 3, 4) or (orientation in _TURNS and is_square)
 
 
 def has_turn(path: str | os.PathLike[str]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from das_explain.data import images as imageio
 from das_explain.data.images import ImageError, decode_image, full_size
@@ -220,7 +220,8 @@ def test_gigantic_jpeg_is_decoded_smaller(tmp_path, monkeypatch, orientation):
 def test_gigantic_others_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(imageio, "MAX_PIXELS", 1000)
     photo().save(tmp_path / "x.png")
-    with pytest.raises(ImageError, match="60 x 40 pixels are too many"):
+    with monkeypatch.context() as undecoded, pytest.raises(ImageError, match="60 x 40 pixels are too many"):
+        undecoded.setattr(PngImagePlugin.PngImageFile, "load", lambda _: pytest.fail("its pixels were decoded"))
         decode_image(tmp_path / "x.png")
     photo().save(tmp_path / "x.jpg", progressive=True)  # the decoder would hold all of its coefficients
     with pytest.raises(ImageError, match="baseline JPEG"):
