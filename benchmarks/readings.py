@@ -23,7 +23,7 @@ from das_explain.cam.maps import upsample
 from das_explain.measures import MEASURES, MeasureOptions, Regions
 from das_explain.measures.sfd import sfd_score
 from das_explain.scoring.readings import BOXES, REGIONS, SCALINGS, THRESHOLDS, RegionReadings, read_maps
-from das_explain.scoring.scorer import PIXELS
+from das_explain.scoring.scorer import few_at_a_time
 
 GOAL = 3  # times one sfd, at most
 MAPS = 4  # of a photo: two models, two blocks
@@ -40,8 +40,8 @@ def main() -> None:
     masks = make(count, arguments.size)[1]
     native = torch.rand(MAPS, count, 7, 7, generator=torch.Generator().manual_seed(1)) ** 3
     native /= native.amax((2, 3), keepdim=True)
-    together = max(1, PIXELS // (MAPS // 2 * arguments.size**2))
-    chunks = [slice(start, start + together) for start in range(0, count, together)]
+    parts = few_at_a_time(np.arange(count), [size], MAPS // 2)
+    chunks = [slice(part[0], part[-1] + 1) for part in parts]
     maps = [torch.stack([upsample(each[chunk], size) for each in native]) for chunk in chunks]
     known = [(Regions(masks[chunk]), RegionReadings(masks[chunk].numpy())) for chunk in chunks]
     for regions, readings in known:  # derived when first asked for

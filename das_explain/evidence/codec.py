@@ -192,17 +192,10 @@ def decode(table: pa.Table, source: object = "the evidence") -> Evidence:
         photos = [Photo(*values) for values in zip(*columns[:-1], map(json.loads, columns[-1]))]
         counts = np.diff(_array(table, "logits").offsets.to_numpy())
         shown = np.flatnonzero(counts)
-        masks: dict[tuple[str, ...], np.ndarray] = {}
-        sizes: dict[str, tuple[int, int]] = {}
-        if "masks" in table.column_names:
-            masks, sizes = _masks(_array(table, "masks"), shown, ("geometry",))
-        alternatives: dict[tuple[str, ...], np.ndarray] = {}
-        if "alternatives" in table.column_names:
-            alternatives, _ = _masks(_array(table, "alternatives"), shown, ("geometry", "name"))
-        frames: dict[str, list[bytes]] = {}
-        if "frames" in table.column_names:
-            frames, frame_sizes = _frames(_array(table, "frames"), shown)
-            sizes |= frame_sizes
+        masks, sizes = _masks(_array(table, "masks"), shown, ("geometry",))
+        alternatives, _ = _masks(_array(table, "alternatives"), shown, ("geometry", "name"))
+        frames, frame_sizes = _frames(_array(table, "frames"), shown)
+        sizes |= frame_sizes
         return Evidence(
             photos,
             shown,
@@ -214,13 +207,15 @@ def decode(table: pa.Table, source: object = "the evidence") -> Evidence:
             _logits(_array(table, "logits"), len(shown)),
             _measured(_array(table, "measured"), len(shown), "measure"),
             {(key, name): each for (key, name), each in alternatives.items()},
-            _measured(_array(table, "nulls"), len(shown), "measure", "null") if "nulls" in table.column_names else {},
+            _measured(_array(table, "nulls"), len(shown), "measure", "null"),
         )
     except (ValueError, IndexError, TypeError, KeyError, AttributeError, RecursionError, pa.ArrowException) as error:
         raise DasExplainError(f"{source} is damaged ({first_line(error)}); delete it and run sfd again") from None
 
 
 def _array(table: pa.Table, name: str) -> pa.ListArray:
+    if name not in table.column_names and name in ("frames", "masks", *OPTIONAL):
+        return pa.array([[]] * len(table), SCHEMA.field(name).type)
     column = table[name]
     array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
     return array if array.offset == 0 else pa.concat_arrays([array])

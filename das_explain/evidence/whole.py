@@ -33,7 +33,6 @@ class WholeSample:
         sums: dict[str, Any] = {}
         counts: Counter[str] = Counter()
         wants_mean = any("mean_mask" in null.needs for null in nulls)
-
         columns = [name for name in SCORING_COLUMNS if name != "masks" or wants_mean]
 
         def passing() -> Iterator[Evidence]:

@@ -28,7 +28,7 @@ def iou_curves(
             continue
         geometry = evidence.geometries[key.model]
         rows = np.flatnonzero(scored.statuses[key, "iou", ""][evidence.shown] == "ok")
-        for some in few_at_a_time(rows, evidence):
+        for some in few_at_a_time(rows, [evidence.sizes[geometry]]):
             native = torch.from_numpy(np.ascontiguousarray(evidence.maps[key].native[some]))
             masks = torch.from_numpy(evidence.masks[geometry][some])
             curve.add(upsample(native, evidence.sizes[geometry]), masks)

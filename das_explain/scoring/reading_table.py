@@ -53,7 +53,7 @@ def read_all_ways(
         if key in evidence.maps and evidence.geometries[key.model] in evidence.masks:
             together.setdefault((key.block, evidence.geometries[key.model]), []).append(key)
     rows = np.flatnonzero([evidence.photos[i].status == "ok" for i in evidence.shown])
-    for some in few_at_a_time(rows, evidence, max(map(len, together.values()), default=1)):
+    for some in few_at_a_time(rows, evidence.sizes.values(), max(map(len, together.values()), default=1)):
         regions: dict[str, RegionReadings] = {}
         for (_, geometry), keys in together.items():
             if geometry not in regions:

@@ -41,7 +41,7 @@ def score_alternatives(options: ScoreOptions, evidence: Evidence, scored: Scored
         masks |= {name: (there, evidence.alternatives[geometry, name]) for name, there in mine.items()}
         for name, (there, each) in masks.items():
             rows = np.flatnonzero(there)
-            for some in few_at_a_time(rows, evidence):
+            for some in few_at_a_time(rows, [evidence.sizes[geometry]]):
                 native = torch.from_numpy(np.ascontiguousarray(maps.native[some]))
                 full = upsample(native, evidence.sizes[geometry])
                 result = MEASURE.compute(full, torch.from_numpy(each[some]), how)

@@ -6,7 +6,7 @@ these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -97,7 +97,7 @@ class Scorer:
         if evidence.masks and len(evidence.shown):
             wanted = np.array([evidence.photos[i].status == "ok" for i in evidence.shown])
             rows = np.flatnonzero(wanted)
-            for some in few_at_a_time(rows, evidence):
+            for some in few_at_a_time(rows, evidence.sizes.values()):
                 self._chunk(evidence, some, first, scored)
         self._network_measures(evidence, scored)
         self._nonfinite(evidence, scored)
@@ -148,16 +148,18 @@ class Scorer:
         return room[:count]
 
     def _upsample(self, native: np.ndarray, room: Tensor) -> Levels:
-        small = torch.from_numpy(np.ascontiguousarray(native)).to(self.device)
-        return Levels.of_upsampled(room, upsample_in_parts(small, room))
+        return Levels.of_upsampled(room, upsample_in_parts(self._here(native), room))
+
+    def _here(self, native: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(native)).to(self.device)
 
     def _shared_pixels(self, keys: Sequence[Key], evidence: Evidence, rows: np.ndarray) -> dict[str, Tensor]:
         """The pixels that any model of a geometry holds salient, bool (k, H, W) by geometry, if models share a box."""
         found: dict[str, Tensor] = {}
         for key in keys if self.options.box == "shared" else ():
             geometry = evidence.geometries[key.model]
-            native = torch.from_numpy(np.ascontiguousarray(evidence.maps[key].native[rows])).to(self.device)
-            salient = upsample(native, evidence.sizes[geometry]) >= self.options.threshold
+            full = upsample(self._here(evidence.maps[key].native[rows]), evidence.sizes[geometry])
+            salient = full >= self.options.threshold
             found[geometry] = salient | found[geometry] if geometry in found else salient
         return found
 
@@ -245,9 +247,9 @@ class Scorer:
                     words[faint] = np.where(np.isin(words[faint].astype(str), SCORED), "faint_cam", words[faint])
 
 
-def few_at_a_time(rows: np.ndarray, evidence: Evidence, models: int = 1) -> Iterator[np.ndarray]:
-    """The images int (n,) in parts of which that many models' maps can be at hand at full size."""
-    pixels = models * max(height * width for height, width in evidence.sizes.values())
+def few_at_a_time(rows: np.ndarray, sizes: Iterable[tuple[int, int]], models: int = 1) -> Iterator[np.ndarray]:
+    """The images int (n,) in parts of which that many models' maps can be at hand at full size, none larger than the largest of ``sizes``."""
+    pixels = models * max(height * width for height, width in sizes)
     together = max(1, PIXELS // pixels)
     for start in range(0, len(rows), together):
         yield rows[start : start + together]

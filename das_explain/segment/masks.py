@@ -11,7 +11,7 @@ from PIL import Image
 
 from das_explain.data.assumptions import assume_of_masks, assume_unread
 from das_explain.data.images import full_size, was_turned_unseen
-from das_explain.data.sources import assuming, has_own_turn
+from das_explain.data.sources import assuming, lacks_own_turn
 from das_explain.errors import UsageError
 from das_explain.types import Region, Sample
 
@@ -42,7 +42,7 @@ class DataMasks:
     def region(self, sample: Sample, image: Image.Image) -> Region:
         """The sample's mask; shrunk with a photo that was decoded below its full size."""
         region = self.source.read_mask(sample, full_size(image))
-        if region.mask is not None and was_turned_unseen(image) and sample.mask_path and not has_own_turn(sample):
+        if region.mask is not None and was_turned_unseen(image) and lacks_own_turn(sample):
             region = replace(
                 region, detail={**region.detail, **assuming([*region.detail.get("assumed", ()), "turned"])}
             )

@@ -74,7 +74,6 @@ def _strata(
     scores: pd.DataFrame, block: str, models: tuple[str, str], images: pd.Index, distance: np.ndarray
 ) -> Iterator[Stratum]:
     """The strata of these images that hold one."""
-
     rows = [rows_on(scores, block, model, images) for model in models]
 
     def of(column: str) -> list[pd.Series]:

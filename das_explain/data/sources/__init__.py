@@ -125,13 +125,13 @@ def find_unconfirmed_turns(samples: Sequence[Sample]) -> list[Sample]:
         sample
         for sample in samples
         if sample.mask_path is not None and sample.path is not None and _answer(turned_unseen, sample.path)
-        if not has_own_turn(sample)
+        if lacks_own_turn(sample)
     ]
 
 
-def has_own_turn(sample: Sample) -> bool:
-    """Whether the sample's mask has an orientation of its own, by which it is turned."""
-    return sample.mask_path is not None and _answer(has_turn, sample.mask_path)
+def lacks_own_turn(sample: Sample) -> bool:
+    """Whether the sample has a mask, and that no orientation of its own, by which it would be turned."""
+    return sample.mask_path is not None and not _answer(has_turn, sample.mask_path)
 
 
 def _answer(question: Callable[[Path], bool], path: Path) -> bool:
