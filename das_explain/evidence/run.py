@@ -249,9 +249,8 @@ class Run:
                 ) from None
             evidence.geometries = geometries
             evidence.sizes = dict(sizes)
-            if (
-                looked_for and "masks" in columns
-            ):  # a part in which no image has a region is not one without a segmenter
+            # A part in which no image has a region is not one without a segmenter.
+            if looked_for and "masks" in columns:
                 for key, size in sizes.items():
                     evidence.masks.setdefault(key, np.zeros((len(evidence.shown), *size), bool))
             yield evidence
